@@ -1,0 +1,86 @@
+"""Every exception that widedeep raises on purpose; the command line turns each into a message and an exit code."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class WidedeepError(Exception):
+    """A failure with a known cause: its text is the whole message a user needs."""
+
+    exit_code = 1
+
+
+class UsageError(WidedeepError):
+    """The command line asks for something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class OutputExistsError(UsageError):
+    """The output is already there and `--force` was not given."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a recipe."""
+
+    where: str
+    """Dotted path of the setting, such as `training.wide.l1`; empty for the recipe as a whole."""
+    message: str
+    """The rule, the value and what to do."""
+    line: int | None = None
+    """1-based line in the recipe file, where one is known."""
+    source: str = ""
+    """The recipe's path, or `--set` for an override."""
+
+    def __str__(self) -> str:
+        place = self.source + (f":{self.line}" if self.line is not None else "")
+        return ": ".join(part for part in (place, self.where, self.message) if part)
+
+
+class RecipeError(WidedeepError):
+    """A recipe does not say what it must; carries all of its faults at once."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class ColumnError(WidedeepError):
+    """The recipe names a column that the table lacks."""
+
+    exit_code = 2
+
+
+class DataError(WidedeepError):
+    """Input data is missing, unreadable or has wrong content."""
+
+    exit_code = 3
+
+
+class ArtefactError(WidedeepError):
+    """A run, stage or checkpoint is missing, unfinished, corrupt, of a newer format or in use."""
+
+    exit_code = 4
+
+
+class TrainingError(WidedeepError):
+    """Training cannot go on: a non-finite loss, or out of memory."""
+
+    exit_code = 5
+
+
+class WriteError(WidedeepError):
+    """Output cannot be written: disk full, read-only, no permission."""
+
+    exit_code = 6
+
+
+class Interrupted(WidedeepError):
+    """SIGINT or SIGTERM arrived; what had to be saved has been saved."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(message)

@@ -1,0 +1,29 @@
+"""What long work tells its caller while it runs; the command line draws it, a library user may ignore it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+
+class Meter:
+    """One piece of long work, under way. This base class draws nothing."""
+
+    def update(self, done: float, **figures: float) -> None:
+        """`done` is the absolute amount so far, in the unit of `Reporter.work`; `figures` (loss=…, rows_per_second=…) are shown beside it."""
+
+
+class Reporter:
+    """Receives notes, warnings and progress. This base class is silent."""
+
+    def note(self, message: str) -> None:
+        """Something worth knowing, such as a setting that the model's kind leaves out."""
+
+    def warn(self, message: str) -> None:
+        """Something that will probably hurt, though work goes on."""
+
+    @contextmanager
+    def work(self, title: str, total: float | None, unit: str) -> Iterator[Meter]:
+        """Long work named `title` of `total` units ("rows", "bytes"; None where nobody knows)."""
+        yield Meter()
+
+    def epoch(self, figures: Mapping[str, float | int | str | None]) -> None:
+        """One finished epoch: its number, train loss, valid metrics, rows per second, learning rate, whether it is the best."""

@@ -1,0 +1,107 @@
+"""The run-directory contract: what lies where in a run, when it counts as finished, what refuses to load."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from widedeep.errors import ArtefactError
+from widedeep.files import sync_directory, write_json, write_text, writing
+
+RUN_FORMAT = 1
+"""Format version of a run directory; a run of a newer one is refused."""
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths inside one run, and its state on disk."""
+
+    path: Path
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def plan_dir(self) -> Path:
+        return self.path / "plan"
+
+    @property
+    def best_path(self) -> Path:
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def last_path(self) -> Path:
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def golden_path(self) -> Path:
+        return self.path / "golden.parquet"
+
+    @property
+    def done_path(self) -> Path:
+        return self.path / "DONE"
+
+    @property
+    def is_done(self) -> bool:
+        return self.done_path.exists()
+
+    def manifest(self) -> dict[str, Any]:
+        """Read the manifest. Raises ArtefactError when this is no run, or one of a newer format."""
+        if not self.path.is_dir():
+            raise ArtefactError(f"{self.path}: there is no run here; `widedeep train` makes one")
+        manifest = read_json_artefact(self.manifest_path, "this is no run directory, or a damaged one")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+            raise ArtefactError(f"{self.manifest_path}: no format version: this is no run directory, or a damaged one")
+        if manifest["format"] > RUN_FORMAT:
+            raise ArtefactError(
+                f"{self.path}: the run has format {manifest['format']}, this widedeep reads up to {RUN_FORMAT}: "
+                "upgrade widedeep to use it"
+            )
+        return manifest
+
+    def require_done(self) -> dict[str, Any]:
+        """Read the manifest of a finished run. Raises ArtefactError for an unfinished one."""
+        manifest = self.manifest()
+        if not self.is_done:
+            raise ArtefactError(f"{self.path}: the run is unfinished: finish it with `widedeep train … --resume`")
+        return manifest
+
+    def finish(self) -> None:
+        """Mark the run as finished and let `latest` beside it point to it."""
+        write_text(self.done_path, "")
+        latest = self.path.parent / "latest"
+        temporary = latest.with_name(f".latest.tmp-{os.getpid()}")
+        with writing(latest):
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(self.path.name)
+            os.replace(temporary, latest)
+            sync_directory(latest.parent)
+
+
+def read_json_artefact(path: Path, meaning: str) -> Any:
+    """Parse a JSON file that widedeep wrote. Raises ArtefactError, ending in `meaning`, when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path}: cannot read it ({error.__class__.__name__}): {meaning}") from error
+    except json.JSONDecodeError as error:
+        raise ArtefactError(f"{path}:{error.lineno}: not valid JSON ({error.msg}): {meaning}") from error
+
+
+def write_manifest(run: RunDirectory, facts: dict[str, Any]) -> None:
+    """Write the manifest with the format version in front."""
+    write_json(run.manifest_path, {"format": RUN_FORMAT, **facts})
