@@ -1,0 +1,130 @@
+"""The resolved recipe as text: it reads back as the same recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.load import parse_recipe
+from widedeep.recipe.resolve import resolve
+from widedeep.recipe.schema import Recipe
+
+TRAPS = [
+    "no",
+    "On",
+    "y",
+    "true",
+    "null",
+    "~",
+    "12:30",
+    "1e-3",
+    "1e5",
+    ".5",
+    "010",
+    "0x1f",
+    "1_000",
+    "2024-01-02",
+    "=",
+    "<<",
+]
+TRAPS += ["", " x ", "a: b", "#", "- a", "*.csv", "'", '"', "\\t", "a\nb\n", "\t", "\u2028", "\ufeff", "🙂", "%Y-%m-%d"]
+TRAPS += ["${HOME}", "$${HOME}", "${", "$", "${A:-b}", "[a, b]", "{a}", "@x", "`x`", "|", ">50K", "!x", "&x", "?"]
+
+texts = st.sampled_from(TRAPS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+names = texts.filter(bool)
+scalars = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
+counts = st.none() | st.integers(1, 10**6)
+
+
+def read(text: str) -> Recipe:
+    return parse_recipe(text, "dump", Path("."), "another-name").recipe
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    columns = draw(st.lists(names, min_size=4, max_size=4, unique=True))
+    label, number, *categories = columns
+    vocabulary = {"min_count": 3, "max_size": draw(counts)}
+    hashed = {"buckets": draw(st.integers(1, 10**6))}
+    data: dict[str, Any] = {
+        "train": draw(st.lists(texts, min_size=1, max_size=3)),
+        "valid": draw(st.none() | texts),
+        "test": draw(st.none() | texts),
+        "label": {"column": label, "positive": draw(st.none() | st.lists(scalars, min_size=1, max_size=4))},
+        "format": {"missing": draw(st.lists(texts, max_size=12)), "comment": draw(st.none() | names)},
+        "time": draw(st.none() | st.fixed_dictionaries({"column": names, "format": st.none() | texts})),
+    }
+    given_data: dict[str, Any] = {
+        "name": draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,8}\Z")),
+        "data": data,
+        "features": {
+            "numeric": [{"column": number, "buckets": 5, "quantiles": draw(st.integers(2, 50))}],
+            "categorical": [
+                {"column": column, **draw(st.sampled_from([vocabulary, hashed, {}]))} for column in categories
+            ],
+        },
+        "crosses": draw(st.sampled_from([[], [[number, categories[0]]], [{"fields": categories, **hashed}]])),
+        "model": {"kind": draw(st.sampled_from(["wide", "deep", "wide_deep"])), "deep": {"hidden": [7] * 40}},
+        "training": {
+            "wide": {"optimizer": draw(st.sampled_from(["ftrl", "adam"]))},
+            "deep": {"learning_rate": draw(st.floats(1e-300, 1e300))},
+            "threads": draw(counts),
+        },
+    }
+    return resolve(Recipe.model_validate(given_data), given_data)[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(recipes())
+def test_a_dumped_recipe_reads_back_as_the_same_and_dumps_the_same(recipe: Recipe) -> None:
+    text = dump_recipe(recipe)
+    again = read(text)
+    assert again == recipe
+    assert repr(again) == repr(recipe)  # True, 1 and 1.0 are equal but not the same
+    assert dump_recipe(again) == text
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_text_that_looks_like_something_else_stays_text(trap: str) -> None:
+    recipe = read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\n")
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (trap,)})})
+    text = dump_recipe(recipe)
+    assert read(text).data.train == (trap,)
+    assert yaml.safe_load(text)["data"]["train"] == [trap.replace("${", "$${")]  # a plain YAML reader sees text too
+
+
+def test_every_default_is_written_out_in_the_order_of_the_schema() -> None:
+    recipe = read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\ncrosses: []\n")
+    data = yaml.safe_load(dump_recipe(recipe))
+    assert list(data) == list(Recipe.model_fields)
+    assert list(data["training"]) == list(type(recipe.training).model_fields)
+    assert data["data"]["split"] == {"kind": "random", "valid": 0.1, "test": 0.1, "seed": 0}
+    assert data["training"]["wide"]["learning_rate"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("kind", "model_parts", "training_parts"),
+    [
+        ("wide", set(), {"wide"}),
+        ("deep", {"embeddings", "deep"}, {"deep"}),
+        ("wide_deep", {"embeddings", "deep"}, {"wide", "deep"}),
+    ],
+)
+def test_parts_that_the_kind_lacks_are_not_written(kind: str, model_parts: set[str], training_parts: set[str]) -> None:
+    recipe = read(f"data: {{train: x, label: y}}\nfeatures: {{categorical: [c]}}\nmodel: {{kind: {kind}}}\n")
+    data = yaml.safe_load(dump_recipe(recipe))
+    assert set(data["model"]) - {"kind"} == model_parts
+    assert set(data["training"]) & {"wide", "deep"} == training_parts
+    assert ("crosses" in data) == (kind != "deep")
+
+
+def test_short_lists_stand_on_one_line_and_so_does_a_field() -> None:
+    text = dump_recipe(
+        read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\nmodel: {deep: {hidden: [3, 2]}}\n")
+    )
+    assert "\n    hidden: [3, 2]\n" in text
+    assert "\n  - {column: c, name: null, min_count: 2, max_size: null, buckets: null, embedding_dim: null}\n" in text

@@ -1,0 +1,86 @@
+"""What must hold between the sections of a recipe."""
+
+from pathlib import Path
+
+import pytest
+
+from widedeep.errors import RecipeError
+from widedeep.recipe.load import parse_recipe
+
+
+def faults_of(features: str, crosses: str = "[]", data: str = "", rest: str = "") -> list[str]:
+    text = f"data: {{train: x, label: click{data}}}\nfeatures: {features}\ncrosses: {crosses}\n{rest}"
+    try:
+        parse_recipe(text, "r", Path("."), "sample")
+    except RecipeError as error:
+        return [str(fault) for fault in error.faults]
+    return []
+
+
+def test_a_recipe_without_any_field_is_refused() -> None:
+    assert faults_of("{}") == ["r:2: features: names no field: list columns under `numeric` or `categorical`"]
+
+
+def test_field_names_differ_over_both_kinds() -> None:
+    (fault,) = faults_of("{numeric: [age], categorical: [city, age]}")
+    assert fault.startswith("r:2: features.categorical.1: the name 'age' is that of features.numeric.0 (line 2)")
+    assert faults_of("{numeric: [age], categorical: [city, {column: age, name: age_as_text}]}") == []
+    (fault,) = faults_of("{numeric: [age], categorical: [{column: city, name: age}]}")
+    assert "the name 'age'" in fault
+
+
+def test_a_cross_may_join_categorical_fields_and_bucketed_numbers_by_name() -> None:
+    features = "{numeric: [{column: age, buckets: 5}, hours], categorical: [{column: city, name: town}]}"
+    assert faults_of(features, "[[age, town]]") == []
+    assert faults_of(features, "[[hours, town]]") == [
+        "r:3: crosses.0.fields.0: 'hours' is numeric: a cross needs `buckets` at features.numeric.1 (line 2)"
+    ]
+    assert faults_of(features, "[[age, twon]]") == [
+        "r:3: crosses.0.fields.1: no field is named 'twon'; did you mean 'town'?"
+    ]
+    assert "no field is named 'city'; a cross takes names of fields" in faults_of(features, "[[age, city]]")[0]
+
+
+def test_a_cross_listed_twice_is_refused_in_any_order() -> None:
+    assert faults_of("{categorical: [a, b, c]}", "[[a, b], [b, c], {fields: [b, a], buckets: 9}]") == [
+        "r:3: crosses.2: the same cross as crosses.0 (line 3), whatever the order: keep one"
+    ]
+
+
+@pytest.mark.parametrize("features", ["{numeric: [age, click]}", "{categorical: [{column: click, name: other}]}"])
+def test_the_label_may_not_be_a_feature(features: str) -> None:
+    (fault,) = faults_of(features)
+    assert "the column 'click' is data.label (line 1), and a feature must not be" in fault
+
+
+def test_the_weight_may_not_be_a_feature() -> None:
+    (fault,) = faults_of("{numeric: [age, w]}", data=", weight: w")
+    assert fault.startswith("r:2: features.numeric.1: the column 'w' is data.weight (line 1)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "fits"),
+    [("binary", "brier", True), ("binary", "rmse", False), ("regression", "r2", True), ("regression", "auc", False)],
+)
+def test_the_metric_to_stop_by_fits_the_label(kind: str, metric: str, fits: bool) -> None:
+    rest = f"training: {{early_stopping: {{metric: {metric}}}}}\n"
+    text = f"data: {{train: x, label: {{column: y, kind: {kind}}}}}\nfeatures: {{numeric: [age]}}\n{rest}"
+    if fits:
+        parse_recipe(text, "r", Path("."), "sample")
+    else:
+        with pytest.raises(RecipeError, match=rf"^r:3: training\.early_stopping\.metric: must be .* is '{metric}'$"):
+            parse_recipe(text, "r", Path("."), "sample")
+
+
+def test_a_faulty_section_draws_no_false_fault_elsewhere() -> None:
+    """`buckets` is misspelt: that `age` then has none is no fault of the cross."""
+    (fault,) = faults_of("{numeric: [{column: age, bucket: 5}], categorical: [city]}", "[[age, city]]")
+    assert "did you mean 'buckets'?" in fault
+
+
+def test_sound_sections_are_checked_beside_faulty_ones() -> None:
+    told = faults_of("{categorical: [a, b]}", "[[a, c]]", rest="training: {epochs: 0}\n")
+    assert told == [
+        "r:3: crosses.0.fields.1: no field is named 'c'; a cross takes names of fields under `features`",
+        "r:4: training.epochs: must be at least 1, is 0",
+    ]

@@ -1,0 +1,35 @@
+"""The schema's own promises: airtight, documented, immutable."""
+
+import pytest
+from pydantic import ValidationError
+
+from widedeep.recipe import schema
+from widedeep.recipe.schema import Recipe, Settings
+
+SECTIONS = [section for section in vars(schema).values() if isinstance(section, type) and issubclass(section, Settings)]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_and_every_setting_is_documented(section: type[Settings]) -> None:
+    assert section.__doc__
+    for name, field in section.model_fields.items():
+        # a setting that is a section is documented by that section
+        holds_a_section = any(known.__name__ in str(field.annotation) for known in SECTIONS)
+        assert field.description or holds_a_section, f"{section.__name__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_no_section_takes_a_setting_that_it_does_not_know(section: type[Settings]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        section.model_validate({"no_such_setting": 1})
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    recipe = Recipe.model_validate({"name": "a", "data": {"train": "x", "label": "y"}, "features": {}})
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.seed = 3
+
+
+def test_an_infinite_number_is_refused() -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        schema.WideOptimizer(learning_rate=float("inf"))

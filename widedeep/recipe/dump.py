@@ -1,0 +1,77 @@
+"""A resolved recipe as YAML text, every default written out, which reads back as the same recipe."""
+
+from typing import Any
+
+import yaml
+
+from widedeep.recipe.resolve import LEFT_OUT
+from widedeep.recipe.schema import Recipe
+from widedeep.recipe.strict_yaml import FLOAT_PATTERN
+
+_FLOW_WIDTH = 100
+"""Lists of scalars up to this many characters stand on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.1 or the strict reader would take for anything but text; writes no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+class _Line(dict[str, Any]):
+    """A mapping that is written on one line."""
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """YAML text of a resolved recipe, in the order of the schema.
+
+    Left out: the parts that `model.kind` lacks, and settings that another one rules out (a vocabulary's where a field is
+    hashed, FTRL's where the optimizer is another). Loading the text gives an equal recipe, and dumping that the same
+    text.
+    """
+    data = recipe.model_dump()
+    for path in LEFT_OUT[recipe.model.kind]:
+        parent = data
+        for key in path[:-1]:
+            parent = parent[key]
+        del parent[path[-1]]
+    split = data["data"]["split"]
+    data["data"]["split"] = split and {"kind": split["kind"], **split}
+    for part in ("numeric", "categorical"):
+        data["features"][part] = [_entry(field) for field in data["features"][part]]
+    if "crosses" in data:
+        data["crosses"] = [_entry(cross) for cross in data["crosses"]]
+    wide = data["training"].get("wide")
+    if wide is not None and wide["optimizer"] != "ftrl":
+        del wide["beta"], wide["l1"]
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return text
+
+
+def _entry(settings: dict[str, Any]) -> _Line:
+    hashed = "min_count" in settings and settings["buckets"] is not None
+    return _Line({key: value for key, value in settings.items() if not (hashed and key in {"min_count", "max_size"})})
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # double quotes for all that needs more than a plain scalar on one line: the only style that escapes everything
+    style = None if text.isprintable() and text.isascii() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text.replace("${", "$${"), style)
+
+
+def _represent_list(dumper: yaml.SafeDumper, entries: list[Any] | tuple[Any, ...]) -> yaml.Node:
+    scalars = not any(isinstance(entry, dict | list | tuple) for entry in entries)
+    short = sum(len(str(entry)) + 2 for entry in entries) <= _FLOW_WIDTH
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", entries, flow_style=scalars and short)
+
+
+def _represent_line(dumper: yaml.SafeDumper, settings: _Line) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", settings.items(), flow_style=True)
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT_PATTERN, list("-+0123456789."))
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(tuple, _represent_list)
+_Dumper.add_representer(_Line, _represent_line)

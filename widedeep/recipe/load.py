@@ -1,0 +1,137 @@
+"""Reading a recipe: strict YAML, overrides, validation with all faults at once, resolution."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from widedeep.errors import Fault, RecipeError
+from widedeep.recipe.checks import check_recipe
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.overrides import apply_overrides
+from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
+from widedeep.recipe.resolve import resolve
+from widedeep.recipe.schema import Recipe
+from widedeep.recipe.strict_yaml import Document, read_yaml
+from widedeep.recipe.wording import findings_of, told
+
+__all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "parse_recipe", "resolve_paths"]
+
+_STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
+"""Sections that are right by themselves, so that the sound part of a faulty recipe can be checked."""
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe that is right, and where it came from."""
+
+    recipe: Recipe
+    """Fully resolved: overrides applied, defaults made explicit, parts that the kind lacks at their defaults."""
+    path: Path | None
+    """The file it was read from."""
+    base_dir: Path
+    """What its relative data paths start from."""
+    notes: tuple[str, ...]
+    """What the user should know, such as settings that the model's kind leaves out."""
+
+
+def load_recipe(
+    path: Path, overrides: Sequence[str] = (), *, base_dir: Path | None = None, name: str | None = None
+) -> LoadedRecipe:
+    """Read a recipe file; `base_dir` defaults to its folder, `name` (for a recipe without one) to its stem.
+
+    Raises RecipeError with every fault of the file and of the overrides, or if the file cannot be read as UTF-8 text.
+    """
+    text = _read_text(path)
+    base_dir = path.parent if base_dir is None else base_dir
+    return replace(parse_recipe(text, str(path), base_dir, name or path.stem, overrides), path=path)
+
+
+def parse_recipe(text: str, source: str, base_dir: Path, name: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read a recipe's text; `source` stands for the file in faults, `name` is used where the text gives none.
+
+    Raises RecipeError with every fault at once.
+    """
+    document = read_yaml(text)
+    places = Places(source, document.lines)
+    data = document.data
+    if not isinstance(data, dict):
+        raise RecipeError([places.fault(finding) for finding in document.findings or [_no_mapping(data)]])
+    faults = apply_overrides(data, overrides, places)
+    data.setdefault("name", _fitting_name(name))
+    recipe, findings = _validated(data, _still_there(document, places), places)
+    faults += [places.fault(finding) for finding in findings]
+    if recipe is None or faults:
+        raise RecipeError(sorted(faults, key=lambda fault: (fault.source == OVERRIDE_SOURCE, fault.line or 0)))
+    recipe, notes = resolve(recipe, data)
+    return LoadedRecipe(recipe, None, base_dir, notes)
+
+
+def resolve_paths(patterns: Sequence[str], base_dir: Path) -> tuple[str, ...]:
+    """Join relative paths and globs to `base_dir`; absolute ones stay."""
+    return tuple(str(base_dir / pattern) for pattern in patterns)
+
+
+def _read_text(path: Path) -> str:
+    def refused(message: str, line: int | None = None) -> RecipeError:
+        return RecipeError([Fault("", message, line, str(path))])
+
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise refused("there is no such recipe file") from None
+    except IsADirectoryError:
+        raise refused("is a directory; a recipe is a YAML file") from None
+    except OSError as error:
+        raise refused(f"cannot be read: {error.strerror or error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        rule = f"a recipe is UTF-8 text, has the byte 0x{content[error.start]:02x} here: save it as UTF-8"
+        raise refused(rule, content.count(b"\n", 0, error.start) + 1) from error
+
+
+def _no_mapping(data: Any) -> Finding:
+    if data is None:
+        return Finding((), "the recipe is empty: it needs at least `data` and `features`")
+    return Finding((), f"a recipe is a mapping of sections such as `data:` and `features:`, is {told(data)}")
+
+
+def _fitting_name(name: str) -> str:
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda match: "-" if match.start() else "", name) or "recipe"
+
+
+def _still_there(document: Document, places: Places) -> list[Finding]:
+    """The reader's findings without the unreadable values that an override has replaced."""
+    return [finding for finding in document.findings if not (finding.unread and finding.path in places.overridden)]
+
+
+def _validated(data: dict[str, Any], found: list[Finding], places: Places) -> tuple[Recipe | None, list[Finding]]:
+    """The recipe, and all findings: the reader's own, then the schema's, then those between sound sections."""
+    unread = {finding.path for finding in found if finding.unread}
+    findings = list(found)
+    recipe = None
+    frozen = {key: _with_tuples(value) for key, value in data.items()}
+    try:
+        recipe = checked = Recipe.model_validate(frozen, strict=True)
+    except ValidationError as error:
+        findings += [finding for finding in findings_of(error) if not _at_or_below(finding.path, unread)]
+    faulty = {str(finding.path[0]) for finding in findings if finding.path}
+    if recipe is None:
+        sound = {key: value for key, value in frozen.items() if key in Recipe.model_fields and key not in faulty}
+        checked = Recipe.model_validate(_STAND_IN | sound, strict=True)
+    return recipe, findings + check_recipe(checked, places.cite, faulty)
+
+
+def _with_tuples(value: Any) -> Any:
+    """The schema's lists are tuples, and its strict mode (no text for a number, no `true` for 1) takes nothing else."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(entry) for key, entry in value.items()}
+    return tuple(_with_tuples(entry) for entry in value) if isinstance(value, list) else value
+
+
+def _at_or_below(path: KeyPath, places: set[KeyPath]) -> bool:
+    return any(path[: len(place)] == place for place in places)

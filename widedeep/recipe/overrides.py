@@ -1,0 +1,82 @@
+"""Overrides from the command line: `part.field=value` put into a recipe's data before it is validated."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from widedeep.errors import Fault
+from widedeep.recipe.places import OVERRIDE_SOURCE, KeyPath, Places, dotted
+from widedeep.recipe.strict_yaml import read_yaml
+
+_OVERRIDE = re.compile(r"\s*([^=.\s]+(?:\.[^=.\s]+)*)\s*=(.*)", re.DOTALL)
+
+
+class _MalformedError(Exception):
+    """An override that cannot be put into the data; its text is the rule and the value."""
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str], places: Places) -> list[Fault]:
+    """Put each override into `data` (changed in place), in order; returns what is wrong with them.
+
+    A list entry is addressed by its position from 0. Sections that are absent are made; an entry in its short form
+    (a column's name, a cross as a list) becomes its long form first.
+    """
+    faults = []
+    for override in overrides:
+        match = _OVERRIDE.fullmatch(override)
+        if match is None:
+            rule = f"an override reads part.field=value, is {override!r}"
+            faults.append(Fault("", rule, source=OVERRIDE_SOURCE))
+            continue
+        path = match[1]
+        value = read_yaml(match[2])
+        messages = [f"{finding.message}; in doubt write '{path}=\"…\"'" for finding in value.findings]
+        if value.data is None and match[2].lstrip().startswith("#"):
+            messages.append(f"{match[2].strip()!r} reads as a comment: put it in quotes, '\"#\"'")
+        if not messages:
+            try:
+                places.override(_put(data, path.split("."), value.data))
+            except _MalformedError as error:
+                messages.append(str(error))
+        faults += [Fault(path, message, source=OVERRIDE_SOURCE) for message in messages]
+    return faults
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any) -> KeyPath:
+    """Set the value at `keys` and return its path, list positions as integers."""
+    parent: Any = data
+    path: KeyPath = ()
+    for depth, key in enumerate(keys):
+        position = _position(parent, key, path)
+        path = (*path, position)
+        if depth == len(keys) - 1:
+            parent[position] = value
+            break
+        child = parent.get(position) if isinstance(parent, dict) else parent[position]
+        child = {} if child is None else _long_form(child, path, keys[depth + 1])
+        parent[position] = child
+        parent = child
+    return path
+
+
+def _position(parent: Any, key: str, path: KeyPath) -> str | int:
+    if isinstance(parent, dict):
+        return key
+    if not isinstance(parent, list):
+        raise _MalformedError(f"{dotted(path)} is {parent!r}, which has no settings below it")
+    if not re.fullmatch("[0-9]{1,9}", key) or int(key) >= len(parent):
+        entries = f"entries 0 to {len(parent) - 1}" if parent else "no entries"
+        raise _MalformedError(f"{dotted(path)} is a list with {entries}, has no {key!r}")
+    return int(key)
+
+
+def _long_form(entry: Any, path: KeyPath, next_key: str) -> Any:
+    """What the schema makes of a short form, so that `crosses.0.buckets=100` fits `- [age, hours]` as well."""
+    named_by_column = path in {("data", "label"), ("data", "time")} or (
+        len(path) == 3 and path[:2] in {("features", "numeric"), ("features", "categorical")}
+    )
+    if isinstance(entry, str) and named_by_column:
+        return {"column": entry}
+    if isinstance(entry, list) and len(path) == 2 and path[0] == "crosses" and not next_key.isdecimal():
+        return {"fields": entry}
+    return entry

@@ -1,0 +1,59 @@
+"""Where each setting was written, so that a fault can name its file and line."""
+
+from dataclasses import dataclass, field
+
+from widedeep.errors import Fault
+
+KeyPath = tuple[str | int, ...]
+"""Keys and list positions from the top of the recipe down to a setting; () is the recipe itself."""
+
+OVERRIDE_SOURCE = "--set"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault whose place is still a path."""
+
+    path: KeyPath
+    message: str
+    line: int | None = None
+    """1-based line, where it is not simply that of `path`."""
+    unread: bool = False
+    """The value at `path` could not be read, so that nothing else said about it is worth telling."""
+
+
+@dataclass
+class Places:
+    """The lines of one recipe file, and what overrides have replaced."""
+
+    source: str
+    lines: dict[KeyPath, int]
+    overridden: set[KeyPath] = field(default_factory=set)
+
+    def override(self, path: KeyPath) -> None:
+        """Everything at and below `path` now comes from the command line, its new parents too."""
+        for depth in range(1, len(path) + 1):
+            if depth == len(path) or path[:depth] not in self.lines:
+                self.overridden.add(path[:depth])
+
+    def fault(self, finding: Finding) -> Fault:
+        """The fault with the line of its setting, or of the nearest section that was written."""
+        where = dotted(finding.path)
+        if finding.line is not None:
+            return Fault(where, finding.message, finding.line, self.source)
+        for depth in range(len(finding.path), -1, -1):
+            if finding.path[:depth] in self.overridden:
+                return Fault(where, finding.message, source=OVERRIDE_SOURCE)
+            if finding.path[:depth] in self.lines:
+                return Fault(where, finding.message, self.lines[finding.path[:depth]], self.source)
+        return Fault(where, finding.message, source=self.source)
+
+    def cite(self, path: KeyPath) -> str:
+        """A second place to look at, such as `crosses.0 (line 12)`."""
+        line = self.fault(Finding(path, "")).line
+        return dotted(path) + (f" (line {line})" if line is not None else "")
+
+
+def dotted(path: KeyPath) -> str:
+    """`("crosses", 0, "buckets")` as `crosses.0.buckets`."""
+    return ".".join(str(key) for key in path)

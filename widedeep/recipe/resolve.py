@@ -1,0 +1,71 @@
+"""From what a recipe says to what it means: defaults that depend on other settings, parts that its kind lacks."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from widedeep.recipe.checks import METRICS
+from widedeep.recipe.places import KeyPath, dotted
+from widedeep.recipe.schema import (
+    ColumnSplit,
+    DataSettings,
+    DeepOptimizer,
+    DeepSettings,
+    EmbeddingSettings,
+    RandomSplit,
+    Recipe,
+    Settings,
+    Split,
+    WideOptimizer,
+)
+
+LEFT_OUT: Mapping[str, Mapping[tuple[str, ...], Any]] = {
+    "wide": {
+        ("model", "embeddings"): EmbeddingSettings(),
+        ("model", "deep"): DeepSettings(),
+        ("training", "deep"): DeepOptimizer(),
+    },
+    "deep": {("crosses",): (), ("training", "wide"): WideOptimizer()},
+    "wide_deep": {},
+}
+"""By `model.kind`: the parts that it lacks, with their defaults."""
+
+_S = TypeVar("_S", bound=Settings)
+
+
+def resolve(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with its split and metric made explicit and the parts that its kind lacks at their defaults.
+
+    `given` is the data that the recipe was made from; the notes name what it sets and the kind leaves out.
+    """
+    recipe = _with(recipe, ("data", "split"), _explicit_split(recipe.data))
+    if recipe.training.early_stopping.metric is None:
+        recipe = _with(recipe, ("training", "early_stopping", "metric"), METRICS[recipe.data.label.kind][0])
+    notes = []
+    for path, default in LEFT_OUT[recipe.model.kind].items():
+        recipe = _with(recipe, path, default)
+        if _given(given, path):
+            notes.append(f"{dotted(path)} is left out of the resolved recipe: model.kind is {recipe.model.kind}")
+    return recipe, tuple(notes)
+
+
+def _explicit_split(data: DataSettings) -> Split | None:
+    """A part with files of its own takes no rows from train."""
+    with_files = [part for part in ("valid", "test") if getattr(data, part) is not None]
+    if data.split is None and len(with_files) == 2:
+        return None
+    split = data.split or RandomSplit()
+    return split if isinstance(split, ColumnSplit) else split.model_copy(update=dict.fromkeys(with_files, 0.0))
+
+
+def _with(section: _S, path: KeyPath, value: Any) -> _S:
+    key = str(path[0])
+    below = _with(getattr(section, key), path[1:], value) if len(path) > 1 else value
+    return section.model_copy(update={key: below})
+
+
+def _given(given: Any, path: KeyPath) -> bool:
+    for key in path:
+        if not isinstance(given, Mapping) or key not in given:
+            return False
+        given = given[key]
+    return bool(given)
