@@ -1,0 +1,289 @@
+"""Exact metrics of scored rows, accumulated chunk by chunk: what each metric is, and the sums it is made of."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.evaluation.ranking import Ranking
+
+Kind = Literal["binary", "regression"]
+Direction = Literal["max", "min"]
+FloatArray = NDArray[np.float64]
+
+ECE_BINS = 20
+"""Equal-width score bins of the expected calibration error."""
+
+_BLOCK_ROWS = 1 << 16
+"""Rows that are summed together. Blocks are cut by row position, so the sums do not depend on the caller's chunks."""
+
+
+# ------------------------------------------------------------------------------------- sums over a block of rows
+
+
+def _binary_sums(label: FloatArray, score: FloatArray, weight: FloatArray, eps: float) -> dict[str, FloatArray]:
+    positive = weight * label
+    predicted = weight * score
+    clipped = np.clip(score, eps, 1.0 - eps)
+    bins = np.minimum((score * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    sums = {
+        "weight": weight.sum(),
+        "positive": positive.sum(),
+        "negative": (weight - positive).sum(),
+        "predicted": predicted.sum(),
+        "log_loss": -(weight * np.log(np.where(label == 1.0, clipped, 1.0 - clipped))).sum(),
+        "squared_error": (weight * (score - label) ** 2).sum(),
+        "correct": (weight * ((score >= 0.5) == (label == 1.0))).sum(),
+        "bin_gaps": np.bincount(bins, weights=predicted - positive, minlength=ECE_BINS),
+    }
+    return {name: np.asarray(value, dtype=np.float64) for name, value in sums.items()}
+
+
+def _regression_sums(label: FloatArray, score: FloatArray, weight: FloatArray, origin: float) -> dict[str, FloatArray]:
+    # Labels are taken from an origin near their mean, or their spread would drown in the square of a large mean.
+    offset = label - origin
+    sums = {
+        "weight": weight.sum(),
+        "squared_error": (weight * (score - label) ** 2).sum(),
+        "absolute_error": (weight * np.abs(score - label)).sum(),
+        "offset": (weight * offset).sum(),
+        "squared_offset": (weight * offset**2).sum(),
+    }
+    return {name: np.asarray(value, dtype=np.float64) for name, value in sums.items()}
+
+
+class _RunningSum:
+    """Sum of equally shaped arrays with Neumaier's compensation, so that a billion rows lose no more digits than a block."""
+
+    def __init__(self) -> None:
+        self._total: FloatArray = np.zeros(())
+        self._lost: FloatArray = np.zeros(())
+
+    def add(self, value: FloatArray) -> None:
+        total = self._total + value
+        kept = np.abs(self._total) >= np.abs(value)
+        self._lost = self._lost + np.where(kept, (self._total - total) + value, (value - total) + self._total)
+        self._total = total
+
+    def value(self) -> FloatArray:
+        return self._total + self._lost
+
+
+# ----------------------------------------------------------------------------------------- metrics from the sums
+
+Totals = Mapping[str, FloatArray]
+"""Name of a sum → its total over all rows: shape [] or, for `bin_gaps`, [ECE_BINS]; float64."""
+
+
+def _ratio(numerator: FloatArray | float, denominator: FloatArray | float) -> float | None:
+    return float(numerator) / float(denominator) if denominator else None
+
+
+def _auc(totals: Totals) -> float | None:
+    return _ratio(totals["concordant"], totals["positive"] * totals["negative"])
+
+
+def _average_precision(totals: Totals) -> float | None:
+    return _ratio(totals["precision"], totals["positive"]) if totals["negative"] else None
+
+
+def _normalized_entropy(totals: Totals) -> float | None:
+    """Log loss over the entropy of the base rate (He et al. 2014, Practical Lessons from Predicting Clicks on Ads)."""
+    positive, negative, weight = (float(totals[name]) for name in ("positive", "negative", "weight"))
+    if not positive or not negative:
+        return None
+    base_entropy = -positive * math.log(positive / weight) - negative * math.log(negative / weight)
+    return _ratio(totals["log_loss"], base_entropy)
+
+
+def _rmse(totals: Totals) -> float | None:
+    mean = _ratio(totals["squared_error"], totals["weight"])
+    return None if mean is None else math.sqrt(mean)
+
+
+def _r2(totals: Totals) -> float | None:
+    if not totals["weight"]:
+        return None
+    spread = totals["squared_offset"] - totals["offset"] ** 2 / totals["weight"]
+    # A constant label leaves no spread to explain, only rounding of the order of the sums' last digits.
+    if spread <= 1e-14 * totals["squared_offset"]:
+        return None
+    return 1.0 - float(totals["squared_error"]) / float(spread)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure: its key in results and in JSON, its title in tables, which way is better, and how it follows from the sums."""
+
+    name: str
+    title: str
+    better: Direction | None
+    """None for a figure that describes the rows or has its best value in the middle."""
+    formula: Callable[[Totals], float | None]
+
+
+_BY_KIND: dict[Kind, tuple[Metric, ...]] = {
+    "binary": (
+        Metric("auc", "AUC", "max", _auc),
+        Metric("log_loss", "log loss", "min", lambda t: _ratio(t["log_loss"], t["weight"])),
+        Metric("normalized_entropy", "NE", "min", _normalized_entropy),
+        Metric("brier", "Brier", "min", lambda t: _ratio(t["squared_error"], t["weight"])),
+        Metric("calibration", "calibration", None, lambda t: _ratio(t["predicted"], t["positive"])),
+        Metric("ece", "ECE", "min", lambda t: _ratio(np.abs(t["bin_gaps"]).sum(), t["weight"])),
+        Metric("average_precision", "avg. precision", "max", _average_precision),
+        Metric("accuracy", "accuracy", "max", lambda t: _ratio(t["correct"], t["weight"])),
+        Metric("positives", "positives", None, lambda t: _ratio(t["positive"], t["weight"])),
+    ),
+    "regression": (
+        Metric("rmse", "RMSE", "min", _rmse),
+        Metric("mae", "MAE", "min", lambda t: _ratio(t["absolute_error"], t["weight"])),
+        Metric("r2", "R²", "max", _r2),
+    ),
+}
+_ALL = [metric for metrics in _BY_KIND.values() for metric in metrics]
+
+METRICS: dict[str, Direction] = {metric.name: metric.better for metric in _ALL if metric.better is not None}
+"""Every metric a model can be chosen by → whether larger ("max") or smaller ("min") is better."""
+
+TITLES: dict[str, str] = {metric.name: metric.title for metric in _ALL} | {"rows": "rows"}
+"""Every key of a result → its heading in a table."""
+
+
+# ----------------------------------------------------------------------------------------------- the accumulator
+
+
+class MetricAccumulator:
+    """Collects labelled scores chunk by chunk and gives their exact metrics; close it (or use `with`) to drop spill files.
+
+    The figures depend on the rows and their order, not on the chunks they come in, and every sum is float64. Memory
+    is bounded at some 80 bytes times `memory_rows`: past that, what ranking needs (24 bytes a score) goes to files in a folder of
+    its own under `spill_dir`, or under the system's temporary folder. `regression` ranks nothing and spills nothing.
+
+    Binary metrics (weights everywhere): `auc` (a tie counts half), `log_loss` (nats; scores clipped to [eps, 1 - eps]
+    of the scores' dtype, as scikit-learn does), `normalized_entropy`, `brier`, `calibration` (mean predicted / mean
+    observed), `ece` (20 equal-width bins: sum of |predicted - observed| over the bins, per row), `average_precision`
+    (scikit-learn's: sum of precision times the step in recall, no interpolation), `accuracy` (score >= 0.5),
+    `positives` (rate). Regression metrics: `rmse`, `mae`, `r2`. Both: `rows`, a count that takes no heed of weights.
+
+    A metric that its rows leave undefined is None, never NaN: `auc`, `average_precision` and `normalized_entropy` where
+    only one class has weight; `calibration` without positives; `r2` of a constant label; everything but `rows` where
+    the weights sum to 0; and any figure that overflows float64.
+    """
+
+    def __init__(self, kind: Kind, *, spill_dir: Path | None = None, memory_rows: int = 8_000_000) -> None:
+        if memory_rows < 1:
+            raise ValueError(f"memory_rows must be at least 1, not {memory_rows}")
+        self._kind = kind
+        self._ranking = Ranking(spill_dir, memory_rows) if kind == "binary" else None
+        self._block: FloatArray = np.empty((3, _BLOCK_ROWS))  # label, score, weight
+        self._filled = 0
+        self._rows = 0
+        self._dtype: np.dtype[np.floating] | None = None
+        self._origin: float | None = None
+        self._sums: dict[str, _RunningSum] = {}
+        self._result: dict[str, float | None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the spill files; without spilled rows nothing happens."""
+        if self._ranking is not None:
+            self._ranking.close()
+
+    def add(
+        self,
+        label: NDArray[np.floating],
+        score: NDArray[np.floating],
+        weight: NDArray[np.floating] | None = None,
+    ) -> None:
+        """Take rows in: float32 or float64 arrays of shape [N]; without `weight` every row weighs 1.
+
+        Raises ValueError for shapes or dtypes that do not fit, a label other than 0 or 1 or a score outside [0, 1]
+        (binary), a value that is not finite, a negative weight, or a call after `result`; WriteError where spilling fails.
+        """
+        if self._result is not None:
+            raise ValueError("result() has been taken; start a new accumulator for more rows")
+        self._check(label, score, weight)
+        for start in range(0, len(score), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            self._fill(label[part], score[part], None if weight is None else weight[part])
+        self._rows += len(score)
+
+    def result(self) -> dict[str, float | None]:
+        """Metric name → value (None where undefined), plus `rows`. Ends the accumulation; may be called again."""
+        if self._result is None:
+            if self._filled or not self._sums:
+                self._reduce_block()
+            totals = {name: running.value() for name, running in self._sums.items()}
+            if self._ranking is not None:
+                concordant, precision = self._ranking.sums()
+                totals |= {"concordant": np.asarray(concordant), "precision": np.asarray(precision)}
+            values = {metric.name: metric.formula(totals) for metric in _BY_KIND[self._kind]}
+            finite = {name: v if v is not None and math.isfinite(v) else None for name, v in values.items()}
+            self._result = {**finite, "rows": self._rows}
+        return dict(self._result)
+
+    def _check(
+        self, label: NDArray[np.floating], score: NDArray[np.floating], weight: NDArray[np.floating] | None
+    ) -> None:
+        arrays = {"label": label, "score": score} | ({} if weight is None else {"weight": weight})
+        for name, values in arrays.items():
+            if values.ndim != 1 or len(values) != len(score) or values.dtype not in (np.float32, np.float64):
+                raise ValueError(
+                    f"{name} must be float32 or float64 of shape [{len(score)}], not {values.dtype} {values.shape}"
+                )
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"{name} has a value that is not finite, at row {self._rows + int(np.argmin(np.isfinite(values)))}"
+                )
+        self._dtype = self._dtype or score.dtype
+        if score.dtype != self._dtype:
+            raise ValueError(
+                f"scores were {self._dtype} and are now {score.dtype}: log loss clips by the dtype, keep one"
+            )
+        if weight is not None and (weight < 0).any():
+            raise ValueError(f"weights must not be negative, not {weight.min()}")
+        if self._kind == "binary":
+            if ((label != 0) & (label != 1)).any():
+                raise ValueError("a binary label must be 0 or 1")
+            if len(score) and not (score.min() >= 0 and score.max() <= 1):
+                raise ValueError(f"binary scores must lie in [0, 1], not [{score.min()}, {score.max()}]")
+
+    def _fill(
+        self, label: NDArray[np.floating], score: NDArray[np.floating], weight: NDArray[np.floating] | None
+    ) -> None:
+        """Copy at most a block's worth of rows, reducing the block each time it is full."""
+        done = 0
+        while done < len(score):
+            take = min(len(score) - done, _BLOCK_ROWS - self._filled)
+            here, there = slice(self._filled, self._filled + take), slice(done, done + take)
+            self._block[0, here], self._block[1, here] = label[there], score[there]
+            self._block[2, here] = 1.0 if weight is None else weight[there]
+            self._filled += take
+            done += take
+            if self._filled == _BLOCK_ROWS:
+                self._reduce_block()
+
+    def _reduce_block(self) -> None:
+        label, score, weight = self._block[:, : self._filled]
+        if self._ranking is not None:
+            self._ranking.add(score, np.where(label == 1.0, weight, -weight))
+            sums = _binary_sums(label, score, weight, float(np.finfo(self._dtype or np.float64).eps))
+        else:
+            if self._origin is None:
+                self._origin = float(label.mean()) if self._filled else 0.0
+            sums = _regression_sums(label, score, weight, self._origin)
+        for name, value in sums.items():
+            self._sums.setdefault(name, _RunningSum()).add(value)
+        self._filled = 0

@@ -1,0 +1,115 @@
+"""Sums over the ranking of all rows by score, for AUC and average precision: exact, with tie groups spilled to disk as sorted runs."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.errors import WriteError
+
+FloatArray = NDArray[np.float64]
+
+
+class Ranking:
+    """Rows sorted by falling score, equal scores as one group, without ever holding more than about `memory_rows` rows.
+
+    When `memory_rows` rows are held they are sorted, equal scores are joined, and the run is written to disk. At the end
+    the runs are read together, one score range after the other. Within a run all scores differ, so a range can always
+    be cut small enough, however many rows share a score.
+    """
+
+    def __init__(self, spill_dir: Path | None, memory_rows: int) -> None:
+        self._spill_dir = spill_dir
+        self._memory_rows = memory_rows
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._run_paths: list[Path] = []
+        self._held: list[FloatArray] = []
+        self._held_rows = 0
+
+    def close(self) -> None:
+        """Remove the runs from disk."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def add(self, score: FloatArray, signed_weight: FloatArray) -> None:
+        """Take rows in, float64 [N] each: `signed_weight` is the weight of a positive row, minus that of a negative one.
+
+        Raises WriteError where a run cannot be written.
+        """
+        # A row without weight moves no sum; dropping it also keeps every threshold's precision defined.
+        kept = signed_weight != 0.0
+        rows = np.stack([-score[kept], signed_weight[kept]])
+        while rows.shape[1]:
+            room = self._memory_rows - self._held_rows
+            self._held.append(rows[:, :room])
+            self._held_rows += self._held[-1].shape[1]
+            rows = rows[:, room:]
+            if self._held_rows == self._memory_rows and rows.shape[1]:
+                self._spill()
+
+    def sums(self) -> tuple[float, float]:
+        """Two sums over the tie groups g, from the highest score down, P and N being the weights of positives and negatives:
+
+        - concordant = sum of N_g * (P above g + P_g / 2), which is AUC * P * N (Mann-Whitney, a tie counts half);
+        - precision = sum of P_g * P_to_g / (P_to_g + N_to_g), which is average precision * P ("to": above or in g).
+        """
+        runs = [np.load(path, mmap_mode="r") for path in self._run_paths]
+        if self._held:
+            runs.append(_groups(*self._take_held()))
+        concordant: list[float] = []
+        precision: list[float] = []
+        positive_above = negative_above = 0.0
+        for _, positive, negative in _score_ranges(runs, self._memory_rows):
+            # Prefixing what lies above makes one running sum of all ranges: cutting them elsewhere changes nothing.
+            positive_to = np.cumsum(np.concatenate(([positive_above], positive)))
+            negative_to = np.cumsum(np.concatenate(([negative_above], negative)))
+            concordant.append(float((negative * (positive_to[:-1] + positive / 2)).sum()))
+            precision.append(float((positive * (positive_to[1:] / (positive_to[1:] + negative_to[1:]))).sum()))
+            positive_above, negative_above = float(positive_to[-1]), float(negative_to[-1])
+        return math.fsum(concordant), math.fsum(precision)
+
+    def _take_held(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        key, signed_weight = np.concatenate(self._held, axis=1)
+        self._held, self._held_rows = [], 0
+        return key, np.maximum(signed_weight, 0.0), np.maximum(-signed_weight, 0.0)
+
+    def _spill(self) -> None:
+        run = _groups(*self._take_held())
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="widedeep-ranking-", dir=self._spill_dir)
+            path = Path(self._folder.name) / f"{len(self._run_paths):06d}.npy"
+            np.save(path, run)
+        except OSError as error:
+            place = self._spill_dir or tempfile.gettempdir()
+            raise WriteError(f"{place}: cannot write the scores to rank ({run.nbytes:,} bytes): {error}") from error
+        self._run_paths.append(path)
+
+
+def _groups(key: FloatArray, positive: FloatArray, negative: FloatArray) -> FloatArray:
+    """Join rows of equal key (the negated score): [3, G] of rising keys, weights of positives, weights of negatives."""
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
+    return np.stack([key[starts], np.add.reduceat(positive[order], starts), np.add.reduceat(negative[order], starts)])
+
+
+def _score_ranges(runs: list[FloatArray], limit: int) -> Iterator[FloatArray]:
+    """Merge runs [3, G]: yields the groups of one score range after the other, about `limit` of them at a time."""
+    if len(runs) <= 1:
+        yield from runs
+        return
+    # Between neighbouring samples of a run lie `step` groups: s samples of all runs span (s + number of runs) * step at most.
+    step = max(1, limit // (2 * len(runs)))
+    samples = np.sort(np.concatenate([run[0, ::step] for run in runs]))
+    cuts = samples[:: max(1, limit // (2 * step))]
+    edges = [np.concatenate((np.searchsorted(run[0], cuts), [run.shape[1]])) for run in runs]
+    for number in range(len(cuts)):
+        parts = [run[:, edge[number] : edge[number + 1]] for run, edge in zip(runs, edges, strict=True)]
+        joined = np.concatenate(parts, axis=1)
+        if joined.shape[1]:
+            yield _groups(*joined)
