@@ -1,0 +1,103 @@
+"""The model: its sum, its sizes, what a step touches."""
+
+import pytest
+import torch
+
+from widedeep.features.plan import IndexColumn
+from widedeep.model.layout import InputLayout, automatic_dim
+from widedeep.model.network import Network
+from widedeep.model.table import Table
+from widedeep.recipe.schema import ModelSettings
+
+
+def column(name: str, size: int, kind: str = "categorical", dim: int | None = None) -> IndexColumn:
+    return IndexColumn(name=name, kind=kind, size=size, fields=(name,), embedding_dim=dim, cardinality=size - 2)  # type: ignore[arg-type]
+
+
+LAYOUT = InputLayout((column("a", 5), column("b", 9, dim=3), column("a x b", 12, "cross")), ("x", "x#missing"))
+
+
+def batch(rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = [c.size for c in LAYOUT.index_columns]
+    indices = torch.stack([torch.randint(0, s, (rows,), generator=generator) for s in sizes], 1).int()
+    return indices, torch.randn(rows, 2, generator=generator)
+
+
+def settings(kind: str) -> ModelSettings:
+    return ModelSettings.model_validate({"kind": kind, "deep": {"hidden": [8, 4]}})
+
+
+def randomised(kind: str) -> Network:
+    torch.manual_seed(3)
+    network = Network(LAYOUT, settings(kind), bias=0.25)
+    for module in network.modules():
+        if isinstance(module, Table):
+            torch.nn.init.normal_(module.weight)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    return network.eval()
+
+
+def test_the_logit_is_the_sum_of_bias_wide_and_deep_read_off_one_row_at_a_time() -> None:
+    network = randomised("wide_deep")
+    indices, numerics = batch()
+    with torch.no_grad():
+        logits = network(indices, numerics)
+        for row in range(len(indices)):
+            logit = network.bias.item()
+            starts = [0, 5, 14]
+            for position, start in enumerate(starts):
+                logit += network.wide.weights.weight[start + int(indices[row, position]), 0].item()
+            logit += float(numerics[row] @ network.wide.numeric)
+            narrow = network.embeddings.tables["3"].weight[int(indices[row, 1])]
+            broad = network.embeddings.tables["4"].weight[int(indices[row, 0])]
+            logit += network.towers["deep"](torch.cat([narrow, broad, numerics[row]]).unsqueeze(0)).item()
+            assert logits[row].item() == pytest.approx(logit, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "has_wide", "has_deep"), [("wide", 1, 0), ("deep", 0, 1), ("wide_deep", 1, 1)])
+def test_each_kind_has_just_its_parts(kind: str, has_wide: int, has_deep: int) -> None:
+    network = Network(LAYOUT, settings(kind))
+    assert (network.wide is not None) == bool(has_wide)
+    assert (network.embeddings is not None) == bool(has_deep)
+    assert len(network.towers) == has_deep
+
+
+@pytest.mark.parametrize("kind", ["wide", "deep", "wide_deep"])
+def test_gradients_through_the_tables_equal_finite_differences(kind: str) -> None:
+    network = randomised(kind).double()
+    indices, numerics = batch()
+    numerics = numerics.double()
+    network.train()
+    network(indices, numerics).square().sum().backward()
+    for table in [m for m in network.modules() if isinstance(m, Table)]:
+        touched = table.touched
+        gradients = touched.gradients()
+        for position, row in enumerate(touched.rows.tolist()):
+            original = table.weight[row, 0].item()
+            values = []
+            for shift in (1e-6, -1e-6):
+                table.weight[row, 0] = original + shift
+                with torch.no_grad():
+                    network.eval()
+                    values.append(network(indices, numerics).square().sum().item())
+            table.weight[row, 0] = original
+            assert gradients[position, 0].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-6)
+
+
+def test_missing_and_unknown_start_without_an_opinion() -> None:
+    network = Network(LAYOUT, settings("deep"))
+    for table in network.embedding_tables():
+        for start in table.offsets.tolist():
+            assert (table.weight[start : start + 2] == 0).all()
+            assert (table.weight[start + 2] != 0).any()
+
+
+def test_the_automatic_width_grows_with_the_fourth_root_of_the_cardinality() -> None:
+    assert [automatic_dim(n) for n in (1, 2, 20, 300, 5_000, 100_000, 10**8)] == [4, 4, 4, 8, 16, 32, 32]
+
+
+def test_a_model_of_numerics_only_works_without_any_table() -> None:
+    network = Network(InputLayout((), ("x",)), settings("wide_deep"))
+    assert network(torch.zeros(4, 0, dtype=torch.int32), torch.ones(4, 1)).shape == (4,)

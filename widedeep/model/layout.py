@@ -1,0 +1,30 @@
+"""What a model is built from: the sizes of its inputs, and the embedding width that a cardinality deserves."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from widedeep.features.plan import IndexColumn
+
+
+@dataclass(frozen=True)
+class InputLayout:
+    """The columns of a batch, in order: `index_columns` of the int32 matrix [B, F], `numeric_columns` of the float32 one [B, D]."""
+
+    index_columns: tuple[IndexColumn, ...]
+    numeric_columns: tuple[str, ...]
+
+    def positions(self, kinds: Sequence[Literal["categorical", "bucketed", "cross"]]) -> list[int]:
+        """Positions in the index matrix of the columns of these kinds."""
+        return [i for i, column in enumerate(self.index_columns) if column.kind in kinds]
+
+
+def automatic_dim(cardinality: int) -> int:
+    """4, 8, 16 or 32: the power of two nearest to twice the fourth root of the cardinality.
+
+    The fourth root is the rule of thumb of the TensorFlow feature-column guide; the factor and the few widths are ours
+    (few widths make few tables).
+    """
+    wanted = 2.0 * max(1, cardinality) ** 0.25
+    return min(32, max(4, int(2 ** round(math.log2(wanted)))))

@@ -1,0 +1,49 @@
+"""The model: logit = bias + wide + towers, one sum, trained jointly."""
+
+import torch
+from torch import Tensor, nn
+
+from widedeep.model.embeddings import Embeddings
+from widedeep.model.layout import InputLayout
+from widedeep.model.table import Table
+from widedeep.model.towers import TOWERS
+from widedeep.model.wide import Wide
+from widedeep.recipe.schema import ModelSettings
+
+PARTS: dict[str, tuple[str, ...]] = {"wide": ("wide",), "deep": ("deep",), "wide_deep": ("wide", "deep")}
+"""Which parts each `model.kind` adds up."""
+
+
+class Network(nn.Module):
+    """Shape: indices [B, F] int32, numerics [B, D] float32 → logit [B] float32 (for regression: the prediction)."""
+
+    def __init__(self, layout: InputLayout, settings: ModelSettings, *, bias: float = 0.0) -> None:
+        super().__init__()
+        parts = PARTS[settings.kind]
+        self.bias = nn.Parameter(torch.tensor(bias))
+        self.wide = Wide(layout) if "wide" in parts else None
+        towers = [part for part in parts if part != "wide"]
+        self.embeddings = Embeddings(layout, settings.embeddings) if towers else None
+        self.towers = nn.ModuleDict()
+        if self.embeddings is not None:
+            for part in towers:
+                self.towers[part] = TOWERS[part](self.embeddings.output_dim, settings)
+
+    def forward(self, indices: Tensor, numerics: Tensor) -> Tensor:
+        logit = self.bias.expand(len(indices))
+        if self.wide is not None:
+            logit = logit + self.wide(indices, numerics)
+        if self.embeddings is not None:
+            deep_input = self.embeddings(indices, numerics)
+            for tower in self.towers.values():
+                logit = logit + tower(deep_input)
+        return logit
+
+    def embedding_tables(self) -> list[Table]:
+        """The stored tables of the deep part, by ascending width."""
+        return [] if self.embeddings is None else [t for t in self.embeddings.tables.values() if isinstance(t, Table)]
+
+    def num_parameters(self) -> int:
+        """Trained numbers, tables included."""
+        tables = sum(module.weight.numel() for module in self.modules() if isinstance(module, Table))
+        return tables + sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,287 @@
+"""The training loop: batches in, checkpoints and events out, interruptible and resumable at every step."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from widedeep.errors import ArtefactError, Interrupted, TrainingError
+from widedeep.evaluation.metrics import METRICS
+from widedeep.features.batches import Batch, BatchStream
+from widedeep.features.store import EncodedStore
+from widedeep.model.layout import InputLayout
+from widedeep.model.network import Network
+from widedeep.recipe.schema import Recipe
+from widedeep.reporting import Meter, Reporter
+from widedeep.runs import RunDirectory
+from widedeep.training import checkpoints
+from widedeep.training.device import training_precision
+from widedeep.training.events import EventLog
+from widedeep.training.interrupts import InterruptWatch
+from widedeep.training.objective import mean_loss
+from widedeep.training.optimizers import Optimizers
+from widedeep.training.schedule import Schedule
+from widedeep.training.validation import evaluate_store, to_device
+
+LOG_STEPS = 50
+"""Steps between two logged ones; on cuda also between two looks at the loss (each look waits for the device)."""
+
+
+@dataclass
+class Progress:
+    """Where training stands; together with the tensors, all that a resumed run needs."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    batch: int = 0
+    """Batches of the current epoch that are done."""
+    step: int = 0
+    """Steps since the start."""
+    loss_sum: float = 0.0
+    """Sum over the current epoch of batch loss times batch weight."""
+    weight_sum: float = 0.0
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of training."""
+
+    best_epoch: int
+    epochs: int
+    steps: int
+    rows_per_second: float
+    """Rows trained on per second of training steps, evaluation and checkpoints left out; 0 where nothing was left to do."""
+
+
+class Trainer:
+    """Trains `network` on one store, choosing by another; writes into the run directory as it goes."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        layout: InputLayout,
+        train: EncodedStore,
+        valid: EncodedStore | None,
+        run: RunDirectory,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
+        self.network, self.layout, self.device = network.to(device), layout, device
+        self.train_store, self.valid_store = train, valid
+        self.run_dir, self.reporter = run, reporter
+        self.optimizers = Optimizers(network, recipe.training)
+        self.progress = Progress()
+        self._index_names = [column.name for column in layout.index_columns]
+        self._batches = math.ceil(train.rows / recipe.training.batch_size)
+        self._trained_rows, self._training_seconds = 0, 0.0
+        self._saved_at = time.monotonic()
+        # On the device, so that a step need not wait for it: sums since the last look at the loss.
+        self._recent = torch.zeros(2, dtype=torch.float64, device=device)
+
+    def run(self, *, resume: bool) -> Outcome:
+        """Train to the end, or to the first interrupt.
+
+        Raises TrainingError for a non-finite loss or exhausted memory, Interrupted after SIGINT or SIGTERM (with the
+        checkpoint written), ArtefactError when the checkpoint to resume from is not this model's.
+        """
+        if resume and self.run_dir.last_path.exists():
+            self._restore()
+        events = EventLog(self.run_dir.events_path, keep_until_step=self.progress.step)
+        try:
+            with InterruptWatch() as watch:
+                self._epochs(watch, events)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise TrainingError(_OUT_OF_MEMORY) from error
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error) or "out of memory" in str(error):
+                raise TrainingError(_OUT_OF_MEMORY) from error
+            raise
+        finally:
+            events.close()
+        rate = self._trained_rows / self._training_seconds if self._training_seconds else 0.0
+        return Outcome(self.progress.schedule.best_epoch, self.progress.epoch, self.progress.step, rate)
+
+    def _epochs(self, watch: InterruptWatch, events: EventLog) -> None:
+        total = self.settings.epochs * self.train_store.rows
+        with self.reporter.work("train", total, "rows") as meter:
+            while self.progress.epoch < self.settings.epochs and not self.progress.schedule.should_stop(self.settings):
+                started = time.monotonic()
+                self._train_epoch(watch, events, meter)
+                self._finish_epoch(events, time.monotonic() - started)
+                if watch.received is not None:
+                    self._leave(watch.received)
+
+    def _train_epoch(self, watch: InterruptWatch, events: EventLog, meter: Meter) -> None:
+        progress, size = self.progress, self.settings.batch_size
+        stream = BatchStream(
+            self.train_store,
+            self._index_names,
+            self.layout.numeric_columns,
+            size,
+            seed=self.recipe.seed,
+            epoch=progress.epoch,
+            start_batch=progress.batch,
+        )
+        done_before = progress.epoch * self.train_store.rows
+        look_every = 1 if self.device.type == "cpu" else LOG_STEPS
+        self.network.train()
+        for batch in stream:
+            if watch.received is not None:
+                self._leave(watch.received)
+            started = time.perf_counter()
+            self._step(batch)
+            if progress.step % look_every == 0 or progress.batch == self._batches:
+                self._look_at_loss(batch)
+            self._training_seconds += time.perf_counter() - started
+            self._trained_rows += len(batch.label)
+            if progress.step % LOG_STEPS == 0:
+                self._log_step(events, meter, done_before + min(progress.batch * size, self.train_store.rows))
+            if time.monotonic() - self._saved_at >= self.settings.checkpoint_seconds:
+                self._save()
+        if watch.received is not None:
+            self._leave(watch.received)
+
+    def _step(self, batch: Batch) -> None:
+        progress = self.progress
+        scale = progress.schedule.scale(self.settings, progress.step)
+        progress.step += 1
+        progress.batch += 1
+        if self.recipe.model.deep.batch_norm and self.network.towers and len(batch.label) == 1:
+            return  # a batch of one has no variance to normalise by
+        indices, numerics = to_device(batch, self.device)
+        label = torch.from_numpy(batch.label).to(self.device)
+        weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
+        batch_weight = float(len(batch.label)) if batch.weight is None else float(batch.weight.sum())
+        if batch_weight == 0.0:
+            return  # rows of weight 0 teach nothing, and their mean loss is 0/0
+        with training_precision(self.device):
+            logit = self.network(indices, numerics)
+        loss = mean_loss(self.kind, logit.float(), label, weight)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizers.step(scale, batch_weight)
+        self._recent += torch.stack([loss.detach().double() * batch_weight, _scalar(batch_weight, self.device)])
+
+    def _look_at_loss(self, batch: Batch) -> None:
+        if not math.isfinite(float(self._recent[0])):
+            raise TrainingError(self._non_finite_message(batch))
+        self._absorb_recent()
+
+    def _absorb_recent(self) -> None:
+        loss_sum, weight_sum = self._recent.tolist()
+        self._recent.zero_()
+        self.progress.loss_sum += loss_sum
+        self.progress.weight_sum += weight_sum
+
+    def _non_finite_message(self, batch: Batch) -> str:
+        progress = self.progress
+        first = (progress.batch - 1) * self.settings.batch_size
+        largest = ""
+        if batch.numerics.size:
+            column = int(abs(batch.numerics).max(axis=0).argmax())
+            value = float(abs(batch.numerics[:, column]).max())
+            largest = f" The batch's largest numeric input is {value:g}, in {self.layout.numeric_columns[column]}."
+        return (
+            f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}, rows {first:,} to "
+            f"{first + len(batch.label) - 1:,} of its shuffled order).{largest} Try a smaller "
+            "training.deep.learning_rate or training.wide.learning_rate, training.warmup_steps, or `transform: cdf` "
+            "for numerics; the last checkpoint is as it was before"
+        )
+
+    def _train_loss(self) -> float | None:
+        return self.progress.loss_sum / self.progress.weight_sum if self.progress.weight_sum else None
+
+    def _rows_per_second(self) -> float:
+        return self._trained_rows / self._training_seconds if self._training_seconds else 0.0
+
+    def _log_step(self, events: EventLog, meter: Meter, rows_done: int) -> None:
+        loss, rate = self._train_loss(), self._rows_per_second()
+        events.append(
+            {
+                "event": "step",
+                "step": self.progress.step,
+                "epoch": self.progress.epoch + 1,
+                "loss": loss,
+                "rows_per_second": round(rate, 1),
+                "learning_rate_scale": self.progress.schedule.scale(self.settings, self.progress.step - 1),
+            }
+        )
+        meter.update(rows_done, **({} if loss is None else {"loss": loss}))
+
+    def _finish_epoch(self, events: EventLog, seconds: float) -> None:
+        progress, metric = self.progress, self.recipe.training.early_stopping.metric
+        assert metric is not None, "the resolved recipe names the metric"
+        self.optimizers.settle()
+        metrics: dict[str, float | None] = {}
+        if self.valid_store is not None:
+            metrics = evaluate_store(self.network, self.valid_store, self.layout, self.kind, self.device)
+        scale = progress.schedule.scale(self.settings, progress.step)
+        progress.epoch += 1
+        is_best = progress.schedule.record(self.settings, progress.epoch, metrics.get(metric), METRICS[metric])
+        if is_best:
+            checkpoints.save_checkpoint(
+                self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": progress.epoch}
+            )
+        figures: dict[str, Any] = {"epoch": progress.epoch, "train_loss": self._train_loss()}
+        events.append(
+            {
+                "event": "epoch",
+                "step": progress.step,
+                **figures,
+                "valid": metrics,
+                "seconds": round(seconds, 3),
+                "rows_per_second": round(self._rows_per_second(), 1),
+                "learning_rate_scale": scale,
+                "best": is_best,
+            }
+        )
+        self.reporter.epoch(
+            {**figures, **metrics, "rows_per_second": self._rows_per_second(), "scale": scale, "best": is_best}
+        )
+        progress.batch, progress.loss_sum, progress.weight_sum = 0, 0.0, 0.0
+        self._save()
+
+    def _leave(self, signal_number: int) -> None:
+        self._save()
+        raise Interrupted(
+            signal_number,
+            f"interrupted at step {self.progress.step} of epoch {self.progress.epoch + 1}; a checkpoint is written: "
+            "go on with `widedeep train … --resume`",
+        )
+
+    def _save(self) -> None:
+        self._absorb_recent()
+        tensors: dict[str, Tensor] = checkpoints.model_tensors(self.network)
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()}
+        tensors |= checkpoints.random_state(self.device)
+        state = {"progress": asdict(self.progress), "optimizers": self.optimizers.numbers()}
+        checkpoints.save_checkpoint(self.run_dir.last_path, tensors, state)
+        self._saved_at = time.monotonic()
+
+    def _restore(self) -> None:
+        path = self.run_dir.last_path
+        tensors, state = checkpoints.load_checkpoint(path)
+        checkpoints.restore_model(self.network, tensors, path)
+        optimizer = {n.removeprefix("optimizer."): t for n, t in tensors.items() if n.startswith("optimizer.")}
+        try:
+            self.optimizers.restore(optimizer, state["optimizers"])
+            checkpoints.restore_random_state(tensors, self.device)
+            saved = state["progress"]
+            self.progress = Progress(**{**saved, "schedule": Schedule(**saved["schedule"])})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ArtefactError(f"{path}: checkpoint of another model or version ({error}); train again") from error
+
+
+_OUT_OF_MEMORY = (
+    "out of memory: try a smaller training.batch_size, model.embeddings.dim, or a larger min_count (or `buckets`) on the "
+    "largest fields"
+)
+
+
+def _scalar(value: float, device: torch.device) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64, device=device)

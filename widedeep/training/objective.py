@@ -1,0 +1,22 @@
+"""The loss on logits, and the way from a logit to a score."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Kind = Literal["binary", "regression"]
+
+
+def mean_loss(kind: Kind, logit: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
+    """Weighted mean over the batch of the logistic loss, or of the squared error. All inputs [B] float32; returns a scalar."""
+    loss = F.binary_cross_entropy_with_logits if kind == "binary" else F.mse_loss
+    if weight is None:
+        return loss(logit, label)
+    return (loss(logit, label, reduction="none") * weight).sum() / weight.sum()
+
+
+def score(kind: Kind, logit: Tensor) -> Tensor:
+    """Probability of a positive for a binary label, the prediction itself for regression. [B] float32."""
+    return torch.sigmoid(logit) if kind == "binary" else logit

@@ -1,0 +1,174 @@
+"""Which optimizer updates what: lazy ones on large tables, torch's own on everything small, FTRL where the wide part asks for it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from widedeep.kernels import reference
+from widedeep.model.network import Network
+from widedeep.model.table import Table
+from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimizer
+from widedeep.training.lazy import LazyOptimizer
+
+
+class FtrlVector:
+    """FTRL-Proximal on a small dense parameter (the bias, the weights of the numerics), on summed gradients."""
+
+    def __init__(self, parameter: nn.Parameter, settings: WideOptimizer, *, penalised: bool) -> None:
+        self.parameter = parameter
+        self.settings = settings
+        self.l1, self.l2 = (settings.l1, settings.l2) if penalised else (0.0, 0.0)
+        # FTRL holds the whole past in z; a weight that does not start at zero enters it as an offset.
+        self.start = parameter.detach().clone()
+        self.states = {"z": torch.zeros_like(parameter.data), "n": torch.zeros_like(parameter.data)}
+
+    def step(self, batch_weight: float) -> None:
+        gradient = self.parameter.grad
+        if gradient is None or not self.parameter.numel():
+            return
+        moved = (self.parameter.detach() - self.start).reshape(-1, 1)
+        reference.ftrl(
+            moved,
+            self.states["z"].view(-1, 1),
+            self.states["n"].view(-1, 1),
+            torch.arange(moved.numel(), device=moved.device),
+            gradient.reshape(-1, 1) * batch_weight,
+            alpha=self.settings.learning_rate,
+            beta=self.settings.beta,
+            l1=self.l1,
+            l2=self.l2,
+        )
+        with torch.no_grad():
+            self.parameter.copy_(self.start + moved.view(self.parameter.shape))
+
+
+class Optimizers:
+    """All optimizers of a model, stepped together after one backward pass of the mean loss."""
+
+    def __init__(self, network: Network, settings: TrainingSettings) -> None:
+        self.lazy: dict[str, LazyOptimizer] = {}
+        self.vectors: dict[str, FtrlVector] = {}
+        self.dense: dict[str, torch.optim.Optimizer] = {}
+        self.dense_tables: list[Table] = []
+        self._rates: dict[str, float] = {}
+        wide = network.wide
+        if wide is not None:
+            self._add_wide(network, settings)
+        tables = network.embedding_tables()
+        groups: list[dict[str, Any]] = []
+        for table in tables:
+            if len(table.weight) > settings.dense_rows:
+                self.lazy[f"embeddings.{table.weight.shape[1]}"] = LazyOptimizer(
+                    table, settings.deep, settings.deep.embedding_l2
+                )
+            else:
+                self.dense_tables.append(table)
+                groups.append({"params": [table.weight], "weight_decay": settings.deep.embedding_l2})
+        tower = list(network.towers.parameters())
+        groups.append({"params": [p for p in tower if p.dim() > 1], "weight_decay": settings.deep.l2})
+        free = [p for p in tower if p.dim() <= 1] + ([network.bias] if wide is None else [])
+        groups.append({"params": free, "weight_decay": 0.0})
+        self._add_dense("deep", settings.deep, groups)
+
+    def _add_wide(self, network: Network, settings: TrainingSettings) -> None:
+        wide = network.wide
+        assert wide is not None
+        table, wide_settings = wide.weights, settings.wide
+        if wide_settings.optimizer == "ftrl":
+            # Without a gradient FTRL leaves a weight as it is: lazy is exact, at any size.
+            self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
+            self.vectors["wide.numeric"] = FtrlVector(wide.numeric, wide_settings, penalised=True)
+            self.vectors["bias"] = FtrlVector(network.bias, wide_settings, penalised=False)
+            return
+        groups: list[dict[str, Any]] = [{"params": [network.bias], "weight_decay": 0.0}]
+        groups.append({"params": [wide.numeric], "weight_decay": wide_settings.l2})
+        if len(table.weight) > settings.dense_rows:
+            self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
+        else:
+            self.dense_tables.append(table)
+            groups.append({"params": [table.weight], "weight_decay": wide_settings.l2})
+        self._add_dense("wide", wide_settings, groups)
+
+    def _add_dense(self, name: str, settings: WideOptimizer | DeepOptimizer, groups: list[dict[str, Any]]) -> None:
+        groups = [group for group in groups if any(p.numel() for p in group["params"])]
+        if not groups:
+            return
+        rate = settings.learning_rate
+        self._rates[name] = rate
+        match settings.optimizer:
+            case "adam":
+                self.dense[name] = torch.optim.Adam(groups, lr=rate, fused=True)
+            case "adamw":
+                self.dense[name] = torch.optim.AdamW(groups, lr=rate, fused=True)
+            case "adagrad":
+                self.dense[name] = torch.optim.Adagrad(groups, lr=rate)
+            case "sgd":
+                self.dense[name] = torch.optim.SGD(groups, lr=rate)
+            case "ftrl":
+                raise AssertionError("FTRL has optimizers of its own")
+
+    @torch.no_grad()
+    def step(self, scale: float, batch_weight: float) -> None:
+        """Update everything after `backward` of the mean loss; clears the gradients.
+
+        `scale` multiplies the learning rates (FTRL's excepted); `batch_weight` is the sum of the batch's row weights.
+        """
+        for lazy in self.lazy.values():
+            lazy.step(scale, batch_weight)
+        for vector in self.vectors.values():
+            vector.step(batch_weight)
+            vector.parameter.grad = None
+        for table in self.dense_tables:
+            touched = table.touched
+            assert touched is not None, "step without a training forward pass"
+            table.touched = None
+            table.weight.grad = torch.zeros_like(table.weight)
+            table.weight.grad[touched.rows] = touched.gradients()
+        for name, optimizer in self.dense.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rates[name] * scale
+            optimizer.step()
+            optimizer.zero_grad()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Bring every table up to date before it is evaluated or kept as the best."""
+        for lazy in self.lazy.values():
+            lazy.settle()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every state by name, for a checkpoint."""
+        states = {f"{name}.{key}": state for name, lazy in self.lazy.items() for key, state in lazy.states.items()}
+        states |= {f"{name}.{key}": s for name, vector in self.vectors.items() for key, s in vector.states.items()}
+        states |= {f"{name}.start": vector.start for name, vector in self.vectors.items()}
+        for name, optimizer in self.dense.items():
+            for index, state in optimizer.state_dict()["state"].items():
+                states |= {f"{name}.{index}.{key}": s for key, s in state.items() if isinstance(s, Tensor)}
+        return states
+
+    def numbers(self) -> dict[str, list[float]]:
+        """The rest of the state: steps and owed decay of each lazy optimizer."""
+        return {name: [lazy.steps, lazy.decay] for name, lazy in self.lazy.items()}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Iterable[float]]) -> None:
+        """Take over what `tensors` and `numbers` gave. Raises KeyError or ValueError when it is another model's."""
+        for name, lazy in self.lazy.items():
+            steps, lazy.decay = numbers[name]
+            lazy.steps = int(steps)
+            for key, state in lazy.states.items():
+                state.copy_(tensors[f"{name}.{key}"])
+        for name, vector in self.vectors.items():
+            vector.start.copy_(tensors[f"{name}.start"])
+            for key, state in vector.states.items():
+                state.copy_(tensors[f"{name}.{key}"])
+        for name, optimizer in self.dense.items():
+            loaded: dict[int, dict[str, Tensor]] = {}
+            for full_name, tensor in tensors.items():
+                owner, _, rest = full_name.partition(".")
+                index, _, key = rest.partition(".")
+                if owner == name and index.isdigit():
+                    loaded.setdefault(int(index), {})[key] = tensor.clone()
+            optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})

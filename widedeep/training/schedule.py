@@ -1,0 +1,44 @@
+"""Learning-rate scale and early stopping: what happens when the valid metric stalls."""
+
+import math
+from dataclasses import dataclass
+
+from widedeep.recipe.schema import TrainingSettings
+
+
+@dataclass
+class Schedule:
+    """Follows the valid metric from epoch to epoch. Its fields are its whole state, so that a checkpoint can hold it."""
+
+    best_value: float | None = None
+    best_epoch: int = 0
+    epochs_since_best: int = 0
+    plateau_scale: float = 1.0
+    stalled_epochs: int = 0
+
+    def scale(self, settings: TrainingSettings, step: int) -> float:
+        """What to multiply the learning rates by at this 0-based step."""
+        warm_up = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+        return warm_up * self.plateau_scale
+
+    def record(self, settings: TrainingSettings, epoch: int, value: float | None, direction: str) -> bool:
+        """Note the valid metric of a finished epoch (1-based) and return whether it is the best so far.
+
+        Without a value (no valid rows, or one class only) the latest epoch counts as the best.
+        """
+        signed = None if value is None or not math.isfinite(value) else (value if direction == "max" else -value)
+        if signed is None or self.best_value is None or signed > self.best_value:
+            self.best_value, self.best_epoch = signed, epoch
+            self.epochs_since_best = self.stalled_epochs = 0
+            return True
+        self.epochs_since_best += 1
+        self.stalled_epochs += 1
+        if settings.plateau is not None and self.stalled_epochs > settings.plateau.patience:
+            self.plateau_scale *= settings.plateau.factor
+            self.stalled_epochs = 0
+        return False
+
+    def should_stop(self, settings: TrainingSettings) -> bool:
+        """Whether patience has run out."""
+        patience = settings.early_stopping.patience
+        return patience is not None and self.epochs_since_best >= patience
