@@ -1,0 +1,1 @@
+"""From raw files to a typed, split table: sources, typed reading, label, time, split."""

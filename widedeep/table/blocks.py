@@ -1,0 +1,73 @@
+"""A block of rows as read from a source, and what every reader does to its texts and column names."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import ColumnError
+from widedeep.recipe.schema import FormatSettings
+
+BLANKS = " \t"
+"""What `format.trim` drops around a value."""
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """Consecutive rows of one source."""
+
+    frame: pl.DataFrame
+    """Only String columns when the source is delimited text; the file's own types when it is Parquet."""
+    source_name: str
+    first_row: int
+    """0-based number of the block's first row within its source."""
+    bytes_done: int
+    """Stored (compressed) bytes of the source read so far."""
+    first_line: int | None = None
+    """1-based line of the first row; None for Parquet."""
+    lines: NDArray[np.int64] | None = None
+    """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the source is delimited text, which has lines and no types."""
+        return self.first_line is not None
+
+    def line_of(self, row: int) -> int | None:
+        """1-based line where row `row` (0-based within the block) starts; None for Parquet."""
+        if self.lines is not None:
+            return int(self.lines[row])
+        return None if self.first_line is None else self.first_line + row
+
+    def place_of(self, row: int) -> str:
+        """Where a row stands, for a message: `log.csv:17`, or `log.parquet: row 17` (counted from 1)."""
+        line = self.line_of(row)
+        if line is None:
+            return f"{self.source_name}: row {self.first_row + row + 1}"
+        return f"{self.source_name}:{line}"
+
+
+def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blanks: bool = True) -> pl.DataFrame:
+    """Trim every String column (unless there is nothing to trim) and make its missing texts null, as the format says."""
+    text = pl.col(pl.String)
+    if settings.trim and may_have_blanks:
+        text = text.str.strip_chars(BLANKS)
+    for missing in settings.missing:
+        text = pl.when(text != missing).then(text)
+    return frame.with_columns(text)
+
+
+def require_columns(wanted: Sequence[str], present: Sequence[str], name: str) -> None:
+    """Raise ColumnError for the first wanted column that the source `name` lacks."""
+    for column in wanted:
+        if column in present:
+            continue
+        close = difflib.get_close_matches(column, present, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        if len(present) == 1 and any(separator in present[0] for separator in "\t;|,"):
+            hint = "; is `data.format.separator` right?"
+        listed = ", ".join(present[:30]) + (", …" if len(present) > 30 else "")
+        raise ColumnError(f"{name}: no column {column!r}{hint} The file has: {listed}")

@@ -1,0 +1,77 @@
+"""The one text of every value, whatever type it is stored in. File format: a change here changes every value hash."""
+
+from typing import Literal
+
+import polars as pl
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import Scalar
+
+Kind = Literal["text", "number", "boolean", "temporal"]
+
+
+def kind_of(dtype: pl.DataType) -> Kind | None:
+    """What a column of this type holds; None for a column of nulls. Raises DataError for a type without a text."""
+    if dtype.is_numeric():
+        return "number"
+    if dtype == pl.Boolean:
+        return "boolean"
+    if dtype in (pl.Date, pl.Datetime, pl.Time):
+        return "temporal"
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return "text"
+    if dtype == pl.Null:
+        return None
+    raise DataError(f"values of type {dtype} are not supported: expected text, numbers, booleans, dates or times")
+
+
+def canonical_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """`expr`, of type `dtype`, as String; a pure expression, the same for any chunking and engine.
+
+    Integers in decimal; integral floats as integers (1.0 → `1`, -0.0 → `0`; from 2^127 on with an exponent), other
+    floats in the shortest decimal that reads back the same, NaN null; decimals without trailing zeros; booleans `true`
+    and `false`; dates `2024-01-02`; datetimes `2024-01-02T03:04:05[.ffffff]` (nine digits where nanoseconds count), with
+    a zone as UTC with a `Z` behind; texts as they are. Raises DataError for any other type.
+    """
+    kind = kind_of(dtype)
+    if dtype.is_float():
+        return _float_text(expr)
+    if isinstance(dtype, pl.Decimal):
+        text = expr.cast(pl.String)
+        return text.str.strip_chars_end("0").str.strip_chars_end(".") if dtype.scale else text
+    if kind != "temporal" or dtype == pl.Date:
+        return expr.cast(pl.String)
+    if isinstance(dtype, pl.Datetime):
+        instant = expr.dt.convert_time_zone("UTC") if dtype.time_zone is not None else expr
+        zone = "Z" if dtype.time_zone is not None else ""
+        return _clock_text(instant, "%Y-%m-%dT%H:%M:%S", zone)
+    return _clock_text(expr, "%H:%M:%S", "")
+
+
+def canonical_scalar(value: Scalar) -> str:
+    """The text of a value that stands in a recipe."""
+    if isinstance(value, str):
+        return value
+    series = pl.Series([value])
+    text: str = pl.select(canonical_text(pl.lit(series), series.dtype)).item()
+    return text
+
+
+def _float_text(expr: pl.Expr) -> pl.Expr:
+    integral = expr.is_finite() & (expr.floor() == expr)
+    # The branch not taken is computed too: a fraction cast to an integer is thrown away, an overflow is null.
+    as_integer = expr.cast(pl.Int128, strict=False).cast(pl.String)
+    shortest = expr.cast(pl.String)
+    return pl.when(integral).then(pl.coalesce(as_integer, shortest)).when(expr.is_not_nan()).then(shortest)
+
+
+def _clock_text(expr: pl.Expr, form: str, zone: str) -> pl.Expr:
+    nanosecond = expr.dt.nanosecond()
+    fraction = (
+        pl.when(nanosecond == 0)
+        .then(pl.lit(""))
+        .when(nanosecond % 1000 == 0)
+        .then(expr.dt.strftime("%.6f"))
+        .otherwise(expr.dt.strftime("%.9f"))
+    )
+    return pl.concat_str(expr.dt.strftime(form), fraction, pl.lit(zone))

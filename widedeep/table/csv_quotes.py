@@ -1,0 +1,132 @@
+"""Where records end when values are quoted: the fast reading of plain quotes and the exact one of all others."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+_NEWLINE = 10
+_RETURN = 13
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The characters that structure delimited text, as bytes."""
+
+    separator: bytes
+    quote: bytes | None
+    comment: bytes | None
+    trim: bool
+
+    @cached_property
+    def _plain_value(self) -> "re.Pattern[bytes]":
+        return re.compile(rb"([^%b\n]*)([%b\n])" % (re.escape(self.separator), re.escape(self.separator)))
+
+    @cached_property
+    def _opening(self) -> "re.Pattern[bytes]":
+        assert self.quote is not None
+        blanks = b" \t".replace(self.separator, b"") if self.trim else b""
+        return re.compile((b"[%b]*" % blanks if blanks else b"") + re.escape(self.quote))
+
+    @cached_property
+    def _quoted_value(self) -> "re.Pattern[bytes]":
+        """From behind the opening quote: the value, what stands behind its closing quote, the delimiter."""
+        assert self.quote is not None
+        quote, separator = re.escape(self.quote), re.escape(self.separator)
+        return re.compile(
+            rb"([^%b]*(?:%b%b[^%b]*)*)%b(?!%b)([^%b\n]*)([%b\n])"
+            % (quote, quote, quote, quote, quote, quote, separator, separator)
+        )
+
+    def values_at(self, data: bytes, start: int) -> tuple[list[bytes], int]:
+        """The values of the record at `start`, unquoted, and where the next record starts.
+
+        An unfinished record gives no values and the position of its unclosed quote, or `len(data)` if none is open.
+        """
+        values: list[bytes] = []
+        position = start
+        while True:
+            opening = self._opening.match(data, position) if self.quote is not None else None
+            pattern, begin = (self._quoted_value, opening.end()) if opening else (self._plain_value, position)
+            found = pattern.match(data, begin)
+            if found is None:
+                return [], begin - 1 if opening else len(data)
+            delimiter = found[found.lastindex or 0]
+            value = found[1]
+            if opening and self.quote is not None:
+                rest = found[2].removesuffix(b"\r") if delimiter == b"\n" else found[2]
+                value = value.replace(self.quote * 2, self.quote) + rest
+            elif delimiter == b"\n":
+                value = value.removesuffix(b"\r")
+            values.append(value)
+            position = found.end()
+            if delimiter == b"\n":
+                return values, position
+
+
+@dataclass(frozen=True)
+class RecordRun:
+    """The whole records at the front of some bytes."""
+
+    records: bytes
+    """Whole records whose quotes open at a value's start and close at its end; as many line breaks as `consumed` has."""
+    consumed: int
+    """How many of the given bytes they are."""
+    open_quote: int | None = None
+    """Position of the quote that is open at the end of the given bytes, if one is."""
+
+
+def complete_records(data: bytes, dialect: Dialect) -> RecordRun:
+    """Cut behind the last record that ends within `data`; rewrite unusual quotes so that quote parity tells in from out."""
+    if dialect.quote is None or dialect.quote not in data:
+        end = data.rfind(b"\n") + 1
+        return RecordRun(data[:end], end)
+    # A comment may hold any quotes, so parity says nothing where there are comments.
+    comment = dialect.comment
+    has_comments = comment is not None and (data.startswith(comment) or b"\n" + comment in data)
+    quotes = None if has_comments else _plain_quotes(data, dialect.separator[0], dialect.quote[0])
+    if quotes is None:
+        return _rewritten(data, dialect)
+    end = data.rfind(b"\n")
+    while end >= 0 and (num_before := int(np.searchsorted(quotes, end))) % 2:
+        end = data.rfind(b"\n", 0, int(quotes[num_before - 1]))
+    return RecordRun(data[: end + 1], end + 1, int(quotes[-1]) if len(quotes) % 2 else None)
+
+
+def _plain_quotes(data: bytes, separator: int, quote: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
+    """Positions of all quotes if each opens at a value's start, closes at its end or is doubled within; else None."""
+    framed = np.frombuffer(b"\n%b\n\n" % data, dtype=np.uint8)
+    quotes = np.flatnonzero(framed == quote) - 1
+    before = framed[quotes[0::2]]
+    if not ((before == separator) | (before == _NEWLINE) | (before == quote)).all():
+        return None
+    after, second = framed[quotes[1::2] + 2], framed[quotes[1::2] + 3]
+    line_ends = (after == _NEWLINE) | ((after == _RETURN) & (second == _NEWLINE))
+    return quotes if (line_ends | (after == separator) | (after == quote)).all() else None
+
+
+def _rewritten(data: bytes, dialect: Dialect) -> RecordRun:
+    """Lines without a quote as they are; records with one value by value, every value quoted."""
+    quote = dialect.quote
+    assert quote is not None
+    pieces: list[bytes] = []
+    position = 0
+    while (found := data.find(quote, position)) >= 0:
+        start = max(data.rfind(b"\n", position, found) + 1, position)
+        pieces.append(data[position:start])
+        if dialect.comment is not None and data.startswith(dialect.comment, start):
+            end = data.find(b"\n", start) + 1
+            if end == 0:
+                return RecordRun(b"".join(pieces), start)
+            pieces.append(data[start:end].replace(quote, b" "))
+        else:
+            values, end = dialect.values_at(data, start)
+            if not values:
+                return RecordRun(b"".join(pieces), start, end if end < len(data) else None)
+            quoted = (quote + value.replace(quote, quote * 2) + quote for value in values)
+            pieces.append(dialect.separator.join(quoted) + b"\n")
+        position = end
+    end = max(data.rfind(b"\n", position) + 1, position)
+    pieces.append(data[position:end])
+    return RecordRun(b"".join(pieces), end)

@@ -1,0 +1,113 @@
+"""The label and the row weight, checked row by row, and what both must be over a whole split."""
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import LabelSettings
+from widedeep.table.blocks import RawBlock
+from widedeep.table.canonical import canonical_scalar, canonical_text
+
+
+def label_values(block: RawBlock, settings: LabelSettings) -> pl.Series:
+    """Float32, one per row. Raises DataError for a missing label, a third value, or a number that is not finite."""
+    raw = block.frame[settings.column]
+    if settings.kind == "regression":
+        return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)
+    text = block.frame.select(canonical_text(pl.col(settings.column), raw.dtype)).to_series()
+    _refuse_missing(block, text, "label")
+    if settings.positive is None:
+        values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
+        known = values.is_in([0.0, 1.0])
+        rule = "0/1 and true/false are understood; name the values that count as positive in data.label.positive"
+    else:
+        positive = [canonical_scalar(value) for value in settings.positive]
+        values = text.is_in(positive).cast(pl.Float64)
+        if settings.negative is None:
+            return values.cast(pl.Float32)
+        known = text.is_in(positive + [canonical_scalar(value) for value in settings.negative])
+        rule = "name it in data.label.positive or data.label.negative, or drop the row"
+    unknown = (~known.fill_null(False)).arg_true()
+    if len(unknown):
+        row = unknown[0]
+        raise DataError(
+            f"{block.place_of(row)}: column {settings.column!r}: the label {text[row]!r} is neither positive nor negative: {rule}"
+        )
+    return values.cast(pl.Float32)
+
+
+def weight_values(block: RawBlock, column: str) -> pl.Series:
+    """Float32, one per row. Raises DataError for a weight that is missing, not finite or negative."""
+    weights = _finite(block, block.frame[column], "a row weight", " that is not negative")
+    negative = (weights < 0).arg_true()
+    if len(negative):
+        row = negative[0]
+        raise DataError(f"{block.place_of(row)}: column {column!r}: the row weight {weights[row]!r} is negative")
+    return weights.cast(pl.Float32)
+
+
+def _finite(block: RawBlock, raw: pl.Series, what: str, more: str) -> pl.Series:
+    _refuse_missing(block, raw, what)
+    numbers = pl.Series(raw.name, [None] * len(raw), pl.Float64)
+    if not raw.dtype.is_temporal():
+        numbers = raw.cast(pl.Float64, strict=False)
+    bad = (~numbers.cast(pl.Float32).is_finite().fill_null(False)).arg_true()
+    if len(bad):
+        row = bad[0]
+        raise DataError(
+            f"{block.place_of(row)}: column {raw.name!r}: {raw[row]!r} cannot be {what}: a finite number{more} is needed"
+        )
+    return numbers
+
+
+def _refuse_missing(block: RawBlock, values: pl.Series, what: str) -> None:
+    if values.null_count():
+        row = values.is_null().arg_true()[0]
+        raise DataError(
+            f"{block.place_of(row)}: column {values.name!r}: {what} is missing; every row needs one: fill it or drop the row"
+        )
+
+
+@dataclass
+class TargetTally:
+    """Label and weight over the rows of one split."""
+
+    rows: int = 0
+    label_sum: float = 0.0
+    weight_sum: float | None = None
+    label_min: float = math.inf
+    label_max: float = -math.inf
+
+    def add(self, labels: pl.Series, weights: pl.Series | None) -> None:
+        """Count the rows of one block."""
+        self.rows += len(labels)
+        if not len(labels):
+            return
+        self.label_sum += float(labels.cast(pl.Float64).sum())
+        self.label_min = min(self.label_min, float(labels.to_numpy().min()))
+        self.label_max = max(self.label_max, float(labels.to_numpy().max()))
+        if weights is not None:
+            self.weight_sum = (self.weight_sum or 0.0) + float(weights.cast(pl.Float64).sum())
+
+    def refuse_constant_label(self, settings: LabelSettings) -> None:
+        """Raise DataError unless the label takes more than one value (checked on train rows)."""
+        if self.label_min < self.label_max:
+            return
+        value = self.label_min
+        if settings.kind == "regression":
+            raise DataError(
+                f"column {settings.column!r}: the label is {value:g} in all {self.rows} train rows: nothing to learn"
+            )
+        side = "positive" if value == 1.0 else "negative"
+        named = f" ({', '.join(map(str, settings.positive))})" if settings.positive is not None else ""
+        raise DataError(
+            f"column {settings.column!r}: the label is {side} in all {self.rows} train rows; both classes are needed: "
+            f"check data.label.positive{named}, the files and the split"
+        )
+
+    def refuse_zero_weights(self, split: str, column: str | None) -> None:
+        """Raise DataError if every row of the split weighs nothing."""
+        if self.weight_sum == 0.0:
+            raise DataError(f"column {column!r}: all {self.rows} {split} rows have weight 0; at least one must count")

@@ -1,0 +1,180 @@
+"""Which split each row of `data.train` goes to."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import polars_hash
+from numpy.typing import NDArray
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
+from widedeep.table.blocks import RawBlock
+from widedeep.table.canonical import canonical_scalar, canonical_text
+
+SPLITS = ("train", "valid", "test")
+TRAIN, VALID, TEST = range(3)
+_MASK = (1 << 64) - 1
+_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+
+
+def drawn_parts(data: DataSettings) -> tuple[str, ...]:
+    """Names of the splits that `data.split` takes from the train rows; those with files of their own are not drawn."""
+    rule = data.split or RandomSplit()
+    return tuple(part for part in SPLITS[1:] if getattr(data, part) is None and getattr(rule, part))
+
+
+def split_columns(data: DataSettings) -> tuple[str, ...]:
+    """The source columns that the split itself reads."""
+    if not drawn_parts(data):
+        return ()
+    if isinstance(data.split, KeySplit):
+        return (data.split.key,)
+    return (data.split.column,) if isinstance(data.split, ColumnSplit) else ()
+
+
+def row_splits(data: DataSettings, block: RawBlock, first_position: int) -> NDArray[np.uint8]:
+    """0 train, 1 valid, 2 test for each row of a block whose first row is train row `first_position`.
+
+    Not for a split by time, which needs `time_cuts` first. Raises DataError for a missing key.
+    """
+    rule: Split = data.split or RandomSplit()
+    parts = drawn_parts(data)
+    if isinstance(rule, ColumnSplit):
+        return _by_column(rule, parts, block)
+    if isinstance(rule, RandomSplit):
+        draws = random_draws(rule.seed, first_position, block.frame.height)
+    else:
+        assert isinstance(rule, KeySplit)
+        draws = _key_draws(rule, block)
+    valid = rule.valid if "valid" in parts else 0.0
+    test = rule.test if "test" in parts else 0.0
+    return _cut(draws, valid, test)
+
+
+def _cut(draws: NDArray[np.float64], valid: float, test: float) -> NDArray[np.uint8]:
+    return np.where(draws < test, TEST, np.where(draws < test + valid, VALID, TRAIN)).astype(np.uint8)
+
+
+def random_draws(seed: int, first_position: int, num_rows: int) -> NDArray[np.float64]:
+    """Uniform on [0, 1): SplitMix64 (Steele, Lea, Flood 2014) of seed and position, nothing else."""
+    start = _mix(np.array([seed & _MASK], dtype=np.uint64))
+    positions = np.arange(first_position, first_position + num_rows, dtype=np.uint64)
+    return _unit_interval(_mix(start + (positions + np.uint64(1)) * np.uint64(_GOLDEN_GAMMA)))
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _unit_interval(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
+    keys = _texts(block, rule.key)
+    if keys.null_count():
+        row = keys.is_null().arg_true()[0]
+        raise DataError(
+            f"{block.place_of(row)}: column {rule.key!r}: the key of data.split is missing; fill it or drop the row"
+        )
+    hashes = keys.to_frame().select(polars_hash.col(rule.key).nchash.xxhash64(seed=rule.seed & _MASK))
+    return _unit_interval(hashes.to_series().to_numpy())
+
+
+def _by_column(rule: ColumnSplit, parts: tuple[str, ...], block: RawBlock) -> NDArray[np.uint8]:
+    texts = _texts(block, rule.column)
+    codes = np.zeros(len(texts), dtype=np.uint8)
+    for part in parts:
+        values = [canonical_scalar(value) for value in getattr(rule, part)]
+        codes[texts.is_in(values).fill_null(False).to_numpy()] = SPLITS.index(part)
+    return codes
+
+
+def _texts(block: RawBlock, column: str) -> pl.Series:
+    try:
+        return block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
+    except DataError as error:
+        raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
+
+
+# ---------------------------------------------------------------------------------------------------------- by time
+
+
+@dataclass(frozen=True)
+class TimeCuts:
+    """Rows at or after `test` are test, earlier ones at or after `valid` are valid; infinity where a part is not drawn."""
+
+    valid: float
+    test: float
+
+    def row_splits(self, times: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """0 train, 1 valid, 2 test for each row."""
+        return np.where(times >= self.test, TEST, np.where(times >= self.valid, VALID, TRAIN)).astype(np.uint8)
+
+
+def time_cuts(data: DataSettings, num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> TimeCuts:
+    """The exact cut points: the last `test` share of all rows, before it the last `valid` share of all.
+
+    Rows of one instant stay together, in the later part. `times` gives the time column block by block, as often as
+    it is asked: memory is bounded by a block.
+    """
+    assert isinstance(data.split, TimeSplit)
+    parts = drawn_parts(data)
+    test = valid = np.inf
+    left = num_rows
+    if "test" in parts:
+        test = _value_at(max(left - _num_wanted(data.split.test, num_rows), 0), times)
+        left = sum(int((block < test).sum()) for block in times())
+    if "valid" in parts and left:
+        valid = _value_at(max(left - _num_wanted(data.split.valid, num_rows), 0), times)
+    return TimeCuts(float(valid), float(test))
+
+
+def _num_wanted(share: float, num_rows: int) -> int:
+    return max(1, round(share * num_rows))
+
+
+def _value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
+    """The value that stands at `rank` (0-based) of all times in order, by a radix search over 16 bits at a time."""
+    prefix = np.uint64(0)
+    for shift in (48, 32, 16, 0):
+        counts = np.zeros(1 << 16, dtype=np.int64)
+        for block in times():
+            keys = _ordered_bits(block)
+            if shift < 48:
+                keys = keys[keys >> np.uint64(shift + 16) == prefix]
+            digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
+            counts += np.bincount(digits.astype(np.int64), minlength=1 << 16)
+        below = np.cumsum(counts)
+        digit = int(np.searchsorted(below, rank, side="right"))
+        rank -= int(below[digit] - counts[digit])
+        prefix = (prefix << np.uint64(16)) | np.uint64(digit)
+    return _from_ordered_bits(prefix)
+
+
+_SIGN = np.uint64(1 << 63)
+
+
+def _ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Unsigned integers in the order of the (finite) floats; both zeros are one value."""
+    bits = (values + 0.0).view(np.uint64)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _from_ordered_bits(key: np.uint64) -> float:
+    bits = key ^ _SIGN if key & _SIGN else ~key
+    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0])
+
+
+def split_frames(frame: pl.DataFrame, codes: NDArray[np.uint8]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The rows of each split, in order."""
+    for code, split in enumerate(SPLITS):
+        rows = codes == code
+        if rows.all():
+            yield split, frame
+        elif rows.any():
+            yield split, frame.filter(pl.Series(rows))

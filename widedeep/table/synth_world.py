@@ -1,0 +1,226 @@
+"""The model behind the sample click log: its columns, who comes, and how likely each row is to be clicked."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Counter = NDArray[np.uint64]
+
+START = np.datetime64("2025-01-06T00:00:00", "us")
+SPAN_SECONDS = 28 * 24 * 3600
+CLICK_RATE = 0.3
+RANK = 4
+FACTOR_MEAN = 0.4
+"""With a mean of 0 the pairs would show nothing at first order, and gradient descent would start on a saddle."""
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+CATEGORIES = _words("""animals art baking books cars cinema cities cycling dance fashion fitness football
+gaming gardens health history homes jobs music news phones politics science travel weather""")
+COUNTRIES = _words("""us in br gb de id mx fr jp it es tr pl ca au kr nl ar za eg th ph vn my sa se be ch at pt
+gr cz ro hu dk fi no ie il ae sg nz cl co pe ua ng ke ma pk bd lk bg rs hr sk si lt lv ee""")
+TAGS = _words("""sale new local video long-read guide review opinion photo live quiz family budget luxury summer winter
+festival recipe interview tutorial breaking classic trend vintage green remote student senior pets kids diy tech
+outdoor indoor weekend holiday morning evening premium free""")
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [f"{name}_{number:0{len(str(count - 1))}d}" for number in range(count)]
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column whose value number r (from 0) is drawn with a chance proportional to (r + 2) ** -zipf."""
+
+    name: str
+    values: list[str]
+    zipf: float
+    strength: float
+    """Standard deviation, in logits, of a main effect of its own."""
+
+
+CATEGORICAL = (
+    Categorical("user", _numbered("user", 40_000), 0.8, 0.25),
+    Categorical("device", ["phone", "desktop", "tablet"], 0.9, 0.2),
+    Categorical("slot", ["top", "inline", "sidebar", "bottom", "overlay"], 0.6, 0.3),
+    Categorical("browser", ["chrome", "safari", "edge", "firefox", "samsung", "opera", "brave", "other"], 0.9, 0.1),
+    Categorical(
+        "format",
+        _words("300x250 728x90 320x50 160x600 970x250 300x600 336x280 468x60 320x100 250x250 120x600 200x200"),
+        0.7,
+        0.15,
+    ),
+    Categorical("category", CATEGORIES, 0.7, 0.2),
+    Categorical("country", COUNTRIES, 0.8, 0.15),
+    # The columns of the low-rank pairs have steep tails: enough rows see the head to learn factors, none see every pair.
+    # Their main effects come with the factors' mean.
+    Categorical("advertiser", _numbered("advertiser", 500), 1.3, 0.0),
+    Categorical("publisher", _numbered("publisher", 800), 1.3, 0.0),
+    Categorical("city", _numbered("city", 1_500), 1.3, 0.0),
+    Categorical("keyword", _numbered("keyword", 6_000), 1.3, 0.0),
+    Categorical("page", _numbered("page", 20_000), 1.0, 0.15),
+)
+_PILOT_ROWS = 50_000
+_PILOT_START = np.uint64(1 << 40)
+"""Row numbers from here on belong to the pilot, which no log reaches."""
+
+HOUR_STRENGTH = NUMERIC_STRENGTH = TAG_STRENGTH = 0.15
+CROSS_STRENGTH = 0.42
+LOW_RANK_STRENGTH = 0.85
+
+NUMERIC_DIGITS = {"age": 0, "price": 2, "past_clicks": 0, "hours_since_visit": 1, "quality": 3}
+"""Numeric columns and their decimal places."""
+
+PLANTED = (
+    ("category", "country"),
+    ("device", "hour"),
+    ("slot", "format"),
+    ("browser", "category"),
+    ("category", "hour"),
+    ("country", "format"),
+)
+"""Pairs with a weight of its own for every combination of values: few enough to be memorised."""
+
+LOW_RANK = (("advertiser", "publisher"), ("city", "keyword"))
+"""Pairs whose combinations are too many to memorise; each adds the dot product of two factors of length RANK."""
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """Drawn rows, N of them: value numbers, numbers with NaN for missing, tag numbers with -1 for none."""
+
+    seconds: IntArray
+    codes: dict[str, IntArray]
+    numbers: dict[str, FloatArray]
+    tags: IntArray  # [N, 4]
+
+    def frame(self) -> pl.DataFrame:
+        """The rows as columns of the log, in its column order."""
+        instants = pl.Series(START + self.seconds.astype("timedelta64[s]"))
+        columns = {"time": instants.dt.to_string("%Y-%m-%dT%H:%M:%S")}
+        for column in CATEGORICAL:
+            columns[column.name] = pl.Series(column.values).gather(self.codes[column.name])
+        columns["hour"] = pl.Series(self.codes["hour"])
+        for name, values in self.numbers.items():
+            digits = NUMERIC_DIGITS[name]
+            number = pl.Series(values).fill_nan(None)
+            columns[name] = number.cast(pl.Int64) if digits == 0 else number.round(digits)
+        names = [pl.Series(TAGS).gather(pl.Series(tag).set(pl.Series(tag < 0), None)) for tag in self.tags.T]
+        joined = pl.DataFrame({str(k): name for k, name in enumerate(names)}).select(
+            pl.concat_str(pl.all(), separator="|", ignore_nulls=True).replace("", None)
+        )
+        columns["tags"] = joined.to_series()
+        return pl.DataFrame(columns)
+
+
+class World:
+    """Everything that a seed decides: who comes, and how likely a row is to be clicked."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._cdf = {column.name: _zipf_cdf(len(column.values), column.zipf) for column in CATEGORICAL}
+        sizes = {column.name: len(column.values) for column in CATEGORICAL} | {"hour": 24, "tags": len(TAGS)}
+        self._main = {name: self._normal(f"main/{name}", np.arange(size)) for name, size in sizes.items()}
+        self._factors = {
+            (pair, name): FACTOR_MEAN
+            + self._normal(f"factor/{pair}/{name}", np.arange(sizes[name] * RANK)).reshape(-1, RANK)
+            for pair in LOW_RANK
+            for name in pair
+        }
+        # Scaling every effect by what it does to a pilot makes each seed's log about equally hard.
+        pilot = self.draw(np.arange(_PILOT_ROWS, dtype=np.uint64) + _PILOT_START, _PILOT_ROWS)
+        effects = list(self._effects(pilot))
+        self._scale = [(float(raw.mean()), strength / float(raw.std())) for strength, raw in effects]
+        self._intercept = 0.0
+        self._intercept = _intercept(self.logit(pilot))
+
+    def uniform(self, name: str, counter: Counter | IntArray) -> FloatArray:
+        """Numbers in (0, 1) that depend on seed, name and counter only (SplitMix64, Steele et al. 2014)."""
+        key = hashlib.blake2b(f"{self._seed}/{name}".encode(), digest_size=8).digest()
+        state = np.uint64(int.from_bytes(key, "little")) + counter.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+        return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+    def _normal(self, name: str, counter: Counter | IntArray) -> FloatArray:
+        radius = np.sqrt(-2.0 * np.log(self.uniform(f"{name}/radius", counter)))
+        return radius * np.cos(2.0 * np.pi * self.uniform(f"{name}/angle", counter))
+
+    def draw(self, index: Counter, rows: int) -> DrawnRows:
+        """Rows `index` of a log of `rows`; times rise with the index, each row somewhere in its share of the span."""
+        position = (index % _PILOT_START).astype(np.float64) + self.uniform("time", index)
+        seconds = (position * (SPAN_SECONDS / rows)).astype(np.int64)
+        codes = {name: np.searchsorted(cdf, self.uniform(name, index)) for name, cdf in self._cdf.items()}
+        codes["hour"] = seconds // 3600 % 24
+        return DrawnRows(seconds, codes, self._draw_numbers(index), self._draw_tags(index))
+
+    def _draw_numbers(self, index: Counter) -> dict[str, FloatArray]:
+        normal = {name: self._normal(name, index) for name in ("age", "price", "hours_since_visit")}
+        numbers = {
+            "age": np.clip(np.floor(38.0 + 14.0 * normal["age"]), 18.0, 90.0),
+            "price": np.exp(3.0 + normal["price"]),
+            "past_clicks": np.floor(self.uniform("past_clicks", index) ** (-1 / 1.2) - 1.0),
+            "hours_since_visit": np.exp(3.0 + 2.0 * normal["hours_since_visit"]),
+            "quality": self.uniform("quality", index),
+        }
+        for name, share in (("age", 0.1), ("hours_since_visit", 0.25)):
+            numbers[name][self.uniform(f"{name}/missing", index) < share] = np.nan
+        return numbers
+
+    def _draw_tags(self, index: Counter) -> IntArray:
+        draws = np.stack([self.uniform(f"tag/{k}", index) for k in range(4)], axis=1)
+        tags = np.floor(len(TAGS) * draws**2).astype(np.int64)
+        tags[np.arange(4) >= np.floor(5 * self.uniform("tag/count", index))[:, None]] = -1
+        for k in range(1, 4):
+            tags[(tags[:, :k] == tags[:, k : k + 1]).any(axis=1), k] = -1
+        return tags
+
+    def _effects(self, rows: DrawnRows) -> Iterator[tuple[float, FloatArray]]:
+        """Each effect on the logit, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
+        for column in CATEGORICAL:
+            yield column.strength, self._main[column.name][rows.codes[column.name]]
+        yield HOUR_STRENGTH, self._main["hour"][rows.codes["hour"]]
+        age, gap = rows.numbers["age"], rows.numbers["hours_since_visit"]
+        yield NUMERIC_STRENGTH, np.where(np.isnan(age), -0.5, -(((age - 35.0) / 15.0) ** 2))
+        yield NUMERIC_STRENGTH, np.where(np.isnan(gap), -3.0, -np.abs(np.log(gap) - 3.0))
+        yield NUMERIC_STRENGTH, -np.log(rows.numbers["price"])
+        yield NUMERIC_STRENGTH, np.log1p(rows.numbers["past_clicks"])
+        yield NUMERIC_STRENGTH, rows.numbers["quality"] + (rows.numbers["quality"] > 0.8)
+        yield TAG_STRENGTH, np.where(rows.tags < 0, 0.0, self._main["tags"][rows.tags]).sum(axis=1)
+        for left, right in PLANTED:
+            cell = rows.codes[left] * 1_000_000 + rows.codes[right]
+            yield CROSS_STRENGTH, self._normal(f"cross/{left}/{right}", cell)
+        for pair in LOW_RANK:
+            left_factors, right_factors = (self._factors[pair, name][rows.codes[name]] for name in pair)
+            yield LOW_RANK_STRENGTH, (left_factors * right_factors).sum(axis=1)
+
+    def logit(self, rows: DrawnRows) -> FloatArray:
+        total = np.full(len(rows.seconds), self._intercept)
+        for (_, raw), (mean, scale) in zip(self._effects(rows), self._scale, strict=True):
+            total += (raw - mean) * scale
+        return total
+
+
+def _zipf_cdf(size: int, exponent: float) -> FloatArray:
+    cdf: FloatArray = np.cumsum((np.arange(size) + 2.0) ** -exponent)
+    cdf /= cdf[-1]
+    return cdf
+
+
+def _intercept(logit: FloatArray) -> float:
+    """The constant that brings the mean click probability to CLICK_RATE, by bisection."""
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (1 / (1 + np.exp(-logit - middle))).mean() < CLICK_RATE else (low, middle)
+    return (low + high) / 2
