@@ -1,0 +1,65 @@
+# make help says what there is. Needs a POSIX make and Python 3.11 or newer; everything else goes into .venv.
+.POSIX:
+
+# Processes that run the tests.
+JOBS = 2
+
+BIN = .venv/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt
+SAMPLE_LOG = $${WIDEDEEP_DATA:-data}/sample-log
+
+help:
+	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
+	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
+	@echo 'make bench        measure speed (tests/benchmarks)'
+	@echo 'make clean        remove .venv and what tools left behind; data/, runs/ and stages/ stay'
+	@echo 'PYTHON=python3.12 chooses the Python for .venv, WIDEDEEP_DATA=DIR where data sets lie (default: data)'
+
+quickstart: .venv/ready
+	@test -f "$(SAMPLE_LOG)/log.csv" || $(BIN)/widedeep synth -o "$(SAMPLE_LOG)" --seed 1
+	@echo && $(BIN)/widedeep train quickstart
+	@echo
+	@echo 'What next?'
+	@echo '  measure it again     $(BIN)/widedeep eval runs/quickstart/latest --split test --json'
+	@echo "  score any table      head -n 1000 $(SAMPLE_LOG)/log.csv | $(BIN)/widedeep predict runs/quickstart/latest - -o scores.csv"
+	@echo '  change a setting     $(BIN)/widedeep train quickstart --set model.kind=wide'
+	@echo '  your own data        copy recipes/quickstart.yaml, name your files, label and columns in it, then'
+	@echo '                       $(BIN)/widedeep train YOUR.yaml'
+
+test: .venv/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(JOBS)
+
+bench: .venv/ready-dev
+	$(BIN)/python -m pytest tests/benchmarks --override-ini addopts=-q -s
+
+clean:
+	rm -rf .venv build dist widedeep.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find cli recipes tests widedeep -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps are touched last, so that an interrupted set-up is taken up again.
+.venv/ready: pyproject.toml constraints.txt
+	@$(MAKE) venv
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+.venv/ready-dev: pyproject.toml constraints.txt
+	@$(MAKE) venv
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch .venv/ready $@
+
+# A half-made .venv has no working pip and is made anew. Names may exist and yet not run (pyenv), so each is tried.
+venv:
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 && exit 0; \
+	for python in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do \
+		$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+		echo "making .venv with $$($$python --version)"; \
+		exec $$python -m venv --clear .venv; \
+	done; \
+	echo 'No Python 3.11 or newer with venv and pip was found (Debian and Ubuntu keep them in python3-venv).' >&2; \
+	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
+	exit 1
+
+.PHONY: help quickstart test bench clean venv

@@ -1,0 +1,1 @@
+"""The command line of widedeep, installed as the package `widedeep_cli`."""

@@ -1,0 +1,139 @@
+"""The one error boundary: whatever ends a command becomes a message on stderr and the documented exit code."""
+
+import contextlib
+import errno
+import os
+import platform
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import metadata
+from types import FrameType
+
+from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError
+
+EXIT_CODES = """\
+Exit codes:
+  0    done
+  1    a bug: a traceback, with where to report it
+  2    usage or recipe; a column that the table lacks; output exists
+  3    input data: missing, unreadable or wrong content
+  4    an artefact: missing, unfinished, corrupt, of a newer format, or locked
+  5    training: non-finite loss, out of memory
+  6    cannot write: disk full, read-only, no permission
+  130  interrupted (Ctrl-C)
+  143  terminated (SIGTERM)
+  141  the reader of stdout has gone"""
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+# Rust libraries (Polars) report the operating system's error as text; its number stands at the end.
+_OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
+_REPORTED_VERSIONS = ("numpy", "polars", "polars-hash", "pydantic", "safetensors", "torch", "typer")
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that nothing on the way out mistakes it for a fault and goes on."""
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run `command` and give the process's exit code; every way of failing ends here, none leaves a traceback but a bug.
+
+    While it runs, SIGTERM unwinds the stack like Ctrl-C does, so that temporary files are removed.
+    """
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        code = _report(error)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        _drop_unwritable_stdout()
+    return code
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    # A second SIGTERM (a process group is often told twice) must not cut the clean-up short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
+def _report(error: BaseException) -> int:
+    """Say on stderr what happened and give the exit code."""
+    if isinstance(error, WidedeepError):
+        return _say_known(error)
+    if isinstance(error, KeyboardInterrupt):
+        _say("widedeep: interrupted")
+        return 128 + signal.SIGINT
+    if isinstance(error, Terminated):
+        _say("widedeep: terminated")
+        return 128 + signal.SIGTERM
+    if isinstance(error, MemoryError):
+        return _say_known(TrainingError("out of memory: close other programs, or try a smaller `training.batch_size`"))
+    number = _system_error_number(error)
+    if number == errno.EPIPE:
+        return 128 + signal.SIGPIPE
+    if number in _CANNOT_WRITE:
+        place = getattr(error, "filename", None)
+        advice = "free some space, or choose a place where you may write"
+        return _say_known(WriteError(f"{place or 'output'}: cannot write: {os.strerror(number)}: {advice}"))
+    _say_bug(error)
+    return 1
+
+
+def _system_error_number(error: BaseException) -> int | None:
+    """The operating system's error number in `error`, or None where it is no system error."""
+    if isinstance(error, BrokenPipeError):
+        return errno.EPIPE
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _OS_ERROR_IN_TEXT.search(str(error))
+    return int(found.group(1)) if found else None
+
+
+def _say_known(error: WidedeepError) -> int:
+    messages = [str(fault) for fault in error.faults] if isinstance(error, RecipeError) else [str(error)]
+    for message in messages:
+        _say(f"widedeep: error: {message}")
+    return error.exit_code
+
+
+def _say_bug(error: BaseException) -> None:
+    _say("".join(traceback.format_exception(error)).rstrip("\n"))
+    versions = [f"widedeep {_version('widedeep')}", f"Python {platform.python_version()}", platform.platform()]
+    versions += [f"{name} {_version(name)}" for name in _REPORTED_VERSIONS]
+    _say("widedeep: this is a bug in widedeep, not a fault of yours. Please report it on the project's issue tracker,")
+    _say("with the lines above, the command line, the recipe and these versions:")
+    _say(f"  {', '.join(versions)}")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _say(line: str) -> None:
+    # Where stderr is closed nobody can be told; the exit code still speaks.
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+def _drop_unwritable_stdout() -> None:
+    """Point stdout at the null device if what it still holds cannot be written, or the interpreter complains at exit."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

@@ -1,0 +1,240 @@
+"""Everything that is drawn: progress, notes and epochs on stderr, tables on stdout. The only module that knows Rich."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from widedeep.reporting import Meter, Reporter
+
+from .results import duration, figure, open_stdout, rate
+
+_EPOCH_TITLES = {
+    "epoch": "epoch",
+    "train_loss": "train loss",
+    "rows_per_second": "rows/s",
+    "scale": "lr x",
+    "best": "best",
+}
+"""What an epoch's line always shows; valid metrics come in between, as many as the width holds."""
+
+_EPOCH_COLUMN_WIDTH = 7
+_GAP = "  "
+
+
+class _PipeAwareConsole(Console):
+    """A console that lets the error boundary see a broken pipe; Rich's own would leave with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def _console(stream: IO[str] | None) -> Console:
+    is_terminal = stream is not None and stream.isatty()
+    # Said outright, since Rich would take FORCE_COLOR for a terminal and draw bars into a log file.
+    return _PipeAwareConsole(
+        file=stream if stream is not None else open(os.devnull, "w"),
+        force_terminal=is_terminal,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+# ------------------------------------------------------------------------------------------- what is under way
+
+
+class ConsoleReporter(Reporter):
+    """Draws on stderr: notes and warnings always, a live line and a table of epochs only where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._console = _console(sys.stderr)
+        self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._progress: Progress | None = None
+        self._epochs: _EpochTable | None = None
+
+    def note(self, message: str) -> None:
+        self._console.print(f"widedeep: {message}", soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        self._console.print(Text.assemble(("widedeep: warning: ", "yellow"), message), soft_wrap=True)
+
+    @contextmanager
+    def work(self, title: str, total: float | None, unit: str) -> Iterator[Meter]:
+        if not self._draws:
+            yield Meter()
+            return
+        if self._progress is None:
+            self._progress = _live_line(self._console)
+            self._progress.start()
+        progress = self._progress
+        task = progress.add_task(title, total=total, unit=unit, figures={})
+        try:
+            yield _BarMeter(progress, task)
+        finally:
+            progress.remove_task(task)
+            if not progress.tasks:
+                progress.stop()
+                self._progress = None
+
+    def epoch(self, figures: Mapping[str, float | int | str | None]) -> None:
+        if not self._draws:
+            return
+        if self._epochs is None or not self._epochs.continues_with(figures):
+            self._epochs = _EpochTable(figures, self._console.width)
+            self._console.print(self._epochs.header(), style="bold", soft_wrap=True)
+        is_best = bool(figures.get("best"))
+        self._console.print(self._epochs.row(figures), style="green" if is_best else None, soft_wrap=True)
+
+
+class _BarMeter(Meter):
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def update(self, done: float, **figures: float) -> None:
+        self._progress.update(self._task, completed=done, figures=figures)
+
+
+class _RateColumn(ProgressColumn):
+    """Speed in the work's unit, then the time left."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.fields["figures"].get("rows_per_second", task.speed)
+        parts = [] if speed is None else [rate(speed, task.fields["unit"])]
+        if task.time_remaining is not None:
+            parts.append(f"{duration(task.time_remaining)} left")
+        return Text(_GAP.join(parts))
+
+
+class _FiguresColumn(ProgressColumn):
+    """The figures that came with the last update: the loss and others."""
+
+    def render(self, task: Task) -> Text:
+        figures = {name: value for name, value in task.fields["figures"].items() if name != "rows_per_second"}
+        return Text(_GAP.join(f"{name.replace('_', ' ')} {figure(value)}" for name, value in figures.items()))
+
+
+def _live_line(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        TaskProgressColumn(),
+        _RateColumn(table_column=Column(no_wrap=True)),
+        _FiguresColumn(table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=console,
+        refresh_per_second=4,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+class _EpochTable:
+    """The columns of a table whose rows come one by one, chosen once from the first row's figures."""
+
+    def __init__(self, first: Mapping[str, object], width: int) -> None:
+        from widedeep.evaluation import TITLES  # not at the top: `--help` should not wait for NumPy
+
+        titles = {name: _EPOCH_TITLES.get(name) or TITLES.get(name, name.replace("_", " ")) for name in first}
+        while _line_width(titles) > width and (metrics := [name for name in titles if name not in _EPOCH_TITLES]):
+            del titles[metrics[-1]]
+        self._titles = titles
+        self._last_epoch = 0
+
+    def continues_with(self, figures: Mapping[str, float | int | str | None]) -> bool:
+        """Whether this epoch follows the last one; another seed's first epoch starts a table of its own."""
+        return int(figures.get("epoch") or 0) > self._last_epoch
+
+    def header(self) -> str:
+        return _GAP.join(title.rjust(_column_width(title)) for title in self._titles.values())
+
+    def row(self, figures: Mapping[str, float | int | str | None]) -> str:
+        self._last_epoch = int(figures.get("epoch") or 0)
+        cells = {name: _epoch_cell(name, figures.get(name)) for name in self._titles}
+        return _GAP.join(cells[name].rjust(_column_width(title)) for name, title in self._titles.items())
+
+
+def _column_width(title: str) -> int:
+    return max(len(title), _EPOCH_COLUMN_WIDTH) if title not in ("epoch", "best", "lr x") else max(len(title), 5)
+
+
+def _line_width(titles: Mapping[str, str]) -> int:
+    return sum(_column_width(title) + len(_GAP) for title in titles.values()) - len(_GAP)
+
+
+def _epoch_cell(name: str, value: float | int | str | None) -> str:
+    if name == "best":
+        return "*" if value else ""
+    if name == "rows_per_second" and isinstance(value, float | int):
+        return f"{value:,.0f}"
+    if name == "scale" and isinstance(value, float | int):
+        return f"{value:g}"
+    return figure(value)
+
+
+# ------------------------------------------------------------------------------------------------------- tables
+
+
+def print_metrics(splits: Mapping[str, Mapping[str, Any]]) -> None:
+    """One row per metric, one column per split; a cell is a number or a mean with its deviation over seeds."""
+    from widedeep.evaluation import TITLES
+
+    table = _table("metric", *splits, right=range(1, len(splits) + 1))
+    for name in dict.fromkeys(name for metrics in splits.values() for name in metrics):
+        table.add_row(TITLES.get(name, name), *(_metric_cell(metrics.get(name)) for metrics in splits.values()))
+    _print(table)
+
+
+def _metric_cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{figure(value['mean'])} ± {figure(value['deviation'])}"
+    return figure(value)
+
+
+def print_columns(columns: Sequence[Mapping[str, Any]]) -> None:
+    """One row per column of the table, as the ingest stage describes it."""
+    if all(column.get("column") == column.get("name") for column in columns):
+        columns = [{key: value for key, value in column.items() if key != "column"} for column in columns]
+    _print_records([_flat(column) for column in columns])
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts per split become cells of their own: `missing: {train: 1}` → `missing train: 1`."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        flat |= {f"{name} {part}": one for part, one in value.items()} if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def print_crosses(crosses: Sequence[Mapping[str, Any]]) -> None:
+    """One row per cross, its fields joined by ` x `."""
+    _print_records([{**cross, "columns": " x ".join(cross["columns"])} for cross in crosses])
+
+
+def _print_records(records: Sequence[Mapping[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    if not names:
+        return
+    numeric = {name for name in names if not any(isinstance(record.get(name), str) for record in records)}
+    table = _table(*(name.replace("_", " ") for name in names), right=[i for i, n in enumerate(names) if n in numeric])
+    for record in records:
+        table.add_row(*(figure(record.get(name)) for name in names))
+    _print(table)
+
+
+def _table(*titles: str, right: Sequence[int] | range) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for position, title in enumerate(titles):
+        table.add_column(title, justify="right" if position in right else "left", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    _console(open_stdout()).print(table)

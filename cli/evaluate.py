@@ -1,0 +1,48 @@
+"""`widedeep eval`: the metrics of a run, on one of its splits or on new labelled files."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from widedeep.errors import UsageError
+
+from .console import ConsoleReporter, print_metrics
+from .lookup import open_run
+from .options import JsonOption, RunArgument, WorkOption
+from .results import counts, print_facts, print_json
+
+
+def evaluate(
+    run: RunArgument,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="New labelled files.", show_default=False)
+    ] = None,
+    split: Annotated[
+        Literal["train", "valid", "test"] | None, typer.Option("--split", help="One of the run's own splits.")
+    ] = None,
+    work: WorkOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a run on one of its splits, or on new labelled files."""
+    if files and split is not None:
+        raise UsageError(f"--split {split} is a part of the run's own data: give it, or files, not both")
+    from widedeep.pipeline.experiment import evaluate_run
+
+    reporter = ConsoleReporter()
+    found = open_run(run, work)
+    result = evaluate_run(found, files or (), split=split, work_dir=work, reporter=reporter)
+    if as_json:
+        print_json(
+            {
+                "metrics": result.metrics,
+                "rows": result.rows,
+                "split": result.split,
+                "missing": result.missing,
+                "unseen": result.unseen,
+                "run": found,
+            }
+        )
+        return
+    print_metrics({result.split or "files": result.metrics})
+    print_facts({"rows": f"{result.rows:,}", **counts(result.missing, result.unseen), "run": str(found)})

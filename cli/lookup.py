@@ -1,0 +1,57 @@
+"""From a RECIPE or RUN argument to what it means: a file's path, a run directory, or the name of a bundled recipe."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from widedeep.errors import UsageError
+from widedeep.reporting import Reporter
+
+if TYPE_CHECKING:
+    from widedeep.recipe.load import LoadedRecipe
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Name → file of every recipe that comes with widedeep, in order of name."""
+    folder = resources.files("widedeep_cli.recipes")
+    paths = [Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {path.stem: path for path in sorted(paths)}
+
+
+def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Reporter) -> "LoadedRecipe":
+    """Load the recipe that `argument` means and pass its notes on.
+
+    A file wins over a bundled recipe of the same name. Raises UsageError when it is neither, RecipeError for its faults.
+    """
+    path, bundled = Path(argument), bundled_recipes()
+    if not path.is_file() and argument not in bundled:
+        close = get_close_matches(path.stem, bundled, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(
+            f"{argument}: there is no such recipe file, and the bundled recipes are {', '.join(bundled)}{hint}"
+        )
+    from widedeep.recipe.load import load_recipe
+
+    if path.is_file():
+        loaded = load_recipe(path, overrides or ())
+    else:
+        loaded = load_recipe(bundled[argument], overrides or (), base_dir=Path.cwd())
+    for note in loaded.notes:
+        reporter.note(note)
+    return loaded
+
+
+def open_run(argument: str, work: Path) -> Path:
+    """The run directory that `argument` means: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
+
+    Raises ArtefactError when there is none.
+    """
+    from widedeep.pipeline.experiment import find_run
+    from widedeep.recipe.load import load_recipe
+
+    recipe_name = argument if argument in bundled_recipes() else None
+    if Path(argument).is_file():
+        recipe_name = load_recipe(Path(argument), ()).recipe.name
+    return find_run(argument, work, recipe_name)

@@ -1,0 +1,82 @@
+"""The `widedeep` command: its Typer app, one file per command beside this one."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import widedeep
+from widedeep.errors import UsageError
+
+from .boundary import EXIT_CODES, guarded
+from .crosses import crosses
+from .evaluate import evaluate
+from .ingest import ingest
+from .predict import predict
+from .synth import synth
+from .train import train
+
+_OVERVIEW = """Wide & Deep click-through-rate experiments on tabular data.
+
+A recipe (YAML) names the data, the fields, the crosses and the model. RECIPE is a file or the name of a bundled
+recipe (quickstart, adult, frappe, criteo); RUN is a run directory, runs/RECIPE/latest, or a recipe, whose latest
+finished run is meant."""
+
+# The line with only a backspace keeps the formatter from joining the lines of a paragraph.
+app = typer.Typer(
+    help=_OVERVIEW,
+    epilog=f"\b\n{EXIT_CODES}",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"widedeep {widedeep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+
+
+_common.__doc__ = _OVERVIEW
+app.command("synth")(synth)
+app.command("ingest")(ingest)
+app.command("crosses")(crosses)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("predict")(predict)
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit code. Raises UsageError for one that Typer refuses."""
+    command = typer.main.get_command(app)
+    try:
+        # Not `command.main`: it would answer Ctrl-C and a broken pipe itself, before the boundary sees them.
+        with command.make_context("widedeep", list(arguments) or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.TyperException as error:
+        context_of_error = getattr(error, "ctx", None)
+        where = context_of_error.command_path if context_of_error is not None else "widedeep"
+        raise UsageError(f"{error.format_message().rstrip('.')}; see `{where} --help`") from error
+    return 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    if sys.stdout is not None:
+        # A column name that the terminal's encoding lacks must not end a command whose work is done.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(guarded(lambda: dispatch(sys.argv[1:])))

@@ -1,0 +1,73 @@
+"""`widedeep predict`: scores for any table, from files or stdin, to a file or stdout."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+import typer
+
+from widedeep.errors import UsageError
+
+from .console import ConsoleReporter
+from .lookup import open_run
+from .options import ForceOption, JsonOption, RunArgument, WorkOption
+from .results import counts, print_facts, print_json, stdout_bytes
+
+
+def predict(
+    run: RunArgument,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Tables to score; - reads stdin.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="Where scores go; - writes stdout.")],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="COLUMN", help="Copy this column beside the score; may be repeated."),
+    ] = None,
+    input_format: Annotated[
+        Literal["csv", "parquet"] | None,
+        typer.Option("--input-format", help="Default: by the file's ending, as in the recipe."),
+    ] = None,
+    output_format: Annotated[
+        Literal["csv", "ndjson", "parquet"] | None,
+        typer.Option("--output-format", help="Default: by the ending of OUT; csv on stdout."),
+    ] = None,
+    force: ForceOption = False,
+    work: WorkOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Score any table with a run, row by row, in input order."""
+    if output == "-" and as_json:
+        raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one of them")
+    from widedeep.scoring.outputs import format_of
+
+    target = stdout_bytes() if output == "-" else Path(output)
+    chosen_format = output_format or format_of(target)
+    from widedeep.scoring.predict import predict_files  # only now: a bad command line need not wait for torch
+
+    reporter = ConsoleReporter()
+    result = predict_files(
+        open_run(run, work),
+        _inputs(files),
+        target,
+        input_format=input_format,
+        output_format=chosen_format,
+        keep=keep or (),
+        force=force,
+        reporter=reporter,
+    )
+    odd_values = counts(result.missing, result.unseen)
+    if as_json:
+        print_json({"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen})
+    elif output == "-":
+        for title, fields in odd_values.items():
+            reporter.note(f"{title}: {', '.join(fields)}")
+    else:
+        print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(result.path)})
+
+
+def _inputs(files: Sequence[str]) -> list[Path | BinaryIO]:
+    if files.count("-") > 1:
+        raise UsageError("`-` (stdin) can be read once only: it is given twice")
+    if "-" in files and sys.stdin is None:
+        raise UsageError("`-` asks for stdin, which is closed: name a file, or pipe rows in")
+    return [sys.stdin.buffer if file == "-" else Path(file) for file in files]

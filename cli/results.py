@@ -1,0 +1,94 @@
+"""What a command writes to stdout besides tables: its JSON object, lines of facts, raw bytes; and how numbers read."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+_GAP = "  "
+_WIDTH = 80
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Write the command's one JSON object to stdout; NaN and infinities, which JSON lacks, become null."""
+    open_stdout().write(json.dumps(_plain(value), allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
+    """Lines of `name  text`. A text is never cut, so that a path can be copied; a list takes as many lines as it needs."""
+    width = max(len(name) for name in facts) + len(_GAP)
+    lines = []
+    for name, value in facts.items():
+        texts = [value] if isinstance(value, str) else _packed(value, _WIDTH - width)
+        lines += [f"{title:<{width}}{text}\n" for title, text in zip([name, *[""] * len(texts)], texts, strict=False)]
+    open_stdout().write("".join(lines))
+
+
+def _packed(items: Sequence[str], width: int) -> list[str]:
+    """The items with commas between them, in lines of at most `width` characters where an item allows."""
+    lines: list[str] = []
+    for position, item in enumerate(items):
+        text = item if position == len(items) - 1 else f"{item},"
+        if lines and len(lines[-1]) + 1 + len(text) <= width:
+            lines[-1] += f" {text}"
+        else:
+            lines.append(text)
+    return lines
+
+
+def counts(missing: Mapping[str, int], unseen: Mapping[str, int]) -> dict[str, list[str]]:
+    """Rows with a missing or an unseen value, per field: lists for `print_facts`, none where there is nothing to say."""
+    kinds = {"missing values": missing, "unseen values": unseen}
+    lists = {kind: [f"{name} {rows:,}" for name, rows in found.items() if rows] for kind, found in kinds.items()}
+    return {kind: items for kind, items in lists.items() if items}
+
+
+def stdout_bytes() -> BinaryIO:
+    """Stdout for bytes. Raises BrokenPipeError where it is closed."""
+    return open_stdout().buffer  # type: ignore[attr-defined, no-any-return]
+
+
+def open_stdout() -> IO[str]:
+    """Stdout for text. Raises BrokenPipeError where it is closed."""
+    if sys.stdout is None:
+        raise BrokenPipeError
+    return sys.stdout
+
+
+# ------------------------------------------------------------------------------------------------------ numbers
+
+
+def figure(value: float | int | str | None) -> str:
+    """A figure as people read it: four decimals where they say enough, four digits elsewhere, – for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `8.3 s`, `4:07` or `2:10:00`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def rate(speed: float, unit: str) -> str:
+    """A speed in `unit` a second; bytes in MB."""
+    return f"{speed / 1e6:,.1f} MB/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"

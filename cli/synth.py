@@ -1,0 +1,72 @@
+"""`widedeep synth`: a sample click log with planted structure, and its recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from widedeep.errors import OutputExistsError, UsageError
+from widedeep.files import replacing_directory
+
+from .console import ConsoleReporter
+from .options import ForceOption, JsonOption
+from .results import print_facts, print_json
+
+
+def synth(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.", show_default=False)
+    ],
+    rows: Annotated[int, typer.Option("--rows", min=100, metavar="N", help="Rows of the log.")] = 200_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Equal seeds give equal bytes.")] = 0,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a sample click log with planted crosses, and its recipe."""
+    from widedeep.table.synth import write_sample_log
+
+    folder = output.resolve()
+    _refuse_existing(folder, force)
+    with replacing_directory(folder) as temporary:
+        log = write_sample_log(temporary, rows, seed, ConsoleReporter())
+        _refuse_to_lose_files(folder, temporary)
+    if as_json:
+        print_json(
+            {
+                "rows": log.rows,
+                "best_auc": log.best_auc,
+                "best_log_loss": log.best_log_loss,
+                "planted": log.planted,
+                "low_rank": log.low_rank,
+                "path": output,
+                "files": [output / file.name for file in log.files],
+            }
+        )
+        return
+    print_facts(
+        {
+            "rows": f"{log.rows:,}",
+            "best AUC": f"{log.best_auc:.4f} (no model can reach more)",
+            "best log loss": f"{log.best_log_loss:.4f}",
+            "planted": [" x ".join(cross) for cross in log.planted],
+            "low rank": [" x ".join(pair) for pair in log.low_rank],
+            "path": str(output),
+        }
+    )
+
+
+def _refuse_existing(folder: Path, force: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"{folder}: this is a file; the log needs a folder of its own")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise OutputExistsError(f"{folder}: there is something in this folder; --force replaces an older sample log")
+
+
+def _refuse_to_lose_files(folder: Path, replacement: Path) -> None:
+    # --force replaces the whole folder: one that holds anything else, such as a home directory, must survive.
+    if not folder.is_dir():
+        return
+    ours = {entry.name for entry in replacement.iterdir()}
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in ours)
+    if others:
+        raise UsageError(f"{folder}: holds {others[0]}, which is no part of a sample log: choose another folder")

@@ -1,0 +1,73 @@
+"""`widedeep train`: everything that is missing, then training and evaluation."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import ConsoleReporter, print_metrics
+from .lookup import open_recipe
+from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .results import duration, print_facts, print_json
+
+if TYPE_CHECKING:
+    from widedeep.pipeline.experiment import SeedsResult, TrainResult
+
+
+def train(
+    recipe: RecipeArgument,
+    work: WorkOption = Path(),
+    overrides: SetOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the latest unfinished run.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, metavar="N", help="Train N seeds; report mean and deviation.")
+    ] = None,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every stage that is missing, train the model and evaluate it."""
+    reporter = ConsoleReporter()
+    loaded = open_recipe(recipe, overrides, reporter)
+    from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
+
+    if seeds is None:
+        _print_run(experiment.train(loaded, work, reporter, resume=resume, wait=wait), as_json)
+    else:
+        _print_seeds(experiment.train_seeds(loaded, work, reporter, seeds=seeds, resume=resume, wait=wait), as_json)
+
+
+def _as_object(result: "TrainResult") -> dict[str, Any]:
+    return {
+        "run": result.run,
+        "metrics": result.metrics,
+        "rows_per_second": result.rows_per_second,
+        "parameters": result.parameters,
+        "seconds": result.seconds,
+        "already_done": result.already_done,
+    }
+
+
+def _print_run(result: "TrainResult", as_json: bool) -> None:
+    if as_json:
+        print_json(_as_object(result))
+        return
+    print_metrics(result.metrics)
+    print_facts(
+        {
+            "parameters": f"{result.parameters:,}",
+            "training": f"{duration(result.seconds)}, {result.rows_per_second:,.0f} rows/s",
+            "run": str(result.run),
+        }
+    )
+
+
+def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
+    speed = fmean(run.rows_per_second for run in result.runs)
+    if as_json:
+        runs = [_as_object(run) for run in result.runs]
+        print_json({"metrics": result.summary, "rows_per_second": speed, "seeds": len(runs), "runs": runs})
+        return
+    print_metrics(result.summary)
+    facts = {"seeds": f"{len(result.runs)} (mean ± deviation)", "training": f"{speed:,.0f} rows/s"}
+    print_facts(facts | {f"run {number}": str(run.run) for number, run in enumerate(result.runs, start=1)})

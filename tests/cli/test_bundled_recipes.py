@@ -1,0 +1,60 @@
+"""The recipes that come with widedeep are sound and find their data where the user keeps it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from widedeep.recipe.load import load_recipe
+from widedeep.recipe.schema import Recipe
+from widedeep.reporting import Reporter
+from widedeep.table.synth import write_sample_log
+from widedeep_cli.lookup import bundled_recipes, open_recipe
+
+RECIPES = bundled_recipes()
+
+
+def test_the_bundled_recipes_are_those_that_the_help_names() -> None:
+    assert sorted(RECIPES) == ["adult", "criteo", "frappe", "quickstart"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_bundled_recipe_loads_from_any_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
+
+    loaded = open_recipe(name, (), Reporter())
+
+    assert loaded.recipe.name == name
+    assert loaded.base_dir == tmp_path
+    assert all(path.startswith("data/") for path in loaded.recipe.data.train)
+    assert loaded.notes == ()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_bundled_recipe_finds_its_data_where_the_environment_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WIDEDEEP_DATA", "/srv/sets")
+
+    assert load_recipe(RECIPES[name], ()).recipe.data.train[0].startswith("/srv/sets/")
+
+
+def test_a_file_wins_over_a_bundled_recipe_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adult").write_text("{data: {train: mine.csv, label: y}, features: {numeric: [x]}}")
+
+    assert open_recipe("adult", (), Reporter()).recipe.data.train == ("mine.csv",)
+
+
+def test_quickstart_is_the_recipe_that_lies_beside_the_sample_log(tmp_path: Path) -> None:
+    write_sample_log(tmp_path, rows=100, seed=0, reporter=Reporter())
+
+    beside = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    bundled = yaml.safe_load(RECIPES["quickstart"].read_text())
+    bundled["name"], bundled["data"]["train"] = beside["name"], beside["data"]["train"]
+    assert Recipe.model_validate(bundled) == Recipe.model_validate(beside)
+
+
+def test_the_data_guide_has_a_chapter_for_every_bundled_recipe() -> None:
+    guide = (Path(__file__).parents[2] / "data" / "README.md").read_text()
+
+    assert all(f"\n## {name}: " in guide for name in RECIPES)

@@ -1,0 +1,113 @@
+"""The commands refuse what does not fit before any work is done, and document themselves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import widedeep
+from widedeep.errors import OutputExistsError, UsageError
+from widedeep_cli.boundary import EXIT_CODES
+from widedeep_cli.main import app, dispatch
+
+COMMANDS = [command.name for command in app.registered_commands]
+
+
+def test_the_six_commands_are_there() -> None:
+    assert COMMANDS == ["synth", "ingest", "crosses", "train", "eval", "predict"]
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in ["", *COMMANDS])], ids=str)
+def test_help_fits_eighty_columns(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch([*filter(None, arguments), "--help"]) == 0
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_and_argument_has_help(command: str) -> None:
+    for parameter in typer.main.get_command(app).commands[command].params:
+        assert parameter.help, parameter.name
+
+
+def test_help_lists_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch([])
+
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.strip() for line in EXIT_CODES.splitlines()] == shown[-EXIT_CODES.count("\n") - 1 :]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["--version"]) == 0
+    assert capsys.readouterr().out == f"widedeep {widedeep.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], "Did you mean 'train'"),
+        (["train"], "RECIPE"),
+        (["train", "adult", "--sed", "1"], "--sed"),
+        (["train", "adult", "--seeds", "none"], "--seeds"),
+        (["eval"], "see `widedeep eval --help`"),
+        (["eval", "runs/x", "new.csv", "--split", "test"], "not both"),
+        (["eval", "runs/x", "--split", "tset"], "--split"),
+        (["predict", "runs/x", "in.csv"], "--output"),
+        (["predict", "runs/x", "in.csv", "-o", "-", "--json"], "--json"),
+        (["predict", "runs/x", "in.csv", "-o", "scores.txt"], "--output-format"),
+        (["synth", "-o", "log", "--rows", "many"], "--rows"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_line_that_does_not_fit_is_refused(arguments: list[str], words: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        dispatch(arguments)
+
+    assert words in str(refusal.value)
+
+
+def test_an_unknown_recipe_is_told_the_bundled_ones() -> None:
+    with pytest.raises(UsageError) as refusal:
+        dispatch(["train", "adlut"])
+
+    assert str(refusal.value) == (
+        "adlut: there is no such recipe file, and the bundled recipes are adult, criteo, frappe, quickstart; "
+        "did you mean adult?"
+    )
+
+
+def test_an_error_leaves_stdout_empty_for_json_readers(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "from widedeep_cli.main import main; main()", "train", "nothing.yaml", "--json"]
+
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("widedeep: error: nothing.yaml: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_synth_keeps_what_is_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(OutputExistsError, match="--force"):
+        dispatch(["synth", "-o", str(tmp_path), "--rows", "100"])
+    with pytest.raises(UsageError, match=r"thesis\.txt"):
+        dispatch(["synth", "-o", str(tmp_path), "--rows", "100", "--force"])
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_synth_does_not_write_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("mine")
+
+    with pytest.raises(OutputExistsError, match="this is a file"):
+        dispatch(["synth", "-o", str(tmp_path / "log"), "--rows", "100", "--force"])
+
+
+def test_synth_with_force_replaces_an_older_log(tmp_path: Path) -> None:
+    arguments = ["synth", "-o", str(tmp_path / "log"), "--rows", "100", "--force"]
+    assert dispatch(arguments) == 0
+    first = (tmp_path / "log" / "log.csv").read_bytes()
+
+    assert dispatch([*arguments, "--seed", "1"]) == 0
+    assert (tmp_path / "log" / "log.csv").read_bytes() != first

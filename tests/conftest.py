@@ -1,0 +1,93 @@
+"""A small click log, a recipe for it and one finished run, shared by the tests that need the whole path."""
+
+import csv
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECIPE = """\
+name: small
+data:
+  train: log.csv
+  label: click
+  split: {kind: random, valid: 0.15, test: 0.15}
+features:
+  numeric:
+    - {column: price, buckets: 5}
+    - {column: age, transform: standard}
+  categorical: [color, {column: user, buckets: 50}, shape]
+crosses:
+  - [color, shape]
+  - {fields: [price, color], buckets: 100}
+model:
+  deep: {hidden: [16, 8], dropout: 0.1}
+training:
+  epochs: 2
+  batch_size: 128
+  threads: 1
+"""
+
+
+def write_log(path: Path, rows: int, seed: int = 0) -> None:
+    """A log whose label depends on a pair of colour and shape, a number and chance."""
+    draw = random.Random(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "color", "shape", "user", "price", "age", "click"])
+        for row in range(rows):
+            color = draw.choice(["red", "green", "blue", ""])
+            shape = draw.choice(["round", "square, or so", "flat"])
+            price = round(draw.lognormvariate(1.0, 1.0), 2)
+            age = "" if draw.random() < 0.1 else draw.randint(18, 80)
+            logit = (1.5 if (len(color) + len(shape)) % 2 else -1.5) - 0.3 * math.log(price)
+            click = int(draw.random() < 1 / (1 + math.exp(-logit)))
+            writer.writerow([row, color, shape, f"u{int(draw.paretovariate(0.7)) % 400}", price, age, click])
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `small.yaml` and `log.csv` (2,000 rows), which is the current directory."""
+    write_log(tmp_path / "log.csv", 2000)
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project whose run is finished: not to be written to."""
+    from widedeep.pipeline.experiment import train
+    from widedeep.recipe.load import load_recipe
+    from widedeep.reporting import Reporter
+
+    folder = tmp_path_factory.mktemp("trained")
+    write_log(folder / "log.csv", 2000)
+    write_log(folder / "new.csv", 300, seed=1)
+    (folder / "small.yaml").write_text(RECIPE)
+    train(load_recipe(folder / "small.yaml"), folder, Reporter())
+    return folder
+
+
+@pytest.fixture
+def widedeep(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process and gives (exit code, stdout, stderr)."""
+    from widedeep_cli.boundary import guarded
+    from widedeep_cli.main import dispatch
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        capfdbinary.readouterr()
+        code = guarded(lambda: dispatch([str(argument) for argument in arguments]))
+        captured = capfdbinary.readouterr()
+        return code, captured.out.decode(), captured.err.decode()
+
+    return run
+
+
+def only_json(stdout: str) -> Any:
+    """The one JSON object that `--json` promises; anything beside it fails."""
+    return json.loads(stdout)

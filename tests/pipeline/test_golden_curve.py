@@ -1,0 +1,37 @@
+"""The first twenty losses on a fixed log, recorded: work that must not change results is held to them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from widedeep.pipeline.experiment import train
+from widedeep.recipe.load import load_recipe
+from widedeep.reporting import Reporter
+from widedeep.training import loop
+
+GOLDEN = Path(__file__).with_name("golden_curve.json")
+
+
+def twenty_losses(project: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> list[float]:
+    """Mean train loss from the epoch's start up to each of the first 20 steps."""
+    monkeypatch.setattr(loop, "LOG_STEPS", 1)
+    overrides = [
+        f"model.kind={kind}",
+        "training.epochs=1",
+        "training.batch_size=60",
+        "training.dense_rows=20",
+        "data.split={kind: random, valid: 0.15, test: 0.15}",
+    ]
+    result = train(load_recipe(project / "small.yaml", overrides), project, Reporter())
+    events = [json.loads(line) for line in (result.run / "events.jsonl").read_text().splitlines()]
+    losses = [event["loss"] for event in events if event["event"] == "step"]
+    return losses[:20]
+
+
+@pytest.mark.parametrize("kind", ["wide", "deep", "wide_deep"])
+def test_the_first_twenty_steps_repeat_the_recorded_losses(
+    kind: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = json.loads(GOLDEN.read_text())[kind]
+    assert twenty_losses(project, monkeypatch, kind) == pytest.approx(golden, rel=1e-4)

@@ -1,0 +1,135 @@
+"""The rooms keep their order: each may import those below it, never above, and the light ones stay light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ROOMS = (
+    "cli",
+    "pipeline",
+    "discovery",
+    "scoring",
+    "training",
+    "evaluation",
+    "model",
+    "kernels",
+    "features",
+    "table",
+    "recipe",
+    "ground",
+)
+"""Top to bottom; `ground` is what lies in widedeep/ itself."""
+
+WITHOUT_TORCH = ("evaluation", "table", "recipe", "ground", "kernels/__init__.py")
+
+
+def source_files() -> list[Path]:
+    return sorted([*ROOT.glob("cli/**/*.py"), *ROOT.glob("widedeep/**/*.py")])
+
+
+def room_of_file(path: Path) -> str:
+    parts = path.relative_to(ROOT).parts
+    if parts[0] == "cli":
+        return "cli"
+    return parts[1] if len(parts) > 2 else "ground"
+
+
+def room_of_module(module: str) -> str:
+    parts = module.split(".")
+    if parts[0] in ("cli", "widedeep_cli"):
+        return "cli"
+    return parts[1] if len(parts) > 1 and (ROOT / "widedeep" / parts[1]).is_dir() else "ground"
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, absolute module) of every import, those inside functions and type-checking blocks included."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            yield node.lineno, module
+            # `from widedeep import scoring` imports a room, too.
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def test_every_folder_is_a_room_of_the_plan() -> None:
+    folders = {path.parent.name for path in ROOT.glob("widedeep/*/__init__.py")}
+
+    assert folders <= set(ROOMS)
+
+
+def test_a_room_imports_only_rooms_below_it() -> None:
+    upward = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in source_files()
+        for line, module in imports(path)
+        if module.split(".")[0] in ("widedeep", "widedeep_cli", "cli")
+        if ROOMS.index(room_of_module(module)) < ROOMS.index(room_of_file(path))
+    ]
+
+    assert upward == []
+
+
+def test_the_command_line_names_itself_by_relative_imports_only() -> None:
+    # The folder is called cli, the installed package widedeep_cli: only relative imports are true in both.
+    absolute = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in ROOT.glob("cli/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module is not None
+        if node.module.split(".")[0] in ("cli", "widedeep_cli")
+    ]
+
+    assert absolute == []
+
+
+@pytest.mark.parametrize("part", WITHOUT_TORCH)
+def test_a_light_room_never_names_torch(part: str) -> None:
+    heavy = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in source_files()
+        if part
+        in (room_of_file(path), path.relative_to(ROOT / "widedeep").as_posix() if "cli" not in path.parts else "")
+        for line, module in imports(path)
+        if module.split(".")[0] == "torch"
+    ]
+
+    assert heavy == []
+
+
+def test_only_the_console_knows_rich() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix() for path in source_files() for _, m in imports(path) if m.startswith("rich")
+    }
+
+    assert users == {"cli/console.py"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ingest", "--help"], ["train", "--help"]])
+def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
+    program = (
+        "import sys; from widedeep_cli.main import dispatch; "
+        f"code = dispatch({arguments!r}); "
+        "sys.exit(code or ','.join({'torch', 'polars', 'numpy'} & set(sys.modules)) or None)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ingest_and_crosses_import_no_torch() -> None:
+    program = "import sys; import widedeep.pipeline.stages; sys.exit('torch' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,89 @@
+"""What is installed is what lies in the folders, under pinned releases and a licence."""
+
+import ast
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import widedeep
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+
+
+def constraints() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): Version(version) for name, version in pins}
+
+
+def test_every_folder_with_code_is_a_listed_package() -> None:
+    renamed = {"cli": "widedeep_cli", "recipes": "widedeep_cli.recipes"}
+    folders = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for top in ("widedeep", "cli", "recipes")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+
+    listed = PYPROJECT["tool"]["setuptools"]["packages"]
+
+    assert sorted(listed) == sorted(renamed.get(folder, folder) for folder in folders)
+    assert PYPROJECT["tool"]["setuptools"]["package-dir"] == {name: folder for folder, name in renamed.items()}
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
+def test_a_direct_dependency_is_pinned_to_a_release_that_it_allows(requirement: Requirement) -> None:
+    pin = constraints()[canonicalize_name(requirement.name)]
+
+    assert requirement.specifier.contains(pin, prereleases=True)
+
+
+def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
+    imported = {
+        name.split(".")[0]
+        for top in ("widedeep", "cli")
+        for path in (ROOT / top).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom) and not getattr(node, "level", 0)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    }
+    distributions = packages_distributions()
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+
+    # pydantic_core is a part of pydantic, which pins it to the release.
+    foreign = imported - sys.stdlib_module_names - {"widedeep", "pydantic_core"}
+    assert {canonicalize_name(distributions[name][0]) for name in foreign} == declared
+
+
+def test_a_pin_fits_every_platform() -> None:
+    # A local version such as 2.13.0+cpu exists on one index only, and pip belongs to whoever runs it.
+    assert [name for name, version in constraints().items() if version.local is not None] == []
+    assert "pip" not in constraints()
+
+
+def test_the_licence_is_the_one_that_the_project_names() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+    assert PROJECT["license"] == "Apache-2.0"
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_version_is_told_once() -> None:
+    assert PROJECT["version"] == widedeep.__version__
+
+
+def test_typed_marker_and_recipes_are_shipped() -> None:
+    shipped = PYPROJECT["tool"]["setuptools"]["package-data"]
+
+    assert (ROOT / "widedeep" / shipped["widedeep"][0]).is_file()
+    assert list((ROOT / "recipes").glob(shipped["widedeep_cli.recipes"][0]))

@@ -1,0 +1,148 @@
+"""One fitted field each: what was learnt of it from train rows, and the Polars expressions that encode it."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from widedeep.features.crosses import mix
+from widedeep.features.quantiles import bucket_number
+from widedeep.features.value_hash import CROSS_SEED, value_hash
+
+MISSING, UNKNOWN, FIRST = 0, 1, 2
+"""Indices of a missing value, of an unknown (or too rare) one, and of the first that is known."""
+
+
+@dataclass(frozen=True)
+class FittedNumeric:
+    """A scaled number, and its buckets where the recipe asks for them."""
+
+    name: str
+    column: str
+    transform: str
+    mean: float
+    scale: float
+    cuts: tuple[float, ...]
+    """cdf: ascending cut points between quantiles."""
+    flagged: bool
+    """Whether a second input says that the value is missing."""
+    bucket_cuts: tuple[float, ...] | None
+
+    def scaled(self) -> pl.Expr:
+        """Float32; a missing value becomes the middle: 0 after standardising, 0.5 of cdf, 0 untransformed."""
+        value = pl.col(self.column)
+        match self.transform:
+            case "cdf":
+                number = bucket_number(value, list(self.cuts)).cast(pl.Float64)
+                scaled = (number / max(1, len(self.cuts))).fill_null(0.5)
+            case "log1p":
+                scaled = ((signed_log1p(value) - self.mean) / self.scale).fill_null(0.0)
+            case "standard":
+                scaled = ((value - self.mean) / self.scale).fill_null(0.0)
+            case _:
+                scaled = value.fill_null(0.0)
+        return scaled.cast(pl.Float32).alias(self.name)
+
+    def flag(self) -> pl.Expr:
+        """Float32: 1 where the value is missing, else 0."""
+        return pl.col(self.column).is_null().cast(pl.Float32).alias(flag_name(self.name))
+
+    def bucket(self) -> pl.Expr:
+        """Bucket number as Int32, null for a missing value."""
+        assert self.bucket_cuts is not None
+        return bucket_number(pl.col(self.column), list(self.bucket_cuts))
+
+    def bucket_index(self) -> pl.Expr:
+        """Int32 index: missing, else FIRST + bucket number."""
+        return (self.bucket() + FIRST).fill_null(MISSING).alias(bucket_name(self.name))
+
+    def member_hash(self) -> pl.Expr:
+        """What the field brings into a cross: the value hash of the bucket number's decimal text."""
+        return value_hash(self.bucket().cast(pl.String), CROSS_SEED)
+
+
+def signed_log1p(value: pl.Expr) -> pl.Expr:
+    """sign(x) * log(1 + |x|)."""
+    return value.sign() * value.abs().log1p()
+
+
+def flag_name(field: str) -> str:
+    """Column of a numeric field's missing flag."""
+    return f"{field}#missing"
+
+
+def bucket_name(field: str) -> str:
+    """Column of a numeric field's bucket index."""
+    return f"{field}#buckets"
+
+
+@dataclass(frozen=True)
+class FittedCategorical:
+    """A value out of many, by vocabulary or by hash."""
+
+    name: str
+    column: str
+    embedding_dim: int | None
+    buckets: int | None
+    seed: int
+    vocabulary: pl.DataFrame
+    """`value` (String) and `count`, in order of index; empty where the field is hashed."""
+    distinct: int
+    """Values seen in train, or the buckets where nobody counted."""
+
+    @property
+    def size(self) -> int:
+        return FIRST + (self.buckets if self.buckets is not None else len(self.vocabulary))
+
+    def index(self) -> pl.Expr:
+        """Int32 index."""
+        value = pl.col(self.column)
+        if self.buckets is not None:
+            known = (value_hash(value, self.seed) % self.buckets).cast(pl.Int32) + FIRST
+            return known.fill_null(MISSING).alias(self.name)
+        # An Enum finds a value's rank in its own hash table; what it lacks becomes null.
+        rank = value.cast(pl.Enum(self.vocabulary["value"]), strict=False).to_physical().cast(pl.Int32)
+        return (
+            pl.when(value.is_null())
+            .then(MISSING)
+            .otherwise((rank + FIRST).fill_null(UNKNOWN))
+            .cast(pl.Int32)
+            .alias(self.name)
+        )
+
+    def member_hash(self) -> pl.Expr:
+        """What the field brings into a cross: its value's hash, rare values included; null for a missing value."""
+        return value_hash(pl.col(self.column), CROSS_SEED)
+
+
+@dataclass(frozen=True)
+class FittedCross:
+    """An AND of fields, by vocabulary of mixes or by hash."""
+
+    name: str
+    fields: tuple[str, ...]
+    """In the order in which they are mixed."""
+    buckets: int | None
+    vocabulary: pl.DataFrame
+    """`value` (the mix, UInt64) and `count`, in order of index; empty where the cross is hashed."""
+    distinct: int
+
+    @property
+    def size(self) -> int:
+        return FIRST + (self.buckets if self.buckets is not None else len(self.vocabulary))
+
+    def mixed(self, hash_columns: dict[str, str]) -> pl.Expr:
+        """UInt64 mix of the members' hashes, which stand in the columns named per field."""
+        return mix([pl.col(hash_columns[field]) for field in self.fields])
+
+    def index(self, hash_columns: dict[str, str]) -> pl.Expr:
+        """Int32 index; never missing as a whole."""
+        mixed = self.mixed(hash_columns)
+        if self.buckets is not None:
+            return ((mixed % self.buckets).cast(pl.Int32) + FIRST).alias(self.name)
+        if self.vocabulary.is_empty():
+            return (mixed.cast(pl.Boolean).cast(pl.Int32) * 0 + UNKNOWN).alias(self.name)
+        by_value = self.vocabulary.with_row_index("rank").sort("value")
+        values, ranks = pl.lit(by_value["value"]), pl.lit(by_value["rank"].cast(pl.Int32))
+        place = values.search_sorted(mixed).clip(0, len(by_value) - 1)
+        known = values.gather(place) == mixed
+        return pl.when(known).then(ranks.gather(place) + FIRST).otherwise(UNKNOWN).cast(pl.Int32).alias(self.name)

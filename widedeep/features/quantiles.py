@@ -1,0 +1,120 @@
+"""Quantile cut points out of counts on an order-preserving grid of the float64 numbers, the same in any row order."""
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+MAX_CELLS = 1 << 16
+_SIGN = np.uint64(1 << 63)
+_LOWEST = -np.finfo(np.float64).max
+
+
+class QuantileGrid:
+    """Counts of float64 values in at most `max_cells` occupied cells of 2**shift neighbouring numbers each.
+
+    The state depends on the multiset of values seen, never on their order, their blocks or the order of merges. Let
+    occupied(s, S) be the number of cells of 2**s numbers that a set S occupies. It falls or stays as s grows (cells of
+    s + 1 are unions of two cells of s) and grows or stays as S grows. Every state's shift is the least s with
+    occupied(s, S) <= max_cells for the S seen so far. Merging S and T starts at the larger of their shifts, which is
+    not above the least shift of their union (a subset never needs a larger one), and goes up to the least at which the
+    union fits: the least shift of the union. The counts are then those of the union's values in the cells of that shift,
+    since a cell's new number is its old one with bits cut off.
+    """
+
+    def __init__(self, max_cells: int = MAX_CELLS) -> None:
+        self.max_cells = max_cells
+        self.shift = 0
+        self.cells: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        """Numbers of the occupied cells, ascending."""
+        self.counts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Rows in each of `cells`."""
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Add finite values, shape [N]."""
+        cells, counts = np.unique(_to_keys(values) >> np.uint64(self.shift), return_counts=True)
+        self._absorb(cells, counts.astype(np.int64), self.shift)
+
+    def merge(self, other: "QuantileGrid") -> None:
+        """Add what `other` has seen."""
+        self._absorb(other.cells, other.counts, other.shift)
+
+    def _absorb(self, cells: NDArray[np.uint64], counts: NDArray[np.int64], shift: int) -> None:
+        start = max(self.shift, shift)
+        numbers = np.concatenate([self.cells >> np.uint64(start - self.shift), cells >> np.uint64(start - shift)])
+        counts = np.concatenate([self.counts, counts])
+        order = np.argsort(numbers, kind="stable")
+        numbers, counts = _sum_runs(numbers[order], counts[order])
+        more = _bits_to_cut(numbers, self.max_cells)
+        self.cells, self.counts = _sum_runs(numbers >> np.uint64(more), counts)
+        self.shift = start + more
+
+    def cut_points(self, quantiles: int) -> list[float]:
+        """Ascending points that cut the values into `quantiles` parts of equal rows; part i holds points[i-1] <= x < points[i].
+
+        A value can stand several times, where it fills several parts. A cell with over half of the rows (up to the
+        grid's resolution: a single value) gets a part of its own, and the others are cut into quantiles - 1 parts; where
+        it lies amid them, it splits one, so there is one part more.
+        """
+        if len(self.cells) == 0:
+            return []
+        heavy = int(self.counts.argmax())
+        if 2 * int(self.counts[heavy]) <= int(self.counts.sum()):
+            return self._equal_cuts(self.cells, self.counts, quantiles)
+        others = np.arange(len(self.cells)) != heavy
+        points = self._equal_cuts(self.cells[others], self.counts[others], quantiles - 1)
+        if heavy > 0:
+            points.append(self._lower_edge(int(self.cells[heavy])))
+        if heavy < len(self.cells) - 1:
+            points.append(self._lower_edge(int(self.cells[heavy]) + 1))
+        return sorted(points)
+
+    def bucket_cuts(self, buckets: int) -> list[float]:
+        """`cut_points` without repeats and without one that no value lies below: no bucket is empty in train."""
+        lowest = self._lower_edge(int(self.cells[0])) if len(self.cells) else 0.0
+        return sorted({point for point in self.cut_points(buckets) if point > lowest})
+
+    def _equal_cuts(self, cells: NDArray[np.uint64], counts: NDArray[np.int64], quantiles: int) -> list[float]:
+        if len(cells) == 0:
+            return []
+        ends = np.cumsum(counts)
+        ranks = np.array([k * int(ends[-1]) // quantiles for k in range(1, quantiles)], dtype=np.int64)
+        return [self._lower_edge(int(cells[i])) for i in np.searchsorted(ends, ranks, side="right")]
+
+    def _lower_edge(self, cell: int) -> float:
+        value = _from_key(cell << self.shift)
+        # The lowest cell may begin below the finite numbers, where the grid holds -inf and NaN.
+        return value if value >= _LOWEST else float(_LOWEST)
+
+
+def bucket_number(expr: pl.Expr, cuts: list[float]) -> pl.Expr:
+    """How many of the ascending `cuts` are at or below each Float64 value, as Int32; null for null."""
+    number = pl.lit(pl.Series(cuts, dtype=pl.Float64)).search_sorted(expr, side="right").cast(pl.Int32)
+    return pl.when(expr.is_not_null()).then(number)
+
+
+def _to_keys(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    # + 0.0 turns -0.0 into 0.0. Negative floats order backwards by their bits, hence the complement.
+    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _from_key(key: int) -> float:
+    bits = key ^ (1 << 63) if key >> 63 else key ^ ((1 << 64) - 1)
+    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0]) + 0.0
+
+
+def _sum_runs(numbers: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Of ascending numbers: each once, with the sum of its counts."""
+    if len(numbers) == 0:
+        return numbers, counts
+    first = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] + np.uint64(1)))
+    return numbers[first], np.add.reduceat(counts, first)
+
+
+def _bits_to_cut(numbers: NDArray[np.uint64], most: int) -> int:
+    """The least s for which the distinct ascending numbers, each >> s, are at most `most` different ones."""
+    if len(numbers) <= most:
+        return 0
+    # Neighbours stay apart after >> s as long as their XOR reaches 2**s; at most `most` - 1 may.
+    differences = numbers[1:] ^ numbers[:-1]
+    return int(np.partition(differences, -most)[-most]).bit_length()

@@ -1,0 +1,134 @@
+"""The encoded store of one split: uncompressed Arrow shards that are memory-mapped, and a manifest with checksums."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import ArtefactError
+from widedeep.files import write_json, writing
+
+STORE_FORMAT = 1
+"""Format version of the store; one of a newer format is refused."""
+SHARD_ROWS = 1 << 20
+RECORD_ROWS = 1 << 14
+"""Rows of one Arrow record batch: what is read together, wherever a reader starts."""
+LABEL_COLUMN = "label"
+WEIGHT_COLUMN = "weight"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a store."""
+
+    name: str
+    rows: int
+    bytes: int
+    checksum: str
+    """blake2b of the file's bytes, 16 bytes in hexadecimal."""
+
+
+def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:
+    """Write encoded frames, in order, as shards of `shard_rows` rows (the last may be shorter), columns sorted by name."""
+    with writing(directory):
+        directory.mkdir(parents=True)
+    shards: list[Shard] = []
+    dtypes: dict[str, str] = {}
+    for frame in _cut(frames, shard_rows):
+        ordered = frame.select(sorted(frame.columns))
+        dtypes = {name: str(dtype) for name, dtype in ordered.schema.items()}
+        path = directory / f"shard-{len(shards):05d}.arrow"
+        with writing(path), path.open("wb") as file:
+            # Through a Python file: Polars' own writer drops the operating system's reason for a failure.
+            ordered.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
+        shards.append(Shard(path.name, len(frame), path.stat().st_size, _checksum(path)))
+    write_json(
+        directory / "manifest.json",
+        {
+            "format": STORE_FORMAT,
+            "rows": sum(shard.rows for shard in shards),
+            "columns": dtypes,
+            "shards": [vars(shard) for shard in shards],
+        },
+    )
+
+
+def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+    waiting: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        start = 0
+        while rows + len(frame) - start >= shard_rows:
+            taken = shard_rows - rows
+            yield pl.concat([*waiting, frame.slice(start, taken)])
+            start, waiting, rows = start + taken, [], 0
+        if start < len(frame):
+            waiting.append(frame.slice(start))
+            rows += len(frame) - start
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class EncodedStore:
+    """A finished store, read by memory mapping."""
+
+    def __init__(self, directory: Path, rows: int, columns: tuple[str, ...], shards: Sequence[Shard]) -> None:
+        self.directory, self.rows, self.columns, self.shards = directory, rows, columns, tuple(shards)
+        self.starts = np.cumsum([0, *(shard.rows for shard in shards)])
+        """Row number at which each shard starts, and the number of rows at the end."""
+
+    @classmethod
+    def open(cls, directory: Path) -> "EncodedStore":
+        """Read the manifest and check every shard's size. Raises ArtefactError for a missing, short or newer store."""
+        path = directory / "manifest.json"
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["format"] > STORE_FORMAT:
+                raise ArtefactError(f"{directory}: written by a newer widedeep (format {manifest['format']}); upgrade")
+            shards = [Shard(**shard) for shard in manifest["shards"]]
+            store = cls(directory, manifest["rows"], tuple(manifest["columns"]), shards)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtefactError(f"{path}: no readable store ({error}); delete stages/ and run again") from error
+        for shard in shards:
+            file = directory / shard.name
+            size = file.stat().st_size if file.exists() else 0
+            if size != shard.bytes:
+                raise ArtefactError(f"{file}: has {size} of its {shard.bytes} bytes; delete stages/ and run again")
+        return store
+
+    def verify(self) -> None:
+        """Read every byte. Raises ArtefactError for a shard whose checksum is not the manifest's."""
+        for shard in self.shards:
+            if _checksum(self.directory / shard.name) != shard.checksum:
+                raise ArtefactError(f"{self.directory / shard.name}: damaged; delete stages/ and run again")
+
+    def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Columns of `rows` consecutive rows from `start`, each [rows]; copies of the mapped bytes where shards meet."""
+        pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
+        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+        while rows > 0:
+            offset = start - int(self.starts[shard])
+            taken = min(rows, self.shards[shard].rows - offset)
+            frame = self._slice(shard, offset, taken, columns)
+            for name in columns:
+                pieces[name].append(frame[name].to_numpy())
+            start, rows, shard = start + taken, rows - taken, shard + 1
+        return {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in pieces.items()}
+
+    def _slice(self, shard: int, offset: int, rows: int, columns: Sequence[str]) -> pl.DataFrame:
+        path = self.directory / self.shards[shard].name
+        try:
+            return pl.scan_ipc(path, glob=False).select(columns).slice(offset, rows).collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error

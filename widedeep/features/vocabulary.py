@@ -1,0 +1,73 @@
+"""Counting values in bounded memory, and the order in which they get their indices."""
+
+from pathlib import Path
+
+import polars as pl
+
+SPILL_ENTRIES = 4_000_000
+"""Distinct values held in memory; beyond it, counts are parted by hash and put on disk."""
+PARTITIONS = 32
+
+
+class ValueCounts:
+    """Counts of values (String, or UInt64 for crosses), the same for any order and blocks, in memory or spilled."""
+
+    def __init__(self, dtype: pl.DataType, spill_dir: Path, *, spill_entries: int = SPILL_ENTRIES) -> None:
+        self._empty = pl.DataFrame(schema={"value": dtype, "count": pl.Int64})
+        self._spill_dir, self._spill_entries = spill_dir, spill_entries
+        self._partials: list[pl.DataFrame] = []
+        self._pending = 0
+        self._spilled: list[list[Path]] = [[] for _ in range(PARTITIONS)]
+        self._num_spills = 0
+
+    def add(self, values: pl.Series) -> None:
+        """Count a block's values; nulls are left out."""
+        counted = pl.DataFrame({"value": values.drop_nulls()}).group_by("value").agg(count=pl.len().cast(pl.Int64))
+        self._partials.append(counted)
+        self._pending += len(counted)
+        if self._pending > self._spill_entries:
+            self._merge()
+
+    def _merge(self) -> None:
+        merged = _summed(pl.concat([self._empty, *self._partials]))
+        if len(merged) > self._spill_entries // 2:
+            self._spill(merged)
+            merged = self._empty
+        self._partials, self._pending = [merged], len(merged)
+
+    def _spill(self, counts: pl.DataFrame) -> None:
+        # Any hash will do here: it only says which file a value waits in, for as long as this process runs.
+        parted = counts.with_columns(part=pl.col("value").hash(seed=1) % PARTITIONS)
+        for (part,), frame in parted.partition_by("part", as_dict=True, include_key=False).items():
+            path = self._spill_dir / f"{id(self):x}-{int(part):02d}-{self._num_spills:05d}.arrow"
+            with path.open("wb") as file:
+                frame.write_ipc(file)
+            self._spilled[int(part)].append(path)
+        self._num_spills += 1
+
+    def result(self, *, min_count: int, max_size: int | None) -> pl.DataFrame:
+        """`value` and `count` of those seen at least `min_count` times, by (-count, value), at most `max_size`.
+
+        Strings compare by their UTF-8 bytes.
+        """
+        merged = _summed(pl.concat([self._empty, *self._partials]))
+        if self._num_spills == 0:
+            return _ranked(merged, min_count, max_size)
+        self._spill(merged)
+        self._partials, self._pending = [], 0
+        kept = self._empty
+        for paths in self._spilled:
+            part = _summed(pl.concat([self._empty, *(pl.read_ipc(path) for path in paths)]))
+            kept = _ranked(pl.concat([kept, _ranked(part, min_count, max_size)]), min_count, max_size)
+            for path in paths:
+                path.unlink()
+        return kept
+
+
+def _summed(counts: pl.DataFrame) -> pl.DataFrame:
+    return counts.group_by("value").agg(pl.col("count").sum())
+
+
+def _ranked(counts: pl.DataFrame, min_count: int, max_size: int | None) -> pl.DataFrame:
+    ranked = counts.filter(pl.col("count") >= min_count).sort(["count", "value"], descending=[True, False])
+    return ranked if max_size is None else ranked.head(max_size)

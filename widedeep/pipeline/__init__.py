@@ -1,0 +1,1 @@
+"""The stages, their keys, cache and locks: what runs when."""

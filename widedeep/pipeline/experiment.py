@@ -1,0 +1,277 @@
+"""A whole experiment: the stages that are missing, training, evaluation, the run directory."""
+
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from widedeep import __version__
+from widedeep.errors import ArtefactError, UsageError
+from widedeep.features.plan import FeaturePlan
+from widedeep.features.store import EncodedStore
+from widedeep.files import replacing_directory, write_json, write_text
+from widedeep.model.layout import InputLayout
+from widedeep.model.network import Network
+from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.stages import CrossesResult, crosses_stage, ingest
+from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.recipe.load import LoadedRecipe, dump_recipe
+from widedeep.recipe.schema import Recipe
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
+from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
+from widedeep.scoring.scorer import Scorer, input_layout, write_golden_rows
+from widedeep.table.ingest import typed_blocks
+from widedeep.training.checkpoints import load_checkpoint, restore_model
+from widedeep.training.device import choose_device, peak_memory_bytes, set_threads
+from widedeep.training.loop import Outcome, Trainer
+from widedeep.training.validation import evaluate_store
+
+_LIBRARIES = ("numpy", "polars", "polars-hash", "safetensors", "torch")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run."""
+
+    run: Path
+    metrics: dict[str, dict[str, float | None]]
+    rows_per_second: float
+    parameters: int
+    seconds: float
+    already_done: bool
+
+
+@dataclass(frozen=True)
+class SeedsResult:
+    """Finished runs that differ by their seed."""
+
+    runs: list[TrainResult]
+    summary: dict[str, dict[str, dict[str, float]]]
+    """split → metric → mean and (sample) deviation over the seeds."""
+
+
+def train(
+    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, resume: bool = False, wait: bool = False
+) -> TrainResult:
+    """Run every stage that is missing, train, evaluate; with `resume`, go on with this recipe's unfinished run."""
+    workspace = Workspace(work_dir)
+    with workspace.locked(reporter, wait=wait):
+        return _train(loaded, workspace, reporter, resume=resume)
+
+
+def train_seeds(
+    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, seeds: int, resume: bool = False, wait: bool = False
+) -> SeedsResult:
+    """Train with the recipe's seed and the `seeds - 1` that follow it, on the same split."""
+    workspace = Workspace(work_dir)
+    runs: list[TrainResult] = []
+    with workspace.locked(reporter, wait=wait):
+        for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
+            reporter.note(f"seed {seed} ({len(runs) + 1} of {seeds})")
+            seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
+            runs.append(_train(seeded, workspace, reporter, resume=resume))
+    return SeedsResult(runs, _summary([run.metrics for run in runs]))
+
+
+def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, dict[str, float]]]:
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    for split in metrics[0]:
+        for name in metrics[0][split]:
+            values = [value for one in metrics if (value := one[split][name]) is not None]
+            if len(values) == len(metrics):
+                deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                summary.setdefault(split, {})[name] = {"mean": statistics.fmean(values), "deviation": deviation}
+    return summary
+
+
+def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, resume: bool) -> TrainResult:
+    started = time.monotonic()
+    recipe = loaded.recipe
+    device = choose_device(recipe.training.device)
+    threads = set_threads(recipe.training.threads)
+    encoded = crosses_stage(loaded, workspace, reporter)
+    recipe_text = dump_recipe(recipe)
+    key = key_of({"recipe": recipe_text, "encoded": encoded.key})
+    run = _unfinished_or_done_run(workspace, recipe.name, key) if resume else None
+    if run is not None and run.is_done:
+        reporter.note(f"{run.path}: finished already; nothing to resume")
+        return _finished_result(run)
+    if run is None:
+        run = _new_run(workspace, loaded, recipe_text, encoded, key, device, threads)
+    plan = FeaturePlan.load(run.plan_dir)
+    layout = input_layout(plan, recipe)
+    torch.manual_seed(recipe.seed)
+    facts: Any = read_report(encoded.ingested.path)
+    network = Network(layout, recipe.model, bias=_starting_bias(recipe, facts["label"]["train"]["mean"]))
+    stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.ingested.rows}
+    trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
+    outcome = trainer.run(resume=resume)
+    return _finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, time.monotonic() - started)
+
+
+def _starting_bias(recipe: Recipe, label_mean: float) -> float:
+    # The log-odds of the train rate: a rare label would otherwise spend its first epochs on finding it.
+    if recipe.data.label.kind == "regression":
+        return label_mean
+    return float(torch.logit(torch.tensor(label_mean, dtype=torch.float64)))
+
+
+def _unfinished_or_done_run(workspace: Workspace, name: str, key: str) -> RunDirectory | None:
+    for path in sorted((workspace.runs_dir / name).glob(f"*-{key[:8]}*"), reverse=True):
+        run = RunDirectory(path)
+        if run.manifest_path.exists() and run.manifest().get("keys", {}).get("run") == key:
+            return run
+    return None
+
+
+def _new_run(
+    workspace: Workspace,
+    loaded: LoadedRecipe,
+    recipe_text: str,
+    encoded: CrossesResult,
+    key: str,
+    device: torch.device,
+    threads: int,
+) -> RunDirectory:
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z-{key[:8]}"
+    parent = workspace.runs_dir / loaded.recipe.name
+    path, number = parent / stem, 1
+    while path.exists():
+        number += 1
+        path = parent / f"{stem}-{number}"
+    with replacing_directory(path) as temporary:
+        run = RunDirectory(temporary)
+        run.best_path.parent.mkdir()
+        shutil.copytree(encoded.path / "plan", run.plan_dir)
+        source_kinds = read_report(encoded.ingested.path)["source_kinds"]
+        write_json(run.plan_dir / "source_kinds.json", source_kinds)
+        write_text(run.recipe_path, recipe_text)
+        write_manifest(
+            run,
+            {
+                "widedeep": __version__,
+                "python": platform.python_version(),
+                "libraries": {name: version(name) for name in _LIBRARIES},
+                "git_commit": _git_commit(loaded.base_dir),
+                "argv": sys.argv,
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "device": torch.cuda.get_device_name(device)
+                if device.type == "cuda"
+                else platform.processor() or "cpu",
+                "threads": threads,
+                "seed": loaded.recipe.seed,
+                "keys": {"ingest": encoded.ingested.key, "encoded": encoded.key, "run": key},
+                "base_dir": str(loaded.base_dir.resolve()),
+            },
+        )
+    return RunDirectory(path)
+
+
+def _git_commit(directory: Path) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=directory, capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _finish(
+    recipe: Recipe,
+    run: RunDirectory,
+    plan: FeaturePlan,
+    layout: InputLayout,
+    network: Network,
+    stores: Mapping[str, EncodedStore],
+    encoded: CrossesResult,
+    outcome: Outcome,
+    device: torch.device,
+    seconds: float,
+) -> TrainResult:
+    tensors, _ = load_checkpoint(run.best_path)
+    restore_model(network, tensors, run.best_path)
+    kind = recipe.data.label.kind
+    held_out = [split for split in ("valid", "test") if split in stores]
+    metrics = {split: evaluate_store(network, stores[split], layout, kind, device) for split in held_out}
+    write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
+    write_json(
+        run.metrics_path,
+        {
+            "metrics": metrics,
+            "rows": encoded.ingested.rows,
+            "parameters": network.num_parameters(),
+            "best_epoch": outcome.best_epoch,
+            "epochs": outcome.epochs,
+            "steps": outcome.steps,
+            "rows_per_second": round(outcome.rows_per_second, 1),
+            "seconds": round(seconds, 3),
+            "peak_memory_bytes": peak_memory_bytes(),
+        },
+    )
+    run.finish()
+    return _finished_result(run, already_done=False)
+
+
+def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainResult:
+    facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
+    return TrainResult(
+        run.path, facts["metrics"], facts["rows_per_second"], facts["parameters"], facts["seconds"], already_done
+    )
+
+
+def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
+    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
+
+    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there.
+    """
+    for path in (Path(argument), work_dir / argument):
+        if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
+            return Path(os.path.realpath(path))
+    if recipe_name is not None:
+        latest = Workspace(work_dir).runs_dir / recipe_name / "latest"
+        if latest.is_dir():
+            return Path(os.path.realpath(latest))
+        raise ArtefactError(f"{latest}: recipe {recipe_name} has no finished run here; train it, or name --work")
+    raise ArtefactError(
+        f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
+    )
+
+
+def evaluate_run(
+    run: Path,
+    files: Sequence[Path],
+    *,
+    split: str | None,
+    work_dir: Path,
+    reporter: Reporter,
+    wait: bool = False,
+) -> EvalResult:
+    """Metrics of a finished run on labelled files, or on one of its splits (default: test, else valid).
+
+    A split is read from the typed table in the work directory, which is made again from the recipe's files if it is gone.
+    """
+    scorer = Scorer.load(run)
+    if files:
+        return evaluate_files(scorer, files, reporter)
+    manifest = RunDirectory(run).manifest()
+    loaded = LoadedRecipe(scorer.recipe, RunDirectory(run).recipe_path, Path(manifest["base_dir"]), ())
+    ingested = ingest(loaded, work_dir, reporter, wait=wait)
+    if ingested.key != manifest["keys"]["ingest"]:
+        reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
+    chosen = split or next(name for name in ("test", "valid", "train") if name in ingested.rows)
+    if chosen not in ingested.rows:
+        raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(ingested.rows)}")
+    return evaluate_typed(scorer, typed_blocks(ingested.path, chosen), split=chosen)

@@ -1,0 +1,22 @@
+"""Stage keys: a hash of the part of the recipe that a stage depends on, the identity of its input, and format versions."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def key_of(facts: Any) -> str:
+    """16 hexadecimal digits that are equal for equal JSON values."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def file_identity(paths: Iterable[Path]) -> list[list[str | int]]:
+    """What tells one state of the files from another without reading them: path, size and time of the last change."""
+    identity: list[list[str | int]] = []
+    for path in paths:
+        status = path.stat()
+        identity.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    return identity

@@ -1,0 +1,172 @@
+"""The stages before training: raw files → typed table (ingest) → plan and encoded store (crosses)."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from widedeep.features.fit import fit_plan
+from widedeep.features.plan import FeaturePlan
+from widedeep.features.store import STORE_FORMAT, write_store
+from widedeep.files import write_json
+from widedeep.pipeline.keys import file_identity, key_of
+from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.recipe.load import LoadedRecipe
+from widedeep.reporting import Reporter
+from widedeep.table.ingest import ingest as ingest_files
+from widedeep.table.ingest import typed_blocks
+from widedeep.table.sources import expand_paths
+from widedeep.table.typed import LABEL, WEIGHT, typed_columns
+
+INGEST_FORMAT = 1
+"""Raised when the typed table changes for equal inputs, so that no older cache is read."""
+PLAN_FORMAT = 1
+"""The same for the fitted plan and the encoding."""
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """A finished typed table."""
+
+    path: Path
+    key: str
+    cached: bool
+    rows: dict[str, int]
+    columns: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class CrossesResult:
+    """A finished encoded store with its plan."""
+
+    path: Path
+    key: str
+    cached: bool
+    crosses: list[dict[str, Any]]
+    ingested: IngestResult
+
+
+def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:
+    """Type, check, split and store the recipe's input files, unless that is done already."""
+    workspace = Workspace(work_dir)
+    with workspace.locked(reporter, wait=wait):
+        return ingest_stage(loaded, workspace, reporter)
+
+
+def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> CrossesResult:
+    """Fit the plan on train rows and write all splits as indices and numbers, unless that is done already."""
+    workspace = Workspace(work_dir)
+    with workspace.locked(reporter, wait=wait):
+        return crosses_stage(loaded, workspace, reporter)
+
+
+def ingest_key(loaded: LoadedRecipe) -> str:
+    """Stage key of the typed table: the data section, the columns it needs, the state of the files. Raises DataError."""
+    data = loaded.recipe.data
+    files = {
+        split: file_identity(expand_paths(patterns, loaded.base_dir))
+        for split in ("train", "valid", "test")
+        if (patterns := getattr(data, split)) is not None
+    }
+    columns = [[column.name, column.column, column.role] for column in typed_columns(loaded.recipe)]
+    settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
+    return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files})
+
+
+def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:
+    """`ingest`, for a caller that holds the lock."""
+    key = ingest_key(loaded)
+    path = workspace.stage_path("ingest", key)
+    cached = workspace.is_done("ingest", key)
+    if not cached:
+        with workspace.building("ingest", key) as temporary:
+            report = ingest_files(loaded.recipe, loaded.base_dir, temporary, reporter)
+            write_json(temporary / "report.json", report.to_json())
+    facts: dict[str, Any] = read_report(path)
+    return IngestResult(path, key, cached, facts["rows"], facts["columns"])
+
+
+def crosses_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> CrossesResult:
+    """`build_crosses`, for a caller that holds the lock; ingests first where that is missing."""
+    ingested = ingest_stage(loaded, workspace, reporter)
+    recipe = loaded.recipe
+    key = key_of(
+        {
+            "format": [PLAN_FORMAT, STORE_FORMAT],
+            "ingest": ingested.key,
+            "features": recipe.features.model_dump(mode="json"),
+            "crosses": [cross.model_dump(mode="json") for cross in recipe.crosses],
+        }
+    )
+    path = workspace.stage_path("encoded", key)
+    cached = workspace.is_done("encoded", key)
+    if not cached:
+        with workspace.building("encoded", key) as temporary:
+            _encode(loaded, ingested, temporary, reporter)
+    facts: dict[str, Any] = read_report(path)
+    return CrossesResult(path, key, cached, facts["crosses"], ingested)
+
+
+def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporter: Reporter) -> None:
+    recipe = loaded.recipe
+    spill_dir = out_dir / "spill"
+    spill_dir.mkdir()
+    plan = fit_plan(
+        recipe.features,
+        recipe.crosses,
+        lambda: typed_blocks(ingested.path, "train"),
+        spill_dir=spill_dir,
+        reporter=reporter,
+        total_rows=ingested.rows["train"],
+    )
+    for leftover in spill_dir.iterdir():
+        os.remove(leftover)
+    spill_dir.rmdir()
+    plan.save(out_dir / "plan")
+    known = _KnownRows(plan)
+    total = sum(ingested.rows.values())
+    done = 0
+    with reporter.work("encode", total, "rows") as meter:
+        for split in ingested.rows:
+
+            def frames(split: str = split) -> Iterator[pl.DataFrame]:
+                nonlocal done
+                for block in typed_blocks(ingested.path, split):
+                    encoded = plan.encode(block)
+                    if split == "train":
+                        known.count(encoded)
+                    done += len(block)
+                    meter.update(done)
+                    outputs = {LABEL: "label", WEIGHT: "weight"}
+                    yield encoded.with_columns(block[name].alias(outputs[name]) for name in outputs if name in block)
+
+            write_store(out_dir / split, frames())
+    write_json(out_dir / "report.json", {"crosses": known.report(), "plan_digest": plan.digest})
+
+
+class _KnownRows:
+    """Counts, per cross, the train rows whose combination has a weight of its own."""
+
+    def __init__(self, plan: FeaturePlan) -> None:
+        self.columns = [column for column in plan.index_columns if column.kind == "cross"]
+        self.rows = 0
+        self.known = dict.fromkeys((column.name for column in self.columns), 0)
+
+    def count(self, encoded: pl.DataFrame) -> None:
+        self.rows += len(encoded)
+        for name in self.known:
+            self.known[name] += int((encoded[name] >= 2).sum())
+
+    def report(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "columns": list(column.fields),
+                "distinct": column.cardinality,
+                "buckets": column.size - 2,
+                "known_rows": self.known[column.name] / self.rows if self.rows else None,
+            }
+            for column in self.columns
+        ]

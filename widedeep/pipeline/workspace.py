@@ -1,0 +1,89 @@
+"""The work directory: its lock, its cache of finished stages, its runs."""
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from widedeep.errors import ArtefactError
+from widedeep.files import replacing_directory, write_text, writing
+from widedeep.reporting import Reporter
+
+_WAIT_SECONDS = 0.2
+
+
+class Workspace:
+    """`stages/` (cache, safe to delete) and `runs/` below one directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stages_dir = path / "stages"
+        self.runs_dir = path / "runs"
+
+    def stage_path(self, stage: str, key: str) -> Path:
+        """Where the stage with this key lies, or will lie."""
+        return self.stages_dir / stage / key
+
+    def is_done(self, stage: str, key: str) -> bool:
+        """Whether the stage was finished."""
+        return (self.stage_path(stage, key) / "DONE").exists()
+
+    @contextmanager
+    def building(self, stage: str, key: str) -> Iterator[Path]:
+        """Yield an empty directory for the stage's files; it takes its place, marked DONE, only on success."""
+        path = self.stage_path(stage, key)
+        with replacing_directory(path) as temporary:
+            yield temporary
+            write_text(temporary / "DONE", "")
+
+    @contextmanager
+    def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
+        """Hold the work directory against other writers; the lock goes with the process, however it ends.
+
+        Raises ArtefactError that names the other process, unless `wait`.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock_path = self.path / ".widedeep.lock"
+            lock_file = lock_path.open("a+", encoding="utf-8")
+        with lock_file:
+            announced = False
+            while True:
+                try:
+                    fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    holder = lock_path.read_text(encoding="utf-8").strip() or "another process"
+                    if not wait:
+                        raise ArtefactError(
+                            f"{self.path}: in use by {holder}; wait for it (--wait) or choose another --work directory"
+                        ) from error
+                    if not announced:
+                        reporter.note(f"waiting for {self.path}, in use by {holder}")
+                        announced = True
+                    time.sleep(_WAIT_SECONDS)
+            lock_file.truncate(0)
+            lock_file.write(f"process {os.getpid()} ({' '.join(['widedeep', *sys.argv[1:]])[:200]})\n")
+            lock_file.flush()
+            self._sweep()
+            yield
+            lock_file.truncate(0)
+
+    def _sweep(self) -> None:
+        # Only killed processes leave these behind: the lock is ours, so nobody is writing to them.
+        for leftover in [*self.stages_dir.glob("*/.*.tmp-*"), *self.runs_dir.glob("*/*/**/.*.tmp-*")]:
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def read_report(path: Path) -> dict[str, object]:
+    """The `report.json` of a finished stage."""
+    report: dict[str, object] = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    return report

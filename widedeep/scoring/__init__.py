@@ -1,0 +1,1 @@
+"""A run directory and a table → scores; used by `eval` and `predict` alike."""

@@ -1,0 +1,44 @@
+"""Metrics of a run: on new labelled files, or on typed rows of its own splits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from widedeep.evaluation.metrics import MetricAccumulator
+from widedeep.reporting import Reporter
+from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.scorer import Scorer
+from widedeep.table.typed import LABEL, WEIGHT
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """Metrics and what they were measured on."""
+
+    metrics: dict[str, float | None]
+    rows: int
+    split: str | None
+    """None for new files."""
+    missing: dict[str, int]
+    unseen: dict[str, int]
+
+
+def evaluate_files(scorer: Scorer, files: Sequence[Path], reporter: Reporter) -> EvalResult:
+    """Metrics over all rows of labelled files. Raises DataError and ColumnError for the rows."""
+    rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, reporter=reporter)
+    return evaluate_typed(scorer, (typed for _, typed in rows), split=None)
+
+
+def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str | None) -> EvalResult:
+    """Metrics over typed frames that hold the label, and the weight where the recipe names one."""
+    odd_values, num_rows = OddValues(scorer.plan), 0
+    with MetricAccumulator(scorer.recipe.data.label.kind) as metrics:
+        for frame in frames:
+            scores, encoded = scorer.score(frame)
+            odd_values.count(encoded)
+            weight = frame[WEIGHT].to_numpy() if WEIGHT in frame.columns else None
+            metrics.add(frame[LABEL].to_numpy(), scores, weight)
+            num_rows += len(frame)
+        return EvalResult(metrics.result(), num_rows, split, odd_values.missing, odd_values.unseen)

@@ -1,0 +1,81 @@
+"""Where scores go: CSV, NDJSON or Parquet, to a file that appears whole or to a stream."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import polars as pl
+
+from widedeep.errors import UsageError, WriteError
+from widedeep.files import replacing_file, writing
+
+OutputFormat = Literal["csv", "ndjson", "parquet"]
+_FORMAT_OF_ENDING: dict[str, OutputFormat] = {
+    ".csv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+def format_of(output: Path | BinaryIO) -> OutputFormat:
+    """The format that a file's ending means; csv for a stream. Raises UsageError for an ending that means none."""
+    if not isinstance(output, Path):
+        return "csv"
+    chosen = _FORMAT_OF_ENDING.get(output.suffix.lower())
+    if chosen is None:
+        endings = ", ".join(_FORMAT_OF_ENDING)
+        raise UsageError(f"{output}: the ending says no format ({endings}): add --output-format csv|ndjson|parquet")
+    return chosen
+
+
+def write_frames(frames: Iterator[pl.DataFrame], output: Path | BinaryIO, output_format: OutputFormat) -> int:
+    """Write every frame, in order, and return the number of rows. Raises WriteError."""
+    if not isinstance(output, Path):
+        return _write(frames, output, output_format)
+    if not output.parent.is_dir():
+        raise WriteError(f"{output}: its folder does not exist: make it first")
+    with replacing_file(output) as temporary:
+        return _write(frames, temporary, output_format)
+
+
+def _write(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO, output_format: OutputFormat) -> int:
+    if output_format == "parquet":
+        return _write_parquet(frames, sink)
+    with ExitStack() as stack:
+        file = stack.enter_context(sink.open("wb")) if isinstance(sink, Path) else sink
+        num_rows, first = 0, True
+        for frame in frames:
+            if output_format == "csv":
+                file.write(frame.write_csv(include_header=first).encode())
+            else:
+                file.write(frame.write_ndjson().encode())
+            file.flush()
+            num_rows, first = num_rows + len(frame), False
+        return num_rows
+
+
+def _write_parquet(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO) -> int:
+    # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the end.
+    place = sink.parent if isinstance(sink, Path) else None
+    with (
+        writing(place or Path(tempfile.gettempdir())),
+        tempfile.TemporaryDirectory(prefix=".scores.tmp-", dir=place) as folder,
+    ):
+        parts: list[Path] = []
+        num_rows = 0
+        for frame in frames:
+            parts.append(Path(folder) / f"{len(parts):06d}.arrow")
+            frame.write_ipc(parts[-1])
+            num_rows += len(frame)
+        whole = sink if isinstance(sink, Path) else Path(folder) / "whole.parquet"
+        pl.scan_ipc(parts).sink_parquet(whole)
+        if not isinstance(sink, Path):
+            with whole.open("rb") as file:
+                shutil.copyfileobj(file, sink)
+            sink.flush()
+        return num_rows

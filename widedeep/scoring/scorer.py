@@ -1,0 +1,113 @@
+"""A finished run, loaded and checked: typed rows in, scores out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from widedeep.errors import ArtefactError
+from widedeep.features.plan import FeaturePlan
+from widedeep.files import replacing_file
+from widedeep.model.layout import InputLayout
+from widedeep.model.network import PARTS, Network
+from widedeep.recipe.load import load_recipe
+from widedeep.recipe.schema import Recipe
+from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.table.ingest import scan_typed
+from widedeep.training.checkpoints import load_checkpoint, restore_model
+from widedeep.training.device import choose_device
+from widedeep.training.objective import score
+from widedeep.training.validation import BATCH_ROWS
+
+GOLDEN_TOLERANCE = 1e-5
+"""How far a golden row's score may lie from the one it had when the run was finished."""
+
+
+def input_layout(plan: FeaturePlan, recipe: Recipe) -> InputLayout:
+    """The encoded columns that the model's kind reads: without a wide part, no buckets and no crosses."""
+    with_wide = "wide" in PARTS[recipe.model.kind]
+    columns = tuple(c for c in plan.index_columns if with_wide or c.kind == "categorical")
+    return InputLayout(columns, plan.numeric_columns)
+
+
+class Scorer:
+    """Scores typed frames with one model, in float32, whatever the device."""
+
+    def __init__(self, recipe: Recipe, plan: FeaturePlan, network: Network, device: torch.device) -> None:
+        self.recipe, self.plan, self.device = recipe, plan, device
+        self.network = network.to(device).eval()
+        self.layout = input_layout(plan, recipe)
+        self.source_kinds: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, path: Path) -> "Scorer":
+        """Load a finished run and score its golden rows again.
+
+        Raises ArtefactError when the run is missing, unfinished, damaged, of a newer format, or scores differently.
+        """
+        run = RunDirectory(path)
+        manifest = run.require_done()
+        recipe = load_recipe(run.recipe_path, name=path.parent.name, base_dir=Path(manifest["base_dir"])).recipe
+        plan = FeaturePlan.load(run.plan_dir)
+        network = Network(input_layout(plan, recipe), recipe.model)
+        tensors, _ = load_checkpoint(run.best_path)
+        restore_model(network, tensors, run.best_path)
+        scorer = cls(recipe, plan, network, choose_device("auto"))
+        scorer.source_kinds = read_json_artefact(run.plan_dir / "source_kinds.json", "the run is damaged")
+        scorer._check_golden_rows(run)
+        return scorer
+
+    def score(self, frame: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
+        """Scores [N] float32 of the typed rows, in order, and the rows as they were encoded."""
+        encoded = self.plan.encode(frame)
+        names = [column.name for column in self.layout.index_columns]
+        # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
+        indices = _matrix(encoded, names, np.int32)
+        numerics = _matrix(encoded, self.layout.numeric_columns, np.float32)
+        scores = np.empty(len(frame), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(frame), BATCH_ROWS):
+                part = slice(start, start + BATCH_ROWS)
+                logit = self.network(
+                    torch.from_numpy(indices[part]).to(self.device), torch.from_numpy(numerics[part]).to(self.device)
+                )
+                scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
+        return scores, encoded
+
+    def _check_golden_rows(self, run: RunDirectory) -> None:
+        if not self.recipe.evaluation.golden_rows:
+            return
+        try:
+            golden = pl.read_parquet(run.golden_path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise ArtefactError(f"{run.golden_path}: cannot read the golden rows: the run is damaged") from error
+        scores, _ = self.score(golden)
+        differences = np.abs(scores - golden["score"].to_numpy())
+        worst = int(differences.argmax())
+        if not differences[worst] <= GOLDEN_TOLERANCE * max(1.0, abs(float(golden["score"][worst]))):
+            raise ArtefactError(
+                f"{run.golden_path}: row {worst + 1} scored {golden['score'][worst]:.6g} when the run was finished and "
+                f"scores {scores[worst]:.6g} now: the weights, the plan or a library changed; train again"
+            )
+
+
+def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) -> np.ndarray:
+    matrix = np.empty((len(frame), len(names)), dtype=dtype)
+    for position, name in enumerate(names):
+        matrix[:, position] = frame[name].to_numpy()
+    return matrix
+
+
+def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
+    """Keep the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
+    count = scorer.recipe.evaluation.golden_rows
+    if not count:
+        return
+    columns = list(scorer.plan.required_columns())
+    rows = scan_typed(typed_dir, (*splits, "train")[0]).select(columns).head(count).collect()
+    scores, _ = scorer.score(rows)
+    with replacing_file(run.golden_path) as temporary:
+        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)
