@@ -1,6 +1,5 @@
 """Where scores go: CSV, NDJSON or Parquet, to a file that appears whole or to a stream."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -50,13 +49,18 @@ def _write(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO, output_format:
         file = stack.enter_context(sink.open("wb")) if isinstance(sink, Path) else sink
         num_rows, first = 0, True
         for frame in frames:
-            if output_format == "csv":
-                file.write(frame.write_csv(include_header=first).encode())
-            else:
-                file.write(frame.write_ndjson().encode())
+            text = frame.write_csv(include_header=first) if output_format == "csv" else frame.write_ndjson()
+            _write_whole(file, text.encode())
             file.flush()
             num_rows, first = num_rows + len(frame), False
         return num_rows
+
+
+def _write_whole(file: BinaryIO, content: bytes) -> None:
+    # An unbuffered stdout (PYTHONUNBUFFERED) may take a part only, and says so in what it returns.
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _write_parquet(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO) -> int:
@@ -76,6 +80,7 @@ def _write_parquet(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO) -> int
         pl.scan_ipc(parts).sink_parquet(whole)
         if not isinstance(sink, Path):
             with whole.open("rb") as file:
-                shutil.copyfileobj(file, sink)
+                while piece := file.read(1 << 20):
+                    _write_whole(sink, piece)
             sink.flush()
         return num_rows
