@@ -27,7 +27,14 @@ def weights(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
 
 
-SETTINGS = ["--set", "training.checkpoint_seconds=0.05", "--set", "training.epochs=30", "--set", "training.early_stopping={patience: null}"]
+SETTINGS = [
+    "--set",
+    "training.checkpoint_seconds=0.05",
+    "--set",
+    "training.epochs=30",
+    "--set",
+    "training.early_stopping={patience: null}",
+]
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from widedeep.training.validation import evaluate_store, to_device
 
 LOG_STEPS = 50
 """Steps between two logged ones; on cuda also between two looks at the loss (each look waits for the device)."""
+METER_SECONDS = 0.2
+"""Time between two updates of the live line."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Trainer:
         self._index_names = [column.name for column in layout.index_columns]
         self._batches = math.ceil(train.rows / recipe.training.batch_size)
         self._trained_rows, self._training_seconds = 0, 0.0
-        self._saved_at = time.monotonic()
+        self._saved_at = self._shown_at = time.monotonic()
         # On the device, so that a step need not wait for it: sums since the last look at the loss.
         self._recent = torch.zeros(2, dtype=torch.float64, device=device)
 
@@ -141,7 +143,9 @@ class Trainer:
             self._training_seconds += time.perf_counter() - started
             self._trained_rows += len(batch.label)
             if progress.step % LOG_STEPS == 0:
-                self._log_step(events, meter, done_before + min(progress.batch * size, self.train_store.rows))
+                self._log_step(events)
+            if time.monotonic() - self._shown_at >= METER_SECONDS:
+                self._show(meter, done_before + min(progress.batch * size, self.train_store.rows))
             if time.monotonic() - self._saved_at >= self.settings.checkpoint_seconds:
                 self._save()
         if watch.received is not None:
@@ -199,19 +203,22 @@ class Trainer:
     def _rows_per_second(self) -> float:
         return self._trained_rows / self._training_seconds if self._training_seconds else 0.0
 
-    def _log_step(self, events: EventLog, meter: Meter, rows_done: int) -> None:
-        loss, rate = self._train_loss(), self._rows_per_second()
+    def _show(self, meter: Meter, rows_done: int) -> None:
+        loss = self._train_loss()
+        meter.update(rows_done, **({} if loss is None else {"loss": loss}))
+        self._shown_at = time.monotonic()
+
+    def _log_step(self, events: EventLog) -> None:
         events.append(
             {
                 "event": "step",
                 "step": self.progress.step,
                 "epoch": self.progress.epoch + 1,
-                "loss": loss,
-                "rows_per_second": round(rate, 1),
+                "loss": self._train_loss(),
+                "rows_per_second": round(self._rows_per_second(), 1),
                 "learning_rate_scale": self.progress.schedule.scale(self.settings, self.progress.step - 1),
             }
         )
-        meter.update(rows_done, **({} if loss is None else {"loss": loss}))
 
     def _finish_epoch(self, events: EventLog, seconds: float) -> None:
         progress, metric = self.progress, self.recipe.training.early_stopping.metric
