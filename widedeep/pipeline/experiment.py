@@ -34,7 +34,7 @@ from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
 from widedeep.scoring.scorer import Scorer, input_layout, write_golden_rows
 from widedeep.table.ingest import typed_blocks
 from widedeep.training.checkpoints import load_checkpoint, restore_model
-from widedeep.training.device import choose_device, peak_memory_bytes, set_threads
+from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
 from widedeep.training.loop import Outcome, Trainer
 from widedeep.training.validation import evaluate_store
 
@@ -112,12 +112,13 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
         run = _new_run(workspace, loaded, recipe_text, encoded, key, device, threads)
     plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
-    torch.manual_seed(recipe.seed)
-    facts: Any = read_report(encoded.ingested.path)
-    network = Network(layout, recipe.model, bias=_starting_bias(recipe, facts["label"]["train"]["mean"]))
     stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.ingested.rows}
-    trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
-    outcome = trainer.run(resume=resume)
+    facts: Any = read_report(encoded.ingested.path)
+    torch.manual_seed(recipe.seed)
+    with telling_out_of_memory():
+        network = Network(layout, recipe.model, bias=_starting_bias(recipe, facts["label"]["train"]["mean"]))
+        trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
+        outcome = trainer.run(resume=resume)
     return _finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, time.monotonic() - started)
 
 
@@ -261,17 +262,28 @@ def evaluate_run(
 ) -> EvalResult:
     """Metrics of a finished run on labelled files, or on one of its splits (default: test, else valid).
 
-    A split is read from the typed table in the work directory, which is made again from the recipe's files if it is gone.
+    A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
+    is gone, the recipe's files are read again.
     """
     scorer = Scorer.load(run)
     if files:
         return evaluate_files(scorer, files, reporter)
-    manifest = RunDirectory(run).manifest()
-    loaded = LoadedRecipe(scorer.recipe, RunDirectory(run).recipe_path, Path(manifest["base_dir"]), ())
+    typed_dir = _typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
+    splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
+    chosen = split or splits[0]
+    if chosen not in splits:
+        raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(splits)}")
+    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)
+
+
+def _typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Reporter, *, wait: bool) -> Path:
+    manifest = run.manifest()
+    key = manifest["keys"]["ingest"]
+    for place in (work_dir, *run.path.parents[2:3]):
+        if Workspace(place).is_done("ingest", key):
+            return Workspace(place).stage_path("ingest", key)
+    loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     ingested = ingest(loaded, work_dir, reporter, wait=wait)
-    if ingested.key != manifest["keys"]["ingest"]:
+    if ingested.key != key:
         reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
-    chosen = split or next(name for name in ("test", "valid", "train") if name in ingested.rows)
-    if chosen not in ingested.rows:
-        raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(ingested.rows)}")
-    return evaluate_typed(scorer, typed_blocks(ingested.path, chosen), split=chosen)
+    return ingested.path

@@ -76,7 +76,7 @@ class Workspace:
 
     def _sweep(self) -> None:
         # Only killed processes leave these behind: the lock is ours, so nobody is writing to them.
-        for leftover in [*self.stages_dir.glob("*/.*.tmp-*"), *self.runs_dir.glob("*/*/**/.*.tmp-*")]:
+        for leftover in [*self.stages_dir.glob("*/.*.tmp-*"), *self.runs_dir.rglob(".*.tmp-*")]:
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:

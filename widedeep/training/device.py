@@ -3,7 +3,8 @@
 import os
 import resource
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -30,6 +31,23 @@ def set_threads(threads: int | None) -> int:
 def training_precision(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 autocast on cuda (Hopper's matrix units double their rate); float32 on cpu, where bfloat16 is slower."""
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def telling_out_of_memory() -> Iterator[None]:
+    """Turn exhausted memory, of the device or of the machine, into a TrainingError that says what to try."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _OUT_OF_MEMORY_WORDS):
+            raise
+        raise TrainingError(
+            "out of memory: try a smaller training.batch_size or model.embeddings.dim, or a larger min_count (or "
+            "`buckets`) on the largest fields"
+        ) from error
+
+
+_OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def peak_memory_bytes() -> int:

@@ -89,7 +89,7 @@ class Trainer:
     def run(self, *, resume: bool) -> Outcome:
         """Train to the end, or to the first interrupt.
 
-        Raises TrainingError for a non-finite loss or exhausted memory, Interrupted after SIGINT or SIGTERM (with the
+        Raises TrainingError for a non-finite loss, Interrupted after SIGINT or SIGTERM (with the
         checkpoint written), ArtefactError when the checkpoint to resume from is not this model's.
         """
         if resume and self.run_dir.last_path.exists():
@@ -98,12 +98,6 @@ class Trainer:
         try:
             with InterruptWatch() as watch:
                 self._epochs(watch, events)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise TrainingError(_OUT_OF_MEMORY) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error) or "out of memory" in str(error):
-                raise TrainingError(_OUT_OF_MEMORY) from error
-            raise
         finally:
             events.close()
         rate = self._trained_rows / self._training_seconds if self._training_seconds else 0.0
@@ -282,12 +276,6 @@ class Trainer:
             self.progress = Progress(**{**saved, "schedule": Schedule(**saved["schedule"])})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(f"{path}: checkpoint of another model or version ({error}); train again") from error
-
-
-_OUT_OF_MEMORY = (
-    "out of memory: try a smaller training.batch_size, model.embeddings.dim, or a larger min_count (or `buckets`) on the "
-    "largest fields"
-)
 
 
 def _scalar(value: float, device: torch.device) -> Tensor:
