@@ -1,0 +1,220 @@
+"""The plan: fitted on train rows in any order, encoded row by row, kept without loss."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.errors import ArtefactError
+from widedeep.features.fit import fit_plan
+from widedeep.features.moments import Moments
+from widedeep.features.plan import FeaturePlan
+from widedeep.features.quantiles import QuantileGrid
+from widedeep.features.vocabulary import ValueCounts
+from widedeep.recipe.schema import CrossSettings, FeatureSettings
+from widedeep.reporting import Reporter
+
+FEATURES = FeatureSettings.model_validate(
+    {
+        "numeric": [
+            {"column": "price", "buckets": 4},
+            {"column": "age", "transform": "standard"},
+            {"column": "views", "transform": "log1p"},
+        ],
+        "categorical": ["color", {"column": "user", "buckets": 7}, {"column": "shape", "min_count": 1, "max_size": 2}],
+    }
+)
+CROSSES = [
+    CrossSettings.model_validate(cross)
+    for cross in (
+        {"fields": ["shape", "color"], "min_count": 1},
+        {"fields": ["color", "price"], "buckets": 11},
+        {"fields": ["color", "user", "shape"], "min_count": 2},
+    )
+]
+
+
+def table(rows: int = 500, seed: int = 0) -> pl.DataFrame:
+    draw = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "price": [None if draw.random() < 0.1 else float(x) for x in draw.lognormal(size=rows).round(2)],
+            "age": draw.integers(18, 80, rows).astype(np.float64),
+            "views": draw.pareto(1.0, rows) * 100 - 20,
+            "color": [
+                [None, "", "red", "blue", "rare" if i == 7 else "red"][k]
+                for i, k in enumerate(draw.integers(0, 5, rows))
+            ],
+            "user": [f"u{k}" for k in draw.integers(0, 60, rows)],
+            "shape": [["round", "flat", "square"][k] for k in draw.choice(3, rows, p=[0.5, 0.3, 0.2])],
+        }
+    )
+
+
+def fitted(frame: pl.DataFrame, tmp_path: Path, block_rows: int = 10_000) -> FeaturePlan:
+    def blocks() -> Iterator[pl.DataFrame]:
+        return frame.iter_slices(block_rows)
+
+    return fit_plan(FEATURES, CROSSES, blocks, spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
+
+
+def test_fitting_gives_one_digest_for_any_blocks_and_row_order(tmp_path: Path) -> None:
+    frame = table()
+    digest = fitted(frame, tmp_path).digest
+    assert fitted(frame, tmp_path, block_rows=37).digest == digest
+    assert fitted(frame.sample(fraction=1, shuffle=True, seed=3), tmp_path, block_rows=101).digest == digest
+    changed = frame.with_columns(age=pl.when(pl.int_range(pl.len()) == 5).then(99.0).otherwise("age"))
+    assert fitted(changed, tmp_path).digest != digest
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_encoding_is_per_row_whatever_the_chunks_the_order_and_the_engine(seed: int, tmp_path: Path) -> None:
+    plan, rows = fitted(table(), tmp_path), table(300, seed=10 + seed)
+    whole = plan.encode(rows)
+    assert whole.equals(pl.concat([plan.encode(part) for part in rows.iter_slices(41)]))
+    assert whole.equals(plan.encode_lazily(rows.lazy()).collect(engine="streaming"))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    assert whole[order].equals(plan.encode(rows[order]))
+
+
+def test_indices_are_int32_and_numbers_float32_in_the_columns_that_the_plan_names(tmp_path: Path) -> None:
+    plan = fitted(table(), tmp_path)
+    encoded = plan.encode(table(100, seed=5))
+    names = [column.name for column in plan.index_columns]
+    assert names == [
+        "color",
+        "user",
+        "shape",
+        "price#buckets",
+        "color x shape",
+        "color x price",
+        "color x shape x user",
+    ]
+    assert plan.numeric_columns == ("price", "price#missing", "age", "views")
+    assert set(encoded.select(names).dtypes) == {pl.Int32}
+    assert set(encoded.select(plan.numeric_columns).dtypes) == {pl.Float32}
+    assert encoded.null_count().sum_horizontal().item() == 0
+    for column in plan.index_columns:
+        assert encoded[column.name].max() < column.size, column.name
+
+
+def test_indices_are_missing_unknown_then_by_count_and_bytes(tmp_path: Path) -> None:
+    color = ["b", "b", "a", "a", "é", "é", "é", "", "", "once", None]
+    frame = pl.DataFrame({"color": color})
+    features = FeatureSettings.model_validate({"categorical": [{"column": "color", "min_count": 2}]})
+    plan = fit_plan(features, (), lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
+    seen = pl.DataFrame({"color": ["é", "", "a", "b", "once", "new", None]})
+    assert plan.encode(seen)["color"].to_list() == [2, 3, 4, 5, 1, 1, 0]
+    assert plan.count_unseen(plan.encode(seen)) == {"color": {"missing": 1, "unseen": 2}}
+
+
+def test_the_encoding_of_a_few_rows_is_recorded(tmp_path: Path) -> None:
+    rows = pl.DataFrame(
+        {
+            "price": [1.0, None, 0.2],
+            "age": [40.0, 18.0, 79.0],
+            "views": [0.0, -10.0, 1e6],
+            "color": ["red", None, "mauve"],
+            "user": ["u1", "u2", None],
+            "shape": ["flat", "round", "square"],
+        }
+    )
+    encoded = fitted(table(), tmp_path).encode(rows)
+    recorded = json.loads(Path(__file__).with_name("golden_encoding.json").read_text())
+    for name, values in recorded.items():
+        assert encoded[name].to_list() == pytest.approx(values, rel=1e-6), name
+
+
+def test_a_cross_is_never_missing_and_a_rare_value_keeps_its_identity_inside_it(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": ["x", "rare1", "rare2", "x"], "b": ["1", "1", "1", None]})
+    features = FeatureSettings.model_validate({"categorical": [{"column": "a", "min_count": 2}, "b"]})
+    crosses = [CrossSettings.model_validate({"fields": ["a", "b"], "min_count": 1})]
+    plan = fit_plan(features, crosses, lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
+    encoded = plan.encode(frame)
+    assert encoded["a"].to_list()[1:3] == [1, 1]
+    assert sorted(encoded["a x b"].to_list()) == [2, 3, 4, 5]
+
+
+def test_empty_vocabularies_and_the_largest_bucket_count_encode(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": ["x", "y", None], "b": ["1", "2", "3"]})
+    features = FeatureSettings.model_validate({"categorical": ["a", {"column": "b", "buckets": 2**31 - 3}]})
+    crosses = [CrossSettings.model_validate({"fields": ["a", "b"]})]
+    plan = fit_plan(features, crosses, lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
+    encoded = plan.encode(frame)
+    assert encoded["a"].to_list() == [1, 1, 0]
+    assert encoded["a x b"].to_list() == [1, 1, 1]
+    assert encoded["b"].min() >= 2
+
+
+def test_a_saved_plan_encodes_alike_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    plan = fitted(table(), tmp_path)
+    plan.save(tmp_path / "plan")
+    loaded = FeaturePlan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    assert loaded.encode(table(50, seed=9)).equals(plan.encode(table(50, seed=9)))
+    facts = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    for damage in ({**facts, "format": 99}, {**facts, "digest": "0"}, {"format": 1}):
+        (tmp_path / "plan" / "plan.json").write_text(json.dumps(damage))
+        with pytest.raises(ArtefactError):
+            FeaturePlan.load(tmp_path / "plan")
+    (tmp_path / "plan" / "plan.json").write_text(json.dumps(facts))
+    vocabulary = next((tmp_path / "plan" / "vocabularies").iterdir())
+    vocabulary.write_bytes(vocabulary.read_bytes()[:50])
+    with pytest.raises(ArtefactError):
+        FeaturePlan.load(tmp_path / "plan")
+
+
+@given(st.lists(st.sampled_from(["a", "b", "ab", "é", "z"]), min_size=1, max_size=60), st.integers(1, 9))
+@settings(max_examples=50, deadline=None)
+def test_counts_are_the_same_spilled_or_not(values: list[str], limit: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        spilling = ValueCounts(pl.String(), Path(folder), spill_entries=limit)
+        whole = ValueCounts(pl.String(), Path(folder))
+        for start in range(0, len(values), 3):
+            spilling.add(pl.Series(values[start : start + 3]))
+        whole.add(pl.Series(values[::-1]))
+        for max_size in (None, 2):
+            expected = whole.result(min_count=2, max_size=max_size)
+            assert whole.result(min_count=2, max_size=max_size).equals(expected)
+        assert spilling.result(min_count=2, max_size=2).equals(expected)
+        assert not list(Path(folder).iterdir())
+
+
+@given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=200), st.integers(1, 50))
+@settings(max_examples=60, deadline=None)
+def test_moments_and_quantiles_do_not_depend_on_order_or_blocks(values: list[float], block: int) -> None:
+    array = np.array(values)
+    whole, parts = (Moments(), QuantileGrid(max_cells=16)), (Moments(), QuantileGrid(max_cells=16))
+    for statistic in whole:
+        statistic.add(array)
+    for start in range(0, len(array), block):
+        for statistic in parts:
+            statistic.add(array[::-1][start : start + block])
+    assert whole[0].mean() == parts[0].mean() == pytest.approx(array.mean(), rel=1e-9, abs=1e-3)
+    assert whole[0].deviation() == parts[0].deviation() == pytest.approx(array.std(), rel=1e-6, abs=1e-2)
+    assert whole[1].cut_points(7) == parts[1].cut_points(7)
+
+
+def test_the_cdf_is_quantile_number_over_quantiles_minus_one(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": [float(i) for i in range(100)]})
+    features = FeatureSettings.model_validate({"numeric": [{"column": "x", "quantiles": 5}]})
+    plan = fit_plan(features, (), lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
+    rows = pl.DataFrame({"x": [-9.0, 0.0, 25.0, 50.0, 75.0, 99.0, 1e9, None]})
+    assert plan.encode(rows)["x"].to_list() == [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 0.5]
+
+
+def test_a_value_of_over_half_of_the_rows_has_a_bucket_of_its_own(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"gain": [0.0] * 90 + [float(i) for i in range(1, 11)]})
+    features = FeatureSettings.model_validate({"numeric": [{"column": "gain", "buckets": 6}]})
+    plan = fit_plan(features, (), lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
+    buckets = plan.encode(frame)["gain#buckets"].to_list()
+    assert set(buckets[:90]) == {buckets[0]}
+    assert buckets[0] not in buckets[90:]
+    assert len(set(buckets[90:])) == 5
