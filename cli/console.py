@@ -194,7 +194,10 @@ def print_metrics(splits: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _metric_cell(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"{figure(value['mean'])} ± {figure(value['deviation'])}"
+        mean, deviation = value["mean"], value["deviation"]
+        if float(mean).is_integer() and deviation == 0.0:
+            return figure(int(mean))  # a count that every seed shares
+        return f"{figure(mean)} ± {deviation:.2g}"
     return figure(value)
 
 

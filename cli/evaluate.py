@@ -9,7 +9,7 @@ from widedeep.errors import UsageError
 
 from .console import ConsoleReporter, print_metrics
 from .lookup import open_run
-from .options import JsonOption, RunArgument, WorkOption
+from .options import JsonOption, RunArgument, WaitOption, WorkOption
 from .results import counts, print_facts, print_json
 
 
@@ -22,6 +22,7 @@ def evaluate(
         Literal["train", "valid", "test"] | None, typer.Option("--split", help="One of the run's own splits.")
     ] = None,
     work: WorkOption = Path(),
+    wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run on one of its splits, or on new labelled files."""
@@ -31,7 +32,7 @@ def evaluate(
 
     reporter = ConsoleReporter()
     found = open_run(run, work)
-    result = evaluate_run(found, files or (), split=split, work_dir=work, reporter=reporter)
+    result = evaluate_run(found, files or (), split=split, work_dir=work, reporter=reporter, wait=wait)
     if as_json:
         print_json(
             {

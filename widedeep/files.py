@@ -11,7 +11,10 @@ from typing import Any
 
 from widedeep.errors import WriteError
 
-_CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+_CANNOT_WRITE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_CANNOT_WRITE))
 

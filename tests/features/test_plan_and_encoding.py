@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.errors import ArtefactError
+from widedeep.errors import ArtefactError, RecipeError
 from widedeep.features.fit import fit_plan
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
@@ -110,7 +110,7 @@ def test_indices_are_missing_unknown_then_by_count_and_bytes(tmp_path: Path) -> 
     plan = fit_plan(features, (), lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
     seen = pl.DataFrame({"color": ["é", "", "a", "b", "once", "new", None]})
     assert plan.encode(seen)["color"].to_list() == [2, 3, 4, 5, 1, 1, 0]
-    assert plan.count_unseen(plan.encode(seen)) == {"color": {"missing": 1, "unseen": 2}}
+    assert plan.count_unseen(seen, plan.encode(seen)) == {"color": {"missing": 1, "unseen": 2}}
 
 
 def test_the_encoding_of_a_few_rows_is_recorded(tmp_path: Path) -> None:
@@ -218,3 +218,50 @@ def test_a_value_of_over_half_of_the_rows_has_a_bucket_of_its_own(tmp_path: Path
     assert set(buckets[:90]) == {buckets[0]}
     assert buckets[0] not in buckets[90:]
     assert len(set(buckets[90:])) == 5
+
+
+def plan_for(
+    features: dict[str, object], frame: pl.DataFrame, spill_dir: Path, crosses: tuple[str, ...] = ()
+) -> FeaturePlan:
+    settings_ = FeatureSettings.model_validate(features)
+    cross = [CrossSettings.model_validate({"fields": crosses, "min_count": 1})] if crosses else []
+    return fit_plan(settings_, cross, lambda: iter([frame]), spill_dir=spill_dir, reporter=Reporter(), total_rows=None)
+
+
+@pytest.mark.parametrize("transform", ["standard", "log1p", "cdf", "none"])
+def test_the_largest_numbers_stay_finite(transform: str, tmp_path: Path) -> None:
+    plan = plan_for(
+        {"numeric": [{"column": "x", "transform": transform}]}, pl.DataFrame({"x": [1.0, 2.0, 3.0]}), tmp_path
+    )
+    encoded = plan.encode(pl.DataFrame({"x": [1e300, -1.7e308, 5e-324]}))["x"]
+    assert encoded.is_finite().all()
+    assert (encoded**2).is_finite().all()
+
+
+def test_numbers_missing_only_after_train_are_counted(tmp_path: Path) -> None:
+    plan = plan_for({"numeric": ["x"]}, pl.DataFrame({"x": [1.0, 2.0]}), tmp_path)
+    rows = pl.DataFrame({"x": [None, 1.0, None]})
+    assert plan.count_unseen(rows, plan.encode(rows)) == {"x": {"missing": 2, "unseen": 0}}
+
+
+def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": ["x"], "b": ["y"], "a x b": ["z"]})
+    with pytest.raises(RecipeError, match="'a x b'"):
+        plan_for({"categorical": ["a", "b", "a x b"]}, frame, tmp_path, ("a", "b"))
+
+
+def test_a_column_of_any_name_leaves_crosses_alone(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": ["x", "x"], "b": ["y", "y"], "hash of a": ["q", "q"]})
+    plan = plan_for({"categorical": ["a", "b", "hash of a"]}, frame, tmp_path, ("a", "b"))
+    assert plan.encode(frame).row(0) == (2, 2, 2, 2)
+
+
+def test_every_damaged_byte_of_a_vocabulary_is_noticed_before_it_is_parsed(tmp_path: Path) -> None:
+    plan = fitted(table(), tmp_path)
+    plan.save(tmp_path / "plan")
+    file = tmp_path / "plan" / "vocabularies" / "field-0000.arrow"
+    content = file.read_bytes()
+    for place in range(0, len(content), 37):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(ArtefactError, match="damaged"):
+            FeaturePlan.load(tmp_path / "plan")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from widedeep.errors import ArtefactError
 from widedeep.features.batches import Batch, BatchStream
-from widedeep.features.store import EncodedStore, write_store
+from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore, write_store
 
 
 def frame(rows: int, start: int = 0) -> pl.DataFrame:
@@ -21,8 +21,8 @@ def frame(rows: int, start: int = 0) -> pl.DataFrame:
             "b": (number % 5).astype(np.int32),
             "a": number.astype(np.int32),
             "x": number.astype(np.float32) / 2,
-            "label": (number % 2).astype(np.float32),
-            "weight": np.ones(rows, dtype=np.float32),
+            LABEL_COLUMN: (number % 2).astype(np.float32),
+            WEIGHT_COLUMN: np.ones(rows, dtype=np.float32),
         }
     )
 
@@ -49,7 +49,7 @@ def test_a_store_gives_back_what_was_written_across_its_shards(rows: int, tmp_pa
 
 def test_disk_does_not_depend_on_the_order_of_the_fields(tmp_path: Path) -> None:
     write_store(tmp_path / "one", [frame(50)])
-    write_store(tmp_path / "two", [frame(50).select("weight", "x", "label", "b", "a")])
+    write_store(tmp_path / "two", [frame(50).select(WEIGHT_COLUMN, "x", LABEL_COLUMN, "b", "a")])
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 

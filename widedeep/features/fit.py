@@ -1,16 +1,19 @@
 """Fitting the plan: statistics that merge in any order, taken block by block from train rows."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_members, cross_name, mix
 from widedeep.features.fields import FittedCategorical, FittedCross, FittedNumeric, signed_log1p
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
+from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import vocabulary_seed
 from widedeep.features.vocabulary import ValueCounts
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, NumericField
@@ -29,7 +32,10 @@ def fit_plan(
     reporter: Reporter,
     total_rows: int | None,
 ) -> FeaturePlan:
-    """Two passes at most: fields first; then crosses, which need the numerics' cut points, if any has a vocabulary."""
+    """Two passes at most: fields first; then crosses, which need the numerics' cut points, if any has a vocabulary.
+
+    Raises RecipeError where two encoded columns would share a name.
+    """
     numerics = [_NumericFit(field) for field in features.numeric]
     categoricals = [_CategoricalFit(field, features, spill_dir) for field in features.categorical]
     for block in _shown(blocks(), "fit fields", reporter, total_rows):
@@ -46,7 +52,19 @@ def fit_plan(
             hashes = block.select(members[name].member_hash().alias(name) for name in needed)
             for fit in crossed:
                 fit.add(hashes)
-    return FeaturePlan(plan.numerics, plan.categoricals, tuple(fit.result() for fit in crossed))
+    plan = FeaturePlan(plan.numerics, plan.categoricals, tuple(fit.result() for fit in crossed))
+    _refuse_shared_names(plan)
+    return plan
+
+
+def _refuse_shared_names(plan: FeaturePlan) -> None:
+    names = Counter(
+        [LABEL_COLUMN, WEIGHT_COLUMN, *(column.name for column in plan.index_columns), *plan.numeric_columns]
+    )
+    taken = [name for name, count in names.items() if count > 1]
+    if taken:
+        message = f"the name {taken[0]!r} is that of two inputs (or is reserved): give the field another `name`"
+        raise RecipeError([Fault("features", message)])
 
 
 def _shown(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +87,7 @@ class FeaturePlan:
 
     def encode_lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """`encode` as a query, the same for any engine and chunking."""
-        hash_columns = {field: f"hash of {field}" for cross in self.crosses for field in cross.fields}
+        hash_columns = {field: f"\0hash of {field}" for cross in self.crosses for field in cross.fields}
         members = self.members()
         # Each member is hashed once, whatever the number of crosses that it is in.
         hashed = frame.with_columns(members[name].member_hash().alias(column) for name, column in hash_columns.items())
@@ -104,8 +104,11 @@ class FeaturePlan:
         fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.categoricals]
         return {field.name: field for field in fields}
 
-    def count_unseen(self, encoded: pl.DataFrame) -> dict[str, dict[str, int]]:
-        """Per categorical field and flagged or bucketed numeric: rows of an encoded frame that are missing or unseen."""
+    def count_unseen(self, typed: pl.DataFrame, encoded: pl.DataFrame) -> dict[str, dict[str, int]]:
+        """Per field: rows that are missing or unseen in a typed frame and its encoding.
+
+        A number's missing values are counted in the typed frame: encoded ones show only where train had some, too.
+        """
         counts = {
             field.name: {
                 "missing": int((encoded[field.name] == MISSING).sum()),
@@ -114,13 +117,7 @@ class FeaturePlan:
             for field in self.categoricals
         }
         for number in self.numerics:
-            if number.bucket_cuts is not None:
-                missing = int((encoded[bucket_name(number.name)] == MISSING).sum())
-            elif number.flagged:
-                missing = int(encoded[flag_name(number.name)].sum())
-            else:
-                continue
-            counts[number.name] = {"missing": missing, "unseen": 0}
+            counts[number.name] = {"missing": typed[number.column].null_count(), "unseen": 0}
         return counts
 
     @property
@@ -147,7 +144,8 @@ class FeaturePlan:
             for name, vocabulary in self._vocabularies():
                 with (folder / name).open("wb") as file:
                     vocabulary.write_ipc(file)
-        write_json(directory / "plan.json", {**self._facts(), "digest": self.digest})
+        checksums = {name: _checksum((folder / name).read_bytes()) for name, _ in self._vocabularies()}
+        write_json(directory / "plan.json", {**self._facts(), "digest": self.digest, "checksums": checksums})
 
     def _vocabularies(self) -> Iterator[tuple[str, pl.DataFrame]]:
         for number, field in enumerate(self.categoricals):
@@ -168,7 +166,12 @@ class FeaturePlan:
             folder = directory / _VOCABULARIES
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
-                return pl.read_ipc((folder / f"{kind}-{number:04d}.arrow").read_bytes())
+                name = f"{kind}-{number:04d}.arrow"
+                content = (folder / name).read_bytes()
+                # Before it is parsed: Polars may panic on damaged Arrow bytes.
+                if _checksum(content) != facts["checksums"][name]:
+                    raise ValueError(f"{name} is damaged")
+                return pl.read_ipc(content)
 
             plan = cls(
                 tuple(FittedNumeric(**_tuples(number)) for number in facts["numerics"]),
@@ -188,8 +191,13 @@ class FeaturePlan:
         return plan
 
 
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def _without_vocabulary(holder: FittedCategorical | FittedCross) -> dict[str, Any]:
-    return {name: value for name, value in vars(holder).items() if name != "vocabulary"}
+    names = [field.name for field in fields(holder) if field.name != "vocabulary"]
+    return {name: getattr(holder, name) for name in names}
 
 
 def _tuples(facts: dict[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from widedeep.errors import ArtefactError
 from widedeep.files import write_json, writing
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Format version of the store; one of a newer format is refused."""
 SHARD_ROWS = 1 << 20
 RECORD_ROWS = 1 << 14
 """Rows of one Arrow record batch: what is read together, wherever a reader starts."""
-LABEL_COLUMN = "label"
-WEIGHT_COLUMN = "weight"
+LABEL_COLUMN = "#label"
+"""Of the rows' labels; a field may well be called `label` or `weight`."""
+WEIGHT_COLUMN = "#weight"
 
 
 @dataclass(frozen=True)

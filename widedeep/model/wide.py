@@ -13,14 +13,12 @@ class Wide(nn.Module):
     Shape: indices [B, F] int32, numerics [B, D] float32 → logit [B].
     """
 
-    columns: Tensor
-
     def __init__(self, layout: InputLayout) -> None:
         super().__init__()
-        self.register_buffer("columns", torch.arange(len(layout.index_columns)), persistent=False)
-        self.weights = Table([column.size for column in layout.index_columns], 1, pooled=True)
+        sizes = [column.size for column in layout.index_columns]
+        self.weights = Table(sizes, 1, pooled=True) if sizes else None
         self.numeric = nn.Parameter(torch.zeros(len(layout.numeric_columns)))
 
     def forward(self, indices: Tensor, numerics: Tensor) -> Tensor:
-        logit = self.weights(indices).squeeze(-1) if indices.shape[1] else numerics.new_zeros(len(numerics))
-        return logit + numerics @ self.numeric if numerics.shape[1] else logit
+        logit: Tensor = numerics @ self.numeric
+        return logit if self.weights is None else logit + self.weights(indices).squeeze(-1)

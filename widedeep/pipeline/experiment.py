@@ -75,6 +75,8 @@ def train_seeds(
     loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, seeds: int, resume: bool = False, wait: bool = False
 ) -> SeedsResult:
     """Train with the recipe's seed and the `seeds - 1` that follow it, on the same split."""
+    if loaded.recipe.seed + seeds > 2**32:
+        raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
     workspace = Workspace(work_dir)
     runs: list[TrainResult] = []
     with workspace.locked(reporter, wait=wait):

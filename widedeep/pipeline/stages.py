@@ -10,7 +10,7 @@ import polars as pl
 
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import STORE_FORMAT, write_store
+from widedeep.features.store import LABEL_COLUMN, STORE_FORMAT, WEIGHT_COLUMN, write_store
 from widedeep.files import write_json
 from widedeep.pipeline.keys import file_identity, key_of
 from widedeep.pipeline.workspace import Workspace, read_report
@@ -140,7 +140,7 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
                         known.count(encoded)
                     done += len(block)
                     meter.update(done)
-                    outputs = {LABEL: "label", WEIGHT: "weight"}
+                    outputs = {LABEL: LABEL_COLUMN, WEIGHT: WEIGHT_COLUMN}
                     yield encoded.with_columns(block[name].alias(outputs[name]) for name in outputs if name in block)
 
             write_store(out_dir / split, frames())

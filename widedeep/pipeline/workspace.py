@@ -1,7 +1,6 @@
 """The work directory: its lock, its cache of finished stages, its runs."""
 
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from widedeep.errors import ArtefactError
 from widedeep.files import replacing_directory, write_text, writing
 from widedeep.reporting import Reporter
+from widedeep.runs import read_json_artefact
 
 _WAIT_SECONDS = 0.2
 
@@ -85,5 +85,7 @@ class Workspace:
 
 def read_report(path: Path) -> dict[str, object]:
     """The `report.json` of a finished stage."""
-    report: dict[str, object] = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    report: dict[str, object] = read_json_artefact(
+        path / "report.json", "the stage is damaged: delete stages/ and run again"
+    )
     return report

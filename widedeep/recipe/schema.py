@@ -370,7 +370,7 @@ class EarlyStopping(Settings):
 
 
 class Plateau(Settings):
-    """Lower the learning rates when the valid metric stalls."""
+    """Lower the learning rates (all but FTRL's, which falls per coordinate) when the valid metric stalls."""
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The learning rates are multiplied by this."""
@@ -388,7 +388,7 @@ class TrainingSettings(Settings):
     wide: WideOptimizer = WideOptimizer()
     deep: DeepOptimizer = DeepOptimizer()
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """The learning rates rise linearly from 0 over this many steps."""
+    """The learning rates rise linearly from 0 over this many steps (FTRL's, which falls per coordinate, stays)."""
     plateau: Plateau | None = None
     early_stopping: EarlyStopping = EarlyStopping()
     dense_rows: Annotated[int, Field(ge=0)] = 100_000

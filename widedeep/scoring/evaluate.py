@@ -37,7 +37,7 @@ def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str
     with MetricAccumulator(scorer.recipe.data.label.kind) as metrics:
         for frame in frames:
             scores, encoded = scorer.score(frame)
-            odd_values.count(encoded)
+            odd_values.count(frame, encoded)
             weight = frame[WEIGHT].to_numpy() if WEIGHT in frame.columns else None
             metrics.add(frame[LABEL].to_numpy(), scores, weight)
             num_rows += len(frame)

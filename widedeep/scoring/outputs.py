@@ -38,7 +38,13 @@ def write_frames(frames: Iterator[pl.DataFrame], output: Path | BinaryIO, output
         return _write(frames, output, output_format)
     if not output.parent.is_dir():
         raise WriteError(f"{output}: its folder does not exist: make it first")
-    with replacing_file(output) as temporary:
+    if output.is_dir():
+        raise WriteError(f"{output}: is a directory; name a file in it")
+    if output.exists() and not output.is_file():
+        # A device or a named pipe takes the rows as they come; it must not be replaced by a file.
+        with writing(output), output.open("wb") as stream:
+            return _write(frames, stream, output_format)
+    with replacing_file(output.resolve()) as temporary:
         return _write(frames, temporary, output_format)
 
 

@@ -46,7 +46,7 @@ def predict_files(
     exists), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the output).
     """
     chosen = output_format or format_of(output)
-    if isinstance(output, Path) and output.exists() and not force:
+    if isinstance(output, Path) and output.is_file() and not force:
         raise OutputExistsError(f"{output}: exists already; --force replaces it")
     if SCORE in keep or len(set(keep)) < len(keep):
         raise UsageError(
@@ -62,5 +62,5 @@ def predict_files(
 def _scored(scorer: Scorer, rows: InputRows, odd_values: OddValues, keep: Sequence[str]) -> Iterator[pl.DataFrame]:
     for raw, typed in rows:
         scores, encoded = scorer.score(typed)
-        odd_values.count(encoded)
+        odd_values.count(typed, encoded)
         yield pl.DataFrame([*(raw[name] for name in keep), pl.Series(SCORE, scores)])

@@ -6,11 +6,10 @@ from typing import BinaryIO, Literal
 
 import polars as pl
 
-from widedeep.errors import DataError
 from widedeep.features.plan import FeaturePlan
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.sources import read_blocks
+from widedeep.table.sources import expand_paths, read_blocks
 from widedeep.table.typed import Typing
 
 STDIN_NAME = "<stdin>"
@@ -32,12 +31,12 @@ class InputRows:
         """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there."""
         form = scorer.recipe.data.format
         self._format = form if input_format is None else form.model_copy(update={"kind": input_format})
-        self._inputs, self._reporter = inputs, reporter
+        self._reporter = reporter
+        self._inputs: list[Path | BinaryIO] = []
+        for source in inputs:
+            self._inputs += expand_paths([str(source)], Path()) if isinstance(source, Path) else [source]
         self._typing = Typing(scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds)
         self._columns = list(dict.fromkeys([*self._typing.needed, *keep]))
-        for source in inputs:
-            if isinstance(source, Path) and not source.is_file():
-                raise DataError(f"{source}: there is no such file")
 
     def __iter__(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         sizes = [source.stat().st_size if isinstance(source, Path) else None for source in self._inputs]
@@ -55,16 +54,16 @@ class InputRows:
 
 
 class OddValues:
-    """Counts, over encoded blocks, the rows whose value was missing or unseen in train; only fields that have any."""
+    """Counts, over typed blocks and their encodings, the rows whose value was missing or unseen in train; only fields that have any."""
 
     def __init__(self, plan: FeaturePlan) -> None:
         self._plan = plan
         self.missing: dict[str, int] = {}
         self.unseen: dict[str, int] = {}
 
-    def count(self, encoded: pl.DataFrame) -> None:
+    def count(self, typed: pl.DataFrame, encoded: pl.DataFrame) -> None:
         """Add one block's counts."""
-        for field, counts in self._plan.count_unseen(encoded).items():
+        for field, counts in self._plan.count_unseen(typed, encoded).items():
             for total, number in ((self.missing, counts["missing"]), (self.unseen, counts["unseen"])):
                 if number:
                     total[field] = total.get(field, 0) + number

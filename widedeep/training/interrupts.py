@@ -9,7 +9,7 @@ Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | No
 
 
 class InterruptWatch:
-    """Context manager that notes the first SIGINT or SIGTERM in `received`; a second one interrupts at once."""
+    """Context manager that notes the first SIGINT or SIGTERM in `received`; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -26,6 +26,7 @@ class InterruptWatch:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None:
+        # A process group is often told twice by SIGTERM; only an impatient person presses Ctrl-C again.
+        if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self.received = self.received or number

@@ -188,7 +188,7 @@ class Trainer:
             f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}, rows {first:,} to "
             f"{first + len(batch.label) - 1:,} of its shuffled order).{largest} Try a smaller "
             "training.deep.learning_rate or training.wide.learning_rate, training.warmup_steps, or `transform: cdf` "
-            "for numerics; the last checkpoint is as it was before"
+            "for numerics"
         )
 
     def _train_loss(self) -> float | None:
@@ -256,6 +256,10 @@ class Trainer:
         )
 
     def _save(self) -> None:
+        if not math.isfinite(float(self._recent[0])):
+            raise TrainingError(
+                f"the loss is not finite at or before step {self.progress.step}; no checkpoint is written"
+            )
         self._absorb_recent()
         tensors: dict[str, Tensor] = checkpoints.model_tensors(self.network)
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()}

@@ -78,15 +78,16 @@ class Optimizers:
         table, wide_settings = wide.weights, settings.wide
         if wide_settings.optimizer == "ftrl":
             # Without a gradient FTRL leaves a weight as it is: lazy is exact, at any size.
-            self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
+            if table is not None:
+                self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
             self.vectors["wide.numeric"] = FtrlVector(wide.numeric, wide_settings, penalised=True)
             self.vectors["bias"] = FtrlVector(network.bias, wide_settings, penalised=False)
             return
         groups: list[dict[str, Any]] = [{"params": [network.bias], "weight_decay": 0.0}]
         groups.append({"params": [wide.numeric], "weight_decay": wide_settings.l2})
-        if len(table.weight) > settings.dense_rows:
+        if table is not None and len(table.weight) > settings.dense_rows:
             self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
-        else:
+        elif table is not None:
             self.dense_tables.append(table)
             groups.append({"params": [table.weight], "weight_decay": wide_settings.l2})
         self._add_dense("wide", wide_settings, groups)

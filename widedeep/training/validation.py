@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
+from widedeep.errors import TrainingError
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.batches import Batch, BatchStream
 from widedeep.features.store import EncodedStore
@@ -36,8 +38,13 @@ def evaluate_store(
     rows = 0
     with torch.inference_mode(), MetricAccumulator(kind) as metrics:
         for batch in stream:
-            scores = score(kind, network(*to_device(batch, device)))
-            metrics.add(batch.label, scores.cpu().numpy(), batch.weight)
+            scores = score(kind, network(*to_device(batch, device))).cpu().numpy()
+            if not np.isfinite(scores).all():
+                raise TrainingError(
+                    "the model's scores are not finite: training has diverged; try a smaller "
+                    "training.deep.learning_rate or training.wide.learning_rate, or training.warmup_steps"
+                )
+            metrics.add(batch.label, scores, batch.weight)
             rows += len(batch.label)
             on_rows(rows)
         return metrics.result()
