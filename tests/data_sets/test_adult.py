@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.data,
     pytest.mark.skipif(not (DATA / "adult" / "adult.data").exists(), reason="Adult is not under WIDEDEEP_DATA"),
 ]
-L2 = 1e-3
+L2 = 1e-2
 
 
 def adult(*overrides: str) -> LoadedRecipe:
@@ -49,8 +49,8 @@ def test_wide_by_full_batch_sgd_reaches_the_optimum_that_scikit_learn_finds(tmp_
         "model.kind=wide",
         "data.split={kind: random, valid: 0}",
         "training.batch_size=40000",
-        "training.epochs=1500",
-        f"training.wide={{optimizer: sgd, learning_rate: 0.5, l2: {L2}}}",
+        "training.epochs=1000",
+        f"training.wide={{optimizer: sgd, learning_rate: 0.4, l2: {L2}}}",
     )
     run = train(loaded, tmp_path, Reporter()).run
     ours = evaluate_run(run, (), split="train", work_dir=tmp_path, reporter=Reporter()).metrics["log_loss"]
