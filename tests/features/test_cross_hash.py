@@ -3,11 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.features.crosses import cross_name, mix
+from widedeep.features.crosses import cross_members, cross_name, mix
 from widedeep.features.value_hash import CROSS_SEED, value_hash
+from widedeep.table.canonical import canonical_text
 
 
 def mix_of(*values: str | None) -> int:
@@ -67,3 +68,59 @@ def test_two_crosses_share_a_name_only_if_they_share_their_members(first: list[s
 def test_a_cross_is_named_readably() -> None:
     assert cross_name(["sex", "age"]) == "age x sex"
     assert cross_name(["sex", "hours per week"]) == '"hours per week" x sex'
+
+
+# Few letters, so that pairs which only a joined string confuses ("a-b", "c" and "a", "b-c") do come up.
+MEMBER = st.none() | st.text(alphabet="a-_\0", max_size=3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(MEMBER, MEMBER), min_size=2, max_size=30, unique=True))
+def test_different_pairs_have_different_mixes_whatever_separators_or_missing_values_they_hold(
+    pairs: list[tuple[str | None, str | None]],
+) -> None:
+    frame = pl.DataFrame(pairs, schema={"0": pl.String, "1": pl.String}, orient="row")
+    mixed = frame.select(mix([value_hash(pl.col(name), CROSS_SEED) for name in "01"]))
+    assert mixed.to_series().n_unique() == len(pairs)
+
+
+@given(st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=5, unique=True), st.randoms())
+def test_members_stand_in_the_order_of_their_names_bytes_whatever_the_recipes_order(names, chance) -> None:
+    members = cross_members(chance.sample(names, len(names)))
+    assert members == tuple(sorted(names, key=lambda name: name.encode()))
+    assert cross_name(names) == cross_name(members)
+
+
+def expected_buckets(rows: int, buckets: int) -> float:
+    return buckets * (1 - (1 - 1 / buckets) ** rows)
+
+
+@pytest.mark.parametrize("buckets", [2**20, 2**16, 1_000_003, 1000])
+def test_mixes_fill_as_many_buckets_as_chance_would(buckets: int) -> None:
+    side = np.arange(450)
+    texts = pl.DataFrame({"a": np.repeat(side, 450), "b": np.tile(side, 450)}).cast(pl.String)
+    hashed = texts.select(value_hash(pl.col(name), CROSS_SEED) for name in "ab")
+    used = len(np.unique(mixes(hashed["a"].to_numpy(), hashed["b"].to_numpy()) % np.uint64(buckets)))
+    # The number of buckets in use varies by less than the root of the number of rows.
+    assert abs(used - expected_buckets(len(texts), buckets)) < 3 * len(texts) ** 0.5
+
+
+@pytest.mark.parametrize("members", [2, 3, 4])
+def test_equal_values_do_not_cancel(members: int) -> None:
+    texts = pl.DataFrame({"a": np.arange(100_000)}).cast(pl.String)
+    hashed = texts.select(value_hash(pl.col("a"), CROSS_SEED))["a"].to_numpy()
+    used = len(np.unique(mixes(*[hashed] * members) % np.uint64(2**20)))
+    assert abs(used - expected_buckets(100_000, 2**20)) < 1000
+
+
+def test_one_and_its_float_and_its_text_are_one_member() -> None:
+    columns = [pl.Series([1, 20]), pl.Series([1.0, 20.0]), pl.Series(["1", "20"]), pl.Series([1, 20], dtype=pl.UInt8)]
+    seen = {
+        tuple(
+            column.to_frame("x")
+            .select(mix([value_hash(canonical_text(pl.col("x"), column.dtype), CROSS_SEED)] * 2))
+            .to_series()
+        )
+        for column in columns
+    }
+    assert seen == {(mix_of("1", "1"), mix_of("20", "20"))}

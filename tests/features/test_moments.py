@@ -61,3 +61,16 @@ def test_a_constant_column_and_an_empty_one_have_no_deviation() -> None:
     assert moments_of([0.1] * 1000).deviation() == 0.0
     assert moments_of([0.1] * 1000).mean() == 0.1
     assert (Moments().mean(), Moments().deviation()) == (0.0, 0.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(1.6e9, 1.8e9) | st.integers(1_600_000_000, 1_800_000_000), min_size=1, max_size=50))
+def test_timestamps_keep_every_digit_of_mean_and_deviation(stamps: list[float]) -> None:
+    exact = [Fraction(float(stamp)) for stamp in stamps]
+    mean = sum(exact) / len(exact)
+    variance = sum((value - mean) ** 2 for value in exact) / len(exact)
+    moments = moments_of([float(stamp) for stamp in stamps])
+    assert moments.mean() == float(mean)
+    # An integer root with 200 bits behind the point is right far beyond float64.
+    root = Fraction(math.isqrt((variance.numerator << 400) // variance.denominator), 1 << 200)
+    assert abs(moments.deviation() - float(root)) <= 2 * math.ulp(float(root))

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from widedeep.errors import ArtefactError, RecipeError
 from widedeep.features.fit import fit_plan
 from widedeep.features.moments import Moments
-from widedeep.features.plan import FeaturePlan
+from widedeep.features.plan import PLAN_FORMAT, FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
-from widedeep.features.vocabulary import ValueCounts
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
 
@@ -169,24 +168,6 @@ def test_a_saved_plan_encodes_alike_and_a_damaged_one_is_refused(tmp_path: Path)
         FeaturePlan.load(tmp_path / "plan")
 
 
-@given(st.lists(st.sampled_from(["a", "b", "ab", "é", "z"]), min_size=1, max_size=60), st.integers(1, 9))
-@settings(max_examples=50, deadline=None)
-def test_counts_are_the_same_spilled_or_not(values: list[str], limit: int) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        spilling = ValueCounts(pl.String(), Path(folder), spill_entries=limit)
-        whole = ValueCounts(pl.String(), Path(folder))
-        for start in range(0, len(values), 3):
-            spilling.add(pl.Series(values[start : start + 3]))
-        whole.add(pl.Series(values[::-1]))
-        for max_size in (None, 2):
-            expected = whole.result(min_count=2, max_size=max_size)
-            assert whole.result(min_count=2, max_size=max_size).equals(expected)
-        assert spilling.result(min_count=2, max_size=2).equals(expected)
-        assert not list(Path(folder).iterdir())
-
-
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=200), st.integers(1, 50))
 @settings(max_examples=60, deadline=None)
 def test_moments_and_quantiles_do_not_depend_on_order_or_blocks(values: list[float], block: int) -> None:
@@ -265,3 +246,76 @@ def test_every_damaged_byte_of_a_vocabulary_is_noticed_before_it_is_parsed(tmp_p
         file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
         with pytest.raises(ArtefactError, match="damaged"):
             FeaturePlan.load(tmp_path / "plan")
+
+
+def test_the_order_of_a_crosss_fields_in_the_recipe_is_of_no_matter(tmp_path: Path) -> None:
+    frame = table()
+    features: dict[str, object] = {"categorical": ["color", "user", "shape"]}
+    plans = [plan_for(features, frame, tmp_path, order) for order in (("color", "user"), ("user", "color"))]
+    assert plans[0].digest == plans[1].digest
+
+
+def test_a_bucketed_number_brings_its_bucket_into_a_cross(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0, None], "c": ["a"] * 5})
+    plan = plan_for({"numeric": [{"column": "x", "buckets": 2}], "categorical": ["c"]}, frame, tmp_path, ("x", "c"))
+    encoded = plan.encode(frame)
+    assert encoded["x#buckets"].to_list() == [2, 2, 3, 3, 0]
+    crossed = encoded["c x x"].to_list()
+    assert crossed[0] == crossed[1] != crossed[2] == crossed[3]
+    # The missing bucket is a value of its own.
+    assert sorted({*crossed}) == [2, 3, 4]
+    assert crossed[4] == 4
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_vocabularies_and_cuts_of_one_entry_encode_any_number_of_rows(rows: int, engine: str, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": [1.0, 2.0], "c": ["a", "a"], "d": ["b", "b"]})
+    features: dict[str, object] = {"numeric": [{"column": "x", "buckets": 2}], "categorical": ["c", "d"]}
+    plan = plan_for(features, frame, tmp_path, ("c", "d"))
+    assert len(plan.crosses[0].vocabulary) == len(plan.categoricals[0].vocabulary) == 1
+    encoded = plan.encode_lazily(frame.head(rows).lazy()).collect(engine=engine)  # type: ignore[call-overload]
+    assert encoded["c"].to_list() == [2, 2][:rows]
+    assert encoded["c x d"].to_list() == [2, 2][:rows]
+    assert encoded["x#buckets"].to_list() == [2, 3][:rows]
+    unseen = plan.encode_lazily(frame.head(rows).with_columns(c=pl.lit("z")).lazy()).collect(engine=engine)  # type: ignore[call-overload]
+    assert unseen["c"].to_list() == unseen["c x d"].to_list() == [1, 1][:rows]
+
+
+@given(
+    st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9), min_size=1, max_size=40),
+    st.lists(st.floats(-2e9, 2e9), min_size=2, max_size=20),
+    st.integers(2, 20),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_cdf_lies_in_0_to_1_and_never_falls(
+    tmp_path_factory: pytest.TempPathFactory, train: list[float | None], seen: list[float], quantiles: int
+) -> None:
+    frame = pl.DataFrame({"x": train}, schema={"x": pl.Float64})
+    plan = plan_for({"numeric": [{"column": "x", "quantiles": quantiles}]}, frame, tmp_path_factory.getbasetemp())
+    scaled = plan.encode(pl.DataFrame({"x": sorted(seen)}))["x"].to_list()
+    assert scaled == sorted(scaled)
+    assert 0.0 <= scaled[0]
+    assert scaled[-1] <= 1.0
+
+
+@pytest.mark.parametrize("column", ["price", "age", "views", "color", "shape"])
+def test_one_changed_train_value_changes_the_digest(column: str, tmp_path: Path) -> None:
+    frame = table()
+    # The least value, so that neither its quantile nor its count can stay as it was.
+    row = int(frame[column].arg_sort(nulls_last=True)[0])
+    value = pl.lit(1e5) if frame.schema[column] == pl.Float64 else pl.lit("red" if column == "color" else "round")
+    changed = frame.with_columns(pl.when(pl.int_range(pl.len()) == row).then(value).otherwise(column).alias(column))
+    assert not changed.equals(frame)
+    digests = {fitted(rows, tmp_path).digest for rows in (frame, changed)}
+    assert len(digests) == 2
+
+
+def test_a_missing_plan_and_one_of_a_newer_format_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="plan.json"):
+        FeaturePlan.load(tmp_path / "none")
+    fitted(table(), tmp_path).save(tmp_path / "plan")
+    path = tmp_path / "plan" / "plan.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": PLAN_FORMAT + 1}))
+    with pytest.raises(ArtefactError, match="newer widedeep"):
+        FeaturePlan.load(tmp_path / "plan")

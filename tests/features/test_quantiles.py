@@ -120,3 +120,25 @@ def test_cut_points_are_finite_and_ascending_for_any_values(
 def test_bucket_numbers_count_the_cuts_at_or_below_and_keep_missing_values() -> None:
     assert numbers_of([-5.0, 0.0, -0.0, 0.5, 1.0, 9.0, None], [0.0, 1.0]) == [0, 1, 1, 1, 2, 2, None]
     assert numbers_of([5.0, None], []) == [0, None]
+
+
+SMALL = st.integers(-3, 3).map(float)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SMALL | FINITE, min_size=1, max_size=40), st.integers(1, 8) | st.just(1 << 16), st.integers(2, 50))
+def test_no_bucket_is_empty_in_train(values: list[float], max_cells: int, buckets: int) -> None:
+    cuts = grid_of(values, max_cells).bucket_cuts(buckets)
+    assert set(numbers_of(values, cuts)) == set(range(len(cuts) + 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SMALL, max_size=20), SMALL, st.integers(2, 50))
+def test_a_value_of_over_half_of_the_rows_shares_its_bucket_with_no_other(
+    others: list[float], heavy: float, buckets: int
+) -> None:
+    others = [value for value in others if value != heavy]
+    values = others + [heavy] * (len(others) + 1)
+    cuts = grid_of(values).bucket_cuts(buckets)
+    (own,) = set(numbers_of([heavy], cuts))
+    assert own not in numbers_of(others, cuts)

@@ -1,5 +1,6 @@
 """The encoded store comes back whole or not at all; a stream of batches is shuffled, complete and resumable."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from widedeep.errors import ArtefactError
 from widedeep.features.batches import Batch, BatchStream
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore, write_store
+from widedeep.features.store import LABEL_COLUMN, STORE_FORMAT, WEIGHT_COLUMN, EncodedStore, write_store
 
 
 def frame(rows: int, start: int = 0) -> pl.DataFrame:
@@ -65,8 +66,42 @@ def test_a_truncated_a_changed_and_a_missing_shard_are_refused(tmp_path: Path) -
     with pytest.raises(ArtefactError, match="damaged"):
         EncodedStore.open(tmp_path / "s").verify()
     shard.unlink()
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ArtefactError, match="shard-00000"):
         EncodedStore.open(tmp_path / "s")
+    with pytest.raises(ArtefactError, match="shard-00000"):
+        store.verify()
+
+
+def test_a_store_without_a_readable_manifest_or_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"manifest\.json"):
+        EncodedStore.open(tmp_path / "none")
+    store_of(tmp_path / "s", 10)
+    manifest = tmp_path / "s" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**facts, "format": STORE_FORMAT + 1}))
+    with pytest.raises(ArtefactError, match="newer widedeep"):
+        EncodedStore.open(tmp_path / "s")
+    for damage in ("", "[]", json.dumps(facts)[:-20], json.dumps({**facts, "shards": [{"name": "x"}]})):
+        manifest.write_text(damage)
+        with pytest.raises(ArtefactError, match=r"manifest\.json"):
+            EncodedStore.open(tmp_path / "s")
+
+
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_shards_are_cut_exactly_however_the_frames_come(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_rows: int
+) -> None:
+    rows, starts = sum(sizes), np.cumsum([0, *sizes])
+    folder = tmp_path_factory.mktemp("cut") / "s"
+    write_store(folder, [frame(size, start) for size, start in zip(sizes, starts, strict=False)], shard_rows=shard_rows)
+    store = EncodedStore.open(folder)
+    assert store.rows == rows
+    assert [shard.rows for shard in store.shards] == [
+        min(shard_rows, rows - start) for start in range(0, rows, shard_rows)
+    ]
+    if rows:
+        assert store.read(0, rows, ["a"])["a"].tolist() == list(range(rows))
 
 
 @given(

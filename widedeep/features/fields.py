@@ -91,8 +91,8 @@ class FittedCategorical:
     seed: int
     vocabulary: pl.DataFrame
     """`value` (String) and `count`, in order of index; empty where the field is hashed."""
-    distinct: int
-    """Values seen in train, or the buckets where nobody counted."""
+    cardinality: int
+    """Values that have an index of their own, or the buckets."""
 
     @property
     def size(self) -> int:
@@ -134,11 +134,17 @@ class FittedCross:
     buckets: int | None
     vocabulary: pl.DataFrame
     """`value` (the mix, UInt64) and `count`, in order of index; empty where the cross is hashed."""
-    distinct: int
+    distinct: int | None
+    """Combinations seen in train, rare ones included; None where nobody counted (hashed)."""
 
     @property
     def size(self) -> int:
         return FIRST + (self.buckets if self.buckets is not None else len(self.vocabulary))
+
+    @cached_property
+    def _by_value(self) -> pl.DataFrame:
+        # Kept, because sorting a large vocabulary takes longer than encoding a small block.
+        return self.vocabulary.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int32)).sort("value")
 
     def mixed(self, hash_columns: dict[str, str]) -> pl.Expr:
         """UInt64 mix of the members' hashes, which stand in the columns named per field."""
@@ -151,8 +157,7 @@ class FittedCross:
             return ((mixed % self.buckets).cast(pl.Int32) + FIRST).alias(self.name)
         if self.vocabulary.is_empty():
             return (mixed.cast(pl.Boolean).cast(pl.Int32) * 0 + UNKNOWN).alias(self.name)
-        by_value = self.vocabulary.with_row_index("rank").sort("value")
-        values, ranks = pl.lit(by_value["value"]), pl.lit(by_value["rank"].cast(pl.Int32))
-        place = values.search_sorted(mixed).clip(0, len(by_value) - 1)
+        values, ranks = pl.lit(self._by_value["value"]), pl.lit(self._by_value["rank"])
+        place = values.search_sorted(mixed).clip(0, len(self._by_value) - 1)
         known = values.gather(place) == mixed
         return pl.when(known).then(ranks.gather(place) + FIRST).otherwise(UNKNOWN).cast(pl.Int32).alias(self.name)

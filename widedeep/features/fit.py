@@ -15,7 +15,7 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import vocabulary_seed
-from widedeep.features.vocabulary import ValueCounts
+from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, NumericField
 from widedeep.reporting import Reporter
 from widedeep.table.typed import text_name
@@ -37,14 +37,15 @@ def fit_plan(
     Raises RecipeError where two encoded columns would share a name.
     """
     numerics = [_NumericFit(field) for field in features.numeric]
-    categoricals = [_CategoricalFit(field, features, spill_dir) for field in features.categorical]
+    share = SPILL_ENTRIES // max(1, len(features.categorical))
+    categoricals = [_CategoricalFit(field, features, spill_dir, share) for field in features.categorical]
     for block in _shown(blocks(), "fit fields", reporter, total_rows):
         for numeric in numerics:
             numeric.add(block)
         for categorical in categoricals:
             categorical.add(block)
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), tuple(fit.result() for fit in categoricals), ())
-    crossed = [_CrossFit(cross, spill_dir) for cross in crosses]
+    crossed = [_CrossFit(cross, spill_dir, SPILL_ENTRIES // len(crosses)) for cross in crosses]
     if any(fit.counts is not None for fit in crossed):
         members = plan.members()
         needed = dict.fromkeys(field for fit in crossed if fit.counts is not None for field in fit.fields)
@@ -113,10 +114,10 @@ class _NumericFit:
 
 
 class _CategoricalFit:
-    def __init__(self, field: CategoricalField, features: FeatureSettings, spill_dir: Path) -> None:
+    def __init__(self, field: CategoricalField, features: FeatureSettings, spill_dir: Path, spill_entries: int) -> None:
         self.field = field
         self.column = text_name(field.column, features)
-        self.counts = ValueCounts(pl.String(), spill_dir)
+        self.counts = ValueCounts(pl.String(), spill_dir, spill_entries=spill_entries)
 
     def add(self, block: pl.DataFrame) -> None:
         if self.field.buckets is None:
@@ -132,15 +133,16 @@ class _CategoricalFit:
             buckets=field.buckets,
             seed=vocabulary_seed(name),
             vocabulary=vocabulary,
-            distinct=len(vocabulary) if field.buckets is None else field.buckets,
+            cardinality=len(vocabulary) if field.buckets is None else field.buckets,
         )
 
 
 class _CrossFit:
-    def __init__(self, cross: CrossSettings, spill_dir: Path) -> None:
+    def __init__(self, cross: CrossSettings, spill_dir: Path, spill_entries: int) -> None:
         self.cross = cross
         self.fields = cross_members(cross.fields)
-        self.counts = ValueCounts(pl.UInt64(), spill_dir) if cross.buckets is None else None
+        hashed = cross.buckets is not None
+        self.counts = None if hashed else ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
@@ -152,5 +154,5 @@ class _CrossFit:
         vocabulary = empty
         if self.counts is not None:
             vocabulary = self.counts.result(min_count=self.cross.min_count, max_size=self.cross.max_size)
-        distinct = self.cross.buckets if self.cross.buckets is not None else len(vocabulary)
+        distinct = None if self.counts is None else self.counts.distinct
         return FittedCross(cross_name(self.cross.fields), self.fields, self.cross.buckets, vocabulary, distinct)

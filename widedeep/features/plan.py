@@ -11,6 +11,7 @@ import polars as pl
 
 from widedeep.errors import ArtefactError
 from widedeep.features.fields import (
+    FIRST,
     MISSING,
     UNKNOWN,
     FittedCategorical,
@@ -40,7 +41,7 @@ class IndexColumn:
     embedding_dim: int | None
     """Width that the recipe asks for; None leaves it to the model."""
     cardinality: int
-    """Distinct values seen in train, or the buckets where nobody counted."""
+    """Values that have an index of their own, or the buckets."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class FeaturePlan:
     def index_columns(self) -> tuple[IndexColumn, ...]:
         """Categorical fields, then bucketed numerics, then crosses."""
         columns = [
-            IndexColumn(field.name, "categorical", field.size, (field.name,), field.embedding_dim, field.distinct)
+            IndexColumn(field.name, "categorical", field.size, (field.name,), field.embedding_dim, field.cardinality)
             for field in self.categoricals
         ]
         for number in self.numerics:
@@ -64,7 +65,7 @@ class FeaturePlan:
                 name = bucket_name(number.name)
                 columns.append(IndexColumn(name, "bucketed", buckets + 2, (number.name,), None, buckets))
         for cross in self.crosses:
-            columns.append(IndexColumn(cross.name, "cross", cross.size, cross.fields, None, cross.distinct))
+            columns.append(IndexColumn(cross.name, "cross", cross.size, cross.fields, None, cross.size - FIRST))
         return tuple(columns)
 
     @property

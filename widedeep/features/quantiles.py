@@ -69,9 +69,14 @@ class QuantileGrid:
         return sorted(points)
 
     def bucket_cuts(self, buckets: int) -> list[float]:
-        """`cut_points` without repeats and without one that no value lies below: no bucket is empty in train."""
-        lowest = self._lower_edge(int(self.cells[0])) if len(self.cells) else 0.0
-        return sorted({point for point in self.cut_points(buckets) if point > lowest})
+        """The first of those `cut_points` between which no value lies, where one lies below: no bucket is empty in train."""
+        points = np.array(self.cut_points(buckets), dtype=np.float64)
+        # Cut points with equally many occupied cells below have no value between them.
+        below, first = np.unique(
+            np.searchsorted(self.cells, _to_keys(points) >> np.uint64(self.shift)), return_index=True
+        )
+        kept: list[float] = points[first[below > 0]].tolist()
+        return kept
 
     def _equal_cuts(self, cells: NDArray[np.uint64], counts: NDArray[np.int64], quantiles: int) -> list[float]:
         if len(cells) == 0:

@@ -111,8 +111,13 @@ class EncodedStore:
     def verify(self) -> None:
         """Read every byte. Raises ArtefactError for a shard whose checksum is not the manifest's."""
         for shard in self.shards:
-            if _checksum(self.directory / shard.name) != shard.checksum:
-                raise ArtefactError(f"{self.directory / shard.name}: damaged; delete stages/ and run again")
+            path = self.directory / shard.name
+            try:
+                checksum = _checksum(path)
+            except OSError as error:
+                raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error
+            if checksum != shard.checksum:
+                raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
 
     def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of `rows` consecutive rows from `start`, each [rows]; copies of the mapped bytes where shards meet."""

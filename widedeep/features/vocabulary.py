@@ -4,8 +4,9 @@ from pathlib import Path
 
 import polars as pl
 
-SPILL_ENTRIES = 4_000_000
-"""Distinct values held in memory; beyond it, counts are parted by hash and put on disk."""
+SPILL_ENTRIES = 16_000_000
+"""Distinct values held in memory, by all fields that are counted together; beyond it, counts are parted by hash and put
+on disk."""
 PARTITIONS = 32
 
 
@@ -19,6 +20,8 @@ class ValueCounts:
         self._pending = 0
         self._spilled: list[list[Path]] = [[] for _ in range(PARTITIONS)]
         self._num_spills = 0
+        self.distinct = 0
+        """Values seen, whatever their count; known once `result` was asked for."""
 
     def add(self, values: pl.Series) -> None:
         """Count a block's values; nulls are left out."""
@@ -52,12 +55,14 @@ class ValueCounts:
         """
         merged = _summed(pl.concat([self._empty, *self._partials]))
         if self._num_spills == 0:
+            self.distinct = len(merged)
             return _ranked(merged, min_count, max_size)
         self._spill(merged)
         self._partials, self._pending = [], 0
-        kept = self._empty
+        kept, self.distinct = self._empty, 0
         for paths in self._spilled:
             part = _summed(pl.concat([self._empty, *(pl.read_ipc(path) for path in paths)]))
+            self.distinct += len(part)
             kept = _ranked(pl.concat([kept, _ranked(part, min_count, max_size)]), min_count, max_size)
             for path in paths:
                 path.unlink()

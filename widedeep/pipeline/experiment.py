@@ -110,11 +110,19 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     if run is not None and run.is_done:
         reporter.note(f"{run.path}: finished already; nothing to resume")
         return _finished_result(run)
+    if run is not None and (threads_then := run.manifest().get("threads")) != threads:
+        reporter.warn(
+            f"the run was begun with {threads_then} threads and goes on with {threads}: equal bytes need an equal number"
+        )
     if run is None:
+        if resume:
+            reporter.note("no unfinished run of this recipe on this data: starting a new one")
         run = _new_run(workspace, loaded, recipe_text, encoded, key, device, threads)
     plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
     stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.ingested.rows}
+    for store in stores.values():
+        store.verify()
     facts: Any = read_report(encoded.ingested.path)
     torch.manual_seed(recipe.seed)
     with telling_out_of_memory():
@@ -284,6 +292,7 @@ def _typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Re
     for place in (work_dir, *run.path.parents[2:3]):
         if Workspace(place).is_done("ingest", key):
             return Workspace(place).stage_path("ingest", key)
+    reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
     loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     ingested = ingest(loaded, work_dir, reporter, wait=wait)
     if ingested.key != key:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import LABEL_COLUMN, STORE_FORMAT, WEIGHT_COLUMN, write_store
@@ -151,22 +152,22 @@ class _KnownRows:
     """Counts, per cross, the train rows whose combination has a weight of its own."""
 
     def __init__(self, plan: FeaturePlan) -> None:
-        self.columns = [column for column in plan.index_columns if column.kind == "cross"]
+        self.crosses = plan.crosses
         self.rows = 0
-        self.known = dict.fromkeys((column.name for column in self.columns), 0)
+        self.known = dict.fromkeys((cross.name for cross in self.crosses), 0)
 
     def count(self, encoded: pl.DataFrame) -> None:
         self.rows += len(encoded)
         for name in self.known:
-            self.known[name] += int((encoded[name] >= 2).sum())
+            self.known[name] += int((encoded[name] >= FIRST).sum())
 
     def report(self) -> list[dict[str, Any]]:
         return [
             {
-                "columns": list(column.fields),
-                "distinct": column.cardinality,
-                "buckets": column.size - 2,
-                "known_rows": self.known[column.name] / self.rows if self.rows else None,
+                "columns": list(cross.fields),
+                "distinct": cross.distinct,
+                "buckets": cross.size - FIRST,
+                "known_rows": self.known[cross.name] / self.rows if self.rows else None,
             }
-            for column in self.columns
+            for cross in self.crosses
         ]
