@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 CommandLine = Callable[..., tuple[int, str, str]]
@@ -83,3 +84,12 @@ def test_directories_and_globs_are_scored_as_they_are_trained(
     widedeep("predict", run, tmp_path / "in" / "*.csv", "-o", tmp_path / "g.csv")
     widedeep("predict", run, trained / "new.csv", "-o", tmp_path / "f.csv")
     assert (tmp_path / "d.csv").read_bytes() == (tmp_path / "g.csv").read_bytes() == (tmp_path / "f.csv").read_bytes()
+
+
+def test_parquet_is_scored_by_a_run_that_was_trained_on_text_and_said_so(project: Path, widedeep: CommandLine) -> None:
+    run = json.loads(widedeep("train", "small.yaml", "--json", "--set", "data.format.kind=csv")[1])["run"]
+    pl.read_csv("log.csv").write_parquet("holdout.parquet")
+    from_text = json.loads(widedeep("eval", run, "log.csv", "--json")[1])["metrics"]
+    code, out, err = widedeep("eval", run, "holdout.parquet", "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"] == pytest.approx(from_text)

@@ -161,6 +161,15 @@ def test_epochs_and_seeds_shuffle_differently_and_equal_ones_alike(tmp_path: Pat
     assert len({tuple(order(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
 
 
+def test_every_window_is_shuffled_in_its_own_way_and_chunks_over_the_whole_store(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s", 400)
+    rows = np.array(rows_of(list(BatchStream(store, ["a"], [], 100, seed=1, chunk_rows=100, window_chunks=1))))
+    windows = rows.reshape(4, 100)
+    assert len({tuple(window % 100) for window in windows}) == 4
+    assert all(len(set(window // 100)) == 1 for window in windows)
+    assert [int(window[0]) // 100 for window in windows] != [0, 1, 2, 3]
+
+
 def test_a_consumer_that_stops_early_leaves_no_reader_behind(tmp_path: Path) -> None:
     store = store_of(tmp_path / "s", 300)
     stream = iter(BatchStream(store, ["a"], [], 10, seed=1, chunk_rows=10, window_chunks=2))

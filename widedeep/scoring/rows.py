@@ -7,9 +7,10 @@ from typing import BinaryIO, Literal
 import polars as pl
 
 from widedeep.features.plan import FeaturePlan
+from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.sources import expand_paths, read_blocks
+from widedeep.table.sources import expand_paths, has_parquet_ending, read_blocks
 from widedeep.table.typed import Typing
 
 STDIN_NAME = "<stdin>"
@@ -29,8 +30,7 @@ class InputRows:
         reporter: Reporter,
     ) -> None:
         """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there."""
-        form = scorer.recipe.data.format
-        self._format = form if input_format is None else form.model_copy(update={"kind": input_format})
+        self._recipe_format, self._input_format = scorer.recipe.data.format, input_format
         self._reporter = reporter
         self._inputs: list[Path | BinaryIO] = []
         for source in inputs:
@@ -46,11 +46,19 @@ class InputRows:
             for source in self._inputs:
                 name = str(source) if isinstance(source, Path) else STDIN_NAME
                 done = 0
-                for block in read_blocks(source, self._format, self._columns, name=name):
+                for block in read_blocks(source, self._format_of(source), self._columns, name=name):
                     yield block.frame, self._typing.apply(block)
                     done = block.bytes_done
                     meter.update(finished + done)
                 finished += done
+
+    def _format_of(self, source: Path | BinaryIO) -> FormatSettings:
+        if self._input_format is not None:
+            return self._recipe_format.model_copy(update={"kind": self._input_format})
+        # New rows need not come in the format of the training files: an ending that says Parquet is believed.
+        if isinstance(source, Path) and has_parquet_ending(source):
+            return self._recipe_format.model_copy(update={"kind": "parquet"})
+        return self._recipe_format
 
 
 class OddValues:

@@ -74,7 +74,12 @@ def read_blocks(
 def _is_parquet(source: Path | BinaryIO, settings: FormatSettings) -> bool:
     if settings.kind != "auto":
         return settings.kind == "parquet"
-    return isinstance(source, Path) and uncompressed_name(source).suffix.lower() in _PARQUET_ENDINGS
+    return isinstance(source, Path) and has_parquet_ending(source)
+
+
+def has_parquet_ending(path: Path) -> bool:
+    """Whether the name says Parquet, compressed or not."""
+    return uncompressed_name(path).suffix.lower() in _PARQUET_ENDINGS
 
 
 def _read_parquet_blocks(
