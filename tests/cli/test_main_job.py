@@ -162,32 +162,14 @@ def test_every_kind_trains_and_scores(kind: str, project: Path, widedeep: Comman
 
 
 def test_regression_is_trained_on_squared_error(project: Path, widedeep: CommandLine) -> None:
-    code, out, err = widedeep(
-        "train",
-        "small.yaml",
-        "--json",
-        "--set",
-        "data.label={column: age, kind: regression}",
-        "--set",
-        "features.numeric=[price]",
-        "--set",
-        "crosses=[[color, shape]]",
-    )
+    settings = ("data.label={column: age, kind: regression}", "features.numeric=[price]", "crosses=[[color, shape]]")
+    command = ["train", "small.yaml", "--json", *(word for setting in settings for word in ("--set", setting))]
+    code, out, err = widedeep(*command)
     assert code == 3  # some ages are missing, and a label must not be
     assert "log.csv:" in err
     lines = (project / "log.csv").read_text().splitlines()
     whole = [line for line in lines if not line.endswith((",,0", ",,1"))]
     (project / "log.csv").write_text("\n".join(whole) + "\n")
-    code, out, err = widedeep(
-        "train",
-        "small.yaml",
-        "--json",
-        "--set",
-        "data.label={column: age, kind: regression}",
-        "--set",
-        "features.numeric=[price]",
-        "--set",
-        "crosses=[[color, shape]]",
-    )
+    code, out, err = widedeep(*command)
     assert code == 0, err
     assert {"rmse", "mae", "r2"} <= json.loads(out)["metrics"]["test"].keys()
