@@ -101,7 +101,7 @@ def test_the_command_lines_message_is_one_line_per_fault_and_the_exit_code_2() -
 
 def test_an_unknown_setting_like_no_other_lists_what_its_section_takes() -> None:
     (fault,) = faults_of(SHORT + "evaluation: {bananas: 3}\n")
-    assert fault == "r.yaml:7: evaluation.bananas: unknown setting 'bananas'; evaluation takes golden_rows"
+    assert fault == "r.yaml:7: evaluation.bananas: unknown setting 'bananas'; evaluation takes golden_rows, cutoffs"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ def faults_of(features: str, crosses: str = "[]", data: str = "", rest: str = ""
 
 
 def test_a_recipe_without_any_field_is_refused() -> None:
-    assert faults_of("{}") == ["r:2: features: names no field: list columns under `numeric` or `categorical`"]
+    assert faults_of("{}") == [
+        "r:2: features: names no field: list columns under `numeric`, `categorical`, `multi_valued`, `date_time`"
+    ]
 
 
 def test_field_names_differ_over_both_kinds() -> None:

@@ -1,16 +1,26 @@
 """What must hold between the sections of a recipe, each of which is right by itself."""
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 
 from widedeep.recipe.places import Finding, KeyPath
-from widedeep.recipe.schema import CategoricalField, NumericField, Recipe
-from widedeep.recipe.wording import did_you_mean
+from widedeep.recipe.schema import CategoricalField, FeatureSettings, MultiValuedField, NumericField, Recipe
+from widedeep.recipe.wording import did_you_mean, told
 
 METRICS = {
     "binary": ("auc", "log_loss", "normalized_entropy", "brier", "average_precision"),
     "regression": ("rmse", "mae", "r2"),
 }
 """The metrics that fit each kind of label, the default one first."""
+
+
+def choosable_metrics(recipe: Recipe) -> tuple[str, ...]:
+    """The metrics that a model of this recipe can be chosen by, the default one first."""
+    names = METRICS[recipe.data.label.kind]
+    if recipe.data.group is None or recipe.data.label.kind != "binary":
+        return names
+    at_k = (f"{name}@{k}" for k in recipe.evaluation.cutoffs for name in ("map", "ndcg", "hit_rate"))
+    return (*names, "gauc", "mrr", *at_k)
+
 
 Cite = Callable[[KeyPath], str]
 """Names a second place in a message."""
@@ -26,8 +36,9 @@ def check_recipe(recipe: Recipe, cite: Cite, faulty: Set[str] = frozenset()) -> 
 
 
 def _some_field(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
-    if not recipe.features.numeric and not recipe.features.categorical:
-        yield Finding(("features",), "names no field: list columns under `numeric` or `categorical`")
+    if not any(getattr(recipe.features, part) for part in FeatureSettings.model_fields):
+        kinds = ", ".join(f"`{part}`" for part in FeatureSettings.model_fields)
+        yield Finding(("features",), f"names no field: list columns under {kinds}")
 
 
 def _names_differ(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -42,10 +53,27 @@ def _no_leak(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     answers = {recipe.data.label.column: ("data", "label")}
     if recipe.data.weight is not None:
         answers.setdefault(recipe.data.weight, ("data", "weight"))
-    for path, _, field in _fields(recipe):
-        if field.column in answers:
-            taken = cite(answers[field.column])
-            yield Finding(path, f"the column '{field.column}' is {taken}, and a feature must not be: take it out here")
+    for part in FeatureSettings.model_fields:
+        for index, field in enumerate(getattr(recipe.features, part)):
+            if field.column in answers:
+                taken = cite(answers[field.column])
+                message = f"the column '{field.column}' is {taken}, and a feature must not be: take it out here"
+                yield Finding(("features", part, index), message)
+
+
+def _vocabularies_agree(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    first: dict[str, tuple[KeyPath, CategoricalField | MultiValuedField]] = {}
+    for part in ("categorical", "multi_valued"):
+        for index, field in enumerate(getattr(recipe.features, part)):
+            if field.vocabulary is None:
+                continue
+            path: KeyPath = ("features", part, index)
+            other_path, other = first.setdefault(field.vocabulary, (path, field))
+            for setting in ("min_count", "max_size", "buckets", "embedding_dim"):
+                here, there = getattr(field, setting), getattr(other, setting)
+                if here != there:
+                    message = f"`{setting}` is {told(here)}, but {told(there)} at {cite(other_path)}, which shares the vocabulary '{field.vocabulary}': they must agree"
+                    yield Finding(path, message)
 
 
 def _cross_members_are_fields(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -72,26 +100,64 @@ def _crosses_differ(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
         first.setdefault(fields, path)
 
 
+def _table_columns_have_tables(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    answers: list[tuple[KeyPath, str]] = [(("data", "label"), recipe.data.label.column)]
+    for key in ("weight", "group"):
+        column = getattr(recipe.data, key)
+        if column is not None:
+            answers.append((("data", key), column))
+    if recipe.data.time is not None:
+        answers.append((("data", "time"), recipe.data.time.column))
+    for path, column in answers:
+        table, dot, _ = column.partition(".")
+        if dot and table in recipe.data.tables:
+            yield Finding(path, f"'{column}' is a column of a side table; it must be one of the log itself")
+
+
 def _metric_fits_the_label(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     metric, kind = recipe.training.early_stopping.metric, recipe.data.label.kind
-    if metric is not None and metric not in METRICS[kind]:
-        message = (
-            f"must be one of {', '.join(METRICS[kind])} for a {kind} label ({cite(('data', 'label'))}), is '{metric}'"
-        )
+    known = choosable_metrics(recipe)
+    if metric is not None and metric not in known:
+        ranking = metric.partition("@")[0] in ("gauc", "mrr", "map", "ndcg", "hit_rate")
+        of_groups = "; a ranking metric needs `data.group`" if ranking and recipe.data.group is None else ""
+        message = f"must be one of {', '.join(known)} for a {kind} label ({cite(('data', 'label'))}), is '{metric}'{of_groups}{did_you_mean(metric, known) if not of_groups else ''}"
         yield Finding(("training", "early_stopping", "metric"), message)
 
 
-def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, NumericField | CategoricalField]]:
-    for part in ("numeric", "categorical"):
-        for index, field in enumerate(getattr(recipe.features, part)):
+def _group_needs_classes(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    if recipe.data.group is not None and recipe.data.label.kind != "binary":
+        yield Finding(("data", "group"), "ranking metrics need a binary label; take the group out")
+
+
+_Field = NumericField | CategoricalField | MultiValuedField
+
+
+def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, _Field]]:
+    """Every field that the model sees, those made of a date or time included: where it is written, its name, itself."""
+    features = recipe.features
+    lists: dict[str, Sequence[_Field]] = {
+        "numeric": features.numeric,
+        "categorical": features.categorical,
+        "multi_valued": features.multi_valued,
+    }
+    for part, fields in lists.items():
+        for index, field in enumerate(fields):
             yield ("features", part, index), field.name or field.column, field
+    for index, moment in enumerate(features.date_time):
+        age = moment.age_field()
+        made: list[_Field] = [*moment.part_fields(), *([] if age is None else [age])]
+        for one in made:
+            yield ("features", "date_time", index), one.column, one
 
 
 _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]], ...] = (
     (frozenset({"features"}), _some_field),
     (frozenset({"features"}), _names_differ),
     (frozenset({"data", "features"}), _no_leak),
+    (frozenset({"features"}), _vocabularies_agree),
+    (frozenset({"data"}), _table_columns_have_tables),
+    (frozenset({"data"}), _group_needs_classes),
     (frozenset({"features", "crosses"}), _cross_members_are_fields),
     (frozenset({"crosses"}), _crosses_differ),
-    (frozenset({"data", "training"}), _metric_fits_the_label),
+    (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
 )

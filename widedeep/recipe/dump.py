@@ -38,8 +38,8 @@ def dump_recipe(recipe: Recipe) -> str:
         del parent[path[-1]]
     split = data["data"]["split"]
     data["data"]["split"] = split and {"kind": split["kind"], **split}
-    for part in ("numeric", "categorical"):
-        data["features"][part] = [_entry(field) for field in data["features"][part]]
+    for part, fields in data["features"].items():
+        data["features"][part] = [_entry(field) for field in fields]
     if "crosses" in data:
         data["crosses"] = [_entry(cross) for cross in data["crosses"]]
     wide = data["training"].get("wide")
@@ -51,6 +51,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def _entry(settings: dict[str, Any]) -> _Line:
     hashed = "min_count" in settings and settings["buckets"] is not None
+    settings = {key: settings[key] for key in ("column", "name") if key in settings} | settings
     return _Line({key: value for key, value in settings.items() if not (hashed and key in {"min_count", "max_size"})})
 
 

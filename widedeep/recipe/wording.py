@@ -149,6 +149,8 @@ def _below(annotation: Any, element: int | str) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = annotation.model_fields.get(str(element))
         return field.annotation if field else None
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
     return get_args(annotation)[0] if get_origin(annotation) is tuple else None
 
 

@@ -1,0 +1,187 @@
+"""The `features` and `crosses` sections: the model's inputs, one class per field kind."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from widedeep.recipe.base import ColumnName, Settings
+from widedeep.recipe.data import TimeSettings
+
+
+class NumericField(Settings):
+    """A number, scaled into the deep part and the wide part."""
+
+    column: ColumnName
+    """The column that holds the number."""
+    name: ColumnName | None = None
+    """The field's name, where it is not the column's."""
+    transform: Literal["standard", "log1p", "cdf", "minmax", "none"] = "cdf"
+    """`standard`: (x - mean) / deviation. `log1p`: sign(x)*log(1+|x|), then standard. `cdf`: quantile number / (quantiles - 1), as in the Wide & Deep paper. `minmax`: (x - min) / (max - min) of the train rows, held within [0, 1]."""
+    clip: tuple[float | None, float | None] | None = None
+    """Smallest and largest value (either may be null): numbers beyond are moved there before anything else."""
+    quantiles: Annotated[int, Field(ge=2, le=10_000)] = 100
+    """How many quantiles `cdf` uses."""
+    missing_flag: bool = True
+    """Whether a second input says that the value is missing (made only if train has missing values)."""
+    buckets: Annotated[int, Field(ge=2, le=10_000)] | None = None
+    """Cut into this many quantile buckets for the wide part and for crosses."""
+
+    @model_validator(mode="after")
+    def _clip_is_an_interval(self) -> "NumericField":
+        if self.clip is not None:
+            low, high = self.clip
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"`clip` needs the smaller number first: {low:g} >= {high:g}")
+        return self
+
+
+class _VocabularySettings(Settings):
+    """How values become indices, shared by the kinds of field that have many values."""
+
+    min_count: Annotated[int, Field(ge=1)] = 2
+    """Values seen less often in train share the unknown row."""
+    max_size: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    """Keep only this many of the most frequent values."""
+    buckets: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    """Hash into this many buckets instead of keeping a vocabulary."""
+    vocabulary: ColumnName | None = None
+    """Fields that name the same vocabulary share indices and embedding rows (each keeps wide weights of its own)."""
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Width of this field's embedding, where it is not the model's rule."""
+
+    @model_validator(mode="after")
+    def _one_way_to_index(self) -> Self:
+        if self.buckets is not None and {"min_count", "max_size"} & self.model_fields_set:
+            raise ValueError("`buckets` hashes; `min_count` and `max_size` belong to a vocabulary: keep one way")
+        return self
+
+
+class CategoricalField(_VocabularySettings):
+    """A value out of many: one wide weight and one embedding row each."""
+
+    column: ColumnName
+    """The column that holds the value."""
+    name: ColumnName | None = None
+    """The field's name, where it is not the column's."""
+
+
+class MultiValuedField(_VocabularySettings):
+    """Several values at once, such as tags: their embeddings are pooled, their wide weights summed (a multi-hot)."""
+
+    column: ColumnName
+    """The column that holds a list, or text with a separator between the values."""
+    name: ColumnName | None = None
+    """The field's name, where it is not the column's."""
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """What stands between two values of a text; null for a list column."""
+    weight_separator: Annotated[str, Field(min_length=1)] | None = None
+    """What stands between a value and its weight, as `:` in `tag:0.5`; a value without a weight counts 1."""
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many values of a row are used."""
+    pooling: Literal["sum", "mean", "max"] = "mean"
+    """How the embeddings of a row's values become one; `sum` and `mean` are weighted, `max` is taken of weight times embedding."""
+
+    @model_validator(mode="after")
+    def _separators_differ(self) -> "MultiValuedField":
+        if self.separator is not None and self.separator == self.weight_separator:
+            raise ValueError(f"`separator` and `weight_separator` are both {self.separator!r}: they must differ")
+        return self
+
+
+DatePart = Literal["hour", "weekday", "day", "part_of_day"]
+
+
+class DateTimeField(Settings):
+    """A date or time, split into categorical fields `NAME.hour`, … and, with `since`, the number `NAME.age`. All in UTC."""
+
+    column: ColumnName
+    """The column that holds the time."""
+    name: ColumnName | None = None
+    """Begins the fields' names, where it is not the column's."""
+    format: str | None = None
+    """As in `data.time`; a plain number is seconds since 1970 UTC."""
+    parts: tuple[DatePart, ...] = ("hour", "weekday")
+    """`hour` 0 to 23, `weekday` Mon to Sun, `day` of the month, `part_of_day` (night until 6, morning, afternoon from 12, evening from 18)."""
+    since: TimeSettings | None = None
+    """Another time: `NAME.age` is the days from there to this one, a number scaled by its quantiles (cdf)."""
+    buckets: Annotated[int, Field(ge=2, le=10_000)] | None = None
+    """Cut the age into this many quantile buckets for the wide part and for crosses."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _since_may_be_a_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("since"), str):
+            value = {**value, "since": {"column": value["since"]}}
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "DateTimeField":
+        if len(set(self.parts)) != len(self.parts):
+            raise ValueError(f"`parts` names a part twice: {', '.join(self.parts)}")
+        if not self.parts and self.since is None:
+            raise ValueError("names neither `parts` nor `since`: nothing is made of the column")
+        if self.buckets is not None and self.since is None:
+            raise ValueError("`buckets` cuts the age, which needs `since`, the time to count from")
+        return self
+
+    def part_fields(self) -> tuple[CategoricalField, ...]:
+        """The categorical fields that it stands for; each reads the typed column of its own name."""
+        names = (f"{self.name or self.column}.{part}" for part in self.parts)
+        return tuple(CategoricalField(column=name, min_count=1) for name in names)
+
+    def age_field(self) -> NumericField | None:
+        """The number that it stands for, which reads the typed column of its own name."""
+        return (
+            None if self.since is None else NumericField(column=f"{self.name or self.column}.age", buckets=self.buckets)
+        )
+
+
+def _column_entry(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+class FeatureSettings(Settings):
+    """The model's inputs."""
+
+    numeric: tuple[Annotated[NumericField, BeforeValidator(_column_entry)], ...] = ()
+    """Fields that are numbers; a column's name alone takes every default."""
+    categorical: tuple[Annotated[CategoricalField, BeforeValidator(_column_entry)], ...] = ()
+    """Fields with a value out of many; a column's name alone takes every default."""
+    multi_valued: tuple[Annotated[MultiValuedField, BeforeValidator(_column_entry)], ...] = ()
+    """Fields with several values at once; a list column's name alone takes every default."""
+    date_time: tuple[Annotated[DateTimeField, BeforeValidator(_column_entry)], ...] = ()
+    """Dates and times that are split into parts; a column's name alone takes every default."""
+
+    def all_numeric(self) -> tuple[NumericField, ...]:
+        """The numeric fields, those of dates and times behind the others."""
+        return (*self.numeric, *(age for field in self.date_time if (age := field.age_field()) is not None))
+
+    def all_categorical(self) -> tuple[CategoricalField, ...]:
+        """The categorical fields, those of dates and times behind the others."""
+        return (*self.categorical, *(part for field in self.date_time for part in field.part_fields()))
+
+
+class CrossSettings(Settings):
+    """An AND of two or more fields in the wide part."""
+
+    fields: Annotated[tuple[ColumnName, ...], Field(min_length=2)]
+    """Names of categorical, multi-valued or date-time fields (`time.hour`), or of numeric fields with `buckets`; their order is of no matter."""
+    buckets: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    """Hash into this many buckets instead of keeping a vocabulary."""
+    min_count: Annotated[int, Field(ge=1)] = 2
+    """Combinations seen less often in train share the unknown row."""
+    max_size: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    """Keep only this many of the most frequent combinations."""
+
+    @model_validator(mode="after")
+    def _fields_differ(self) -> "CrossSettings":
+        if len(set(self.fields)) != len(self.fields):
+            raise ValueError(f"a cross names a field twice: {', '.join(self.fields)}")
+        if self.buckets is not None and {"min_count", "max_size"} & self.model_fields_set:
+            raise ValueError("`buckets` hashes; `min_count` and `max_size` belong to a vocabulary: keep one way")
+        return self
+
+
+def cross_entry(value: Any) -> Any:
+    """A list of names alone takes every default."""
+    return {"fields": value} if isinstance(value, list | tuple) else value
