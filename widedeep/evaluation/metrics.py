@@ -1,7 +1,7 @@
 """Exact metrics of scored rows, accumulated chunk by chunk: what each metric is, and the sums it is made of."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.evaluation.grouped import GROUP_COUNTS, GroupedRanking, grouped_title
 from widedeep.evaluation.ranking import Ranking
 
 Kind = Literal["binary", "regression"]
@@ -148,10 +149,26 @@ _BY_KIND: dict[Kind, tuple[Metric, ...]] = {
 _ALL = [metric for metrics in _BY_KIND.values() for metric in metrics]
 
 METRICS: dict[str, Direction] = {metric.name: metric.better for metric in _ALL if metric.better is not None}
-"""Every metric a model can be chosen by → whether larger ("max") or smaller ("min") is better."""
+"""Every metric of all rows that a model can be chosen by → whether larger ("max") or smaller ("min") is better."""
 
 TITLES: dict[str, str] = {metric.name: metric.title for metric in _ALL} | {"rows": "rows"}
-"""Every key of a result → its heading in a table."""
+"""Every key of a result without groups → its heading in a table."""
+
+
+def metric_direction(name: str) -> Direction | None:
+    """Whether larger ("max") or smaller ("min") is better; None for a figure no model is chosen by, such as `rows`.
+
+    Knows the figures by group too (`gauc`, `ndcg@5`, …). Raises KeyError where no figure has that name.
+    """
+    if name in TITLES:
+        return METRICS.get(name)
+    grouped_title(name)
+    return None if name in GROUP_COUNTS else "max"
+
+
+def metric_title(name: str) -> str:
+    """Heading of a figure in a table, those by group too: `map@5` → "MAP@5". Raises KeyError for an unknown name."""
+    return TITLES.get(name) or grouped_title(name)
 
 
 # ----------------------------------------------------------------------------------------------- the accumulator
@@ -170,17 +187,48 @@ class MetricAccumulator:
     (scikit-learn's: sum of precision times the step in recall, no interpolation), `accuracy` (score >= 0.5),
     `positives` (rate). Regression metrics: `rmse`, `mae`, `r2`. Both: `rows`, a count that takes no heed of weights.
 
+    With `grouped`, `result` also tells how well rows are ranked within their groups (such as one user's impressions or
+    one page's candidates), whatever their number:
+
+    - `gauc`: mean over the groups of both classes of the AUC within the group (row weights count, a tie counts half),
+      weighted by the sum of the group's row weights, its number of impressions (Zhu et al. 2017, Optimized Cost per
+      Click in Taobao Display Advertising). Groups of one class are left out and counted as `groups_one_class`.
+    - `map@k`, `ndcg@k`, `mrr`, `hit_rate@k` for each k of `cutoffs`: plain means over the groups with a positive row;
+      groups without one are left out. AP@k = sum of precision@i over the ranks i <= k of positives / min(k, number of
+      positives); NDCG@k has gain 1 and discount log2(rank + 1); the reciprocal rank (no cutoff) is that of the first
+      positive; a hit is a positive among the first k. Tied rows count as if in random order: a group's figure is its
+      expected value over all orders of its ties, exact but for rounding (for NDCG, scikit-learn's `ignore_ties=False`),
+      so neither row order nor a constant score can flatter.
+    - `groups`: their number.
+
+    Rows of weight 0 are left out of all of these; otherwise weights matter to `gauc` only. Groups take another 24 bytes
+    a row and are spilled past `memory_rows` too; the largest group must fit in memory, at some 150 bytes a row. No
+    figure by group depends by a single bit on row order, chunks or spilling.
+
     A metric that its rows leave undefined is None, never NaN: `auc`, `average_precision` and `normalized_entropy` where
-    only one class has weight; `calibration` without positives; `r2` of a constant label; everything but `rows` where
-    the weights sum to 0; and any figure that overflows float64.
+    only one class has weight; `gauc` without a group of both classes; the other metrics by group without a positive;
+    `calibration` without positives; `r2` of a constant label; everything but counts where the weights sum to 0; and
+    any figure that overflows float64.
     """
 
-    def __init__(self, kind: Kind, *, spill_dir: Path | None = None, memory_rows: int = 8_000_000) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        cutoffs: Sequence[int] = (10,),
+        grouped: bool = False,
+        spill_dir: Path | None = None,
+        memory_rows: int = 8_000_000,
+    ) -> None:
         if memory_rows < 1:
             raise ValueError(f"memory_rows must be at least 1, not {memory_rows}")
+        if grouped and kind != "binary":
+            raise ValueError(f"metrics by group need a binary label, not {kind}")
         self._kind = kind
         self._ranking = Ranking(spill_dir, memory_rows) if kind == "binary" else None
+        self._grouped = GroupedRanking(cutoffs, spill_dir, memory_rows) if grouped else None
         self._block: FloatArray = np.empty((3, _BLOCK_ROWS))  # label, score, weight
+        self._group_block: NDArray[np.uint64] = np.empty(_BLOCK_ROWS if grouped else 0, dtype=np.uint64)
         self._filled = 0
         self._rows = 0
         self._dtype: np.dtype[np.floating] | None = None
@@ -198,26 +246,38 @@ class MetricAccumulator:
 
     def close(self) -> None:
         """Remove the spill files; without spilled rows nothing happens."""
-        if self._ranking is not None:
-            self._ranking.close()
+        for ranking in (self._ranking, self._grouped):
+            if ranking is not None:
+                ranking.close()
 
     def add(
         self,
         label: NDArray[np.floating],
         score: NDArray[np.floating],
         weight: NDArray[np.floating] | None = None,
+        group: NDArray[np.uint64] | None = None,
     ) -> None:
         """Take rows in: float32 or float64 arrays of shape [N]; without `weight` every row weighs 1.
 
+        `group`, needed where the accumulator is `grouped` and only there, is uint64 [N]: a hash of the value that rows
+        are grouped by.
+
         Raises ValueError for shapes or dtypes that do not fit, a label other than 0 or 1 or a score outside [0, 1]
-        (binary), a value that is not finite, a negative weight, or a call after `result`; WriteError where spilling fails.
+        (binary), a value that is not finite, a negative weight, a group that is missing or not expected, or a call after
+        `result`; WriteError where spilling fails.
         """
         if self._result is not None:
             raise ValueError("result() has been taken; start a new accumulator for more rows")
         self._check(label, score, weight)
+        self._check_group(group, len(score))
         for start in range(0, len(score), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
-            self._fill(label[part], score[part], None if weight is None else weight[part])
+            self._fill(
+                label[part],
+                score[part],
+                None if weight is None else weight[part],
+                None if group is None else group[part],
+            )
         self._rows += len(score)
 
     def result(self) -> dict[str, float | None]:
@@ -230,6 +290,7 @@ class MetricAccumulator:
                 concordant, precision = self._ranking.sums()
                 totals |= {"concordant": np.asarray(concordant), "precision": np.asarray(precision)}
             values = {metric.name: metric.formula(totals) for metric in _BY_KIND[self._kind]}
+            values |= self._grouped.figures() if self._grouped is not None else {}
             finite = {name: v if v is not None and math.isfinite(v) else None for name, v in values.items()}
             self._result = {**finite, "rows": self._rows}
         return dict(self._result)
@@ -260,8 +321,21 @@ class MetricAccumulator:
             if len(score) and not (score.min() >= 0 and score.max() <= 1):
                 raise ValueError(f"binary scores must lie in [0, 1], not [{score.min()}, {score.max()}]")
 
+    def _check_group(self, group: NDArray[np.uint64] | None, rows: int) -> None:
+        if (group is None) != (self._grouped is None):
+            expected = (
+                "no group, for the accumulator is not grouped" if self._grouped is None else "a group for every row"
+            )
+            raise ValueError(f"add() needs {expected}")
+        if group is not None and (group.dtype != np.uint64 or group.shape != (rows,)):
+            raise ValueError(f"group must be uint64 of shape [{rows}], not {group.dtype} {group.shape}")
+
     def _fill(
-        self, label: NDArray[np.floating], score: NDArray[np.floating], weight: NDArray[np.floating] | None
+        self,
+        label: NDArray[np.floating],
+        score: NDArray[np.floating],
+        weight: NDArray[np.floating] | None,
+        group: NDArray[np.uint64] | None,
     ) -> None:
         """Copy at most a block's worth of rows, reducing the block each time it is full."""
         done = 0
@@ -270,6 +344,8 @@ class MetricAccumulator:
             here, there = slice(self._filled, self._filled + take), slice(done, done + take)
             self._block[0, here], self._block[1, here] = label[there], score[there]
             self._block[2, here] = 1.0 if weight is None else weight[there]
+            if group is not None:
+                self._group_block[here] = group[there]
             self._filled += take
             done += take
             if self._filled == _BLOCK_ROWS:
@@ -278,7 +354,10 @@ class MetricAccumulator:
     def _reduce_block(self) -> None:
         label, score, weight = self._block[:, : self._filled]
         if self._ranking is not None:
-            self._ranking.add(score, np.where(label == 1.0, weight, -weight))
+            signed_weight = np.where(label == 1.0, weight, -weight)
+            self._ranking.add(score, signed_weight)
+            if self._grouped is not None:
+                self._grouped.add(self._group_block[: self._filled], score, signed_weight)
             sums = _binary_sums(label, score, weight, float(np.finfo(self._dtype or np.float64).eps))
         else:
             if self._origin is None:
