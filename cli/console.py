@@ -140,9 +140,9 @@ class _EpochTable:
     """The columns of a table whose rows come one by one, chosen once from the first row's figures."""
 
     def __init__(self, first: Mapping[str, object], width: int) -> None:
-        from widedeep.evaluation import TITLES  # not at the top: `--help` should not wait for NumPy
+        from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
 
-        titles = {name: _EPOCH_TITLES.get(name) or TITLES.get(name, name.replace("_", " ")) for name in first}
+        titles = {name: _EPOCH_TITLES.get(name) or metric_title(name) for name in first}
         while _line_width(titles) > width and (metrics := [name for name in titles if name not in _EPOCH_TITLES]):
             del titles[metrics[-1]]
         self._titles = titles
@@ -184,11 +184,11 @@ def _epoch_cell(name: str, value: float | int | str | None) -> str:
 
 def print_metrics(splits: Mapping[str, Mapping[str, Any]]) -> None:
     """One row per metric, one column per split; a cell is a number or a mean with its deviation over seeds."""
-    from widedeep.evaluation import TITLES
+    from widedeep.evaluation import metric_title
 
     table = _table("metric", *splits, right=range(1, len(splits) + 1))
     for name in dict.fromkeys(name for metrics in splits.values() for name in metrics):
-        table.add_row(TITLES.get(name, name), *(_metric_cell(metrics.get(name)) for metrics in splits.values()))
+        table.add_row(metric_title(name), *(_metric_cell(metrics.get(name)) for metrics in splits.values()))
     _print(table)
 
 

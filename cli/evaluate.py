@@ -1,7 +1,8 @@
 """`widedeep eval`: the metrics of a run, on one of its splits or on new labelled files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,17 +11,23 @@ from widedeep.errors import UsageError
 from .console import ConsoleReporter, print_metrics
 from .lookup import open_run
 from .options import JsonOption, RunArgument, WaitOption, WorkOption
+from .predict import TableOption, side_table_files
 from .results import counts, print_facts, print_json
+
+if TYPE_CHECKING:
+    from widedeep.scoring.evaluate import EvalResult
 
 
 def evaluate(
     run: RunArgument,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE", help="New labelled files.", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="New labelled files, or their URLs.", show_default=False),
     ] = None,
     split: Annotated[
         Literal["train", "valid", "test"] | None, typer.Option("--split", help="One of the run's own splits.")
     ] = None,
+    table: TableOption = None,
     work: WorkOption = Path(),
     wait: WaitOption = False,
     as_json: JsonOption = False,
@@ -28,11 +35,17 @@ def evaluate(
     """Measure a run on one of its splits, or on new labelled files."""
     if files and split is not None:
         raise UsageError(f"--split {split} is a part of the run's own data: give it, or files, not both")
+    tables = side_table_files(table)
+    if tables and not files:
+        raise UsageError("--table says where a side table of new files lies: name the files to measure on")
     from widedeep.pipeline.experiment import evaluate_run
 
     reporter = ConsoleReporter()
     found = open_run(run, work)
-    result = evaluate_run(found, files or (), split=split, work_dir=work, reporter=reporter, wait=wait)
+    if files:
+        result = _evaluate_files(found, files, tables, reporter)
+    else:
+        result = evaluate_run(found, (), split=split, work_dir=work, reporter=reporter, wait=wait)
     if as_json:
         print_json(
             {
@@ -47,3 +60,15 @@ def evaluate(
         return
     print_metrics({result.split or "files": result.metrics})
     print_facts({"rows": f"{result.rows:,}", **counts(result.missing, result.unseen), "run": str(found)})
+
+
+def _evaluate_files(
+    run: Path, files: Sequence[str], tables: Mapping[str, str], reporter: ConsoleReporter
+) -> "EvalResult":
+    from widedeep.scoring.evaluate import evaluate_typed
+    from widedeep.scoring.rows import InputRows
+    from widedeep.scoring.scorer import Scorer
+
+    scorer = Scorer.load(run)
+    rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
+    return evaluate_typed(scorer, (typed for _, typed in rows), split=None)

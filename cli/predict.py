@@ -14,19 +14,25 @@ from .lookup import open_run
 from .options import ForceOption, JsonOption, RunArgument, WorkOption
 from .results import counts, print_facts, print_json, stdout_bytes
 
+TableOption = Annotated[
+    list[str] | None,
+    typer.Option("--table", metavar="NAME=FILE", help="Where a side table of the recipe lies now; may be repeated."),
+]
+
 
 def predict(
     run: RunArgument,
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Tables to score; - reads stdin.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Tables to score, or their URLs; - reads stdin.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="Where scores go; - writes stdout.")],
     keep: Annotated[
         list[str] | None,
         typer.Option("--keep", metavar="COLUMN", help="Copy this column beside the score; may be repeated."),
     ] = None,
     input_format: Annotated[
-        Literal["csv", "parquet"] | None,
+        Literal["csv", "ndjson", "parquet", "arrow"] | None,
         typer.Option("--input-format", help="Default: by the file's ending, as in the recipe."),
     ] = None,
+    table: TableOption = None,
     output_format: Annotated[
         Literal["csv", "ndjson", "parquet"] | None,
         typer.Option("--output-format", help="Default: by the ending of OUT; csv on stdout."),
@@ -38,6 +44,7 @@ def predict(
     """Score any table with a run, row by row, in input order."""
     if output == "-" and as_json:
         raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one of them")
+    tables = side_table_files(table)
     from widedeep.scoring.outputs import format_of
 
     target = stdout_bytes() if output == "-" else Path(output)
@@ -52,6 +59,7 @@ def predict(
         input_format=input_format,
         output_format=chosen_format,
         keep=keep or (),
+        tables=tables,
         force=force,
         reporter=reporter,
     )
@@ -65,9 +73,24 @@ def predict(
         print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(result.path)})
 
 
-def _inputs(files: Sequence[str]) -> list[Path | BinaryIO]:
+def side_table_files(options: Sequence[str] | None) -> dict[str, str]:
+    """Side table → file, of all `--table NAME=FILE`. Raises UsageError for one that is not written so, or given twice."""
+    files: dict[str, str] = {}
+    for option in options or ():
+        name, equals, file = option.partition("=")
+        if not (name and equals and file):
+            raise UsageError(
+                f"--table {option}: must be NAME=FILE, the side table's name in the recipe and where it lies"
+            )
+        if name in files:
+            raise UsageError(f"--table {name}=…: given twice; a side table of several files is a directory or a glob")
+        files[name] = file
+    return files
+
+
+def _inputs(files: Sequence[str]) -> list[Path | str | BinaryIO]:
     if files.count("-") > 1:
         raise UsageError("`-` (stdin) can be read once only: it is given twice")
     if "-" in files and sys.stdin is None:
         raise UsageError("`-` asks for stdin, which is closed: name a file, or pipe rows in")
-    return [sys.stdin.buffer if file == "-" else Path(file) for file in files]
+    return [sys.stdin.buffer if file == "-" else file for file in files]

@@ -127,4 +127,7 @@ def test_short_lists_stand_on_one_line_and_so_does_a_field() -> None:
         read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\nmodel: {deep: {hidden: [3, 2]}}\n")
     )
     assert "\n    hidden: [3, 2]\n" in text
-    assert "\n  - {column: c, name: null, min_count: 2, max_size: null, buckets: null, vocabulary: null, embedding_dim: null}\n" in text
+    assert (
+        "\n  - {column: c, name: null, min_count: 2, max_size: null, buckets: null, vocabulary: null, embedding_dim: null}\n"
+        in text
+    )

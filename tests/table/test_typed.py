@@ -140,8 +140,10 @@ def test_a_column_whose_kind_changed_since_training_is_refused_but_text_stands_f
 
 
 def test_a_type_that_no_field_can_use_is_refused_with_its_column():
+    message = refusal(parquet_block(y=[0, 1], c=[{"a": 1}, {"a": 2}]), recipe_of([], ["c"]))
+    assert message.startswith("log.parquet: column 'c': values of type Struct({'a': Int64}) are not supported")
     message = refusal(parquet_block(y=[0, 1], c=[[1], [2]]), recipe_of([], ["c"]))
-    assert message.startswith("log.parquet: column 'c': values of type List(Int64) are not supported")
+    assert message == "log.parquet: column 'c': holds lists, which belong under features.multi_valued"
 
 
 # --------------------------------------------------------------------------------------------------------- label

@@ -4,16 +4,44 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
 
 CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
 WINDOW_CHUNKS = 64
 """Chunks whose rows are shuffled together: about a million rows."""
+
+
+@dataclass(frozen=True)
+class ListPart:
+    """One column of lists, of the rows of a batch."""
+
+    values: NDArray[np.int32]
+    """[N], the rows' lists behind each other."""
+    lengths: NDArray[np.int64]
+    """[B], each at least 1; they sum to N."""
+    weights: NDArray[np.float32] | None
+    """[N], where the column has weights."""
+
+    def taken(self, start: int, stop: int) -> "ListPart":
+        """The lists of the rows from `start` to before `stop`."""
+        first = int(self.lengths[:start].sum())
+        part = slice(first, first + int(self.lengths[start:stop].sum()))
+        return ListPart(
+            self.values[part], self.lengths[start:stop], None if self.weights is None else self.weights[part]
+        )
+
+    def ordered(self, order: NDArray[np.int64]) -> "ListPart":
+        """The lists of the rows that `order` names."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        lengths = self.lengths[order]
+        places = np.repeat(starts[order] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        return ListPart(self.values[places], lengths, None if self.weights is None else self.weights[places])
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,10 @@ class Batch:
     """[B]."""
     weight: NDArray[np.float32] | None
     """[B], where the store has row weights."""
+    lists: tuple[ListPart, ...] = ()
+    """The columns of which every row has several indices."""
+    group: NDArray[np.uint64] | None = None
+    """[B], where the store has groups and they were asked for."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -43,16 +75,23 @@ class BatchStream:
         numeric_columns: Sequence[str],
         batch_size: int,
         *,
+        list_columns: Sequence[tuple[str, str | None]] = (),
+        with_group: bool = False,
         seed: int | None,
         epoch: int = 0,
         start_batch: int = 0,
         chunk_rows: int = CHUNK_ROWS,
         window_chunks: int = WINDOW_CHUNKS,
     ) -> None:
-        """`seed` None keeps file order. From `start_batch` on, the batches are those of an undisturbed stream."""
+        """`seed` None keeps file order. From `start_batch` on, the batches are those of an undisturbed stream.
+
+        `list_columns` names columns of lists and of their weights.
+        """
         self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
         self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
+        self._list_columns = list(list_columns)
         self._weighted = WEIGHT_COLUMN in store.columns
+        self._grouped = with_group and GROUP_COLUMN in store.columns
         self._seed, self._epoch = seed, epoch
         self._chunk_rows = chunk_rows
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
@@ -108,11 +147,13 @@ class BatchStream:
         numerics = np.empty((rows, len(self._numeric_columns)), dtype=np.float32)
         label = np.empty(rows, dtype=np.float32)
         weight = np.empty(rows, dtype=np.float32) if self._weighted else None
+        group = np.empty(rows, dtype=np.uint64) if self._grouped else None
         names = [
             *self._index_columns,
             *self._numeric_columns,
             LABEL_COLUMN,
             *([WEIGHT_COLUMN] if self._weighted else []),
+            *([GROUP_COLUMN] if self._grouped else []),
         ]
         done = 0
         for chunk in self._windows[window]:
@@ -126,26 +167,71 @@ class BatchStream:
             label[part] = columns[LABEL_COLUMN]
             if weight is not None:
                 weight[part] = columns[WEIGHT_COLUMN]
+            if group is not None:
+                group[part] = columns[GROUP_COLUMN]
             done += size
-        loaded = Batch(indices, numerics, label, weight)
+        loaded = Batch(indices, numerics, label, weight, self._load_lists(window), group)
         if self._seed is None:
             return loaded
-        order = self._generator(window + 1).permutation(rows)
-        return Batch(indices[order], numerics[order], label[order], None if weight is None else weight[order])
+        return _ordered(loaded, self._generator(window + 1).permutation(rows))
+
+    def _load_lists(self, window: int) -> tuple[ListPart, ...]:
+        if not self._list_columns:
+            return ()
+        names = [name for pair in self._list_columns for name in pair if name is not None]
+        chunks = [
+            self._store.read_lists(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk)), names)
+            for chunk in self._windows[window]
+        ]
+        return tuple(
+            ListPart(
+                np.concatenate([chunk[name].values for chunk in chunks]),
+                np.concatenate([chunk[name].lengths for chunk in chunks]),
+                None if weights is None else np.concatenate([chunk[weights].values for chunk in chunks]),
+            )
+            for name, weights in self._list_columns
+        )
+
+
+def _ordered(batch: Batch, order: NDArray[np.int64]) -> Batch:
+    return Batch(
+        batch.indices[order],
+        batch.numerics[order],
+        batch.label[order],
+        None if batch.weight is None else batch.weight[order],
+        tuple(part.ordered(order) for part in batch.lists),
+        None if batch.group is None else batch.group[order],
+    )
 
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:
-    weight = None if batch.weight is None else batch.weight[start:stop]
-    return Batch(batch.indices[start:stop], batch.numerics[start:stop], batch.label[start:stop], weight)
+    return Batch(
+        batch.indices[start:stop],
+        batch.numerics[start:stop],
+        batch.label[start:stop],
+        None if batch.weight is None else batch.weight[start:stop],
+        tuple(part.taken(start, stop) for part in batch.lists),
+        None if batch.group is None else batch.group[start:stop],
+    )
 
 
 def _joined(first: Batch, second: Batch) -> Batch:
-    weight = None
-    if first.weight is not None and second.weight is not None:
-        weight = np.concatenate([first.weight, second.weight])
     return Batch(
         np.concatenate([first.indices, second.indices]),
         np.concatenate([first.numerics, second.numerics]),
         np.concatenate([first.label, second.label]),
-        weight,
+        _both(first.weight, second.weight),
+        tuple(
+            ListPart(
+                np.concatenate([a.values, b.values]),
+                np.concatenate([a.lengths, b.lengths]),
+                _both(a.weights, b.weights),
+            )
+            for a, b in zip(first.lists, second.lists, strict=True)
+        ),
+        _both(first.group, second.group),
     )
+
+
+def _both(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if first is None or second is None else np.concatenate([first, second])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import polars as pl
 
@@ -24,23 +25,32 @@ class FittedNumeric:
     name: str
     column: str
     transform: str
+    clip: tuple[float | None, float | None] | None
     mean: float
+    """What is taken off: the mean, for minmax the least value."""
     scale: float
+    """What is divided by: the deviation, for minmax the span."""
     cuts: tuple[float, ...]
     """cdf: ascending cut points between quantiles."""
     flagged: bool
     """Whether a second input says that the value is missing."""
     bucket_cuts: tuple[float, ...] | None
 
+    def value(self) -> pl.Expr:
+        """The number, clipped as the recipe says."""
+        return clipped(pl.col(self.column), self.clip)
+
     def scaled(self) -> pl.Expr:
-        """Float32; a missing value becomes the middle: 0 after standardising, 0.5 of cdf, 0 untransformed."""
-        value = pl.col(self.column)
+        """Float32; a missing value becomes the middle: 0 after standardising, 0.5 of cdf and minmax, 0 untransformed."""
+        value = self.value()
         match self.transform:
             case "cdf":
                 number = bucket_number(value, list(self.cuts)).cast(pl.Float64)
                 scaled = (number / max(1, len(self.cuts))).fill_null(0.5)
             case "log1p":
                 scaled = ((signed_log1p(value) - self.mean) / self.scale).fill_null(0.0)
+            case "minmax":
+                scaled = ((value - self.mean) / self.scale).clip(0.0, 1.0).fill_null(0.5)
             case "standard":
                 scaled = ((value - self.mean) / self.scale).fill_null(0.0)
             case _:
@@ -54,7 +64,7 @@ class FittedNumeric:
     def bucket(self) -> pl.Expr:
         """Bucket number as Int32, null for a missing value."""
         assert self.bucket_cuts is not None
-        return bucket_number(pl.col(self.column), list(self.bucket_cuts))
+        return bucket_number(self.value(), list(self.bucket_cuts))
 
     def bucket_index(self) -> pl.Expr:
         """Int32 index: missing, else FIRST + bucket number."""
@@ -70,6 +80,11 @@ def signed_log1p(value: pl.Expr) -> pl.Expr:
     return value.sign() * value.abs().log1p()
 
 
+def clipped(value: pl.Expr, clip: tuple[float | None, float | None] | None) -> pl.Expr:
+    """`value` held within the bounds, either of which may be None."""
+    return value if clip is None else value.clip(*clip)
+
+
 def flag_name(field: str) -> str:
     """Column of a numeric field's missing flag."""
     return f"{field}#missing"
@@ -80,6 +95,11 @@ def bucket_name(field: str) -> str:
     return f"{field}#buckets"
 
 
+def weight_name(field: str) -> str:
+    """Column of the weights of a multi-valued field's, or a cross's, indices."""
+    return f"{field}#weights"
+
+
 @dataclass(frozen=True)
 class FittedCategorical:
     """A value out of many, by vocabulary or by hash."""
@@ -87,6 +107,8 @@ class FittedCategorical:
     name: str
     column: str
     embedding_dim: int | None
+    shared: str | None
+    """Name of the vocabulary that it shares with other fields: equal indices, one embedding table."""
     buckets: int | None
     seed: int
     vocabulary: pl.DataFrame
@@ -122,6 +144,15 @@ class FittedCategorical:
     def member_hash(self) -> pl.Expr:
         """What the field brings into a cross: its value's hash, rare values included; null for a missing value."""
         return value_hash(pl.col(self.column), CROSS_SEED)
+
+
+@dataclass(frozen=True)
+class FittedMultiValued(FittedCategorical):
+    """Several values out of many in a row. `column` holds lists; its expressions are for the exploded lists, a value a row."""
+
+    weights: str | None
+    """Typed column of the values' weights."""
+    pooling: Literal["sum", "mean", "max"]
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,34 @@
 """Fitting the plan: statistics that merge in any order, taken block by block from train rows."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_members, cross_name, mix
-from widedeep.features.fields import FittedCategorical, FittedCross, FittedNumeric, signed_log1p
+from widedeep.features.fields import (
+    FittedCategorical,
+    FittedCross,
+    FittedMultiValued,
+    FittedNumeric,
+    clipped,
+    signed_log1p,
+)
 from widedeep.features.moments import Moments
-from widedeep.features.plan import FeaturePlan
+from widedeep.features.plan import FeaturePlan, hash_name
 from widedeep.features.quantiles import QuantileGrid
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
-from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, NumericField
+from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
-from widedeep.table.typed import text_name
+from widedeep.table.typed import text_name, values_name, weights_name
 
 Blocks = Callable[[], Iterator[pl.DataFrame]]
 
@@ -36,31 +46,42 @@ def fit_plan(
 
     Raises RecipeError where two encoded columns would share a name.
     """
-    numerics = [_NumericFit(field) for field in features.numeric]
-    share = SPILL_ENTRIES // max(1, len(features.categorical))
-    categoricals = [_CategoricalFit(field, features, spill_dir, share) for field in features.categorical]
+    numerics = [_NumericFit(field) for field in features.all_numeric()]
+    categoricals = _VocabularyFits(features, spill_dir)
     for block in _shown(blocks(), "fit fields", reporter, total_rows):
         for numeric in numerics:
             numeric.add(block)
-        for categorical in categoricals:
-            categorical.add(block)
-    plan = FeaturePlan(tuple(fit.result() for fit in numerics), tuple(fit.result() for fit in categoricals), ())
+        categoricals.add(block)
+    plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     crossed = [_CrossFit(cross, spill_dir, SPILL_ENTRIES // len(crosses)) for cross in crosses]
     if any(fit.counts is not None for fit in crossed):
-        members = plan.members()
-        needed = dict.fromkeys(field for fit in crossed if fit.counts is not None for field in fit.fields)
         for block in _shown(blocks(), "fit crosses", reporter, total_rows):
-            hashes = block.select(members[name].member_hash().alias(name) for name in needed)
-            for fit in crossed:
-                fit.add(hashes)
-    plan = FeaturePlan(plan.numerics, plan.categoricals, tuple(fit.result() for fit in crossed))
+            _count_crosses(plan, crossed, block)
+    plan = replace(plan, crosses=tuple(fit.result() for fit in crossed))
     _refuse_shared_names(plan)
     return plan
 
 
+def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame) -> None:
+    counted = [fit for fit in crossed if fit.counts is not None]
+    members = plan.members()
+    dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
+    needed = dict.fromkeys(field for fit in dense for field in fit.fields)
+    hashes = block.select(members[name].member_hash().alias(hash_name(name)) for name in needed)
+    for fit in counted:
+        fit.add(hashes if fit in dense else plan.cross_rows(block.lazy(), fit.unfitted).collect())
+
+
 def _refuse_shared_names(plan: FeaturePlan) -> None:
     names = Counter(
-        [LABEL_COLUMN, WEIGHT_COLUMN, *(column.name for column in plan.index_columns), *plan.numeric_columns]
+        [
+            GROUP_COLUMN,
+            LABEL_COLUMN,
+            WEIGHT_COLUMN,
+            *(column.name for column in plan.index_columns),
+            *plan.numeric_columns,
+        ]
+        + [column.weights for column in plan.index_columns if column.weights is not None]
     )
     taken = [name for name, count in names.items() if count > 1]
     if taken:
@@ -84,11 +105,15 @@ class _NumericFit:
         self.field = field
         self.moments, self.grid = Moments(), QuantileGrid()
         self.has_missing = False
+        self.least, self.largest = math.inf, -math.inf
 
     def add(self, block: pl.DataFrame) -> None:
-        values = block[self.field.column]
+        values = block.select(clipped(pl.col(self.field.column), self.field.clip)).to_series()
         self.has_missing |= values.null_count() > 0
         present = values.drop_nulls()
+        if self.field.transform == "minmax" and len(present):
+            self.least = min(self.least, float(present.to_numpy().min()))
+            self.largest = max(self.largest, float(present.to_numpy().max()))
         if self.field.transform == "standard":
             self.moments.add(present.to_numpy())
         elif self.field.transform == "log1p":
@@ -99,42 +124,94 @@ class _NumericFit:
 
     def result(self) -> FittedNumeric:
         field = self.field
-        standardised = field.transform in ("standard", "log1p")
-        deviation = self.moments.deviation() if standardised else 1.0
+        origin, scale = self._origin_and_scale()
         return FittedNumeric(
             name=field.name or field.column,
             column=field.column,
             transform=field.transform,
-            mean=self.moments.mean() if standardised else 0.0,
-            scale=deviation if deviation > 0.0 else 1.0,
+            clip=field.clip,
+            mean=origin,
+            scale=scale if scale > 0.0 else 1.0,
             cuts=tuple(self.grid.cut_points(field.quantiles)) if field.transform == "cdf" else (),
             flagged=field.missing_flag and self.has_missing,
             bucket_cuts=None if field.buckets is None else tuple(self.grid.bucket_cuts(field.buckets)),
         )
 
+    def _origin_and_scale(self) -> tuple[float, float]:
+        match self.field.transform:
+            case "standard" | "log1p":
+                return self.moments.mean(), self.moments.deviation()
+            case "minmax" if self.least <= self.largest:
+                return self.least, self.largest - self.least
+            case _:
+                return 0.0, 1.0
 
-class _CategoricalFit:
-    def __init__(self, field: CategoricalField, features: FeatureSettings, spill_dir: Path, spill_entries: int) -> None:
-        self.field = field
-        self.column = text_name(field.column, features)
-        self.counts = ValueCounts(pl.String(), spill_dir, spill_entries=spill_entries)
+
+class _VocabularyFits:
+    """Categorical and multi-valued fields; those that share a vocabulary count into one."""
+
+    def __init__(self, features: FeatureSettings, spill_dir: Path) -> None:
+        self.features = features
+        self.categorical, self.multi_valued = features.all_categorical(), features.multi_valued
+        fields = self._fields()
+        self.share = SPILL_ENTRIES // max(1, len(fields))
+        self.counts = {
+            _vocabulary(field): ValueCounts(pl.String(), spill_dir, spill_entries=self.share)
+            for field in fields
+            if field.buckets is None
+        }
 
     def add(self, block: pl.DataFrame) -> None:
-        if self.field.buckets is None:
-            self.counts.add(block[self.column])
+        for field in self.categorical:
+            if field.buckets is None:
+                self.counts[_vocabulary(field)].add(block[text_name(field.column, self.features)])
+        for listed in self.multi_valued:
+            if listed.buckets is None:
+                self.counts[_vocabulary(listed)].add(block[values_name(listed)].explode())
 
-    def result(self) -> FittedCategorical:
-        field, name = self.field, self.field.name or self.field.column
-        vocabulary = self.counts.result(min_count=field.min_count, max_size=field.max_size)
-        return FittedCategorical(
-            name=name,
-            column=self.column,
-            embedding_dim=field.embedding_dim,
-            buckets=field.buckets,
-            seed=vocabulary_seed(name),
-            vocabulary=vocabulary,
-            cardinality=len(vocabulary) if field.buckets is None else field.buckets,
+    def _fields(self) -> list[CategoricalField | MultiValuedField]:
+        return [*self.categorical, *self.multi_valued]
+
+    def result(self) -> tuple[tuple[FittedCategorical, ...], tuple[FittedMultiValued, ...]]:
+        counted: dict[str, pl.DataFrame] = {}
+        for field in self._fields():
+            name = _vocabulary(field)
+            if field.buckets is None and name not in counted:
+                counted[name] = self.counts[name].result(min_count=field.min_count, max_size=field.max_size)
+
+        def facts(field: CategoricalField | MultiValuedField, column: str) -> dict[str, Any]:
+            vocabulary = _NO_VALUES if field.buckets is not None else counted[_vocabulary(field)]
+            return {
+                "name": field.name or field.column,
+                "column": column,
+                "embedding_dim": field.embedding_dim,
+                "shared": field.vocabulary,
+                "buckets": field.buckets,
+                "seed": vocabulary_seed(field.vocabulary or field.name or field.column),
+                "vocabulary": vocabulary,
+                "cardinality": len(vocabulary) if field.buckets is None else field.buckets,
+            }
+
+        categoricals = (
+            FittedCategorical(**facts(field, text_name(field.column, self.features))) for field in self.categorical
         )
+        lists = (
+            FittedMultiValued(
+                **facts(field, values_name(field)),
+                weights=None if field.weight_separator is None else weights_name(field),
+                pooling=field.pooling,
+            )
+            for field in self.multi_valued
+        )
+        return tuple(categoricals), tuple(lists)
+
+
+_NO_VALUES = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
+
+
+def _vocabulary(field: CategoricalField | MultiValuedField) -> str:
+    # A field's own vocabulary cannot be mistaken for a shared one, whose name begins otherwise.
+    return f"shared {field.vocabulary}" if field.vocabulary is not None else f"of {field.name or field.column}"
 
 
 class _CrossFit:
@@ -144,15 +221,21 @@ class _CrossFit:
         hashed = cross.buckets is not None
         self.counts = None if hashed else ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
 
+    @property
+    def unfitted(self) -> FittedCross:
+        """The cross before anything was counted."""
+        return FittedCross(cross_name(self.fields), self.fields, self.cross.buckets, _NO_MIXES, None)
+
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
-            mixed = hashes.select(mix([pl.col(name) for name in self.fields]).alias("mix"))["mix"]
+            mixed = hashes.select(mix([pl.col(hash_name(name)) for name in self.fields]).alias("mix"))["mix"]
             self.counts.add(mixed)
 
     def result(self) -> FittedCross:
-        empty = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64})
-        vocabulary = empty
-        if self.counts is not None:
-            vocabulary = self.counts.result(min_count=self.cross.min_count, max_size=self.cross.max_size)
-        distinct = None if self.counts is None else self.counts.distinct
-        return FittedCross(cross_name(self.cross.fields), self.fields, self.cross.buckets, vocabulary, distinct)
+        if self.counts is None:
+            return self.unfitted
+        vocabulary = self.counts.result(min_count=self.cross.min_count, max_size=self.cross.max_size)
+        return replace(self.unfitted, vocabulary=vocabulary, distinct=self.counts.distinct)
+
+
+_NO_MIXES = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64})

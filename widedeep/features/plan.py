@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,20 +16,23 @@ from widedeep.features.fields import (
     UNKNOWN,
     FittedCategorical,
     FittedCross,
+    FittedMultiValued,
     FittedNumeric,
     bucket_name,
     flag_name,
+    weight_name,
 )
 from widedeep.files import write_json, writing
 
 PLAN_FORMAT = 1
 """Format version of a saved plan; one of a newer format is refused."""
 _VOCABULARIES = "vocabularies"
+_ROW = "\0row"
 
 
 @dataclass(frozen=True)
 class IndexColumn:
-    """One Int32 column of the encoded table."""
+    """One column of indices in the encoded table: Int32, or List(Int32) where rows have several."""
 
     name: str
     kind: Literal["categorical", "bucketed", "cross"]
@@ -42,6 +45,12 @@ class IndexColumn:
     """Width that the recipe asks for; None leaves it to the model."""
     cardinality: int
     """Values that have an index of their own, or the buckets."""
+    shared: str | None = None
+    """Columns that name the same vocabulary share embedding rows."""
+    pooling: Literal["sum", "mean", "max"] | None = None
+    """How the embeddings of a row's values become one; None where every row has one index."""
+    weights: str | None = None
+    """Encoded column of the values' weights, List(Float32)."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +59,39 @@ class FeaturePlan:
 
     numerics: tuple[FittedNumeric, ...]
     categoricals: tuple[FittedCategorical, ...]
+    multi_valued: tuple[FittedMultiValued, ...]
     crosses: tuple[FittedCross, ...]
 
     @property
     def index_columns(self) -> tuple[IndexColumn, ...]:
-        """Categorical fields, then bucketed numerics, then crosses."""
-        columns = [
-            IndexColumn(field.name, "categorical", field.size, (field.name,), field.embedding_dim, field.cardinality)
-            for field in self.categoricals
-        ]
+        """Categorical fields, multi-valued ones, bucketed numerics, crosses."""
+        columns = []
+        for field in (*self.categoricals, *self.multi_valued):
+            column = IndexColumn(
+                field.name,
+                "categorical",
+                field.size,
+                (field.name,),
+                field.embedding_dim,
+                field.cardinality,
+                field.shared,
+            )
+            if isinstance(field, FittedMultiValued):
+                weights = None if field.weights is None else weight_name(field.name)
+                column = replace(column, pooling=field.pooling, weights=weights)
+            columns.append(column)
         for number in self.numerics:
             if number.bucket_cuts is not None:
                 buckets = len(number.bucket_cuts) + 1
                 name = bucket_name(number.name)
                 columns.append(IndexColumn(name, "bucketed", buckets + 2, (number.name,), None, buckets))
         for cross in self.crosses:
-            columns.append(IndexColumn(cross.name, "cross", cross.size, cross.fields, None, cross.size - FIRST))
+            column = IndexColumn(cross.name, "cross", cross.size, cross.fields, None, cross.size - FIRST)
+            lists = self.list_members(cross)
+            if lists:
+                weighted = any(field.weights is not None for field in lists)
+                column = replace(column, pooling="sum", weights=weight_name(cross.name) if weighted else None)
+            columns.append(column)
         return tuple(columns)
 
     @property
@@ -77,36 +103,76 @@ class FeaturePlan:
             for name in (number.name, *([flag_name(number.name)] if number.flagged else []))
         )
 
-    def required_columns(self) -> dict[str, Literal["number", "text"]]:
+    def required_columns(self) -> tuple[str, ...]:
         """The typed columns that encoding reads."""
-        required: dict[str, Literal["number", "text"]] = {number.column: "number" for number in self.numerics}
-        return required | {field.column: "text" for field in self.categoricals}
+        lists = (name for field in self.multi_valued for name in (field.column, field.weights) if name is not None)
+        return tuple(
+            dict.fromkeys([*(n.column for n in self.numerics), *(field.column for field in self.categoricals), *lists])
+        )
 
     def encode(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Typed rows → Int32 indices and Float32 numbers, row by row, order kept; only Polars expressions."""
+        """Typed rows → Int32 indices, lists of them, and Float32 numbers, row by row, order kept."""
         return self.encode_lazily(frame.lazy()).collect()
 
     def encode_lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """`encode` as a query, the same for any engine and chunking."""
-        hash_columns = {field: f"\0hash of {field}" for cross in self.crosses for field in cross.fields}
+        """`encode` as a query of Polars expressions, the same for any engine and chunking.
+
+        A row's list is never empty: a missing one holds the index of the missing value alone.
+        """
+        dense = [cross for cross in self.crosses if not self.list_members(cross)]
+        hash_columns = {field: hash_name(field) for cross in dense for field in cross.fields}
         members = self.members()
         # Each member is hashed once, whatever the number of crosses that it is in.
         hashed = frame.with_columns(members[name].member_hash().alias(column) for name, column in hash_columns.items())
-        return hashed.select(
+        encoded = hashed.select(
             *(field.index() for field in self.categoricals),
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
-            *(cross.index(hash_columns) for cross in self.crosses),
+            *(cross.index(hash_columns) for cross in dense),
             *(number.scaled() for number in self.numerics),
             *(number.flag() for number in self.numerics if number.flagged),
         )
+        lists = [self._encoded_list(frame, field) for field in self.multi_valued]
+        lists += [self._encoded_cross(frame, cross) for cross in self.crosses if self.list_members(cross)]
+        return pl.concat([encoded, *lists], how="horizontal") if lists else encoded
+
+    def _encoded_list(self, frame: pl.LazyFrame, field: FittedMultiValued) -> pl.LazyFrame:
+        weights = [] if field.weights is None else [field.weights]
+        flat = frame.select(field.column, *weights).with_row_index(_ROW).explode([field.column, *weights])
+        weight = [pl.col(name).fill_null(1.0).alias(weight_name(field.name)) for name in weights]
+        return _packed(flat.select(_ROW, field.index(), *weight))
+
+    def _encoded_cross(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
+        flat = self.cross_rows(frame, cross)
+        hash_columns = {field: hash_name(field) for field in cross.fields}
+        weighted = [field.weights for field in self.list_members(cross) if field.weights is not None]
+        weight = [_product(weighted).alias(weight_name(cross.name))] if weighted else []
+        return _packed(flat.select(_ROW, cross.index(hash_columns), *weight))
+
+    def cross_rows(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
+        """A row for every combination of a cross's values, in order: the members' hashes, weights of lists, row numbers."""
+        members = self.members()
+        lists = self.list_members(cross)
+        plain = [members[name] for name in cross.fields if members[name] not in lists]
+        columns = [name for field in lists for name in (field.column, field.weights) if name is not None]
+        hashes = [member.member_hash().alias(hash_name(member.name)) for member in plain]
+        flat = frame.select(*hashes, *dict.fromkeys(columns)).with_row_index(_ROW)
+        for field in lists:
+            flat = flat.explode([name for name in (field.column, field.weights) if name is not None])
+        return flat.with_columns(
+            *(field.member_hash().alias(hash_name(field.name)) for field in lists),
+        )
+
+    def list_members(self, cross: FittedCross) -> list[FittedMultiValued]:
+        """The multi-valued fields among a cross's members: with one, every row has several values of the cross."""
+        return [field for field in self.multi_valued if field.name in cross.fields]
 
     def members(self) -> dict[str, FittedNumeric | FittedCategorical]:
         """Name → field, for every field that may stand in a cross."""
-        fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.categoricals]
+        fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.categoricals, *self.multi_valued]
         return {field.name: field for field in fields}
 
     def count_unseen(self, typed: pl.DataFrame, encoded: pl.DataFrame) -> dict[str, dict[str, int]]:
-        """Per field: rows that are missing or unseen in a typed frame and its encoding.
+        """Per field: rows that are missing or unseen in a typed frame and its encoding (of a list: one value at least).
 
         A number's missing values are counted in the typed frame: encoded ones show only where train had some, too.
         """
@@ -119,6 +185,9 @@ class FeaturePlan:
         }
         for number in self.numerics:
             counts[number.name] = {"missing": typed[number.column].null_count(), "unseen": 0}
+        for field in self.multi_valued:
+            unseen = int(encoded[field.name].list.contains(UNKNOWN).sum())
+            counts[field.name] = {"missing": typed[field.column].null_count(), "unseen": unseen}
         return counts
 
     @property
@@ -134,6 +203,7 @@ class FeaturePlan:
             "format": PLAN_FORMAT,
             "numerics": [asdict(number) for number in self.numerics],
             "categoricals": [_without_vocabulary(field) for field in self.categoricals],
+            "multi_valued": [_without_vocabulary(field) for field in self.multi_valued],
             "crosses": [_without_vocabulary(cross) for cross in self.crosses],
         }
 
@@ -151,6 +221,8 @@ class FeaturePlan:
     def _vocabularies(self) -> Iterator[tuple[str, pl.DataFrame]]:
         for number, field in enumerate(self.categoricals):
             yield f"field-{number:04d}.arrow", field.vocabulary
+        for number, field in enumerate(self.multi_valued):
+            yield f"list-{number:04d}.arrow", field.vocabulary
         for number, cross in enumerate(self.crosses):
             yield f"cross-{number:04d}.arrow", cross.vocabulary
 
@@ -181,6 +253,10 @@ class FeaturePlan:
                     for i, field in enumerate(facts["categoricals"])
                 ),
                 tuple(
+                    FittedMultiValued(**field, vocabulary=vocabulary("list", i))
+                    for i, field in enumerate(facts["multi_valued"])
+                ),
+                tuple(
                     FittedCross(**_tuples(cross), vocabulary=vocabulary("cross", i))
                     for i, cross in enumerate(facts["crosses"])
                 ),
@@ -190,6 +266,24 @@ class FeaturePlan:
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
+
+
+def hash_name(field: str) -> str:
+    """Column of a member's hash while crosses are made."""
+    return f"\0hash of {field}"
+
+
+def _packed(flat: pl.LazyFrame) -> pl.LazyFrame:
+    """The flat rows gathered to lists, one per row of the frame that was exploded; none of those is empty."""
+    return flat.group_by(_ROW, maintain_order=True).agg(pl.all()).drop(_ROW)
+
+
+def _product(weights: list[str]) -> pl.Expr:
+    """Of weights of values that belong together; a missing list weighs 1."""
+    product = pl.lit(1.0, dtype=pl.Float32)
+    for name in weights:
+        product = product * pl.col(name).fill_null(1.0)
+    return product
 
 
 def _checksum(content: bytes) -> str:

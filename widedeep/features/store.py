@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from widedeep.errors import ArtefactError
 from widedeep.files import write_json, writing
 
-STORE_FORMAT = 2
+STORE_FORMAT = 3
 """Format version of the store; one of a newer format is refused."""
 SHARD_ROWS = 1 << 20
 RECORD_ROWS = 1 << 14
@@ -22,6 +22,18 @@ RECORD_ROWS = 1 << 14
 LABEL_COLUMN = "#label"
 """Of the rows' labels; a field may well be called `label` or `weight`."""
 WEIGHT_COLUMN = "#weight"
+GROUP_COLUMN = "#group"
+"""UInt64: the hash of the row's group."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of consecutive rows, none of them empty (CSR)."""
+
+    values: NDArray[Any]
+    """[N]."""
+    lengths: NDArray[np.int64]
+    """[rows]; their sum is N."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,11 @@ class Shard:
     bytes: int
     checksum: str
     """blake2b of the file's bytes, 16 bytes in hexadecimal."""
+
+
+def as_lists(series: pl.Series) -> Lists:
+    """The lists of a series, none of which is empty or null."""
+    return Lists(series.explode().to_numpy(writable=True), series.list.len().to_numpy().astype(np.int64))
 
 
 def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:
@@ -121,16 +138,21 @@ class EncodedStore:
 
     def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Columns of `rows` consecutive rows from `start`, each [rows]; copies of the mapped bytes where shards meet."""
-        pieces: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
+        return {name: series.to_numpy() for name, series in self._read(start, rows, columns).items()}
+
+    def read_lists(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, Lists]:
+        """The same for columns of lists."""
+        return {name: as_lists(series) for name, series in self._read(start, rows, columns).items()}
+
+    def _read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, pl.Series]:
+        frames: list[pl.DataFrame] = []
         shard = int(np.searchsorted(self.starts, start, side="right")) - 1
         while rows > 0:
             offset = start - int(self.starts[shard])
             taken = min(rows, self.shards[shard].rows - offset)
-            frame = self._slice(shard, offset, taken, columns)
-            for name in columns:
-                pieces[name].append(frame[name].to_numpy())
+            frames.append(self._slice(shard, offset, taken, columns))
             start, rows, shard = start + taken, rows - taken, shard + 1
-        return {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in pieces.items()}
+        return pl.concat(frames).to_dict()
 
     def _slice(self, shard: int, offset: int, rows: int, columns: Sequence[str]) -> pl.DataFrame:
         path = self.directory / self.shards[shard].name

@@ -10,10 +10,24 @@ from widedeep.features.plan import IndexColumn
 
 @dataclass(frozen=True)
 class InputLayout:
-    """The columns of a batch, in order: `index_columns` of the int32 matrix [B, F], `numeric_columns` of the float32 one [B, D]."""
+    """The columns of a batch, in order: `index_columns` of the int32 matrix [B, F], `numeric_columns` of the float32 one
+    [B, D], `list_columns` of the bags."""
 
     index_columns: tuple[IndexColumn, ...]
     numeric_columns: tuple[str, ...]
+    list_columns: tuple[IndexColumn, ...] = ()
+
+    @classmethod
+    def of(cls, columns: Sequence[IndexColumn], numeric_columns: Sequence[str]) -> "InputLayout":
+        """The layout of encoded columns, those of lists apart."""
+        dense = tuple(column for column in columns if column.pooling is None)
+        lists = tuple(column for column in columns if column.pooling is not None)
+        return cls(dense, tuple(numeric_columns), lists)
+
+    @property
+    def list_names(self) -> tuple[tuple[str, str | None], ...]:
+        """Names of the encoded columns of lists and of their weights."""
+        return tuple((column.name, column.weights) for column in self.list_columns)
 
     def positions(self, kinds: Sequence[Literal["categorical", "bucketed", "cross"]]) -> list[int]:
         """Positions in the index matrix of the columns of these kinds."""

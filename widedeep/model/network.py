@@ -1,8 +1,11 @@
 """The model: logit = bias + wide + towers, one sum, trained jointly."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from widedeep.model.bags import Bag
 from widedeep.model.embeddings import Embeddings
 from widedeep.model.layout import InputLayout
 from widedeep.model.table import Table
@@ -15,10 +18,14 @@ PARTS: dict[str, tuple[str, ...]] = {"wide": ("wide",), "deep": ("deep",), "wide
 
 
 class Network(nn.Module):
-    """Shape: indices [B, F] int32, numerics [B, D] float32 → logit [B] float32 (for regression: the prediction)."""
+    """Shape: indices [B, F] int32, numerics [B, D] float32, bags → logit [B] float32 (for regression: the prediction)."""
 
-    def __init__(self, layout: InputLayout, settings: ModelSettings, *, bias: float = 0.0) -> None:
+    def __init__(
+        self, layout: InputLayout, settings: ModelSettings, *, bias: float = 0.0, correction: float = 0.0
+    ) -> None:
+        """`correction` is added to the logit where nothing is learnt: what sampling the train rows has moved it by."""
         super().__init__()
+        self.correction = correction
         parts = PARTS[settings.kind]
         self.bias = nn.Parameter(torch.tensor(bias))
         self.wide = Wide(layout) if "wide" in parts else None
@@ -29,12 +36,14 @@ class Network(nn.Module):
             for part in towers:
                 self.towers[part] = TOWERS[part](self.embeddings.output_dim, settings)
 
-    def forward(self, indices: Tensor, numerics: Tensor) -> Tensor:
+    def forward(self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = ()) -> Tensor:
         logit = self.bias.expand(len(indices))
+        if self.correction and not self.training:
+            logit = logit + self.correction
         if self.wide is not None:
-            logit = logit + self.wide(indices, numerics)
+            logit = logit + self.wide(indices, numerics, bags)
         if self.embeddings is not None:
-            deep_input = self.embeddings(indices, numerics)
+            deep_input = self.embeddings(indices, numerics, bags)
             for tower in self.towers.values():
                 logit = logit + tower(deep_input)
         return logit

@@ -31,7 +31,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
-from widedeep.scoring.scorer import Scorer, input_layout, write_golden_rows
+from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, write_golden_rows
 from widedeep.table.ingest import typed_blocks
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
@@ -126,7 +126,8 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     facts: Any = read_report(encoded.ingested.path)
     torch.manual_seed(recipe.seed)
     with telling_out_of_memory():
-        network = Network(layout, recipe.model, bias=_starting_bias(recipe, facts["label"]["train"]["mean"]))
+        bias = _starting_bias(recipe, facts["label"]["train"]["mean"])
+        network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
         outcome = trainer.run(resume=resume)
     return _finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, time.monotonic() - started)
@@ -216,7 +217,10 @@ def _finish(
     restore_model(network, tensors, run.best_path)
     kind = recipe.data.label.kind
     held_out = [split for split in ("valid", "test") if split in stores]
-    metrics = {split: evaluate_store(network, stores[split], layout, kind, device) for split in held_out}
+    cutoffs = recipe.evaluation.cutoffs
+    metrics = {
+        split: evaluate_store(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
+    }
     write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
     write_json(
         run.metrics_path,

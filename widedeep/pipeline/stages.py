@@ -1,7 +1,7 @@
 """The stages before training: raw files → typed table (ingest) → plan and encoded store (crosses)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,18 @@ import polars as pl
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, STORE_FORMAT, WEIGHT_COLUMN, write_store
+from widedeep.features.store import STORE_FORMAT, write_store
+from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
 from widedeep.pipeline.keys import file_identity, key_of
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
+from widedeep.table.ingest import columns_read, typed_blocks
 from widedeep.table.ingest import ingest as ingest_files
-from widedeep.table.ingest import typed_blocks
-from widedeep.table.sources import expand_paths
-from widedeep.table.typed import LABEL, WEIGHT, typed_columns
+from widedeep.table.side_tables import side_table_files
+from widedeep.table.sources import Source, expand_paths
+from widedeep.table.typed import typed_columns
 
 INGEST_FORMAT = 1
 """Raised when the typed table changes for equal inputs, so that no older cache is read."""
@@ -68,13 +70,20 @@ def ingest_key(loaded: LoadedRecipe) -> str:
     """Stage key of the typed table: the data section, the columns it needs, the state of the files. Raises DataError."""
     data = loaded.recipe.data
     files = {
-        split: file_identity(expand_paths(patterns, loaded.base_dir))
+        split: _identity(expand_paths(patterns, loaded.base_dir))
         for split in ("train", "valid", "test")
         if (patterns := getattr(data, split)) is not None
     }
-    columns = [[column.name, column.column, column.role] for column in typed_columns(loaded.recipe)]
+    side_tables = side_table_files(data, loaded.base_dir, columns_read(loaded.recipe, "train"))
+    files |= {f"tables.{table}": _identity(sources) for table, sources in side_tables.items()}
+    columns = [column.reading() for column in typed_columns(loaded.recipe)]
     settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
     return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files})
+
+
+def _identity(sources: Sequence[Source]) -> list[list[str | int]]:
+    # The state of what a URL names is not asked for: a change behind it goes unseen until its name changes.
+    return [[source] if isinstance(source, str) else file_identity([source])[0] for source in sources]
 
 
 def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:
@@ -141,25 +150,26 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
                         known.count(encoded)
                     done += len(block)
                     meter.update(done)
-                    outputs = {LABEL: LABEL_COLUMN, WEIGHT: WEIGHT_COLUMN}
-                    yield encoded.with_columns(block[name].alias(outputs[name]) for name in outputs if name in block)
+                    yield encoded.hstack(stored_targets(block))
 
             write_store(out_dir / split, frames())
     write_json(out_dir / "report.json", {"crosses": known.report(), "plan_digest": plan.digest})
 
 
 class _KnownRows:
-    """Counts, per cross, the train rows whose combination has a weight of its own."""
+    """Counts, per cross, the train rows (with lists: combinations in rows) that have a weight of their own."""
 
     def __init__(self, plan: FeaturePlan) -> None:
         self.crosses = plan.crosses
-        self.rows = 0
         self.known = dict.fromkeys((cross.name for cross in self.crosses), 0)
+        self.values = dict(self.known)
 
     def count(self, encoded: pl.DataFrame) -> None:
-        self.rows += len(encoded)
         for name in self.known:
-            self.known[name] += int((encoded[name] >= FIRST).sum())
+            indices = encoded[name]
+            known = indices.explode() >= FIRST if indices.dtype == pl.List else indices >= FIRST
+            self.known[name] += int(known.sum())
+            self.values[name] += len(known)
 
     def report(self) -> list[dict[str, Any]]:
         return [
@@ -167,7 +177,7 @@ class _KnownRows:
                 "columns": list(cross.fields),
                 "distinct": cross.distinct,
                 "buckets": cross.size - FIRST,
-                "known_rows": self.known[cross.name] / self.rows if self.rows else None,
+                "known_rows": self.known[cross.name] / self.values[cross.name] if self.values[cross.name] else None,
             }
             for cross in self.crosses
         ]

@@ -7,10 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from widedeep.evaluation.metrics import MetricAccumulator
+from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.features.targets import stored_targets
 from widedeep.reporting import Reporter
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.typed import LABEL, WEIGHT
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ def evaluate_files(scorer: Scorer, files: Sequence[Path], reporter: Reporter) ->
 def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str | None) -> EvalResult:
     """Metrics over typed frames that hold the label, and the weight where the recipe names one."""
     odd_values, num_rows = OddValues(scorer.plan), 0
-    with MetricAccumulator(scorer.recipe.data.label.kind) as metrics:
+    recipe = scorer.recipe
+    grouped = recipe.data.group is not None
+    with MetricAccumulator(recipe.data.label.kind, cutoffs=recipe.evaluation.cutoffs, grouped=grouped) as metrics:
         for frame in frames:
             scores, encoded = scorer.score(frame)
             odd_values.count(frame, encoded)
-            weight = frame[WEIGHT].to_numpy() if WEIGHT in frame.columns else None
-            metrics.add(frame[LABEL].to_numpy(), scores, weight)
+            targets = {column.name: column.to_numpy() for column in stored_targets(frame)}
+            metrics.add(targets[LABEL_COLUMN], scores, targets.get(WEIGHT_COLUMN), targets.get(GROUP_COLUMN))
             num_rows += len(frame)
         return EvalResult(metrics.result(), num_rows, split, odd_values.missing, odd_values.unseen)

@@ -1,9 +1,10 @@
 """Any table → scores, streaming, in input order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from types import MappingProxyType
+from typing import BinaryIO
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.sources import FileKind, Source
 
 SCORE = "score"
 """Name of the column that holds the scores."""
@@ -31,16 +33,17 @@ class PredictResult:
 
 def predict_files(
     run: Path,
-    inputs: Sequence[Path | BinaryIO],
+    inputs: Sequence[Source | BinaryIO],
     output: Path | BinaryIO,
     *,
-    input_format: Literal["csv", "parquet"] | None = None,
+    input_format: FileKind | None = None,
     output_format: OutputFormat | None = None,
     keep: Sequence[str] = (),
+    tables: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
     reporter: Reporter,
 ) -> PredictResult:
-    """Score every row of `inputs` and write the `keep` columns and `score`.
+    """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`.
 
     A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
     exists), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the output).
@@ -54,13 +57,38 @@ def predict_files(
         )
     scorer = Scorer.load(run)
     odd_values = OddValues(scorer.plan)
-    rows = InputRows(scorer, inputs, input_format=input_format, keep=keep, labelled=False, reporter=reporter)
-    num_rows = write_frames(_scored(scorer, rows, odd_values, keep), output, chosen)
+    rows = InputRows(
+        scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
+    )
+    kept = _Kept(keep, chosen)
+    num_rows = write_frames(_scored(scorer, rows, odd_values, kept), output, chosen)
     return PredictResult(num_rows, output if isinstance(output, Path) else None, odd_values.missing, odd_values.unseen)
 
 
-def _scored(scorer: Scorer, rows: InputRows, odd_values: OddValues, keep: Sequence[str]) -> Iterator[pl.DataFrame]:
+class _Kept:
+    """The kept columns, which must be such as the output format can hold."""
+
+    def __init__(self, names: Sequence[str], output_format: OutputFormat) -> None:
+        self._names, self._format = names, output_format
+        self._types: dict[str, pl.DataType] = {}
+
+    def of(self, raw: pl.DataFrame) -> list[pl.Series]:
+        """The kept columns of one block. Raises UsageError."""
+        for name in self._names:
+            now = raw.schema[name]
+            before = self._types.setdefault(name, now)
+            if self._format == "csv" and now.is_nested():
+                raise UsageError(f"--keep {name}: holds {now} values, which CSV cannot: write ndjson or parquet")
+            if self._format == "parquet" and now != before:
+                # In NDJSON, and from file to file, a column may change its type.
+                raise UsageError(
+                    f"--keep {name}: holds {before} values first and {now} later, which one Parquet file cannot: write ndjson or csv"
+                )
+        return [raw[name] for name in self._names]
+
+
+def _scored(scorer: Scorer, rows: InputRows, odd_values: OddValues, kept: _Kept) -> Iterator[pl.DataFrame]:
     for raw, typed in rows:
         scores, encoded = scorer.score(typed)
         odd_values.count(typed, encoded)
-        yield pl.DataFrame([*(raw[name] for name in keep), pl.Series(SCORE, scores)])
+        yield pl.DataFrame([*kept.of(raw), pl.Series(SCORE, scores)])

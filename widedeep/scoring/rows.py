@@ -1,8 +1,9 @@
 """New rows on their way to a score: read, typed as in training, odd values counted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from types import MappingProxyType
+from typing import BinaryIO
 
 import polars as pl
 
@@ -10,7 +11,9 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.sources import expand_paths, has_parquet_ending, read_blocks
+from widedeep.table.blocks import RawBlock
+from widedeep.table.side_tables import SideTables
+from widedeep.table.sources import FileKind, Source, believed_format, expand_paths, read_blocks, total_size
 from widedeep.table.typed import Typing
 
 STDIN_NAME = "<stdin>"
@@ -22,43 +25,55 @@ class InputRows:
     def __init__(
         self,
         scorer: Scorer,
-        inputs: Sequence[Path | BinaryIO],
+        inputs: Sequence[Source | BinaryIO],
         *,
-        input_format: Literal["csv", "parquet"] | None,
+        input_format: FileKind | None,
         keep: Sequence[str],
         labelled: bool,
         reporter: Reporter,
+        tables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there."""
+        """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there.
+
+        `tables` maps side tables to files that stand in for the recipe's. Raises UsageError, ColumnError and DataError
+        for what is not there.
+        """
         self._recipe_format, self._input_format = scorer.recipe.data.format, input_format
         self._reporter = reporter
-        self._inputs: list[Path | BinaryIO] = []
+        self._inputs: list[Source | BinaryIO] = []
         for source in inputs:
-            self._inputs += expand_paths([str(source)], Path()) if isinstance(source, Path) else [source]
+            self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
         self._typing = Typing(scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds)
-        self._columns = list(dict.fromkeys([*self._typing.needed, *keep]))
+        columns = [*self._typing.needed, *keep]
+        self._tables = SideTables.load(scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables)
+        self._columns = self._tables.log_columns(columns)
 
     def __iter__(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        sizes = [source.stat().st_size if isinstance(source, Path) else None for source in self._inputs]
-        total = None if None in sizes else sum(size for size in sizes if size is not None)
         finished = 0
-        with self._reporter.work("score", total, "bytes") as meter:
+        with self._reporter.work("score", total_size(self._inputs), "bytes") as meter:
             for source in self._inputs:
-                name = str(source) if isinstance(source, Path) else STDIN_NAME
                 done = 0
-                for block in read_blocks(source, self._format_of(source), self._columns, name=name):
+                for block in self._blocks(source):
                     yield block.frame, self._typing.apply(block)
                     done = block.bytes_done
                     meter.update(finished + done)
                 finished += done
+        self._tables.warn_unmatched()
 
-    def _format_of(self, source: Path | BinaryIO) -> FormatSettings:
+    def _blocks(self, source: Source | BinaryIO) -> Iterator[RawBlock]:
+        settings = self._format_of(source)
+        name = STDIN_NAME
+        # The columns of a stream cannot be looked at beforehand.
+        if isinstance(source, (str, Path)):
+            name = str(source)
+            self._tables.check_log(source, settings, name=name)
+        return map(self._tables.join, read_blocks(source, settings, self._columns, name=name))
+
+    def _format_of(self, source: Source | BinaryIO) -> FormatSettings:
         if self._input_format is not None:
             return self._recipe_format.model_copy(update={"kind": self._input_format})
-        # New rows need not come in the format of the training files: an ending that says Parquet is believed.
-        if isinstance(source, Path) and has_parquet_ending(source):
-            return self._recipe_format.model_copy(update={"kind": "parquet"})
-        return self._recipe_format
+        # New rows need not come in the format of the training files.
+        return believed_format(source, self._recipe_format) if isinstance(source, (str, Path)) else self._recipe_format
 
 
 class OddValues:

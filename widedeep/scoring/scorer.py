@@ -1,5 +1,6 @@
 """A finished run, loaded and checked: typed rows in, scores out."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import polars as pl
 import torch
 
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import FeaturePlan
+from widedeep.features.batches import ListPart
+from widedeep.features.plan import FeaturePlan, IndexColumn
+from widedeep.features.store import as_lists
 from widedeep.files import replacing_file
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import PARTS, Network
@@ -20,7 +23,7 @@ from widedeep.table.ingest import scan_typed
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
 from widedeep.training.objective import score
-from widedeep.training.validation import BATCH_ROWS
+from widedeep.training.validation import BATCH_ROWS, bag_of
 
 GOLDEN_TOLERANCE = 1e-5
 """How far a golden row's score may lie from the one it had when the run was finished."""
@@ -30,7 +33,15 @@ def input_layout(plan: FeaturePlan, recipe: Recipe) -> InputLayout:
     """The encoded columns that the model's kind reads: without a wide part, no buckets and no crosses."""
     with_wide = "wide" in PARTS[recipe.model.kind]
     columns = tuple(c for c in plan.index_columns if with_wide or c.kind == "categorical")
-    return InputLayout(columns, plan.numeric_columns)
+    return InputLayout.of(columns, plan.numeric_columns)
+
+
+def logit_correction(recipe: Recipe) -> float:
+    """What brings a logit learnt on sampled negatives back to all of them: log(w), w being the share kept.
+
+    q = p / (p + (1 - p) / w), He et al. 2014, Practical Lessons from Predicting Clicks on Ads, section 6.3.
+    """
+    return math.log(recipe.data.keep_negatives)
 
 
 class Scorer:
@@ -41,6 +52,8 @@ class Scorer:
         self.network = network.to(device).eval()
         self.layout = input_layout(plan, recipe)
         self.source_kinds: dict[str, Any] = {}
+        self.base_dir = Path()
+        """Where the recipe's relative paths start."""
 
     @classmethod
     def load(cls, path: Path) -> "Scorer":
@@ -49,14 +62,15 @@ class Scorer:
         Raises ArtefactError when the run is missing, unfinished, damaged, of a newer format, or scores differently.
         """
         run = RunDirectory(path)
-        manifest = run.require_done()
-        recipe = load_recipe(run.recipe_path, name=path.parent.name, base_dir=Path(manifest["base_dir"])).recipe
+        base_dir = Path(run.require_done()["base_dir"])
+        recipe = load_recipe(run.recipe_path, name=path.parent.name, base_dir=base_dir).recipe
         plan = FeaturePlan.load(run.plan_dir)
-        network = Network(input_layout(plan, recipe), recipe.model)
+        network = Network(input_layout(plan, recipe), recipe.model, correction=logit_correction(recipe))
         tensors, _ = load_checkpoint(run.best_path)
         restore_model(network, tensors, run.best_path)
         scorer = cls(recipe, plan, network, choose_device("auto"))
         scorer.source_kinds = read_json_artefact(run.plan_dir / "source_kinds.json", "the run is damaged")
+        scorer.base_dir = base_dir
         scorer._check_golden_rows(run)
         return scorer
 
@@ -67,12 +81,15 @@ class Scorer:
         # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
         indices = _matrix(encoded, names, np.int32)
         numerics = _matrix(encoded, self.layout.numeric_columns, np.float32)
+        lists = [_list_part(encoded, column) for column in self.layout.list_columns]
         scores = np.empty(len(frame), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(frame), BATCH_ROWS):
                 part = slice(start, start + BATCH_ROWS)
                 logit = self.network(
-                    torch.from_numpy(indices[part]).to(self.device), torch.from_numpy(numerics[part]).to(self.device)
+                    torch.from_numpy(indices[part]).to(self.device),
+                    torch.from_numpy(numerics[part]).to(self.device),
+                    [bag_of(column.taken(start, start + BATCH_ROWS), self.device) for column in lists],
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
@@ -99,6 +116,12 @@ def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) 
     for position, name in enumerate(names):
         matrix[:, position] = frame[name].to_numpy()
     return matrix
+
+
+def _list_part(frame: pl.DataFrame, column: IndexColumn) -> ListPart:
+    lists = as_lists(frame[column.name])
+    weights = None if column.weights is None else as_lists(frame[column.weights]).values
+    return ListPart(lists.values, lists.lengths, weights)
 
 
 def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:

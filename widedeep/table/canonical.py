@@ -7,7 +7,7 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import Scalar
 
-Kind = Literal["text", "number", "boolean", "temporal"]
+Kind = Literal["text", "number", "boolean", "temporal", "list"]
 
 
 def kind_of(dtype: pl.DataType) -> Kind | None:
@@ -22,6 +22,8 @@ def kind_of(dtype: pl.DataType) -> Kind | None:
         return "text"
     if dtype == pl.Null:
         return None
+    if isinstance(dtype, pl.List | pl.Array):
+        return "list"
     raise DataError(f"values of type {dtype} are not supported: expected text, numbers, booleans, dates or times")
 
 
@@ -34,6 +36,8 @@ def canonical_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     a zone as UTC with a `Z` behind; texts as they are. Raises DataError for any other type.
     """
     kind = kind_of(dtype)
+    if kind == "list":
+        raise DataError("holds lists, which belong under features.multi_valued")
     if dtype.is_float():
         return _float_text(expr)
     if isinstance(dtype, pl.Decimal):

@@ -43,7 +43,7 @@ def read_csv_blocks(
     dialect = _dialect(settings)
     names = list(settings.columns) if settings.columns is not None else None
     first_row = 0
-    with ByteStream(source, name) as stream:
+    with ByteStream(source, name, encoding=settings.encoding) as stream:
         for data, line in _record_runs(stream, settings, dialect, block_bytes):
             _check_utf8(data, line, name)
             if names is None:
@@ -140,7 +140,7 @@ def _check_utf8(data: bytes, line: int, name: str) -> None:
     except UnicodeDecodeError as error:
         at = line + data.count(b"\n", 0, error.start)
         raise DataError(
-            f"{name}:{at}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8 first"
+            f"{name}:{at}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8, or set data.format.encoding: latin-1 if that is what it is"
         ) from None
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +19,16 @@ from widedeep.table.blocks import RawBlock
 from widedeep.table.canonical import Kind
 from widedeep.table.label import TargetTally
 from widedeep.table.parts import PartWriter, scan_typed, typed_blocks
-from widedeep.table.sources import expand_paths, read_blocks
-from widedeep.table.split import SPLITS, drawn_parts, row_splits, split_columns, split_frames, time_cuts
-from widedeep.table.typed import LABEL, TIME, WEIGHT, Role, Typing, typed_columns
+from widedeep.table.side_tables import SideTables
+from widedeep.table.sources import Source, expand_paths, read_blocks, total_size
+from widedeep.table.split import SPLITS, drawn_parts, random_draws, row_splits, split_columns, split_frames, time_cuts
+from widedeep.table.typed import LABEL, TARGETS, TIME, WEIGHT, Role, Typing, typed_columns
 
 __all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "scan_typed", "typed_blocks"]
 
 _UNSPLIT = "unsplit"
+_NEGATIVES_SEED = 0x6E65676174697665
+"""Of the draw of negatives, so that it is not that of a random split ("negative" in ASCII)."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,11 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     splits = [split for split in SPLITS if split in files or split in parts]
     typing = Typing(recipe)
     tables = {split: _SplitTable(out_dir / split) for split in splits}
+    tables["train"].keep_negatives = data.keep_negatives
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
     unsplit = PartWriter(out_dir / _UNSPLIT) if by_time else None
     rows_read = 0
-    for split, block in _blocks(files, recipe, reporter):
+    for split, block in _blocks(files, recipe, base_dir, reporter):
         typed = typing.apply(block)
         if split != "train" or not parts:
             tables[split].add(typed)
@@ -109,6 +114,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     report = _report(recipe, typing, tables)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
+    _warn_of_lists(typing, reporter)
     return report
 
 
@@ -117,28 +123,46 @@ class _SplitTable:
 
     def __init__(self, directory: Path) -> None:
         self.writer = PartWriter(directory)
+        self.keep_negatives = 1.0
+        self.rows_seen = 0
         self.target = TargetTally()
         self.missing: dict[str, int] = {}
 
     def add(self, frame: pl.DataFrame) -> None:
+        if self.keep_negatives < 1.0:
+            draws = random_draws(_NEGATIVES_SEED, self.rows_seen, frame.height)
+            self.rows_seen += frame.height
+            frame = frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < self.keep_negatives))
         self.target.add(frame[LABEL], frame.get_column(WEIGHT, default=None))
         for name in frame.columns:
             self.missing[name] = self.missing.get(name, 0) + frame[name].null_count()
         self.writer.add(frame)
 
 
-def _blocks(files: dict[str, list[Path]], recipe: Recipe, reporter: Reporter) -> Iterator[tuple[str, RawBlock]]:
-    needed = list(dict.fromkeys(column.column for column in typed_columns(recipe)))
-    total = sum(path.stat().st_size for paths in files.values() for path in paths)
+def columns_read(recipe: Recipe, split: str) -> list[str]:
+    """The source columns that the files of a split must have, those of side tables as `TABLE.column`."""
+    typed = (source for column in typed_columns(recipe) for source in column.sources)
+    return list(dict.fromkeys([*typed, *(split_columns(recipe.data) if split == "train" else ())]))
+
+
+def _blocks(
+    files: dict[str, list[Source]], recipe: Recipe, base_dir: Path, reporter: Reporter
+) -> Iterator[tuple[str, RawBlock]]:
+    data = recipe.data
+    side_tables = SideTables.load(data, base_dir, columns_read(recipe, "train"), reporter)
     finished = 0
-    with reporter.work("ingest", total, "bytes") as meter:
-        for split, paths in files.items():
-            columns = [*needed, *(split_columns(recipe.data) if split == "train" else ())]
-            for path in paths:
-                for block in read_blocks(path, recipe.data.format, columns, name=str(path)):
-                    yield split, block
-                    meter.update(finished + block.bytes_done)
-                finished += path.stat().st_size
+    with reporter.work("ingest", total_size(chain.from_iterable(files.values())), "bytes") as meter:
+        for split, sources in files.items():
+            columns = side_tables.log_columns(columns_read(recipe, split))
+            for source in sources:
+                name, done = str(source), 0
+                side_tables.check_log(source, data.format, name=name)
+                for block in read_blocks(source, data.format, columns, name=name):
+                    yield split, side_tables.join(block)
+                    done = block.bytes_done
+                    meter.update(finished + done)
+                finished += done
+    side_tables.warn_unmatched()
 
 
 def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitTable], num_rows: int) -> None:
@@ -193,11 +217,23 @@ def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable]) -> I
 
 def _refuse_empty_columns(report: IngestReport) -> None:
     for column in report.columns:
-        if column.role in ("number", "text") and column.missing["train"] == report.rows["train"]:
+        if column.role not in TARGETS and column.role != "weights" and column.missing["train"] == report.rows["train"]:
             raise DataError(
                 f"column {column.column!r}: missing in all {report.rows['train']} train rows; drop it from features, "
                 "or check data.format.missing"
             )
+
+
+def _warn_of_lists(typing: Typing, reporter: Reporter) -> None:
+    for column, count in typing.lists.empty_items.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} empty items in lists are left out")
+    for column, count in typing.lists.cut_rows.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} rows have more values than `max_length`; the rest is cut off")
+    for column, count in typing.lists.bad_weights.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} values are left out, because their weights are no numbers")
 
 
 def _warn_of_bad_numbers(report: IngestReport, reporter: Reporter) -> None:

@@ -1,4 +1,4 @@
-"""The label and the row weight, checked row by row, and what both must be over a whole split."""
+"""The label, the row weight and the group, checked row by row, and what both must be over a whole split."""
 
 import math
 from dataclasses import dataclass
@@ -46,6 +46,16 @@ def weight_values(block: RawBlock, column: str) -> pl.Series:
         row = negative[0]
         raise DataError(f"{block.place_of(row)}: column {column!r}: the row weight {weights[row]!r} is negative")
     return weights.cast(pl.Float32)
+
+
+def group_values(block: RawBlock, column: str) -> pl.Series:
+    """String, one per row: the group's canonical text. Raises DataError for a row without a group."""
+    try:
+        text = block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
+    except DataError as error:
+        raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
+    _refuse_missing(block, text, "the group")
+    return text
 
 
 def _finite(block: RawBlock, raw: pl.Series, what: str, more: str) -> pl.Series:

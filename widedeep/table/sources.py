@@ -1,47 +1,81 @@
-"""Which files a recipe's paths mean, and reading any of them, or a stream, in blocks of rows."""
+"""Which files and URLs a recipe's paths mean, and reading any of them, or a stream, in blocks of rows."""
 
 import glob
-import io
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
-
-import polars as pl
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Literal
+from urllib.parse import unquote
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
-from widedeep.table.blocks import RawBlock, clean_texts, require_columns
+from widedeep.table.blocks import RawBlock
+from widedeep.table.columnar_blocks import columnar_columns, read_columnar_blocks
 from widedeep.table.csv_blocks import read_csv_blocks
-from widedeep.table.streams import ByteStream, uncompressed_name
+from widedeep.table.json_blocks import json_columns, read_json_blocks
+from widedeep.table.streams import uncompressed_name
+
+Source = Path | str
+"""A file of this machine, or (a `str`) the URL of one that lies elsewhere."""
+FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
 
 BLOCK_BYTES = 16 << 20
-_PARQUET_ENDINGS = (".parquet", ".pq")
-_PARQUET_BLOCK_ROWS = 1 << 17
+_HEADER_BYTES = 1 << 16
+_KIND_OF_ENDING: dict[str, FileKind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "http", "https", "hf")
 
 
-def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Path]:
-    """Files that the patterns (a file, a glob, a directory; relative to `base_dir`) name, in order, each once.
+# ------------------------------------------------------------------------------------------------- paths and their URLs
 
-    Of a directory its own files count, sorted; names that start with `.` or `_` do not. Raises DataError for a pattern
-    that names nothing.
+
+def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
+    """Files that the patterns (a file, a glob, a directory, a URL; relative to `base_dir`) name, in order, each once.
+
+    Of a directory its own files count, sorted; names that start with `.` or `_` do not. A `file://` URL is a path; any
+    other stays as it is, unlooked at. Raises DataError for a pattern that names nothing.
     """
-    found: dict[Path, None] = {}
+    found: dict[Source, None] = {}
     for pattern in patterns:
-        place = base_dir / pattern
-        try:
-            if place.is_dir():
-                files = _files_in(place)
-            elif place.exists():
-                files = [place]
-            else:
-                files = [file for match in sorted(glob.glob(str(place), recursive=True)) for file in _matched(match)]
-        except OSError as error:
-            raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
-        if not files:
-            what = "a directory without data files" if place.is_dir() else f"no such file ({place})"
-            raise DataError(f"{pattern}: {what}")
-        found.update(dict.fromkeys(files))
+        url = _URL.match(pattern)
+        if url is None or url[1].lower() == "file":
+            found.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
+        elif url[1].lower() in _SCHEMES:
+            found[pattern] = None
+        else:
+            raise DataError(f"{pattern}: {url[1]}:// is not understood: one of {', '.join(_SCHEMES)} or file is needed")
     return list(found)
+
+
+def _local(pattern: str) -> str:
+    url = _URL.match(pattern)
+    return unquote(pattern[url.end() :].removeprefix("localhost")) if url else pattern
+
+
+def _expand(pattern: str, place: Path) -> list[Path]:
+    try:
+        if place.is_dir():
+            files = _files_in(place)
+        elif place.exists():
+            files = [place]
+        else:
+            files = [file for match in sorted(glob.glob(str(place), recursive=True)) for file in _matched(match)]
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
+    if not files:
+        what = "a directory without data files" if place.is_dir() else f"no such file ({place})"
+        raise DataError(f"{pattern}: {what}")
+    return files
 
 
 def _matched(match: str) -> list[Path]:
@@ -53,63 +87,72 @@ def _files_in(directory: Path) -> list[Path]:
     return sorted(file for file in directory.iterdir() if file.is_file() and file.name[0] not in "._")
 
 
+def size_of(source: Source | BinaryIO) -> int | None:
+    """Stored bytes of a file; None for a URL or a stream, of which nobody knows without reading."""
+    return source.stat().st_size if isinstance(source, Path) else None
+
+
+def total_size(sources: Iterable[Source | BinaryIO]) -> int | None:
+    """Stored bytes of all sources together; None where one is a URL or a stream."""
+    sizes = [size_of(source) for source in sources]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
 def read_blocks(
-    source: Path | BinaryIO,
+    source: Source | BinaryIO,
     settings: FormatSettings,
     columns: Sequence[str] | None,
     *,
     name: str,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[RawBlock]:
-    """Rows of one file or stream, in order, in bounded memory (a Parquet stream or compressed Parquet: all of it).
+    """Rows of one file, URL or stream, in order, in bounded memory (Parquet and Arrow that are compressed or come as a
+    stream: all of it).
 
-    `columns` are the ones wanted (None: all). Delimited text comes as String columns; texts are trimmed and missing
-    ones null in either format. Raises ColumnError for a column that is not there, DataError for anything else.
+    `columns` are the ones wanted (None: all). Delimited text comes as String columns, the other formats in types of
+    their own; texts are trimmed and missing ones null in any. Raises ColumnError for a column that is not there,
+    DataError for anything else.
     """
-    if _is_parquet(source, settings):
-        return _read_parquet_blocks(source, settings, columns, name)
-    return read_csv_blocks(source, settings, columns, name=name, block_bytes=block_bytes)
+    kind = _kind_of(source, settings, name)
+    if kind == "parquet" or kind == "arrow":
+        return read_columnar_blocks(source, kind, settings, columns, name=name)
+    assert not isinstance(source, str)
+    read_lines = read_csv_blocks if kind == "csv" else read_json_blocks
+    return read_lines(source, settings, columns, name=name, block_bytes=block_bytes)
 
 
-def _is_parquet(source: Path | BinaryIO, settings: FormatSettings) -> bool:
-    if settings.kind != "auto":
-        return settings.kind == "parquet"
-    return isinstance(source, Path) and has_parquet_ending(source)
+def columns_in(source: Source, settings: FormatSettings, *, name: str) -> Sequence[str]:
+    """Names of the columns of one file or URL (NDJSON: of its first lines). Raises DataError."""
+    kind = _kind_of(source, settings, name)
+    if kind == "parquet" or kind == "arrow":
+        return columnar_columns(source, kind, name=name)
+    assert not isinstance(source, str)
+    if kind == "ndjson":
+        return json_columns(source, name=name, block_bytes=_HEADER_BYTES)
+    return next(read_csv_blocks(source, settings, None, name=name, block_bytes=_HEADER_BYTES)).frame.columns
 
 
-def has_parquet_ending(path: Path) -> bool:
-    """Whether the name says Parquet, compressed or not."""
-    return uncompressed_name(path).suffix.lower() in _PARQUET_ENDINGS
+def kind_by_ending(source: Source) -> FileKind | None:
+    """What the name says the file is, compressed or not; None where it says nothing."""
+    if isinstance(source, str):
+        # What follows the `?` of an http address is no part of the name; elsewhere it may be a glob.
+        source = Path(PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source))
+    return _KIND_OF_ENDING.get(uncompressed_name(source).suffix.lower())
 
 
-def _read_parquet_blocks(
-    source: Path | BinaryIO, settings: FormatSettings, columns: Sequence[str] | None, name: str
-) -> Iterator[RawBlock]:
-    stored: Path | io.BytesIO
-    with ByteStream(source, name) as stream:
-        if isinstance(source, Path) and uncompressed_name(source) == source:
-            stored, size = source, source.stat().st_size
-        else:
-            stored = io.BytesIO(stream.read())
-            size = stream.bytes_done
-    if size == 0:
-        raise DataError(f"{name}: the file is empty")
-    try:
-        table = pl.scan_parquet(stored, hive_partitioning=False, glob=False)
-        present = table.collect_schema().names()
-        num_rows: int = table.select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{name}: not a readable Parquet file: {error}") from error
-    require_columns(columns or (), present, name)
-    if num_rows == 0:
-        raise DataError(f"{name}: the file has no rows")
-    wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
-    for first_row in range(0, num_rows, _PARQUET_BLOCK_ROWS):
-        try:
-            frame = wanted.slice(first_row, _PARQUET_BLOCK_ROWS).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(f"{name}: damaged at or after row {first_row + 1}: {error}") from error
-        # Categories differ between files and would carry their numbering into the texts' place.
-        frame = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-        done = size * (first_row + frame.height) // num_rows
-        yield RawBlock(clean_texts(frame, settings), name, first_row, done)
+def believed_format(source: Source, settings: FormatSettings) -> FormatSettings:
+    """`settings` for a file that need not be of the kind they say: an ending that says one is believed."""
+    kind = kind_by_ending(source)
+    return settings if kind is None else settings.model_copy(update={"kind": kind})
+
+
+def _kind_of(source: Source | BinaryIO, settings: FormatSettings, name: str) -> FileKind:
+    by_ending = kind_by_ending(source) if isinstance(source, (str, Path)) else None
+    kind = settings.kind if settings.kind != "auto" else by_ending or "csv"
+    if isinstance(source, str) and kind in ("csv", "ndjson"):
+        what = "delimited text" if kind == "csv" else "NDJSON"
+        raise DataError(f"{name}: {what} is not read from a URL, only Parquet and Arrow files are: download it first")
+    return kind

@@ -1,4 +1,4 @@
-"""The bytes of one source, decompressed on the way, with every fault of reading as a DataError."""
+"""The bytes of one source, decompressed and as UTF-8, with every fault of reading as a DataError."""
 
 import gzip
 import io
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Literal, Protocol, Self
 
 import zstandard
 
@@ -29,7 +29,8 @@ class _Readable(Protocol):
 class ByteStream:
     """A file (`.gz` and `.zst` decompressed) or an open binary stream, read from front to back in bounded memory."""
 
-    def __init__(self, source: Path | BinaryIO, name: str) -> None:
+    def __init__(self, source: Path | BinaryIO, name: str, *, encoding: Literal["utf-8", "latin-1"] = "utf-8") -> None:
+        """Of another `encoding` than UTF-8, the bytes are handed out as UTF-8; UTF-8 itself is not checked."""
         self.name = name
         self.bytes_read = 0
         """Decompressed bytes handed out so far."""
@@ -42,6 +43,8 @@ class ByteStream:
             self._plain = io.BufferedReader(gzip.GzipFile(fileobj=self._stored))
         elif ending == ".zst":
             self._plain = _ZstdFrames(self._stored)
+        if encoding == "latin-1":
+            self._plain = _Latin1AsUtf8(self._plain)
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +61,7 @@ class ByteStream:
         return self._stored.tell() if self._owned else self.bytes_read
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes; empty only at the end. Raises DataError."""
+        """Up to `size` bytes (of Latin-1 up to twice as many); empty only at the end. Raises DataError."""
         with self._faults_named():
             data = self._plain.read(size)
         self.bytes_read += len(data)
@@ -74,6 +77,16 @@ class ByteStream:
             ) from error
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from error
+
+
+class _Latin1AsUtf8:
+    """Every byte of Latin-1 is a character of its own, so that text may be cut anywhere."""
+
+    def __init__(self, plain: _Readable) -> None:
+        self._plain = plain
+
+    def read(self, size: int = -1) -> bytes:
+        return self._plain.read(size).decode("latin-1").encode()
 
 
 class _ZstdFrames:

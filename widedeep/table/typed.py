@@ -1,20 +1,21 @@
 """The typed table: which source columns a recipe needs, as what, and their conversion block by block."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from widedeep.errors import ColumnError, DataError
-from widedeep.recipe.schema import FeatureSettings, Recipe
+from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe, TimeSettings
 from widedeep.table.blocks import RawBlock
 from widedeep.table.canonical import Kind, canonical_text, kind_of
-from widedeep.table.label import label_values, weight_values
-from widedeep.table.moments import time_values
+from widedeep.table.label import group_values, label_values, weight_values
+from widedeep.table.lists import ListTally, list_values
+from widedeep.table.moments import moment_values, part_of, time_values
 
-Role = Literal["number", "text", "label", "weight", "time"]
+Role = Literal["label", "weight", "time", "group", "number", "text", "values", "weights", "part", "age"]
 
 LABEL = "__label__"
 """Float32: 0 or 1, or the number that regression predicts."""
@@ -22,6 +23,10 @@ WEIGHT = "__weight__"
 """Float32, finite, not negative; only where the recipe names a weight."""
 TIME = "__time__"
 """Float64: the number as it is, or seconds since 1970 UTC of a date or time; only where the recipe names a time."""
+GROUP = "__group__"
+"""String: the canonical text of the group; only where the recipe names one."""
+TARGETS: tuple[Role, ...] = ("label", "weight", "time", "group")
+"""Roles of columns that are no input of the model."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,25 @@ class TypedColumn:
     column: str
     """The source column that it is read from."""
     role: Role
+    field: MultiValuedField | DateTimeField | None = None
+    """What says how values, weights, parts and ages are read."""
+    part: DatePart | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All source columns that it is read from."""
+        if self.role == "age" and isinstance(self.field, DateTimeField) and self.field.since is not None:
+            return (self.column, self.field.since.column)
+        return (self.column,)
+
+    def reading(self) -> list[Any]:
+        """What its content depends on, besides the rows: plain values, for a stage key."""
+        rule: dict[str, Any] = {}
+        if isinstance(self.field, MultiValuedField):
+            rule = self.field.model_dump(include={"separator", "weight_separator", "max_length"})
+        elif self.field is not None:
+            rule = self.field.model_dump(include={"format", "since"} if self.role == "age" else {"format"})
+        return [self.name, self.column, self.role, sorted(rule.items())]
 
 
 def text_name(column: str, features: FeatureSettings) -> str:
@@ -40,28 +64,55 @@ def text_name(column: str, features: FeatureSettings) -> str:
     return f"{column}@text" if any(field.column == column for field in features.numeric) else column
 
 
+def values_name(field: MultiValuedField) -> str:
+    """Name of a multi-valued field's lists in the typed table."""
+    return f"{field.name or field.column}@values"
+
+
+def weights_name(field: MultiValuedField) -> str:
+    """Name of the weights that belong to the lists."""
+    return f"{field.name or field.column}@weights"
+
+
 def typed_columns(recipe: Recipe) -> tuple[TypedColumn, ...]:
-    """The typed table's columns in order: label, weight, time, numbers (Float64), texts (String).
+    """The typed table's columns in order: label, weight, time, group, numbers (Float64), texts (String), lists and their
+    weights (List of String and of Float32), parts of times (String), ages in days (Float64).
 
     Raises ColumnError where two of them would have one name.
     """
-    data, features = recipe.data, recipe.features
-    columns = [TypedColumn(LABEL, data.label.column, "label")]
-    if data.weight is not None:
-        columns.append(TypedColumn(WEIGHT, data.weight, "weight"))
-    if data.time is not None:
-        columns.append(TypedColumn(TIME, data.time.column, "time"))
-    numbers = dict.fromkeys(field.column for field in features.numeric)
-    columns += [TypedColumn(column, column, "number") for column in numbers]
-    texts = dict.fromkeys(field.column for field in features.categorical)
-    columns += [TypedColumn(text_name(column, features), column, "text") for column in texts]
+    columns = tuple(_columns(recipe))
     names = Counter(column.name for column in columns)
     for column in columns:
         if names[column.name] > 1:
             raise ColumnError(
                 f"column {column.column!r}: the name {column.name!r} is taken in the typed table; rename it"
             )
-    return tuple(columns)
+    return columns
+
+
+def _columns(recipe: Recipe) -> Iterator[TypedColumn]:
+    data, features = recipe.data, recipe.features
+    yield TypedColumn(LABEL, data.label.column, "label")
+    if data.weight is not None:
+        yield TypedColumn(WEIGHT, data.weight, "weight")
+    if data.time is not None:
+        yield TypedColumn(TIME, data.time.column, "time")
+    if data.group is not None:
+        yield TypedColumn(GROUP, data.group, "group")
+    for column in dict.fromkeys(field.column for field in features.numeric):
+        yield TypedColumn(column, column, "number")
+    for column in dict.fromkeys(field.column for field in features.categorical):
+        yield TypedColumn(text_name(column, features), column, "text")
+    for field in features.multi_valued:
+        yield TypedColumn(values_name(field), field.column, "values", field)
+        if field.weight_separator is not None:
+            yield TypedColumn(weights_name(field), field.column, "weights", field)
+    for moment in features.date_time:
+        for part, made in zip(moment.parts, moment.part_fields(), strict=True):
+            yield TypedColumn(made.column, moment.column, "part", moment, part)
+        age = moment.age_field()
+        if age is not None:
+            yield TypedColumn(age.column, moment.column, "age", moment)
 
 
 def check_kinds(trained: Mapping[str, Kind], seen: Mapping[str, Kind], name: str) -> None:
@@ -84,12 +135,10 @@ class Typing:
     def __init__(
         self, recipe: Recipe, *, require_label: bool = True, trained_kinds: Mapping[str, Kind] | None = None
     ) -> None:
-        """Without `require_label` (scoring), label, weight and time are left out and may be absent."""
+        """Without `require_label` (scoring), label, weight, time and group are left out and may be absent."""
         self._data = recipe.data
-        self.columns = tuple(
-            column for column in typed_columns(recipe) if require_label or column.role in ("number", "text")
-        )
-        self.needed = tuple(dict.fromkeys(column.column for column in self.columns))
+        self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
+        self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
         """The source columns to read."""
         self.kinds: dict[str, Kind] = dict(trained_kinds or {})
         """What each source column holds: as in training if that was given, else as first seen."""
@@ -97,15 +146,16 @@ class Typing:
         """Rows without a usable value, per typed column; bad numbers are among them."""
         self.bad_numbers: Counter[str] = Counter()
         """Texts, NaN and infinities counted as missing, per typed column."""
+        self.lists = ListTally()
+        """What was left out of lists."""
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
         self._note_kinds(block)
-        series = {column.name: self._special(block, column) for column in self.columns if column.role not in _FEATURES}
-        features = block.frame.select(
-            self._feature(block, column) for column in self.columns if column.role in _FEATURES
-        )
-        typed = pl.DataFrame(list(series.values())).hstack(features) if series else features
+        series = dict(self._made(block))
+        plain = [column for column in self.columns if column.name not in series]
+        features = block.frame.select(self._feature(block, column) for column in plain)
+        typed = pl.DataFrame([*series.values(), *features]).select(column.name for column in self.columns)
         for column in self.columns:
             self.missing[column.name] += typed[column.name].null_count()
             if column.role == "number":
@@ -124,18 +174,66 @@ class Typing:
         check_kinds(self.kinds, seen, block.source_name)
         self.kinds = {**seen, **self.kinds}
 
-    def _special(self, block: RawBlock, column: TypedColumn) -> pl.Series:
-        if column.role == "label":
-            return label_values(block, self._data.label).alias(LABEL)
-        if column.role == "weight":
-            return weight_values(block, column.column).alias(WEIGHT)
-        assert self._data.time is not None
-        return time_values(block, self._data.time).alias(TIME)
+    def _made(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
+        """The typed columns that are more than an expression over their source."""
+        moments: dict[tuple[str, str | None], pl.Series] = {}
+        for column in self.columns:
+            match column.role:
+                case "label":
+                    yield LABEL, label_values(block, self._data.label).alias(LABEL)
+                case "weight":
+                    yield WEIGHT, weight_values(block, column.column).alias(WEIGHT)
+                case "time":
+                    assert self._data.time is not None
+                    yield TIME, time_values(block, self._data.time).alias(TIME)
+                case "group":
+                    yield GROUP, group_values(block, column.column).alias(GROUP)
+                case "values":
+                    assert isinstance(column.field, MultiValuedField)
+                    values, weights = list_values(block, column.field, self._data, self.lists)
+                    yield column.name, values.alias(column.name)
+                    if weights is not None:
+                        name = weights_name(column.field)
+                        yield name, weights.alias(name)
+                case "part":
+                    assert column.part is not None
+                    moment = self._moment(block, column, moments)
+                    yield (
+                        column.name,
+                        moment.to_frame("m").select(part_of(pl.col("m"), column.part)).to_series().alias(column.name),
+                    )
+                case "age":
+                    assert isinstance(column.field, DateTimeField)
+                    assert column.field.since is not None
+                    since = self._moment(block, column, moments, column.field.since)
+                    yield column.name, ((self._moment(block, column, moments) - since) / 86400.0).alias(column.name)
+
+    def _moment(
+        self,
+        block: RawBlock,
+        column: TypedColumn,
+        known: dict[tuple[str, str | None], pl.Series],
+        settings: TimeSettings | None = None,
+    ) -> pl.Series:
+        """Seconds of the column's time (or of the other that `settings` names), read once per block."""
+        assert isinstance(column.field, DateTimeField)
+        where = "its `format` under features.date_time"
+        if settings is None:
+            settings = TimeSettings(column=column.column, format=column.field.format)
+        key = (settings.column, settings.format)
+        if key not in known:
+            bad_is_missing = self._data.bad_numbers == "missing"
+            known[key], bad = moment_values(block, settings, bad_is_missing=bad_is_missing, where=where)
+            self.bad_numbers[column.name] += bad
+        return known[key]
 
     def _feature(self, block: RawBlock, column: TypedColumn) -> pl.Expr:
         dtype = block.frame.schema[column.column]
         if column.role == "text":
-            return canonical_text(pl.col(column.column), dtype).alias(column.name)
+            try:
+                return canonical_text(pl.col(column.column), dtype).alias(column.name)
+            except DataError as error:
+                raise DataError(f"{block.source_name}: column {column.column!r}: {error}") from None
         return finite_number(column.column, dtype, block.source_name).alias(column.name)
 
     def _check_numbers(self, block: RawBlock, column: TypedColumn, numbers: pl.Series) -> None:
@@ -154,14 +252,11 @@ class Typing:
             )
 
 
-_FEATURES = ("number", "text")
-
-
 def finite_number(column: str, dtype: pl.DataType, source_name: str) -> pl.Expr:
-    """The column as Float64, null where it holds no finite number. Raises DataError for dates and times."""
-    if kind_of(dtype) == "temporal":
-        raise DataError(
-            f"{source_name}: column {column!r} holds {dtype} values, not numbers; use it as a categorical field, or as data.time"
-        )
+    """The column as Float64, null where it holds no finite number. Raises DataError for dates, times and lists."""
+    kind = kind_of(dtype)
+    if kind in ("temporal", "list"):
+        use = "features.multi_valued" if kind == "list" else "a categorical field, features.date_time or data.time"
+        raise DataError(f"{source_name}: column {column!r} holds {dtype} values, not numbers; use it as {use}")
     number = pl.col(column).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
-from widedeep.evaluation.metrics import METRICS
+from widedeep.evaluation.metrics import metric_direction
 from widedeep.features.batches import Batch, BatchStream
 from widedeep.features.store import EncodedStore
 from widedeep.model.layout import InputLayout
@@ -120,6 +120,7 @@ class Trainer:
             self._index_names,
             self.layout.numeric_columns,
             size,
+            list_columns=self.layout.list_names,
             seed=self.recipe.seed,
             epoch=progress.epoch,
             start_batch=progress.batch,
@@ -152,14 +153,14 @@ class Trainer:
         progress.batch += 1
         if self.recipe.model.deep.batch_norm and self.network.towers and len(batch.label) == 1:
             return  # a batch of one has no variance to normalise by
-        indices, numerics = to_device(batch, self.device)
+        indices, numerics, bags = to_device(batch, self.device)
         label = torch.from_numpy(batch.label).to(self.device)
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
         batch_weight = float(len(batch.label)) if batch.weight is None else float(batch.weight.sum())
         if batch_weight == 0.0:
             return  # rows of weight 0 teach nothing, and their mean loss is 0/0
         with training_precision(self.device):
-            logit = self.network(indices, numerics)
+            logit = self.network(indices, numerics, bags)
         loss = mean_loss(self.kind, logit.float(), label, weight)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizers.step(scale, batch_weight)
@@ -220,10 +221,19 @@ class Trainer:
         self.optimizers.settle()
         metrics: dict[str, float | None] = {}
         if self.valid_store is not None:
-            metrics = evaluate_store(self.network, self.valid_store, self.layout, self.kind, self.device)
+            metrics = evaluate_store(
+                self.network,
+                self.valid_store,
+                self.layout,
+                self.kind,
+                self.device,
+                cutoffs=self.recipe.evaluation.cutoffs,
+            )
         scale = progress.schedule.scale(self.settings, progress.step)
         progress.epoch += 1
-        is_best = progress.schedule.record(self.settings, progress.epoch, metrics.get(metric), METRICS[metric])
+        direction = metric_direction(metric)
+        assert direction is not None, "the recipe's checks allow only metrics that have a better side"
+        is_best = progress.schedule.record(self.settings, progress.epoch, metrics.get(metric), direction)
         if is_best:
             checkpoints.save_checkpoint(
                 self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": progress.epoch}

@@ -1,14 +1,15 @@
 """Metrics of a model on an encoded split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from widedeep.errors import TrainingError
 from widedeep.evaluation.metrics import MetricAccumulator
-from widedeep.features.batches import Batch, BatchStream
-from widedeep.features.store import EncodedStore
+from widedeep.features.batches import Batch, BatchStream, ListPart
+from widedeep.features.store import GROUP_COLUMN, EncodedStore
+from widedeep.model.bags import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.training.objective import Kind, score
@@ -17,9 +18,17 @@ BATCH_ROWS = 16_384
 """Rows scored at a time where nothing is learnt."""
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch's indices [B, F] int32 and numerics [B, D] float32 on the device."""
-    return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device)
+def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[Bag]]:
+    """The batch's indices [B, F] int32, numerics [B, D] float32 and bags on the device."""
+    bags = [bag_of(part, device) for part in batch.lists]
+    return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
+
+
+def bag_of(part: ListPart, device: torch.device) -> Bag:
+    """A column of lists as the model takes it."""
+    rows = np.repeat(np.arange(len(part.lengths)), part.lengths)
+    weights = None if part.weights is None else torch.from_numpy(part.weights).to(device)
+    return Bag(torch.from_numpy(part.values).to(device), torch.from_numpy(rows).to(device), weights)
 
 
 def evaluate_store(
@@ -29,14 +38,27 @@ def evaluate_store(
     kind: Kind,
     device: torch.device,
     *,
+    cutoffs: Sequence[int] = (10,),
     on_rows: Callable[[int], None] = lambda _rows: None,
 ) -> dict[str, float | None]:
-    """Metrics over all rows of `store`, float32, in file order. `on_rows` hears how many rows are done."""
+    """Metrics over all rows of `store`, float32, in file order; ranking metrics at `cutoffs` where it has groups.
+
+    `on_rows` hears how many rows are done.
+    """
     index_names = [column.name for column in layout.index_columns]
-    stream = BatchStream(store, index_names, layout.numeric_columns, BATCH_ROWS, seed=None)
+    grouped = GROUP_COLUMN in store.columns
+    stream = BatchStream(
+        store,
+        index_names,
+        layout.numeric_columns,
+        BATCH_ROWS,
+        list_columns=layout.list_names,
+        with_group=grouped,
+        seed=None,
+    )
     network.eval()
     rows = 0
-    with torch.inference_mode(), MetricAccumulator(kind) as metrics:
+    with torch.inference_mode(), MetricAccumulator(kind, cutoffs=cutoffs, grouped=grouped) as metrics:
         for batch in stream:
             scores = score(kind, network(*to_device(batch, device))).cpu().numpy()
             if not np.isfinite(scores).all():
@@ -44,7 +66,7 @@ def evaluate_store(
                     "the model's scores are not finite: training has diverged; try a smaller "
                     "training.deep.learning_rate or training.wide.learning_rate, or training.warmup_steps"
                 )
-            metrics.add(batch.label, scores, batch.weight)
+            metrics.add(batch.label, scores, batch.weight, batch.group)
             rows += len(batch.label)
             on_rows(rows)
         return metrics.result()

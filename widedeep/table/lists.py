@@ -1,0 +1,123 @@
+"""Multi-valued columns: a list, or a text with separators, to lists of canonical texts and their weights."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import DataSettings, MultiValuedField
+from widedeep.table.blocks import BLANKS, RawBlock
+from widedeep.table.canonical import canonical_text, kind_of
+
+_ROW, _ITEM, _WEIGHT = "row", "item", "weight"
+
+
+@dataclass
+class ListTally:
+    """What was left out of lists, per source column."""
+
+    empty_items: Counter[str] = field(default_factory=Counter)
+    """Items without a text between two separators, or null in a list."""
+    cut_rows: Counter[str] = field(default_factory=Counter)
+    """Rows with more than `max_length` values."""
+    bad_weights: Counter[str] = field(default_factory=Counter)
+    """Items dropped with `bad_numbers: missing` because their weight is no number."""
+
+
+def list_values(
+    block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally
+) -> tuple[pl.Series, pl.Series | None]:
+    """The lists of a block: values List(String), and weights List(Float32) where the field has them; both null for none.
+
+    Raises DataError for text without a `separator`, and (unless `bad_numbers: missing`) for a weight that is no finite
+    number or is negative.
+    """
+    column = settings.column
+    items = _items(block, settings, data)
+    full = items.filter(pl.col(_ITEM).is_not_null())
+    tally.empty_items[column] += len(items) - len(full)
+    if settings.weight_separator is not None:
+        full = _weighted(block, full, settings, data, tally)
+    aggregated = [_ITEM] if settings.weight_separator is None else [_ITEM, _WEIGHT]
+    if settings.max_length is not None:
+        place = pl.int_range(pl.len()).over(_ROW)
+        tally.cut_rows[column] += full.filter(place == settings.max_length).height
+        full = full.filter(place < settings.max_length)
+    packed = pack(full, block.frame.height, aggregated)
+    return packed[_ITEM], packed[_WEIGHT] if settings.weight_separator is not None else None
+
+
+def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
+    """Gather the `columns` of a flat frame, sorted by its column `row` (UInt32), to one list per row 0 … num_rows - 1."""
+    rows = pl.DataFrame({_ROW: pl.int_range(num_rows, dtype=pl.UInt32, eager=True)})
+    gathered = flat.group_by(_ROW, maintain_order=True).agg(columns)
+    return rows.join(gathered, on=_ROW, how="left", maintain_order="left").select(columns)
+
+
+def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> pl.DataFrame:
+    """Every item: its row in the block and its canonical text (null if empty); rows without a value have none."""
+    raw = block.frame[settings.column]
+    dtype = raw.dtype
+    if isinstance(dtype, pl.Array):
+        dtype = pl.List(dtype.inner)
+        raw = raw.cast(dtype)
+    frame = pl.DataFrame({_ROW: pl.int_range(len(raw), dtype=pl.UInt32, eager=True), _ITEM: raw})
+    if isinstance(dtype, pl.List):
+        inner = _inner(block, settings.column, dtype)
+        exploded = frame.filter(pl.col(_ITEM).list.len() > 0).explode(_ITEM)
+        item = canonical_text(pl.col(_ITEM), inner)
+    else:
+        if settings.separator is None:
+            raise DataError(
+                f"{block.source_name}: column {settings.column!r} holds {dtype} values, not lists: "
+                "set `separator`, what stands between two values, at its entry under features.multi_valued"
+            )
+        text = canonical_text(pl.col(_ITEM), dtype)
+        exploded = frame.with_columns(text).drop_nulls().with_columns(pl.col(_ITEM).str.split(settings.separator))
+        exploded = exploded.explode(_ITEM)
+        item = pl.col(_ITEM)
+    if data.format.trim:
+        item = item.str.strip_chars(BLANKS)
+    for missing in {*data.format.missing, ""}:
+        item = pl.when(item != missing).then(item)
+    return exploded.with_columns(item)
+
+
+def _inner(block: RawBlock, column: str, dtype: pl.List) -> pl.DataType:
+    inner = dtype.inner
+    assert isinstance(inner, pl.DataType)
+    try:
+        nested = kind_of(inner) == "list"
+    except DataError:
+        nested = True
+    if nested:
+        raise DataError(f"{block.source_name}: column {column!r} holds lists of {inner}; a list holds plain values")
+    return inner
+
+
+def _weighted(
+    block: RawBlock, items: pl.DataFrame, settings: MultiValuedField, data: DataSettings, tally: ListTally
+) -> pl.DataFrame:
+    """The items with their weight split off behind the last separator."""
+    assert settings.weight_separator is not None
+    separator = re.escape(settings.weight_separator)
+    parts = pl.col(_ITEM).str.extract_groups(f"(?s)^(.*){separator}(.*)$").struct
+    split = items.with_columns(
+        pl.coalesce(parts.field("1"), pl.col(_ITEM)).str.strip_chars(BLANKS).alias("value"),
+        parts.field("2").str.strip_chars(BLANKS).alias("text"),
+    )
+    number = pl.col("text").cast(pl.Float32, strict=False)
+    weight = pl.when(pl.col("text").is_null()).then(1.0).when(number.is_finite() & (number >= 0)).then(number)
+    split = split.with_columns(weight.cast(pl.Float32).alias(_WEIGHT))
+    bad = split.filter(pl.col(_WEIGHT).is_null())
+    if len(bad) and data.bad_numbers == "error":
+        raise DataError(
+            f"{block.place_of(bad[_ROW][0])}: column {settings.column!r}: {bad[_ITEM][0]!r}: the weight {bad['text'][0]!r} "
+            "is not a finite number that is not negative; mend the row, or set data.bad_numbers: missing to drop the value"
+        )
+    tally.bad_weights[settings.column] += len(bad)
+    kept = split.filter(pl.col(_WEIGHT).is_not_null() & (pl.col("value") != ""))
+    tally.empty_items[settings.column] += len(split) - len(bad) - len(kept)
+    return kept.select(_ROW, pl.col("value").alias(_ITEM), _WEIGHT)

@@ -1,0 +1,208 @@
+"""Side tables (`data.tables`): which of their columns are needed, reading them whole, joining them to blocks of the log."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from widedeep.errors import ColumnError, DataError, UsageError
+from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
+from widedeep.reporting import Reporter
+from widedeep.table.blocks import RawBlock
+from widedeep.table.canonical import canonical_text
+from widedeep.table.sources import Source, believed_format, columns_in, expand_paths, read_blocks
+
+_KEY, _MATCHED = "__side_key__", "__side_matched__"
+_EXAMPLES = 3
+
+
+def needed_tables(data: DataSettings, needed: Iterable[str]) -> dict[str, list[str]]:
+    """Side table → those of its columns that `needed` names as `TABLE.column`; only tables of which there are any.
+
+    A name whose prefix is no side table is a column of the log.
+    """
+    found: dict[str, list[str]] = {}
+    for name in dict.fromkeys(needed):
+        table, dot, column = name.partition(".")
+        if dot and table in data.tables:
+            found.setdefault(table, []).append(column)
+    return found
+
+
+def side_table_files(data: DataSettings, base_dir: Path, needed: Iterable[str]) -> dict[str, list[Source]]:
+    """Side table → its files, of the needed tables. Raises DataError for one that is not there."""
+    return {table: _files(table, data.tables[table].files, base_dir, "") for table in needed_tables(data, needed)}
+
+
+def _files(table: str, patterns: Sequence[str], base_dir: Path, advice: str) -> list[Source]:
+    try:
+        return expand_paths(patterns, base_dir)
+    except DataError as error:
+        raise DataError(f"data.tables.{table}: {error}{advice}") from None
+
+
+class SideTables:
+    """The side tables that a recipe needs, in memory."""
+
+    def __init__(self, tables: Sequence["_Table"], reporter: Reporter) -> None:
+        self._tables, self._reporter = tables, reporter
+
+    @classmethod
+    def load(
+        cls,
+        data: DataSettings,
+        base_dir: Path,
+        needed: Sequence[str],
+        reporter: Reporter,
+        *,
+        replaced: Mapping[str, str] | None = None,
+    ) -> "SideTables":
+        """Read the tables of which `needed` names a column.
+
+        `replaced` (None where the recipe itself can be changed) maps tables to paths or URLs, relative to the current
+        directory, that stand in for the recipe's. Raises UsageError for a table that the recipe has not; ColumnError;
+        DataError for a table that is not there, and for a key that is missing or repeats.
+        """
+        for table in replaced or ():
+            if table not in data.tables:
+                known = f"its side tables are {', '.join(data.tables)}" if data.tables else "it has none"
+                raise UsageError(f"--table {table}=…: the run's recipe has no side table of that name; {known}")
+        loaded = []
+        for table, columns in needed_tables(data, needed).items():
+            settings = data.tables[table]
+            if replaced is not None and table in replaced:
+                files = _files(table, [replaced[table]], Path(), "")
+                read_as = [(file, believed_format(file, settings.format)) for file in files]
+            else:
+                advice = f"; pass --table {table}=FILE to say where it lies now" if replaced is not None else ""
+                files = _files(table, settings.files, base_dir, advice)
+                read_as = [(file, settings.format) for file in files]
+            loaded.append(_load(table, settings, read_as, columns))
+        return cls(loaded, reporter)
+
+    def log_columns(self, needed: Iterable[str]) -> list[str]:
+        """The columns to read from the log: of those `needed`, the log's own, and what the tables are joined on."""
+        joined = {name for table in self._tables for name in table.names}
+        own = [name for name in needed if name not in joined]
+        return list(dict.fromkeys([*own, *(table.on for table in self._tables)]))
+
+    def check_log(self, source: Source, settings: FormatSettings, *, name: str) -> None:
+        """Raise ColumnError if a file of the log has a column that is called as one of a side table."""
+        if not self._tables:
+            return
+        present = columns_in(source, settings, name=name)
+        for table in self._tables:
+            for column in table.names:
+                if column in present:
+                    raise ColumnError(
+                        f"{name}: the log has a column {column!r} of its own, and so is a column of side table "
+                        f"{table.name!r} called; rename either"
+                    )
+
+    def join(self, block: RawBlock) -> RawBlock:
+        """The same rows in order, with the tables' columns; null where a row has no key or its key is in no row."""
+        frame = block.frame
+        for table in self._tables:
+            frame = table.join(frame, block)
+        return replace(block, frame=frame)
+
+    def warn_unmatched(self) -> None:
+        """Tell, once all blocks are joined, how many rows had a key that a table lacks."""
+        for table in self._tables:
+            if table.unmatched_rows:
+                rows, examples = table.unmatched_rows, ", ".join(map(repr, table.unmatched_keys))
+                more = ", …" if len(table.unmatched_keys) == _EXAMPLES else ""
+                self._reporter.warn(
+                    f"side table {table.name!r}: {rows:,} row{'s' * (rows != 1)} of the log with a key that it lacks, such as "
+                    f"{examples}{more}; {', '.join(table.names)} {'is' if len(table.names) == 1 else 'are'} missing there"
+                )
+
+
+@dataclass
+class _Table:
+    """One side table: its key as canonical text, the needed columns under their full names, a mark on every row."""
+
+    name: str
+    on: str
+    frame: pl.DataFrame
+    unmatched_rows: int = 0
+    unmatched_keys: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        return [column for column in self.frame.columns if column not in (_KEY, _MATCHED)]
+
+    def join(self, frame: pl.DataFrame, block: RawBlock) -> pl.DataFrame:
+        keys = _key_texts(block, self.on)
+        joined = frame.with_columns(keys.alias(_KEY)).join(self.frame, on=_KEY, how="left", maintain_order="left")
+        unmatched = keys.filter(keys.is_not_null() & joined[_MATCHED].is_null())
+        self.unmatched_rows += len(unmatched)
+        if len(unmatched) and len(self.unmatched_keys) < _EXAMPLES:
+            found = dict.fromkeys([*self.unmatched_keys, *unmatched.unique(maintain_order=True).head(_EXAMPLES)])
+            self.unmatched_keys = list(found)[:_EXAMPLES]
+        return joined.drop(_KEY, _MATCHED)
+
+
+def _load(
+    table: str, settings: SideTable, files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]
+) -> _Table:
+    try:
+        blocks = list(_read(files, list(dict.fromkeys([settings.key, *columns]))))
+    except DataError as error:
+        # The readers know no other format than the log's.
+        raise DataError(str(error).replace("data.format.", f"data.tables.{table}.format.")) from None
+    keys = pl.concat([_key_texts(block, settings.key) for block in blocks])
+    _check_keys(table, settings.key, keys, blocks)
+    joined = [_stacked(f"{table}.{column}", [block.frame[column] for block in blocks]) for column in columns]
+    frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))
+    return _Table(table, settings.on or settings.key, frame)
+
+
+def _read(files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]) -> Iterator[RawBlock]:
+    for source, settings in files:
+        yield from read_blocks(source, settings, columns, name=str(source))
+
+
+def _key_texts(block: RawBlock, column: str) -> pl.Series:
+    try:
+        return block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
+    except DataError as error:
+        raise DataError(f"{block.source_name}: column {column!r}, the key of a side table: {error}") from None
+
+
+def _check_keys(table: str, column: str, keys: pl.Series, blocks: Sequence[RawBlock]) -> None:
+    missing = keys.is_null().arg_true()
+    if len(missing):
+        raise DataError(
+            f"{_place(missing[0], blocks)}: column {column!r}: the key of side table {table!r} is missing; "
+            "every row needs one: fill it or drop the row"
+        )
+    if keys.n_unique() == len(keys):
+        return
+    again = (~keys.is_first_distinct()).arg_true()[0]
+    first = (keys == keys[again]).arg_true()[0]
+    raise DataError(
+        f"{_place(again, blocks)}: column {column!r}: the key {keys[again]!r} of side table {table!r} stands already at "
+        f"{_place(first, blocks)}; a key may have one row: drop one of them"
+    )
+
+
+def _place(row: int, blocks: Sequence[RawBlock]) -> str:
+    for block in blocks:
+        if row < block.frame.height:
+            return block.place_of(row)
+        row -= block.frame.height
+    raise AssertionError(row)
+
+
+def _stacked(name: str, pieces: Sequence[pl.Series]) -> pl.Series:
+    """One column of the pieces' rows; of their canonical texts where blocks or files hold it in several types."""
+    types = {piece.dtype for piece in pieces if piece.dtype != pl.Null}
+    if len(types) > 1 and not any(dtype.is_nested() for dtype in types):
+        pieces = [pl.select(canonical_text(pl.lit(piece), piece.dtype)).to_series() for piece in pieces]
+    try:
+        return pl.concat([piece.alias(name).to_frame() for piece in pieces], how="vertical_relaxed").to_series()
+    except pl.exceptions.PolarsError:
+        kinds = ", ".join(sorted(map(str, types)))
+        raise DataError(f"side table column {name!r}: its files hold values of different types ({kinds})") from None
