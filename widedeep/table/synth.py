@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.errors import UsageError, WriteError
 from widedeep.reporting import Reporter
-from widedeep.table.synth_world import CATEGORICAL, LOW_RANK, NUMERIC_DIGITS, PLANTED, World
+from widedeep.table.synth_world import CATEGORICAL, LOW_RANK, NUMERIC_DIGITS, PLANTED, World, values_of
 
 MIN_ROWS = 100
 
@@ -35,7 +35,7 @@ class SampleLog:
 
 
 def write_sample_log(out_dir: Path, rows: int, seed: int, reporter: Reporter) -> SampleLog:
-    """Write `log.csv`, `truth.json` and `recipe.yaml` into the existing folder `out_dir`.
+    """Write `log.csv`, `truth.json` (with the planted weights) and `recipe.yaml` into the existing folder `out_dir`.
 
     Equal (rows, seed) give equal bytes. Memory is bounded but for 9 bytes a row, kept for the exact best AUC. Raises
     UsageError for fewer than 100 rows or a negative seed, WriteError where the files cannot be written.
@@ -58,8 +58,9 @@ def write_sample_log(out_dir: Path, rows: int, seed: int, reporter: Reporter) ->
             "low_rank": LOW_RANK,
             "best_auc": best_auc,
             "best_log_loss": best_log_loss,
+            "weights": {" x ".join(pair): _weights(world, pair) for pair in PLANTED},
         }
-        files[1].write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+        files[1].write_text(json.dumps(truth) + "\n", encoding="utf-8")
         files[2].write_text(_recipe(rows, seed, best_auc), encoding="utf-8")
     except OSError as error:
         raise WriteError(f"{out_dir}: cannot write the sample log: {error.strerror or error}") from error
@@ -81,6 +82,15 @@ def _write_rows(
             file.write(frame.write_csv(include_header=start == 0).encode())
             meter.update(part.stop)
     return probability, click
+
+
+def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:
+    """Value of the first column → value of the second → what the combination adds to the logit."""
+    table = world.planted_weights(*pair)
+    left, right = (values_of(column) for column in pair)
+    return {
+        a: {b: round(float(w), 4) for b, w in zip(right, row, strict=True)} for a, row in zip(left, table, strict=True)
+    }
 
 
 def _auc(click: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
@@ -119,7 +129,8 @@ features:
 {numeric}
   categorical:                # below min_count a value shares the unknown row: too few rows to learn from
 {categorical}
-  # The log also has `tags`, several values in one cell (a|b|c): left out here, a categorical field takes one value.
+  multi_valued:               # several values in one cell, as in video|live|premium
+    - {{column: tags, separator: "|"}}
 
 # What the log was made with: these pairs have a weight of their own for every combination of values.
 # Take one out and watch the wide part lose it.

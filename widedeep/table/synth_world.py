@@ -87,8 +87,10 @@ PLANTED = (
     ("browser", "category"),
     ("category", "hour"),
     ("country", "format"),
+    ("category", "tags"),
 )
-"""Pairs with a weight of its own for every combination of values: few enough to be memorised."""
+"""Pairs with a weight of its own for every combination of values: few enough to be memorised. A row has several tags, and
+the weights of their combinations are summed: a multi-hot crossed with a one-hot."""
 
 LOW_RANK = (("advertiser", "publisher"), ("city", "keyword"))
 """Pairs whose combinations are too many to memorise; each adds the dot product of two factors of length RANK."""
@@ -198,17 +200,41 @@ class World:
         yield NUMERIC_STRENGTH, rows.numbers["quality"] + (rows.numbers["quality"] > 0.8)
         yield TAG_STRENGTH, np.where(rows.tags < 0, 0.0, self._main["tags"][rows.tags]).sum(axis=1)
         for left, right in PLANTED:
-            cell = rows.codes[left] * 1_000_000 + rows.codes[right]
-            yield CROSS_STRENGTH, self._normal(f"cross/{left}/{right}", cell)
+            if right == "tags":
+                cells = self._cross_weights(left, right, rows.codes[left][:, None], rows.tags)
+                yield CROSS_STRENGTH, np.where(rows.tags < 0, 0.0, cells).sum(axis=1)
+            else:
+                yield CROSS_STRENGTH, self._cross_weights(left, right, rows.codes[left], rows.codes[right])
         for pair in LOW_RANK:
             left_factors, right_factors = (self._factors[pair, name][rows.codes[name]] for name in pair)
             yield LOW_RANK_STRENGTH, (left_factors * right_factors).sum(axis=1)
+
+    def _cross_weights(self, left: str, right: str, left_codes: IntArray, right_codes: IntArray) -> FloatArray:
+        return self._normal(f"cross/{left}/{right}", left_codes * 1_000_000 + right_codes)
+
+    def planted_weights(self, left: str, right: str) -> FloatArray:
+        """What each combination of a planted pair adds to the logit: [values of `left`, values of `right`]."""
+        number = len(CATEGORICAL) + 7 + PLANTED.index((left, right))
+        _, scale = self._scale[number]
+        left_codes, right_codes = np.meshgrid(
+            np.arange(len(values_of(left))), np.arange(len(values_of(right))), indexing="ij"
+        )
+        return self._cross_weights(left, right, left_codes, right_codes) * scale
 
     def logit(self, rows: DrawnRows) -> FloatArray:
         total = np.full(len(rows.seconds), self._intercept)
         for (_, raw), (mean, scale) in zip(self._effects(rows), self._scale, strict=True):
             total += (raw - mean) * scale
         return total
+
+
+def values_of(column: str) -> list[str]:
+    """The texts of a column that takes part in a planted pair, in the order of their numbers."""
+    if column == "hour":
+        return [str(hour) for hour in range(24)]
+    if column == "tags":
+        return TAGS
+    return next(one.values for one in CATEGORICAL if one.name == column)
 
 
 def _zipf_cdf(size: int, exponent: float) -> FloatArray:
