@@ -1,8 +1,7 @@
 """`widedeep eval`: the metrics of a run, on one of its splits or on new labelled files."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,12 +9,8 @@ from widedeep.errors import UsageError
 
 from .console import ConsoleReporter, print_metrics
 from .lookup import open_run
-from .options import JsonOption, RunArgument, WaitOption, WorkOption
-from .predict import TableOption, side_table_files
+from .options import JsonOption, RunArgument, TableOption, WaitOption, WorkOption, side_table_files
 from .results import counts, print_facts, print_json
-
-if TYPE_CHECKING:
-    from widedeep.scoring.evaluate import EvalResult
 
 
 def evaluate(
@@ -42,10 +37,7 @@ def evaluate(
 
     reporter = ConsoleReporter()
     found = open_run(run, work)
-    if files:
-        result = _evaluate_files(found, files, tables, reporter)
-    else:
-        result = evaluate_run(found, (), split=split, work_dir=work, reporter=reporter, wait=wait)
+    result = evaluate_run(found, files or (), split=split, work_dir=work, reporter=reporter, tables=tables, wait=wait)
     if as_json:
         print_json(
             {
@@ -60,15 +52,3 @@ def evaluate(
         return
     print_metrics({result.split or "files": result.metrics})
     print_facts({"rows": f"{result.rows:,}", **counts(result.missing, result.unseen), "run": str(found)})
-
-
-def _evaluate_files(
-    run: Path, files: Sequence[str], tables: Mapping[str, str], reporter: ConsoleReporter
-) -> "EvalResult":
-    from widedeep.scoring.evaluate import evaluate_typed
-    from widedeep.scoring.rows import InputRows
-    from widedeep.scoring.scorer import Scorer
-
-    scorer = Scorer.load(run)
-    rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
-    return evaluate_typed(scorer, (typed for _, typed in rows), split=None)

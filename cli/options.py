@@ -1,9 +1,12 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from widedeep.errors import UsageError
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled recipe.", show_default=False)
@@ -26,3 +29,22 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process uses the work directory.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+TableOption = Annotated[
+    list[str] | None,
+    typer.Option("--table", metavar="NAME=FILE", help="Where a side table of the recipe lies now; may be repeated."),
+]
+
+
+def side_table_files(options: Sequence[str] | None) -> dict[str, str]:
+    """Side table → file, of all `--table NAME=FILE`. Raises UsageError for one that is not written so, or given twice."""
+    files: dict[str, str] = {}
+    for option in options or ():
+        name, equals, file = option.partition("=")
+        if not (name and equals and file):
+            raise UsageError(
+                f"--table {option}: must be NAME=FILE, the side table's name in the recipe and where it lies"
+            )
+        if name in files:
+            raise UsageError(f"--table {name}=…: given twice; a side table of several files is a directory or a glob")
+        files[name] = file
+    return files

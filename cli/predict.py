@@ -11,13 +11,8 @@ from widedeep.errors import UsageError
 
 from .console import ConsoleReporter
 from .lookup import open_run
-from .options import ForceOption, JsonOption, RunArgument, WorkOption
+from .options import ForceOption, JsonOption, RunArgument, TableOption, WorkOption, side_table_files
 from .results import counts, print_facts, print_json, stdout_bytes
-
-TableOption = Annotated[
-    list[str] | None,
-    typer.Option("--table", metavar="NAME=FILE", help="Where a side table of the recipe lies now; may be repeated."),
-]
 
 
 def predict(
@@ -71,21 +66,6 @@ def predict(
             reporter.note(f"{title}: {', '.join(fields)}")
     else:
         print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(result.path)})
-
-
-def side_table_files(options: Sequence[str] | None) -> dict[str, str]:
-    """Side table → file, of all `--table NAME=FILE`. Raises UsageError for one that is not written so, or given twice."""
-    files: dict[str, str] = {}
-    for option in options or ():
-        name, equals, file = option.partition("=")
-        if not (name and equals and file):
-            raise UsageError(
-                f"--table {option}: must be NAME=FILE, the side table's name in the recipe and where it lies"
-            )
-        if name in files:
-            raise UsageError(f"--table {name}=…: given twice; a side table of several files is a directory or a glob")
-        files[name] = file
-    return files
 
 
 def _inputs(files: Sequence[str]) -> list[Path | str | BinaryIO]:

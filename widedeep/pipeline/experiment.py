@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
 from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, write_golden_rows
 from widedeep.table.ingest import typed_blocks
+from widedeep.table.sources import Source
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
 from widedeep.training.loop import Outcome, Trainer
@@ -267,21 +269,23 @@ def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> P
 
 def evaluate_run(
     run: Path,
-    files: Sequence[Path],
+    files: Sequence[Source],
     *,
     split: str | None,
     work_dir: Path,
     reporter: Reporter,
+    tables: Mapping[str, str] = MappingProxyType({}),
     wait: bool = False,
 ) -> EvalResult:
-    """Metrics of a finished run on labelled files, or on one of its splits (default: test, else valid).
+    """Metrics of a finished run on labelled files (with `tables` in place of the recipe's side tables), or on one of its
+    splits (default: test, else valid).
 
     A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
     is gone, the recipe's files are read again.
     """
     scorer = Scorer.load(run)
     if files:
-        return evaluate_files(scorer, files, reporter)
+        return evaluate_files(scorer, files, reporter, tables)
     typed_dir = _typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
     splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
     chosen = split or splits[0]

@@ -1,8 +1,7 @@
 """Metrics of a run: on new labelled files, or on typed rows of its own splits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from widedeep.features.targets import stored_targets
 from widedeep.reporting import Reporter
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.sources import Source
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,11 @@ class EvalResult:
     unseen: dict[str, int]
 
 
-def evaluate_files(scorer: Scorer, files: Sequence[Path], reporter: Reporter) -> EvalResult:
-    """Metrics over all rows of labelled files. Raises DataError and ColumnError for the rows."""
-    rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, reporter=reporter)
+def evaluate_files(
+    scorer: Scorer, files: Sequence[Source], reporter: Reporter, tables: Mapping[str, str]
+) -> EvalResult:
+    """Metrics over all rows of labelled files; `tables` as in `InputRows`. Raises DataError and ColumnError for the rows."""
+    rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
     return evaluate_typed(scorer, (typed for _, typed in rows), split=None)
 
 

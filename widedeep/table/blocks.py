@@ -27,17 +27,12 @@ class RawBlock:
     bytes_done: int
     """Stored (compressed) bytes of the source read so far."""
     first_line: int | None = None
-    """1-based line of the first row; None for Parquet."""
+    """1-based line of the first row; None for Parquet and Arrow."""
     lines: NDArray[np.int64] | None = None
     """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
 
-    @property
-    def is_text(self) -> bool:
-        """Whether the source is delimited text, which has lines and no types."""
-        return self.first_line is not None
-
     def line_of(self, row: int) -> int | None:
-        """1-based line where row `row` (0-based within the block) starts; None for Parquet."""
+        """1-based line where row `row` (0-based within the block) starts; None for Parquet and Arrow."""
         if self.lines is not None:
             return int(self.lines[row])
         return None if self.first_line is None else self.first_line + row

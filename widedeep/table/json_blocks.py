@@ -53,10 +53,11 @@ def read_json_blocks(
         while run is not None:
             frame = clean_texts(reader.frame(run), settings)
             following = next(runs, None)
-            if reader.unseen and (following is None or isinstance(source, Path)):
-                # A key may well be rare; but a misspelt one is told before the first row goes out, if that can be.
-                absent = reader.unseen if following is None else _absent(source, reader.unseen, name)
-                require_columns(absent, reader.first_keys, name)
+            if following is None:
+                require_columns(reader.unseen, reader.first_keys, name)
+            elif reader.unseen and isinstance(source, Path):
+                # A key may well be rare; but of a file, a misspelt one is told before the first row goes out.
+                require_columns(_absent(source, reader.unseen, name), reader.first_keys, name)
                 reader.unseen = []
             yield RawBlock(frame, name, first_row, stream.bytes_done, int(run.lines[0]), run.irregular_lines)
             first_row += len(run.texts)
@@ -88,7 +89,9 @@ class _Lines:
 def _line_runs(stream: ByteStream, block_bytes: int) -> Iterator[_Lines]:
     """Runs of whole lines of which at least one is not blank."""
     carry, line = b"", 1
-    chunk = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK))).removeprefix(_BYTE_ORDER_MARK)
+    chunk = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK)))
+    if chunk.startswith(_BYTE_ORDER_MARK):
+        chunk = chunk.removeprefix(_BYTE_ORDER_MARK) or stream.read(block_bytes)
     while chunk or carry:
         data = carry + chunk
         end = data.rfind(b"\n") + 1 if chunk else len(data)
@@ -117,7 +120,7 @@ def _mentions(data: bytes, key: str) -> bool:
     return any(spelling in data for spelling in _spellings(key))
 
 
-def _absent(source: Path | BinaryIO, keys: list[str], name: str) -> list[str]:
+def _absent(source: Path, keys: list[str], name: str) -> list[str]:
     """The keys that the file never mentions; the whole file is looked through."""
     absent = list(keys)
     overlap = max(len(spelling) for key in keys for spelling in _spellings(key))
@@ -200,26 +203,17 @@ class _Reader:
 
     def _check_values(self, run: _Lines, column: str, values: list[Any]) -> None:
         """Refuse objects, lists of lists, and a column that holds lists here and single values there."""
-        is_list = isinstance(self._types[column], pl.List) if self._types[column] != pl.Null else None
+        known = self._types[column]
+        is_list = None if known == pl.Null else isinstance(known, pl.List)
         for row, value in enumerate(values):
             if value is None:
                 continue
-            place = f"{self._name}:{run.lines[row]}: column {column!r}"
-            nested = (
-                next((item for item in value if isinstance(item, (dict, list))), None) if type(value) is list else None
-            )
-            if type(value) is dict or nested is not None:
-                what = "an object" if type(value) is dict else "a list of objects or lists"
-                raise DataError(
-                    f"{place}: {_beginning(json.dumps(value).encode())} is {what}; flatten it into columns of its own"
-                )
             if is_list is None:
                 is_list = type(value) is list
-            elif is_list != (type(value) is list):
-                here, elsewhere = ("a single value", "lists") if is_list else ("a list", "single values")
-                raise DataError(
-                    f"{place}: {_beginning(json.dumps(value).encode())} is {here} where earlier lines hold {elsewhere}; write all as lists"
-                )
+            problem = _problem(value, among_lists=is_list)
+            if problem is not None:
+                shown = _beginning(json.dumps(value).encode())
+                raise DataError(f"{self._name}:{run.lines[row]}: column {column!r}: {shown} {problem}")
 
     def _refuse_surrogate(self, run: _Lines, column: str, values: list[Any]) -> NoReturn:
         for row, value in enumerate(values):
@@ -230,6 +224,16 @@ class _Reader:
                     f"{self._name}:{run.lines[row]}: column {column!r}: {value!r} holds half a character; mend the line"
                 ) from None
         raise AssertionError(column)
+
+
+def _problem(value: Any, *, among_lists: bool) -> str | None:
+    if type(value) is dict:
+        return "is an object; flatten it into columns of its own"
+    if type(value) is not list:
+        return "is a single value where earlier lines hold lists; write all as lists" if among_lists else None
+    if any(isinstance(item, (dict, list)) for item in value):
+        return "is a list of objects or lists; flatten it into columns of its own"
+    return None if among_lists else "is a list where earlier lines hold single values; write all as lists"
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

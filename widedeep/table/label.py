@@ -17,7 +17,7 @@ def label_values(block: RawBlock, settings: LabelSettings) -> pl.Series:
     if settings.kind == "regression":
         return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)
     text = block.frame.select(canonical_text(pl.col(settings.column), raw.dtype)).to_series()
-    _refuse_missing(block, text, "label")
+    _refuse_missing(block, text, "the label")
     if settings.positive is None:
         values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
         known = values.is_in([0.0, 1.0])
