@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from widedeep.reporting import Meter, Reporter
 
+from .profile_cells import profile_cells
 from .results import duration, figure, open_stdout, rate
 
 _EPOCH_TITLES = {
@@ -26,6 +28,9 @@ _EPOCH_TITLES = {
 
 _EPOCH_COLUMN_WIDTH = 7
 _GAP = "  "
+_NAME_WIDTH = 20
+"""A longer name of a column takes several lines."""
+_LEAST_VALUES_WIDTH = 8
 
 
 class _PipeAwareConsole(Console):
@@ -201,19 +206,22 @@ def _metric_cell(value: Any) -> str:
     return figure(value)
 
 
-def print_columns(columns: Sequence[Mapping[str, Any]]) -> None:
-    """One row per column of the table, as the ingest stage describes it."""
-    if all(column.get("column") == column.get("name") for column in columns):
-        columns = [{key: value for key, value in column.items() if key != "column"} for column in columns]
-    _print_records([_flat(column) for column in columns])
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts per split become cells of their own: `missing: {train: 1}` → `missing train: 1`."""
-    flat: dict[str, Any] = {}
-    for name, value in record.items():
-        flat |= {f"{name} {part}": one for part, one in value.items()} if isinstance(value, Mapping) else {name: value}
-    return flat
+def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
+    """One line per column of an `ingest` report over `num_rows` rows; the values are cut where the line ends."""
+    records = [profile_cells(column, num_rows) for column in columns if "type" in column]
+    *titles, last = records[0]
+    console = _console(open_stdout())
+    table = _table(*titles, right=range(2, len(titles)))
+    table.columns[0].max_width = _NAME_WIDTH
+    names = max(min(cell_len(record[titles[0]]), _NAME_WIDTH) for record in records)
+    widths = [max(cell_len(text) for text in (title, *(r[title] for r in records))) for title in titles[1:]]
+    left = console.width - max(names, len(titles[0])) - sum(widths) - len(_GAP) * len(titles)
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    table.add_column(last, no_wrap=True, overflow="ellipsis", width=max(left, _LEAST_VALUES_WIDTH))
+    for record in records:
+        table.add_row(*record.values())
+    console.print(table)
 
 
 def print_crosses(crosses: Sequence[Mapping[str, Any]]) -> None:

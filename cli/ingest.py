@@ -5,6 +5,7 @@ from pathlib import Path
 from .console import ConsoleReporter, print_columns
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .profile_cells import short_number
 from .results import print_facts, print_json
 
 
@@ -19,11 +20,21 @@ def ingest(
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.stages import ingest as ingest_stage  # only now: a faulty recipe need not wait for it
+    from widedeep.pipeline.workspace import read_report
+    from widedeep.table.ingest_report import IngestReport
+    from widedeep.table.profile_warnings import show_findings
 
     result = ingest_stage(loaded, work, reporter, wait=wait)
+    report = IngestReport.from_json(read_report(result.path))
+    if result.cached:
+        show_findings(report.warnings, reporter)  # else they were shown as they were found
     if as_json:
-        print_json({"rows": result.rows, "columns": result.columns, "path": result.path, "cached": result.cached})
+        shown = {name: one for name, one in report.to_json().items() if name != "source_kinds"}
+        print_json({**shown, "path": result.path, "cached": result.cached})
         return
-    print_columns(result.columns)
-    facts = {f"{split} rows": f"{rows:,}" for split, rows in result.rows.items()}
+    print_columns(result.columns, sum(report.rows.values()))
+    facts = {f"{split} rows": f"{rows:,}" for split, rows in report.rows.items()}
+    facts["mean label"] = ", ".join(f"{short_number(one.mean, 4)} in {split}" for split, one in report.label.items())
+    if report.sampled_rows != report.rows:
+        facts["profile of"] = ", ".join(f"{rows:,} {split} rows" for split, rows in report.sampled_rows.items())
     print_facts({**facts, "path": str(result.path), "cached": "yes" if result.cached else "no"})

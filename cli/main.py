@@ -13,6 +13,7 @@ from .boundary import EXIT_CODES, guarded
 from .crosses import crosses
 from .evaluate import evaluate
 from .ingest import ingest
+from .init import init
 from .predict import predict
 from .synth import synth
 from .train import train
@@ -50,6 +51,7 @@ def _common(
 
 
 _common.__doc__ = _OVERVIEW
+app.command("init")(init)
 app.command("synth")(synth)
 app.command("ingest")(ingest)
 app.command("crosses")(crosses)

@@ -2,10 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -16,66 +15,28 @@ from widedeep.files import writing
 from widedeep.recipe.schema import Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.table.blocks import RawBlock
-from widedeep.table.canonical import Kind
+from widedeep.table.ingest_report import ColumnReport, IngestReport, LabelReport
 from widedeep.table.label import TargetTally
 from widedeep.table.parts import PartWriter, scan_typed, typed_blocks
+from widedeep.table.profile import ColumnProfile, profile_columns
+from widedeep.table.profile_warnings import findings, show_findings
+from widedeep.table.row_sample import RowSample
 from widedeep.table.side_tables import SideTables
 from widedeep.table.sources import Source, expand_paths, read_blocks, total_size
 from widedeep.table.split import SPLITS, drawn_parts, random_draws, row_splits, split_columns, split_frames, time_cuts
-from widedeep.table.typed import LABEL, TARGETS, TIME, WEIGHT, Role, Typing, typed_columns
+from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
+from widedeep.table.value_tally import ValueTally, shared_groups
 
 __all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "scan_typed", "typed_blocks"]
 
 _UNSPLIT = "unsplit"
 _NEGATIVES_SEED = 0x6E65676174697665
 """Of the draw of negatives, so that it is not that of a random split ("negative" in ASCII)."""
-
-
-@dataclass(frozen=True)
-class ColumnReport:
-    """One column of the typed table."""
-
-    name: str
-    column: str
-    role: Role
-    missing: dict[str, int]
-    """Rows without a value, per split; bad numbers are among them."""
-    bad_numbers: int
-    """Texts, NaN and infinities counted as missing, over all splits."""
-
-
-@dataclass(frozen=True)
-class LabelReport:
-    """The label of one split, rows counted alike whatever their weight."""
-
-    mean: float
-    positives: int | None
-    """None for regression."""
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What ingest found."""
-
-    rows: dict[str, int]
-    columns: tuple[ColumnReport, ...]
-    source_kinds: dict[str, Kind]
-    """What each source column holds; at scoring it must hold the same, or text."""
-    label: dict[str, LabelReport]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain dicts, lists, texts and numbers."""
-        return {**asdict(self), "columns": [asdict(column) for column in self.columns]}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """The report that `to_json` wrote."""
-        return cls(
-            rows=dict(value["rows"]),
-            columns=tuple(ColumnReport(**column) for column in value["columns"]),
-            source_kinds=dict(value["source_kinds"]),
-            label={split: LabelReport(**label) for split, label in value["label"].items()},
-        )
+_GROUPS_HELD = 1 << 21
+"""Groups of a split above which the share of groups that the splits share is taken of a fair choice of them."""
+_VALUES_HELD = 1 << 16
+"""The same for the distinct values of a column that looks like an id; they are then known to about half a percent."""
+_NEARLY_ALL = 0.9
 
 
 def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) -> IngestReport:
@@ -111,10 +72,12 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     for table in tables.values():
         table.writer.flush()
     _check_splits(recipe, tables, parts)
-    report = _report(recipe, typing, tables)
+    report = _report(recipe, typing, tables, out_dir)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
     _warn_of_lists(typing, reporter)
+    report = replace(report, warnings=findings(report, data))
+    show_findings(report.warnings, reporter)
     return report
 
 
@@ -127,6 +90,8 @@ class _SplitTable:
         self.rows_seen = 0
         self.target = TargetTally()
         self.missing: dict[str, int] = {}
+        self.sample = RowSample()
+        self.groups = ValueTally(_GROUPS_HELD)
 
     def add(self, frame: pl.DataFrame) -> None:
         if self.keep_negatives < 1.0:
@@ -136,6 +101,9 @@ class _SplitTable:
         self.target.add(frame[LABEL], frame.get_column(WEIGHT, default=None))
         for name in frame.columns:
             self.missing[name] = self.missing.get(name, 0) + frame[name].null_count()
+        if GROUP in frame.columns:
+            self.groups.add(frame[GROUP])
+        self.sample.add(frame)
         self.writer.add(frame)
 
 
@@ -190,10 +158,17 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
     tables["train"].target.refuse_constant_label(recipe.data.label)
 
 
-def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable]) -> IngestReport:
+def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
     binary = recipe.data.label.kind == "binary"
+    samples = {split: table.sample for split, table in tables.items()}
+    profiles = profile_columns(typing.columns, samples, binary=binary)
+    if not samples["train"].is_whole:
+        profiles = {
+            name: _count_suspect(name, profile, samples["train"], out_dir) for name, profile in profiles.items()
+        }
     return IngestReport(
         rows={split: table.target.rows for split, table in tables.items()},
+        sampled_rows={split: sample.num_rows for split, sample in samples.items()},
         columns=tuple(
             ColumnReport(
                 name=column.name,
@@ -201,6 +176,7 @@ def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable]) -> I
                 role=column.role,
                 missing={split: table.missing[column.name] for split, table in tables.items()},
                 bad_numbers=typing.bad_numbers[column.name],
+                profile=profiles.get(column.name),
             )
             for column in typing.columns
         ),
@@ -212,7 +188,23 @@ def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable]) -> I
             )
             for split, table in tables.items()
         },
+        shared_groups=shared_groups({split: table.groups for split, table in tables.items()})
+        if recipe.data.group
+        else {},
     )
+
+
+def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir: Path) -> ColumnProfile:
+    """A sample cannot tell a constant or an id from a column that is nearly one: such columns are counted over all rows."""
+    present = sample.rows()[0][name].drop_nulls()
+    if profile.type == "list" or not (profile.distinct == 1 or profile.distinct >= _NEARLY_ALL * len(present)):
+        return profile
+    if profile.type == "number" and profile.distinct > 1:
+        return profile  # quantities differ from row to row
+    tally = ValueTally(_VALUES_HELD)
+    for block in typed_blocks(out_dir, "train", columns=[name]):
+        tally.add(block[name].cast(pl.String))
+    return replace(profile, distinct=tally.distinct(), distinct_is="exact" if tally.is_exact else "about")
 
 
 def _refuse_empty_columns(report: IngestReport) -> None:

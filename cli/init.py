@@ -1,0 +1,53 @@
+"""`widedeep init`: a recipe for a table that nobody has described."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from widedeep.errors import OutputExistsError, UsageError
+
+from .console import ConsoleReporter
+from .options import ForceOption
+from .results import open_stdout
+
+
+def init(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE…", help="The table: one file, or its parts.", show_default=False),
+    ],
+    label: Annotated[str, typer.Option("--label", metavar="COLUMN", help="The column to predict.", show_default=False)],
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="COLUMN", help="When a row happened: the last rows are held out.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="COLUMN", help="Rows that are ranked together, such as a session.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RECIPE", help="The recipe to write; default: stdout.")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Look at a table and print a recipe for it, with a reason for every choice."""
+    if output is not None and output.is_dir():
+        raise UsageError(f"{output}: is a directory; -o names the recipe file to write")
+    if output is not None and output.exists() and not force:
+        raise OutputExistsError(f"{output}: exists; --force replaces it")
+    reporter = ConsoleReporter()
+    from widedeep.files import write_text
+    from widedeep.table.init import init_recipe
+
+    folder = output.parent if output is not None else Path()
+    name = output.stem if output is not None else None
+    suggestion = init_recipe(files, label, time=time, group=group, recipe_folder=folder, name=name)
+    for note in suggestion.notes:
+        reporter.note(note)
+    if output is None:
+        open_stdout().write(suggestion.text)
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder; make it first")
+    write_text(output, suggestion.text)
+    reporter.note(f"wrote {output}; train it with: widedeep train {os.fspath(output)}")

@@ -1,0 +1,62 @@
+"""What `ingest` prints of each column: its profile as short texts."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_TITLES = {"label": "label", "weight": "weight", "time": "time", "group": "group"}
+_FIRST_DATE, _LAST_DATE = 1e8, 4.2e9
+"""Seconds since 1970 (March 1973 to 2103) that a time column shows as dates; others are counters."""
+_DISTINCT = {"exact": "", "at least": "≥", "about": "~"}
+_SHOWN_QUANTILES = ("min", "25%", "50%", "75%", "max")
+
+
+def profile_cells(column: Mapping[str, Any], num_rows: int) -> dict[str, str]:
+    """Title → text for one column of an `ingest` report that has a profile; `num_rows` over all splits."""
+    title = _TITLES.get(column["role"])
+    missing = sum(column["missing"].values())
+    alone = column["alone_auc"] if column["alone_r2"] is None else column["alone_r2"]
+    return {
+        "column": f"{column['column']} ({title})" if title else _feature_name(column),
+        "type": column["type"],
+        "missing": _share(missing / num_rows) if missing else "–",
+        "distinct": f"{_DISTINCT[column['distinct_is']]}{column['distinct']:,}",
+        "label rate": _rates(column["label_rates"] or {}),
+        "alone": "–" if alone is None else f"{alone:.3f}",
+        "top values, or quartiles": _values(column),
+    }
+
+
+def _feature_name(column: Mapping[str, Any]) -> str:
+    # The typed table's `tags@values` and `age@text` are the columns `tags` and `age`; the type says which is which.
+    return str(column["name"] if column["role"] in ("part", "age") else column["column"])
+
+
+def _rates(rates: Mapping[str, float | None]) -> str:
+    low, high = rates.get("lowest"), rates.get("highest")
+    if low is None or high is None:
+        return "–"
+    return f"{short_number(low, 2)}–{short_number(high, 2)}"
+
+
+def _values(column: Mapping[str, Any]) -> str:
+    quantiles = column["quantiles"]
+    if quantiles is None or (column["role"] == "label" and column["distinct"] == 2):
+        return ", ".join(f"{_value(one['value'])} {_share(one['share'])}" for one in column["top"])
+    low, high = quantiles["min"], quantiles["max"]
+    if column["role"] == "time" and low >= _FIRST_DATE and high <= _LAST_DATE:
+        return " … ".join(datetime.fromtimestamp(second, UTC).date().isoformat() for second in (low, high))
+    return " ".join(short_number(quantiles[name]) for name in _SHOWN_QUANTILES)
+
+
+def _value(value: str | float) -> str:
+    return value if isinstance(value, str) else short_number(value)
+
+
+def _share(share: float) -> str:
+    return "<0.1%" if share < 0.001 else f"{share:.1%}" if share < 0.0995 or 0.995 < share < 1 else f"{share:.0%}"
+
+
+def short_number(value: float, digits: int = 3) -> str:
+    """A number in few characters: whole ones in full below a million, others to so many digits."""
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.{digits}g}"
