@@ -21,8 +21,8 @@ from .train import train
 _OVERVIEW = """Wide & Deep click-through-rate experiments on tabular data.
 
 A recipe (YAML) names the data, the fields, the crosses and the model. RECIPE is a file or the name of a bundled
-recipe (quickstart, adult, frappe, criteo); RUN is a run directory, runs/RECIPE/latest, or a recipe, whose latest
-finished run is meant."""
+recipe (quickstart, adult, frappe, criteo, movielens-1m, movielens-100k); RUN is a run directory, runs/RECIPE/latest,
+or a recipe, whose latest finished run is meant."""
 
 # The line with only a backspace keeps the formatter from joining the lines of a paragraph.
 app = typer.Typer(

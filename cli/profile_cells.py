@@ -8,6 +8,7 @@ _TITLES = {"label": "label", "weight": "weight", "time": "time", "group": "group
 _FIRST_DATE, _LAST_DATE = 1e8, 4.2e9
 """Seconds since 1970 (March 1973 to 2103) that a time column shows as dates; others are counters."""
 _DISTINCT = {"exact": "", "at least": "≥", "about": "~"}
+_MEASURES = {"alone_auc": "AUC", "alone_r2": "R²"}
 _SHOWN_QUANTILES = ("min", "25%", "50%", "75%", "max")
 
 
@@ -15,14 +16,14 @@ def profile_cells(column: Mapping[str, Any], num_rows: int) -> dict[str, str]:
     """Title → text for one column of an `ingest` report that has a profile; `num_rows` over all splits."""
     title = _TITLES.get(column["role"])
     missing = sum(column["missing"].values())
-    alone = column["alone_auc"] if column["alone_r2"] is None else column["alone_r2"]
+    strength = "alone_auc" if column["alone_r2"] is None else "alone_r2"
     return {
         "column": f"{column['column']} ({title})" if title else _feature_name(column),
         "type": column["type"],
         "missing": _share(missing / num_rows) if missing else "–",
         "distinct": f"{_DISTINCT[column['distinct_is']]}{column['distinct']:,}",
         "label rate": _rates(column["label_rates"] or {}),
-        "alone": "–" if alone is None else f"{alone:.3f}",
+        "alone": "–" if column[strength] is None else f"{_MEASURES[strength]} {column[strength]:.2f}",
         "top values, or quartiles": _values(column),
     }
 
@@ -36,7 +37,7 @@ def _rates(rates: Mapping[str, float | None]) -> str:
     low, high = rates.get("lowest"), rates.get("highest")
     if low is None or high is None:
         return "–"
-    return f"{short_number(low, 2)}–{short_number(high, 2)}"
+    return f"{short_number(low, 2)}–{short_number(high, 2)}" if low < high else short_number(low, 2)
 
 
 def _values(column: Mapping[str, Any]) -> str:

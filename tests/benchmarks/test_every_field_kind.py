@@ -74,7 +74,9 @@ def write_project(folder: Path) -> None:
     users.select(
         "user",
         home=pl.lit(pl.Series(log["country"].unique(maintain_order=True))).gather(pl.col("number") % 60),
-        joined=pl.concat_str(pl.lit("2024-"), pl.col("number") % 12 + 1, pl.lit("-5 "), pl.col("number") % 24, pl.lit(":05")),
+        joined=pl.concat_str(
+            pl.lit("2024-"), pl.col("number") % 12 + 1, pl.lit("-5 "), pl.col("number") % 24, pl.lit(":05")
+        ),
     ).write_csv(folder / "users.csv")
 
 

@@ -15,7 +15,7 @@ RECIPES = bundled_recipes()
 
 
 def test_the_bundled_recipes_are_those_that_the_help_names() -> None:
-    assert sorted(RECIPES) == ["adult", "criteo", "frappe", "quickstart"]
+    assert sorted(RECIPES) == ["adult", "criteo", "frappe", "movielens-100k", "movielens-1m", "quickstart"]
 
 
 @pytest.mark.parametrize("name", RECIPES)

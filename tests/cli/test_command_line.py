@@ -15,8 +15,8 @@ from widedeep_cli.main import app, dispatch
 COMMANDS = [command.name for command in app.registered_commands]
 
 
-def test_the_six_commands_are_there() -> None:
-    assert COMMANDS == ["synth", "ingest", "crosses", "train", "eval", "predict"]
+def test_the_seven_commands_are_there() -> None:
+    assert COMMANDS == ["init", "synth", "ingest", "crosses", "train", "eval", "predict"]
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in ["", *COMMANDS])], ids=str)
@@ -72,7 +72,8 @@ def test_an_unknown_recipe_is_told_the_bundled_ones() -> None:
         dispatch(["train", "adlut"])
 
     assert str(refusal.value) == (
-        "adlut: there is no such recipe file, and the bundled recipes are adult, criteo, frappe, quickstart; "
+        "adlut: there is no such recipe file, and the bundled recipes are adult, criteo, frappe, movielens-100k, "
+        "movielens-1m, quickstart; "
         "did you mean adult?"
     )
 

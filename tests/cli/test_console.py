@@ -190,22 +190,31 @@ def test_metrics_over_seeds_carry_their_deviation(capsys: pytest.CaptureFixture[
     assert "0.9100 ± 0.00021" in capsys.readouterr().out
 
 
+def profiled(name: str, missing: dict[str, int]) -> dict[str, object]:
+    """A column as the ingest report describes it."""
+    top = [{"value": f"a value of {number}", "share": 0.2, "label_rate": 0.5} for number in range(5)]
+    return {
+        "name": name, "column": name, "role": "text", "type": "text", "missing": missing, "distinct": 5,
+        "distinct_is": "exact", "label_rates": {"lowest": 0.1, "highest": 0.9}, "alone_auc": 0.6, "alone_r2": None,
+        "quantiles": None, "top": top,
+    }  # fmt: skip
+
+
 def test_a_table_of_columns_fits_eighty_columns_and_loses_no_name(capsys: pytest.CaptureFixture[str]) -> None:
     name = "a_column_with_a_name_that_is_far_too_long_for_any_table_of_eighty_columns_in_all_" * 2
-    console.print_columns([{"name": name, "role": "numeric", "missing": 12_345, "bad": 0}])
+    console.print_columns([profiled(name, {"train": 12_345})], 20_000)
 
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert "".join(line.split()[0] for line in lines[1:]) == name
 
 
-def test_missing_values_are_counted_for_each_split(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_columns([{"name": "x", "column": "x", "missing": {"train": 3, "test": 0}}])
+def test_missing_values_are_shown_as_their_share_of_all_splits(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_columns([profiled("x", {"train": 3, "test": 2})], 10)
 
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["name", "missing", "train", "missing", "test"],
-        ["x", "3", "0"],
-    ]
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["column", "type", "missing", "distinct"]
+    assert row.split()[:4] == ["x", "text", "50%", "5"]
 
 
 def test_facts_fit_eighty_columns_but_never_cut_a_path(capsys: pytest.CaptureFixture[str]) -> None:

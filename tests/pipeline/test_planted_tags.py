@@ -27,7 +27,9 @@ def learnt_weights(run: Path) -> pl.DataFrame:
     assert table is not None
     start = int(table.offsets[place]) + FIRST
     counts = next(cross for cross in scorer.plan.crosses if cross.name == NAME).vocabulary["count"]
-    return pl.DataFrame({"learnt": table.weight[start : start + len(counts), 0].numpy(), "rows": counts}).with_row_index("i")
+    return pl.DataFrame(
+        {"learnt": table.weight[start : start + len(counts), 0].numpy(), "rows": counts}
+    ).with_row_index("i")
 
 
 def index_of_pairs(run: Path, planted: dict[str, dict[str, float]]) -> pl.DataFrame:

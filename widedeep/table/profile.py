@@ -118,6 +118,8 @@ def profile_columns(
             profile = _profile_of_numbers(values, others, rows)
         else:
             profile = _profile_of_values(values, others, rows)
+        if column.role == "label" and binary:
+            profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
         profiles[column.name] = profile if column.role not in TARGETS else _without_label(profile, column.role)
     return profiles
 

@@ -1,0 +1,196 @@
+"""`widedeep init`: a recipe for tables that nobody has described, with the traps that real logs hold."""
+
+import random
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from widedeep.errors import DataError, WidedeepError
+from widedeep.recipe.load import parse_recipe
+from widedeep.recipe.schema import Recipe
+from widedeep.reporting import Reporter
+from widedeep.table.ingest import ingest
+from widedeep.table.init import init_recipe
+
+ROWS = 3000
+
+
+def base_columns(rows: int = ROWS, seed: int = 0, rate: float = 0.3) -> dict[str, list[object]]:
+    """A category that says something of the click, a number, and the click."""
+    draw = random.Random(seed)
+    city = [draw.choice(["oslo", "rome", "lima"]) for _ in range(rows)]
+    click = [int(draw.random() < rate * (1.5 if one == "rome" else 0.75)) for one in city]
+    return {"city": city, "price": [round(draw.lognormvariate(1, 1), 2) for _ in range(rows)], "click": click}
+
+
+def suggested(folder: Path, columns: dict[str, list[object]], **options: str) -> tuple[Recipe, str]:
+    """The recipe for a CSV of the columns, and its text."""
+    pl.DataFrame(columns, strict=False).write_csv(folder / "log.csv")
+    text = init_recipe([str(folder / "log.csv")], options.pop("label", "click"), recipe_folder=folder, **options).text
+    return parse_recipe(text, "init", folder, "log").recipe, text
+
+
+def used(recipe: Recipe) -> dict[str, str]:
+    """Column → the kind of field that it became."""
+    parts = ("numeric", "categorical", "multi_valued", "date_time")
+    return {field.column: part for part in parts for field in getattr(recipe.features, part)}
+
+
+def test_numbers_and_categories_are_told_apart_and_the_rest_is_accounted_for(tmp_path: Path) -> None:
+    recipe, text = suggested(tmp_path, {**base_columns(), "always": ["x"] * ROWS})
+    assert used(recipe) == {"city": "categorical", "price": "numeric"}
+    assert "always" in text.split("# Left out")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("row_id", lambda click, draw: [f"r{number:08d}" for number in range(len(click))]),
+        ("clicked", lambda click, draw: ["yes" if one else "no" for one in click]),
+        ("revenue", lambda click, draw: [round(draw.uniform(1, 9), 2) if one else None for one in click]),
+        ("dwell", lambda click, draw: [draw.uniform(20, 90) if one else draw.uniform(0, 5) for one in click]),
+        ("noisy", lambda click, draw: [one if draw.random() > 0.02 else 1 - one for one in click]),
+    ],
+)
+def test_ids_and_columns_that_give_the_label_away_are_left_out(tmp_path: Path, name: str, values) -> None:
+    columns = base_columns()
+    columns[name] = values(columns["click"], random.Random(5))
+    recipe, text = suggested(tmp_path, columns)
+    assert used(recipe) == {"city": "categorical", "price": "numeric"}
+    assert f"#   {name}:" in text
+
+
+def test_a_strong_but_honest_predictor_stays(tmp_path: Path) -> None:
+    columns = base_columns()
+    draw = random.Random(1)
+    columns["score"] = [round(draw.gauss(1.5 if one else 0.0, 1.0), 3) for one in columns["click"]]
+    assert used(suggested(tmp_path, columns)[0])["score"] == "numeric"
+
+
+def test_a_delimited_list_becomes_a_multi_valued_field_with_its_weights(tmp_path: Path) -> None:
+    draw, columns = random.Random(2), base_columns()
+    topics = ["sport", "news", "music", "film", "food"]
+    lists = [draw.sample(topics, draw.randrange(1, 4)) for _ in range(ROWS)]
+    columns["tags"] = ["|".join(one) for one in lists]
+    columns["interests"] = [";".join(f"{topic}:{draw.random():.2f}" for topic in one) for one in lists]
+    recipe, _ = suggested(tmp_path, columns)
+    fields = {field.column: field for field in recipe.features.multi_valued}
+    assert fields["tags"].separator == "|"
+    assert (fields["interests"].separator, fields["interests"].weight_separator) == (";", ":")
+
+
+START = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda at: f"{at:%Y-%m-%d} {at.hour}:{at:%M}",
+        lambda at: f"{at.day}/{at.month}/{at.year} {at.hour}:{at:%M}",
+        lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        lambda at: int(at.timestamp()),
+        lambda at: int(at.timestamp() * 1000),
+    ],
+    ids=["one-digit hours", "day first", "iso", "epoch seconds", "epoch milliseconds"],
+)
+def test_a_time_is_split_into_parts_and_the_rows_are_split_by_it(tmp_path: Path, written) -> None:
+    moments = [START + timedelta(minutes=11 * row) for row in range(ROWS)]
+    recipe, _ = suggested(tmp_path, {"at": [written(at) for at in moments], **base_columns()})
+    assert used(recipe)["at"] == "date_time"
+    assert recipe.data.split is not None
+    assert (recipe.data.time.column, recipe.data.split.kind) == ("at", "time")  # type: ignore[union-attr]
+    report = ingest(recipe, tmp_path, tmp_path / "typed", Reporter())
+    assert report.rows["train"] > report.rows["test"] > 0
+
+
+def test_sessions_are_kept_on_one_side_and_ranked_by(tmp_path: Path) -> None:
+    columns = base_columns()
+    columns["session"] = [f"s{row // 5}" for row in range(ROWS)]
+    recipe, _ = suggested(tmp_path, columns, group="session")
+    assert recipe.data.group == "session"
+    assert recipe.data.split is not None
+    assert recipe.data.split.kind == "key"
+    assert "session" not in used(recipe)
+
+
+def test_very_rare_positives_leave_some_for_every_split(tmp_path: Path) -> None:
+    recipe, _ = suggested(tmp_path, base_columns(60_000, rate=0.002))
+    report = ingest(recipe, tmp_path, tmp_path / "typed", Reporter())
+    assert min(label.positives or 0 for label in report.label.values()) >= 5
+    assert recipe.training.batch_size >= 1024
+
+
+def test_a_label_of_words_gets_its_positive_value_and_missing_marks_are_understood(tmp_path: Path) -> None:
+    columns = base_columns()
+    columns["click"] = ["yes" if one else "no" for one in columns["click"]]
+    columns["price"] = ["NA" if row % 9 == 0 else one for row, one in enumerate(columns["price"])]
+    recipe, _ = suggested(tmp_path, columns)
+    assert recipe.data.label.positive == ("yes",)
+    assert used(recipe)["price"] == "numeric"
+    assert "NA" in recipe.data.format.missing
+
+
+def test_init_then_train_needs_no_hand_in_between(widedeep, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pl.DataFrame(base_columns()).write_csv("log.csv")
+    assert widedeep("init", "log.csv", "--label", "click", "-o", "mine.yaml")[:2] == (0, "")
+    assert widedeep("init", "log.csv", "--label", "click", "-o", "mine.yaml")[0] == 2
+    code, out, _ = widedeep("train", "mine.yaml", "--set", "training.epochs=1", "--json")
+    assert code == 0
+    assert '"auc"' in out
+
+
+def test_without_o_stdout_is_the_recipe_and_nothing_else(widedeep, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pl.DataFrame(base_columns()).write_parquet("log.parquet")
+    code, out, _ = widedeep("init", "log.parquet", "--label", "click")
+    assert code == 0
+    assert parse_recipe(out, "stdout", tmp_path, "log").recipe.data.train == ("log.parquet",)
+
+
+@pytest.mark.parametrize(
+    ("content", "label", "code", "message"),
+    [
+        ("a,click\n1,0\n", "clik", 2, "did you mean 'click'?"),
+        ("", "click", 3, "empty"),
+        ("a,click\n" + "1,0\n" * 50, "click", 3, "click"),
+        ("39,Private,0\n40,State,1\n" * 30, "click", 2, "the first line looks like data"),
+    ],
+)
+def test_a_table_that_cannot_be_trained_on_is_refused(
+    widedeep, tmp_path: Path, monkeypatch, content: str, label: str, code: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log.csv").write_text(content)
+    found, out, err = widedeep("init", "log.csv", "--label", label)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+CELLS = st.sampled_from(["", "1", "2.5", "a|b", "2024-01-02 9:05", "yes", "no", "#", "1e3", "é", "[x]", "a: b", "-"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(NAMES, min_size=1, max_size=4, unique=True), st.data())
+def test_any_small_table_is_refused_clearly_or_gets_a_recipe_that_reads_it(tmp_path: Path, names, data) -> None:
+    rows = 30
+    table = {name: data.draw(st.lists(CELLS, min_size=rows, max_size=rows)) for name in names if name.strip() == name}
+    table["the label"] = [str(row % 2) for row in range(rows)]
+    pl.DataFrame(table).write_csv(tmp_path / "log.csv")
+    try:
+        text = init_recipe([str(tmp_path / "log.csv")], "the label", recipe_folder=tmp_path).text
+    except WidedeepError:
+        return
+    recipe = parse_recipe(text, "init", tmp_path, "log").recipe
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        try:
+            ingest(recipe, tmp_path, Path(folder), Reporter())
+        except DataError as error:
+            assert "rows" in str(error), error  # 30 rows may be split so that a part has no value or one class only
