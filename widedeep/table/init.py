@@ -48,7 +48,9 @@ def init_recipe(
     by_split = _by_split(files)
     train = expand_paths(by_split["train"], Path())
     sample = spread_sample(train, label)
-    require_columns([column for column in (time, group) if column], [*sample.frame.columns, *sample.left_out], str(train[0]))
+    require_columns(
+        [column for column in (time, group) if column], [*sample.frame.columns, *sample.left_out], str(train[0])
+    )
     seen = look(sample, label, str(train[0]))
     paths = {split: [_as_seen_from(recipe_folder, file) for file in of_split] for split, of_split in by_split.items()}
     suggestion = suggest(seen, paths, name or _stem(train[0]), time=time, group=group)

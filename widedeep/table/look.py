@@ -145,7 +145,11 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
     lists = None if numbers else look_for_lists(raw, values, pl.Series(table.counts))
     if lists is not None:
         return replace(seen, nature="list", lists=lists)
-    if is_named_fold(name) and distinct <= 20 and abs(scores.best - 0.5 * target.is_binary) <= max(3 * target.noise, 0.02):
+    if (
+        is_named_fold(name)
+        and distinct <= 20
+        and abs(scores.best - 0.5 * target.is_binary) <= max(3 * target.noise, 0.02)
+    ):
         return replace(seen, nature="left_out", why=_FOLD.format(name=shown(name)))
     hardly_again = seen.rare_rows > 0.8 and not is_named_code(name)
     if numbers is not None and (

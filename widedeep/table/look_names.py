@@ -6,6 +6,7 @@ import re
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
+
 _CODES = _words(
     """id ids code codes type kind zip zipcode postal postcode hash uid uuid guid gid sku category cat class channel
     version region city country state province county area os device model brand app ip user item movie film song artist
@@ -23,7 +24,9 @@ _AMOUNTS = _words(
 )
 _FIRST_AMOUNTS = _words("num n number count cnt total avg mean sum max min std days hours past prior")
 _FOLDS = _words("fold folds split splits partition kfold cv_fold dataset subset is_train is_test")
-_SESSIONS = _words("session impression request search visit srch query auction display pageview trip order basket transaction")
+_SESSIONS = _words(
+    "session impression request search visit srch query auction display pageview trip order basket transaction"
+)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 

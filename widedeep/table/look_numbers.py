@@ -111,7 +111,9 @@ def _is_count(values: Floats, counts: Floats) -> bool:
     starts_small = -10 <= values[0] <= 2
     without_gaps = below.sum() >= 0.8 * (median - values[0] + 1)
     has_gaps = len(values) < 0.8 * (values[-1] - values[0] + 1)
-    return bool(starts_small and has_gaps and (without_gaps or median > 100) and _rank_correlation(values, counts) < -0.4)
+    return bool(
+        starts_small and has_gaps and (without_gaps or median > 100) and _rank_correlation(values, counts) < -0.4
+    )
 
 
 def _is_smooth(values: Floats, counts: Floats) -> bool:

@@ -59,7 +59,9 @@ def suggest(
     fields = choose_fields(look, by)
     if not fields.count:
         reasons = "; ".join(f"{shown(column)}: {why}" for column, why in fields.left_out[:6])
-        raise DataError(f"no column is left to predict {shown(look.label.column)!r} from ({reasons or 'there is none'})")
+        raise DataError(
+            f"no column is left to predict {shown(look.label.column)!r} from ({reasons or 'there is none'})"
+        )
     size = _size(look, split, fields)
     return Suggestion(
         name=re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda found: "-" if found.start() else "", name) or "recipe",
@@ -126,7 +128,9 @@ def _data(
     if group is not None and look.label.kind == "binary":
         settings.append(Setting("group", group, "its rows are ranked together: adds GAUC, NDCG, MRR, …"))
     if (share := _kept_negatives(look, split)) < 1.0:
-        settings.append(Setting("keep_negatives", share, "of so many that some say enough; scores are corrected for it"))
+        settings.append(
+            Setting("keep_negatives", share, "of so many that some say enough; scores are corrected for it")
+        )
     if split.settings:
         settings.append(Setting("split", split.settings, split.why))
     if (reason := _bad_numbers(look, fields)) is not None:

@@ -93,7 +93,9 @@ def _reason_against(column: ColumnLook, look: Look, split: Split) -> str:
     if split.by_time and split.time is not None and not recurs_over_time(look, column.name, split.time):
         return f"{column.distinct:,} values that do not come again at a later time"
     if not split.by_time and is_session_name(column.name) and _is_local(look, column.name):
-        return f"names sessions: neighbouring rows share it; to keep a session on one side: --group {shown(column.name)}"
+        return (
+            f"names sessions: neighbouring rows share it; to keep a session on one side: --group {shown(column.name)}"
+        )
     return ""
 
 

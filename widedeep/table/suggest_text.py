@@ -75,7 +75,9 @@ def _section(settings: Sequence[Setting]) -> list[str]:
 def _setting(setting: Setting, indent: str) -> list[str]:
     line = f"{indent}{setting.key}: {flow(setting.value)}"
     if len(line) > _WIDTH and isinstance(setting.value, dict):
-        inner = [below for key, value in setting.value.items() for below in _setting(Setting(key, value), indent + "  ")]
+        inner = [
+            below for key, value in setting.value.items() for below in _setting(Setting(key, value), indent + "  ")
+        ]
         return _commented(f"{indent}{setting.key}:", setting.comment, indent) + inner
     if len(line) > _WIDTH and isinstance(setting.value, list):
         inner = _wrapped([flow(value) for value in setting.value], indent + "  ")
@@ -103,7 +105,11 @@ def _commented(line: str, comment: str, indent: str, column: int = 0) -> list[st
 def _comment(text: str, more: str = "") -> list[str]:
     lead = text[: len(text) - len(text.lstrip())]
     return textwrap.wrap(
-        text.strip(), _WIDTH - 4, initial_indent=f"# {lead}", subsequent_indent=f"# {more}", break_long_words=False,
+        text.strip(),
+        _WIDTH - 4,
+        initial_indent=f"# {lead}",
+        subsequent_indent=f"# {more}",
+        break_long_words=False,
         break_on_hyphens=False,
     )
 

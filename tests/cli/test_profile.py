@@ -1,0 +1,141 @@
+"""What `ingest` shows of each column, against plain counting, and what it warns of."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.table.drift import drift
+from widedeep.table.row_sample import RowSample
+
+ROWS = 4000
+
+
+def columns(seed: int = 0) -> dict[str, list[object]]:
+    """A log of sessions in order of time, in which nothing is wrong."""
+    draw = random.Random(seed)
+    city = [draw.choice(["oslo", "oslo", "rome", "lima", None]) for _ in range(ROWS)]
+    click = [int(draw.random() < (0.6 if one == "rome" else 0.3)) for one in city]
+    price = [None if draw.random() < 0.1 else round(draw.uniform(0, 10), 1) for _ in range(ROWS)]
+    return {"at": list(range(ROWS)), "city": city, "price": price, "click": click}
+
+
+def ingested(widedeep, folder: Path, table: dict[str, list[object]], features: str, data: str = "") -> tuple[dict, str]:
+    pl.DataFrame(table).write_csv(folder / "log.csv")
+    (folder / "r.yaml").write_text(f"data: {{train: log.csv, label: click{data}}}\nfeatures: {features}\n")
+    code, out, err = widedeep("ingest", folder / "r.yaml", "--work", folder, "--json")
+    assert code == 0, err
+    return json.loads(out), err
+
+
+PLAIN = "{numeric: [price], categorical: [city]}"
+
+
+def test_the_profile_says_what_counting_says(widedeep, tmp_path: Path) -> None:
+    table = columns()
+    split = {"split": ["test" if row % 4 == 0 else "train" for row in range(ROWS)]}
+    report, err = ingested(
+        widedeep, tmp_path, table | split, PLAIN, ", split: {kind: column, column: split, test: [test]}"
+    )
+    train = pl.DataFrame(table | split).filter(pl.col("split") == "train")
+    found = {column["name"]: column for column in report["columns"]}
+    city, price = found["city"], found["price"]
+    assert (city["type"], city["distinct"], city["missing"]["train"]) == ("text", 3, train["city"].null_count())
+    top = city["top"][0]
+    oslo = train.filter(pl.col("city") == "oslo")
+    assert top["value"] == "oslo"
+    assert top["share"] == pytest.approx(len(oslo) / len(train), abs=1e-9)
+    assert top["label_rate"] == pytest.approx(oslo["click"].mean(), abs=1e-9)
+    assert price["quantiles"]["min"] == train["price"].min()
+    assert price["quantiles"]["max"] == train["price"].max()
+    assert price["quantiles"]["50%"] == pytest.approx(train["price"].median(), abs=0.1)
+    assert 0.55 < city["alone_auc"] < 0.7
+    assert 0.45 < price["alone_auc"] < 0.55
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "features", "words"),
+    [
+        ("always", lambda click: ["x"] * ROWS, "{categorical: [city, always]}", "is 'x' in all"),
+        ("row", lambda click: [f"r{i}" for i in range(ROWS)], "{categorical: [city, row]}", "as an id has"),
+        ("paid", lambda click: [9 if one else 1 for one in click], "{numeric: [paid]}", "alone predicts the label"),
+    ],
+)
+def test_a_column_that_would_hurt_is_told_with_what_to_do(
+    widedeep, tmp_path: Path, name: str, values, features: str, words: str
+) -> None:
+    table = columns()
+    report, err = ingested(widedeep, tmp_path, table | {name: values(table["click"])}, features)
+    assert [finding["column"] for finding in report["warnings"]] == [name]
+    assert len(err.splitlines()) == 1
+    assert f"column {name!r}" in err
+    assert words in err
+    assert "take it out of features" in err
+
+
+def test_a_column_that_drifts_by_time_is_told(widedeep, tmp_path: Path) -> None:
+    table = columns()
+    draw = random.Random(1)
+    table["version"] = [f"v{row // 1000 + draw.randrange(2)}" for row in range(ROWS)]
+    _, err = ingested(
+        widedeep,
+        tmp_path,
+        table,
+        "{categorical: [city, version]}",
+        ", time: at, split: {kind: time, test: 0.2, valid: 0.1}",
+    )
+    assert "column 'version' drifts by time" in err
+    assert "'city'" not in err
+
+
+def test_groups_on_both_sides_of_the_split_are_told_and_a_key_split_ends_it(widedeep, tmp_path: Path) -> None:
+    table = columns() | {"session": [f"s{row // 10}" for row in range(ROWS)]}
+    _, err = ingested(widedeep, tmp_path, table, PLAIN, ", group: session")
+    assert "column 'session': " in err
+    assert "belong to groups with train rows" in err
+    _, err = ingested(widedeep, tmp_path, table, PLAIN, ", group: session, split: {kind: key, key: session}")
+    assert err == ""
+
+
+def test_a_cached_profile_is_shown_and_warned_of_again(widedeep, tmp_path: Path) -> None:
+    table = columns() | {"always": [1] * ROWS}
+    first, err = ingested(widedeep, tmp_path, table, "{categorical: [city, always]}")
+    code, out, again = widedeep("ingest", tmp_path / "r.yaml", "--work", tmp_path, "--json")
+    assert (code, again) == (0, err)
+    assert {**json.loads(out), "cached": False} == first
+
+
+def test_the_table_fits_eighty_columns(widedeep, tmp_path: Path) -> None:
+    ingested(widedeep, tmp_path, columns(), PLAIN)
+    code, out, _ = widedeep("ingest", tmp_path / "r.yaml", "--work", tmp_path)
+    assert code == 0
+    table = out[: out.index("train rows")]
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert "__label__" not in out
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 50))
+def test_the_sampled_rows_do_not_depend_on_the_blocks_they_come_in(sizes: list[int], other: int) -> None:
+    frame = pl.DataFrame({"x": range(sum(sizes))})
+    cut, whole = RowSample(max_rows=20), RowSample(max_rows=20)
+    start = 0
+    for size in sizes:
+        cut.add(frame.slice(start, size))
+        start += size
+    for block in frame.iter_slices(other):
+        whole.add(block)
+    assert cut.rows()[0].equals(whole.rows()[0])
+
+
+def test_drift_is_nothing_for_two_samples_of_one_source_and_much_for_two_sources() -> None:
+    draw = np.random.default_rng(0)
+    same = [drift(draw.multinomial(5000, [0.2] * 5), draw.multinomial(500, [0.2] * 5)) for _ in range(200)]
+    assert max(same) < 0.02
+    assert drift(np.array([900, 100]), np.array([100, 900])) > 1.0
