@@ -190,7 +190,6 @@ def test_any_small_table_is_refused_clearly_or_gets_a_recipe_that_reads_it(tmp_p
     except WidedeepError:
         return
     recipe = parse_recipe(text, "init", tmp_path, "log").recipe
-    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
-        # Thirty rows may be split so that a part has no value or one class only.
-        with contextlib.suppress(DataError):
-            ingest(recipe, tmp_path, Path(folder), Reporter())
+    # Thirty rows may be split so that a part has no value or one class only.
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder, contextlib.suppress(DataError):
+        ingest(recipe, tmp_path, Path(folder), Reporter())
