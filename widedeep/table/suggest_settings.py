@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+_FEW_STEPS = 100
+"""Steps an epoch below which one epoch says little: more of them, and more patience."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -43,13 +46,18 @@ def training_settings(size: Size) -> tuple[Setting, ...]:
     rows = size.train_rows
     batch = batch_size(size)
     small = rows < 100_000
+    few_steps = rows // batch < _FEW_STEPS
     settings = [
         Setting("batch_size", batch, _batch_reason(size, batch)),
-        Setting("epochs", 30 if small else 15, "at most: early stopping ends it, the best epoch is kept"),
+        Setting(
+            "epochs",
+            40 if few_steps else 30 if small else 15,
+            "at most: early stopping ends it, the best epoch is kept",
+        ),
         Setting("wide", {"learning_rate": 0.2 if small else 0.05}, ""),
     ]
     settings.append(Setting("deep", {"learning_rate": 0.001, "embedding_l2": embedding_l2(rows)}))
-    settings.append(Setting("early_stopping", {"patience": 4 if small else 2}))
+    settings.append(Setting("early_stopping", {"patience": 5 if few_steps else 4 if small else 2}))
     return tuple(settings)
 
 
