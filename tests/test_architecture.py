@@ -18,6 +18,7 @@ ROOMS = (
     "training",
     "evaluation",
     "model",
+    "memory",
     "kernels",
     "features",
     "table",
@@ -26,7 +27,7 @@ ROOMS = (
 )
 """Top to bottom; `ground` is what lies in widedeep/ itself."""
 
-WITHOUT_TORCH = ("evaluation", "table", "recipe", "ground", "kernels/__init__.py")
+WITHOUT_TORCH = ("evaluation", "memory", "table", "recipe", "ground", "kernels/__init__.py")
 
 
 def source_files() -> list[Path]:

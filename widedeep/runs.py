@@ -9,7 +9,7 @@ from typing import Any
 from widedeep.errors import ArtefactError
 from widedeep.files import sync_directory, write_json, write_text, writing
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 """Format version of a run directory; a run of a newer one is refused."""
 
 
@@ -30,6 +30,10 @@ class RunDirectory:
     @property
     def plan_dir(self) -> Path:
         return self.path / "plan"
+
+    @property
+    def memory_path(self) -> Path:
+        return self.plan_dir / "memory.safetensors"
 
     @property
     def best_path(self) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.features.folds import row_folds
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
 
 CHUNK_ROWS = 1 << 14
@@ -60,6 +61,8 @@ class Batch:
     """The columns of which every row has several indices."""
     group: NDArray[np.uint64] | None = None
     """[B], where the store has groups and they were asked for."""
+    folds: NDArray[np.uint8] | None = None
+    """[B], where they were asked for."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -77,6 +80,7 @@ class BatchStream:
         *,
         list_columns: Sequence[tuple[str, str | None]] = (),
         with_group: bool = False,
+        num_folds: int | None = None,
         seed: int | None,
         epoch: int = 0,
         start_batch: int = 0,
@@ -85,13 +89,14 @@ class BatchStream:
     ) -> None:
         """`seed` None keeps file order. From `start_batch` on, the batches are those of an undisturbed stream.
 
-        `list_columns` names columns of lists and of their weights.
+        `list_columns` names columns of lists and of their weights; with `num_folds` the batches say the rows' folds.
         """
         self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
         self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
         self._list_columns = list(list_columns)
         self._weighted = WEIGHT_COLUMN in store.columns
         self._grouped = with_group and GROUP_COLUMN in store.columns
+        self._num_folds = num_folds
         self._seed, self._epoch = seed, epoch
         self._chunk_rows = chunk_rows
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
@@ -148,6 +153,7 @@ class BatchStream:
         label = np.empty(rows, dtype=np.float32)
         weight = np.empty(rows, dtype=np.float32) if self._weighted else None
         group = np.empty(rows, dtype=np.uint64) if self._grouped else None
+        folds = np.empty(rows, dtype=np.uint8) if self._num_folds else None
         names = [
             *self._index_columns,
             *self._numeric_columns,
@@ -169,8 +175,10 @@ class BatchStream:
                 weight[part] = columns[WEIGHT_COLUMN]
             if group is not None:
                 group[part] = columns[GROUP_COLUMN]
+            if folds is not None and self._num_folds:
+                folds[part] = row_folds(int(chunk) * self._chunk_rows, size, self._num_folds)
             done += size
-        loaded = Batch(indices, numerics, label, weight, self._load_lists(window), group)
+        loaded = Batch(indices, numerics, label, weight, self._load_lists(window), group, folds)
         if self._seed is None:
             return loaded
         return _ordered(loaded, self._generator(window + 1).permutation(rows))
@@ -201,6 +209,7 @@ def _ordered(batch: Batch, order: NDArray[np.int64]) -> Batch:
         None if batch.weight is None else batch.weight[order],
         tuple(part.ordered(order) for part in batch.lists),
         None if batch.group is None else batch.group[order],
+        None if batch.folds is None else batch.folds[order],
     )
 
 
@@ -212,6 +221,7 @@ def _part(batch: Batch, start: int, stop: int) -> Batch:
         None if batch.weight is None else batch.weight[start:stop],
         tuple(part.taken(start, stop) for part in batch.lists),
         None if batch.group is None else batch.group[start:stop],
+        None if batch.folds is None else batch.folds[start:stop],
     )
 
 
@@ -230,6 +240,7 @@ def _joined(first: Batch, second: Batch) -> Batch:
             for a, b in zip(first.lists, second.lists, strict=True)
         ),
         _both(first.group, second.group),
+        _both(first.folds, second.folds),
     )
 
 

@@ -95,6 +95,12 @@ class FeaturePlan:
         return tuple(columns)
 
     @property
+    def cross_columns(self) -> tuple[IndexColumn, ...]:
+        """The crosses among the index columns: those with one value a row, then those with several."""
+        crosses = [column for column in self.index_columns if column.kind == "cross"]
+        return tuple(sorted(crosses, key=lambda column: column.pooling is not None))
+
+    @property
     def numeric_columns(self) -> tuple[str, ...]:
         """The Float32 columns: each numeric field, followed by its missing flag where it has one."""
         return tuple(

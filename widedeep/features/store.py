@@ -144,6 +144,17 @@ class EncodedStore:
         """The same for columns of lists."""
         return {name: as_lists(series) for name, series in self._read(start, rows, columns).items()}
 
+    def mapped(self, column: str) -> list[pl.Series]:
+        """A whole column as memory-mapped chunks of at most RECORD_ROWS consecutive rows, in order."""
+        chunks: list[pl.Series] = []
+        for shard in self.shards:
+            path = self.directory / shard.name
+            try:
+                chunks += pl.scan_ipc(path, glob=False).select(column).collect()[column].get_chunks()
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error
+        return chunks
+
     def _read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, pl.Series]:
         frames: list[pl.DataFrame] = []
         shard = int(np.searchsorted(self.starts, start, side="right")) - 1

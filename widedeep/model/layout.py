@@ -29,6 +29,11 @@ class InputLayout:
         """Names of the encoded columns of lists and of their weights."""
         return tuple((column.name, column.weights) for column in self.list_columns)
 
+    @property
+    def crosses(self) -> tuple[IndexColumn, ...]:
+        """The crosses: those with one value a row, then those with several."""
+        return tuple(column for column in (*self.index_columns, *self.list_columns) if column.kind == "cross")
+
     def positions(self, kinds: Sequence[Literal["categorical", "bucketed", "cross"]]) -> list[int]:
         """Positions in the index matrix of the columns of these kinds."""
         return [i for i, column in enumerate(self.index_columns) if column.kind in kinds]

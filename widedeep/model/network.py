@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from widedeep.model.bags import Bag
 from widedeep.model.embeddings import Embeddings
 from widedeep.model.layout import InputLayout
+from widedeep.model.memory import CrossValues
 from widedeep.model.table import Table
 from widedeep.model.towers import TOWERS
 from widedeep.model.wide import Wide
@@ -18,7 +19,9 @@ PARTS: dict[str, tuple[str, ...]] = {"wide": ("wide",), "deep": ("deep",), "wide
 
 
 class Network(nn.Module):
-    """Shape: indices [B, F] int32, numerics [B, D] float32, bags → logit [B] float32 (for regression: the prediction)."""
+    """Shape: indices [B, F] int32, numerics [B, D] float32, bags, folds [B] → logit [B] float32 (for regression: the
+    prediction). `folds` belongs to training with crosses from memory, see model/memory.py.
+    """
 
     def __init__(
         self, layout: InputLayout, settings: ModelSettings, *, bias: float = 0.0, correction: float = 0.0
@@ -28,7 +31,7 @@ class Network(nn.Module):
         self.correction = correction
         parts = PARTS[settings.kind]
         self.bias = nn.Parameter(torch.tensor(bias))
-        self.wide = Wide(layout) if "wide" in parts else None
+        self.wide = Wide(layout, settings.wide) if "wide" in parts else None
         towers = [part for part in parts if part != "wide"]
         self.embeddings = Embeddings(layout, settings.embeddings) if towers else None
         self.towers = nn.ModuleDict()
@@ -36,12 +39,14 @@ class Network(nn.Module):
             for part in towers:
                 self.towers[part] = TOWERS[part](self.embeddings.output_dim, settings)
 
-    def forward(self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = ()) -> Tensor:
+    def forward(
+        self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None
+    ) -> Tensor:
         logit = self.bias.expand(len(indices))
         if self.correction and not self.training:
             logit = logit + self.correction
         if self.wide is not None:
-            logit = logit + self.wide(indices, numerics, bags)
+            logit = logit + self.wide(indices, numerics, bags, folds)
         if self.embeddings is not None:
             deep_input = self.embeddings(indices, numerics, bags)
             for tower in self.towers.values():
@@ -51,6 +56,11 @@ class Network(nn.Module):
     def embedding_tables(self) -> list[Table]:
         """The stored tables of the deep part, by ascending width."""
         return [] if self.embeddings is None else [t for t in self.embeddings.tables.values() if isinstance(t, Table)]
+
+    @property
+    def cross_memory(self) -> CrossValues | None:
+        """What holds the crosses from memory, where there are any."""
+        return None if self.wide is None else self.wide.memory
 
     def num_parameters(self) -> int:
         """Trained numbers, tables included."""

@@ -22,17 +22,18 @@ from widedeep.errors import ArtefactError, UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import EncodedStore
 from widedeep.files import replacing_directory, write_json, write_text
+from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.stages import CrossesResult, crosses_stage, ingest
+from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, ingest, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe, dump_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
-from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, write_golden_rows
+from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses, write_golden_rows
 from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
 from widedeep.training.checkpoints import load_checkpoint, restore_model
@@ -106,6 +107,7 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     device = choose_device(recipe.training.device)
     threads = set_threads(recipe.training.threads)
     encoded = crosses_stage(loaded, workspace, reporter)
+    memory = memory_stage(loaded, encoded, workspace, reporter)
     recipe_text = dump_recipe(recipe)
     key = key_of({"recipe": recipe_text, "encoded": encoded.key})
     run = _unfinished_or_done_run(workspace, recipe.name, key) if resume else None
@@ -119,7 +121,7 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     if run is None:
         if resume:
             reporter.note("no unfinished run of this recipe on this data: starting a new one")
-        run = _new_run(workspace, loaded, recipe_text, encoded, key, device, threads)
+        run = _new_run(workspace, loaded, recipe_text, encoded, memory, key, device, threads)
     plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
     stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.ingested.rows}
@@ -130,9 +132,20 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     with telling_out_of_memory():
         bias = _starting_bias(recipe, facts["label"]["train"]["mean"])
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
+        if memory is not None:
+            _begin_with_memory(network, run, memory)
         trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
         outcome = trainer.run(resume=resume)
     return _finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, time.monotonic() - started)
+
+
+def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult) -> None:
+    crosses, known = network.cross_memory, recall_crosses(network, run)
+    assert crosses is not None
+    assert known is not None
+    crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
+    folds = FoldMemory.load(memory.folds)
+    crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
 
 
 def _starting_bias(recipe: Recipe, label_mean: float) -> float:
@@ -155,6 +168,7 @@ def _new_run(
     loaded: LoadedRecipe,
     recipe_text: str,
     encoded: CrossesResult,
+    memory: MemoryResult | None,
     key: str,
     device: torch.device,
     threads: int,
@@ -169,6 +183,8 @@ def _new_run(
         run = RunDirectory(temporary)
         run.best_path.parent.mkdir()
         shutil.copytree(encoded.path / "plan", run.plan_dir)
+        if memory is not None:
+            shutil.copyfile(memory.memory, run.memory_path)
         source_kinds = read_report(encoded.ingested.path)["source_kinds"]
         write_json(run.plan_dir / "source_kinds.json", source_kinds)
         write_text(run.recipe_path, recipe_text)

@@ -8,15 +8,18 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.features.crosses import cross_name
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import STORE_FORMAT, write_store
+from widedeep.features.folds import row_folds
+from widedeep.features.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
 from widedeep.pipeline.keys import file_identity, key_of
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.table.ingest import columns_read, typed_blocks
 from widedeep.table.ingest import ingest as ingest_files
@@ -28,6 +31,8 @@ INGEST_FORMAT = 1
 """Raised when the typed table changes for equal inputs, so that no older cache is read."""
 PLAN_FORMAT = 1
 """The same for the fitted plan and the encoding."""
+MEMORY_FORMAT = 1
+"""The same for what crosses remember."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,16 @@ class CrossesResult:
     cached: bool
     crosses: list[dict[str, Any]]
     ingested: IngestResult
+
+
+@dataclass(frozen=True)
+class MemoryResult:
+    """What crosses remember, in two files."""
+
+    memory: Path
+    """A CrossMemory: what new rows are scored with."""
+    folds: Path
+    """A FoldMemory: what train rows are trained with."""
 
 
 def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:
@@ -118,6 +133,40 @@ def crosses_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter
             _encode(loaded, ingested, temporary, reporter)
     facts: dict[str, Any] = read_report(path)
     return CrossesResult(path, key, cached, facts["crosses"], ingested)
+
+
+def memory_stage(
+    loaded: LoadedRecipe, encoded: CrossesResult, workspace: Workspace, reporter: Reporter
+) -> MemoryResult | None:
+    """Fit what crosses remember, unless that is done already; None where no cross is fitted out of fold."""
+    recipe = loaded.recipe
+    if not recipe.crosses or recipe.model.wide.crosses != "out_of_fold":
+        return None
+    settings = recipe.model.wide
+    key = key_of({"format": MEMORY_FORMAT, "encoded": encoded.key, "folds": settings.folds})
+    path = workspace.stage_path("memory", key)
+    if not workspace.is_done("memory", key):
+        with workspace.building("memory", key) as temporary:
+            _remember(recipe, encoded, temporary, reporter)
+    return MemoryResult(path / "memory.safetensors", path / "folds.safetensors")
+
+
+def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: Reporter) -> None:
+    from widedeep.memory import cross_memory, from_store  # only here: Numba takes as long to import as Polars
+
+    plan = FeaturePlan.load(encoded.path / "plan")
+    store = EncodedStore.open(encoded.path / "train")
+    least = {cross_name(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
+    memory, folds = cross_memory.remember(
+        from_store.main_columns(store, plan.index_columns, plan.numeric_columns),
+        [from_store.cross_column(store, column) for column in plan.cross_columns],
+        [least[column.name] for column in plan.cross_columns],
+        from_store.target(store, recipe.data.label.kind),
+        row_folds(0, store.rows, recipe.model.wide.folds),
+        reporter,
+    )
+    memory.save(out_dir / "memory.safetensors")
+    folds.save(out_dir / "folds.safetensors")
 
 
 def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporter: Reporter) -> None:

@@ -16,6 +16,7 @@ from widedeep.recipe.schema import (
     Settings,
     Split,
     WideOptimizer,
+    WideSettings,
 )
 
 LEFT_OUT: Mapping[str, Mapping[tuple[str, ...], Any]] = {
@@ -24,7 +25,7 @@ LEFT_OUT: Mapping[str, Mapping[tuple[str, ...], Any]] = {
         ("model", "deep"): DeepSettings(),
         ("training", "deep"): DeepOptimizer(),
     },
-    "deep": {("crosses",): (), ("training", "wide"): WideOptimizer()},
+    "deep": {("crosses",): (), ("model", "wide"): WideSettings(), ("training", "wide"): WideOptimizer()},
     "wide_deep": {},
 }
 """By `model.kind`: the parts that it lacks, with their defaults."""

@@ -64,6 +64,7 @@ __all__ = [
     "TimeSplit",
     "TrainingSettings",
     "WideOptimizer",
+    "WideSettings",
 ]
 
 # --------------------------------------------------------------------------------------------------------- model
@@ -89,11 +90,21 @@ class DeepSettings(Settings):
     """Batch normalisation between each hidden linear layer and its activation."""
 
 
+class WideSettings(Settings):
+    """The linear part over fields and crosses."""
+
+    crosses: Literal["out_of_fold", "gradient"] = "out_of_fold"
+    """`out_of_fold`: a cross's value in a row is fitted on the other folds' rows, so that training looks like serving. `gradient`: a weight for each combination, learnt like those of the fields."""
+    folds: Annotated[int, Field(ge=2, le=64)] = 10
+    """Parts of the train rows; each is trained with cross values fitted on the others."""
+
+
 class ModelSettings(Settings):
     """Which parts make the logit."""
 
     kind: Literal["wide", "deep", "wide_deep"] = "wide_deep"
     """`wide` is a linear model over fields and crosses, `deep` embeddings and a tower, `wide_deep` the sum of both."""
+    wide: WideSettings = WideSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
     deep: DeepSettings = DeepSettings()
 

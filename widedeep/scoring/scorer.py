@@ -14,6 +14,7 @@ from widedeep.features.batches import ListPart
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.store import as_lists
 from widedeep.files import replacing_file
+from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import PARTS, Network
 from widedeep.recipe.load import load_recipe
@@ -44,6 +45,17 @@ def logit_correction(recipe: Recipe) -> float:
     return math.log(recipe.data.keep_negatives)
 
 
+def recall_crosses(network: Network, run: RunDirectory) -> CrossMemory | None:
+    """Give the network the run's memory of crosses, if it has crosses from memory. Raises ArtefactError."""
+    if network.cross_memory is None:
+        return None
+    memory = CrossMemory.load(run.memory_path)
+    if len(memory.value) != network.cross_memory.num_rows:
+        raise ArtefactError(f"{run.memory_path}: the memory of other crosses than the plan's: the run is damaged")
+    network.cross_memory.remember(torch.from_numpy(memory.value), torch.from_numpy(memory.support))
+    return memory
+
+
 class Scorer:
     """Scores typed frames with one model, in float32, whatever the device."""
 
@@ -62,10 +74,14 @@ class Scorer:
         Raises ArtefactError when the run is missing, unfinished, damaged, of a newer format, or scores differently.
         """
         run = RunDirectory(path)
-        base_dir = Path(run.require_done()["base_dir"])
-        recipe = load_recipe(run.recipe_path, name=path.parent.name, base_dir=base_dir).recipe
+        manifest = run.require_done()
+        base_dir = Path(manifest["base_dir"])
+        # Runs of format 1 learnt every cross by gradient, and their recipes do not say so.
+        overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
+        recipe = load_recipe(run.recipe_path, overrides, name=path.parent.name, base_dir=base_dir).recipe
         plan = FeaturePlan.load(run.plan_dir)
         network = Network(input_layout(plan, recipe), recipe.model, correction=logit_correction(recipe))
+        recall_crosses(network, run)
         tensors, _ = load_checkpoint(run.best_path)
         restore_model(network, tensors, run.best_path)
         scorer = cls(recipe, plan, network, choose_device("auto"))

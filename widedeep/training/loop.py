@@ -121,6 +121,7 @@ class Trainer:
             self.layout.numeric_columns,
             size,
             list_columns=self.layout.list_names,
+            num_folds=None if self.network.cross_memory is None else self.recipe.model.wide.folds,
             seed=self.recipe.seed,
             epoch=progress.epoch,
             start_batch=progress.batch,
@@ -154,13 +155,14 @@ class Trainer:
         if self.recipe.model.deep.batch_norm and self.network.towers and len(batch.label) == 1:
             return  # a batch of one has no variance to normalise by
         indices, numerics, bags = to_device(batch, self.device)
+        folds = None if batch.folds is None else torch.from_numpy(batch.folds).to(self.device, torch.int64)
         label = torch.from_numpy(batch.label).to(self.device)
         weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
         batch_weight = float(len(batch.label)) if batch.weight is None else float(batch.weight.sum())
         if batch_weight == 0.0:
             return  # rows of weight 0 teach nothing, and their mean loss is 0/0
         with training_precision(self.device):
-            logit = self.network(indices, numerics, bags)
+            logit = self.network(indices, numerics, bags, folds)
         loss = mean_loss(self.kind, logit.float(), label, weight)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizers.step(scale, batch_weight)

@@ -12,6 +12,9 @@ from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimizer
 from widedeep.training.lazy import LazyOptimizer
 
+MEMORY_LEARNING_RATE = 0.01
+"""Adam's step size for the scales and offsets of crosses from memory, which start where they suit the main effects."""
+
 
 class FtrlVector:
     """FTRL-Proximal on a small dense parameter (the bias, the weights of the numerics), on summed gradients."""
@@ -56,6 +59,10 @@ class Optimizers:
         wide = network.wide
         if wide is not None:
             self._add_wide(network, settings)
+        if network.cross_memory is not None:
+            self._rates["memory"] = MEMORY_LEARNING_RATE
+            parameters = list(network.cross_memory.parameters())
+            self.dense["memory"] = torch.optim.Adam(parameters, lr=MEMORY_LEARNING_RATE, fused=True)
         tables = network.embedding_tables()
         groups: list[dict[str, Any]] = []
         for table in tables:

@@ -1,0 +1,58 @@
+"""The columns of an additive model out of an encoded store."""
+
+import numpy as np
+import polars as pl
+
+from widedeep.features.fields import FIRST
+from widedeep.features.plan import IndexColumn
+from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.memory.additive import Target
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
+
+NUMERIC_CODES = 32
+"""Quantile codes that a scaled number is cut into: main effects that bend are then no matter for crosses."""
+
+
+def main_columns(store: EncodedStore, columns: tuple[IndexColumn, ...], numerics: tuple[str, ...]) -> list[Column]:
+    """The main effects: every index column that is no cross, every number in quantile codes."""
+    fields = [_index_column(store, column, first=0) for column in columns if column.kind == "categorical"]
+    return [*fields, *(_numeric_column(store, name) for name in numerics)]
+
+
+def cross_column(store: EncodedStore, column: IndexColumn) -> Column:
+    """A cross; unknown and missing indices have no weight."""
+    return _index_column(store, column, first=FIRST)
+
+
+def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Column:
+    chunks = store.mapped(column.name)
+    if column.pooling is None:
+        return CodeColumn([chunk.to_numpy() for chunk in chunks], column.size, first)
+    weights = [None] * len(chunks) if column.weights is None else store.mapped(column.weights)
+    lists = [
+        ListChunk(
+            chunk.explode().to_numpy(),
+            chunk.list.len().to_numpy().astype(np.int64),
+            np.empty(0, dtype=np.float32) if factors is None else factors.explode().to_numpy(),
+        )
+        for chunk, factors in zip(chunks, weights, strict=True)
+    ]
+    return ListColumn(lists, column.size, first)
+
+
+def _numeric_column(store: EncodedStore, name: str) -> CodeColumn:
+    chunks = [chunk.to_numpy() for chunk in store.mapped(name)]
+    cuts = np.unique(np.quantile(np.concatenate(chunks), np.arange(1, NUMERIC_CODES) / NUMERIC_CODES, method="lower"))
+    codes = [np.searchsorted(cuts, chunk, side="right").astype(np.int32) for chunk in chunks]
+    return CodeColumn(codes, len(cuts) + 1)
+
+
+def target(store: EncodedStore, kind: str) -> Target:
+    """Label and weight of the store's rows."""
+    weight = _whole(store, WEIGHT_COLUMN) if WEIGHT_COLUMN in store.columns else None
+    assert kind in ("binary", "regression")
+    return Target("binary" if kind == "binary" else "regression", _whole(store, LABEL_COLUMN), weight)
+
+
+def _whole(store: EncodedStore, name: str) -> Floats:
+    return pl.concat(store.mapped(name)).to_numpy()

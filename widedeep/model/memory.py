@@ -1,0 +1,79 @@
+"""Crosses from memory: values that counting has found, and the few learnt numbers that say how far to trust them."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from widedeep.model.bags import Bag, pool
+
+SUPPORT_BUCKETS, SIGNS = 8, 2
+
+
+class CrossValues(nn.Module):
+    """Per row and cross: scale[support, sign] * value + offset[support]; several values of a list are summed.
+
+    `value` and `support` (buckets of the train rows behind a value) are given, not learnt (see widedeep/memory). While
+    training, they are those of the model that was fitted without the row's fold. Crosses with lists stand behind the
+    others, as in the layout.
+
+    Shape: indices [B, C] int32 of the crosses with one value a row, a bag for each of the others, folds [B] int64 or
+    None → logit [B].
+    """
+
+    value: Tensor
+    support: Tensor
+    offsets: Tensor
+
+    def __init__(self, sizes: Sequence[int], num_dense: int) -> None:
+        super().__init__()
+        ends = torch.tensor([0, *sizes]).cumsum(0)
+        self.starts: list[int] = ends[:-1].tolist()
+        self.num_dense, self.num_rows = num_dense, int(ends[-1])
+        self.register_buffer("offsets", ends[:num_dense].clone(), persistent=False)
+        self.register_buffer("positions", torch.arange(num_dense), persistent=False)
+        self.register_buffer("value", torch.zeros(self.num_rows), persistent=False)
+        self.register_buffer("support", torch.zeros(self.num_rows, dtype=torch.uint8), persistent=False)
+        self.fold_value: Tensor | None = None
+        self.fold_support: Tensor | None = None
+        self.scale = nn.Parameter(torch.ones(len(sizes) * SUPPORT_BUCKETS * SIGNS, 1))
+        self.offset = nn.Parameter(torch.zeros(len(sizes) * SUPPORT_BUCKETS, 1))
+
+    def remember(self, value: Tensor, support: Tensor) -> None:
+        """Take the values and support buckets, both [R], of all crosses behind each other."""
+        self.value.copy_(value)
+        self.support.copy_(support)
+
+    def start_from(self, scale: Tensor, offset: Tensor) -> None:
+        """Take scales [C, SUPPORT_BUCKETS, SIGNS] and offsets [C, SUPPORT_BUCKETS] to start learning from."""
+        with torch.no_grad():
+            self.scale.copy_(scale.reshape(-1, 1))
+            self.offset.copy_(offset.reshape(-1, 1))
+
+    def train_on_folds(self, value: Tensor, support: Tensor) -> None:
+        """Take what each fold's rows are trained with: [K, R] each."""
+        device = self.value.device
+        self.fold_value, self.fold_support = value.to(device).flatten(), support.to(device).flatten()
+
+    def forward(self, indices: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None) -> Tensor:
+        rows = indices + self.offsets
+        logit = self._contribution(rows, self.positions, folds).sum(dim=1)
+        for position, bag in enumerate(bags, start=self.num_dense):
+            in_fold = None if folds is None else folds[bag.rows]
+            values = self._contribution(bag.values + self.starts[position], position, in_fold)
+            logit = logit + pool(values.unsqueeze(1), bag, len(indices), "sum").squeeze(1)
+        return logit
+
+    def _contribution(self, rows: Tensor, cross: Tensor | int, folds: Tensor | None) -> Tensor:
+        value, support = self.value, self.support
+        if folds is not None:
+            assert self.fold_value is not None
+            assert self.fold_support is not None
+            value, support = self.fold_value, self.fold_support
+            first = folds * self.num_rows
+            rows = rows + (first if rows.dim() == 1 else first.unsqueeze(1))
+        known = value[rows]
+        place = support[rows].to(torch.int64) + cross * SUPPORT_BUCKETS
+        scale = F.embedding(place * SIGNS + (known < 0), self.scale).squeeze(-1)
+        return scale * known + F.embedding(place, self.offset).squeeze(-1)
