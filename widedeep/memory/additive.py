@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from widedeep.kernels import counts
 from widedeep.memory.columns import Column, Floats, Mask
@@ -122,4 +121,3 @@ def _noise(target: Target, residual: Floats, used: Mask) -> float:
     squared = np.square(residual[used], dtype=np.float64)
     held = weight > 0
     return float((squared[held] / weight[held]).sum() / weight.sum())
-

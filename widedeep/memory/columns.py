@@ -23,7 +23,12 @@ class CodeColumn:
     first: int = 0
 
     def add_sums(
-        self, used: Mask, residual: Floats, curvature: Floats, gradient: NDArray[np.float64], hessian: NDArray[np.float64]
+        self,
+        used: Mask,
+        residual: Floats,
+        curvature: Floats,
+        gradient: NDArray[np.float64],
+        hessian: NDArray[np.float64],
     ) -> None:
         """Add the used rows' residuals and curvatures to `gradient` and `hessian` [size]."""
         for rows, codes in _parts(self.chunks):
@@ -68,7 +73,12 @@ class ListColumn:
     first: int = 0
 
     def add_sums(
-        self, used: Mask, residual: Floats, curvature: Floats, gradient: NDArray[np.float64], hessian: NDArray[np.float64]
+        self,
+        used: Mask,
+        residual: Floats,
+        curvature: Floats,
+        gradient: NDArray[np.float64],
+        hessian: NDArray[np.float64],
     ) -> None:
         """As of `CodeColumn`."""
         for rows, part in self._parts():

@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 from widedeep.errors import ArtefactError
 from widedeep.files import replacing_file
 from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
+from widedeep.memory.columns import Column, Floats, ListChunk, ListColumn
 from widedeep.reporting import Reporter
 
 SUPPORT_BUCKETS = 8
@@ -162,9 +162,7 @@ def _calibrated(
         scaled.add_weights(np.ones(scaled.size, dtype=np.float32), total)
         columns += [scaled, shifted]
         start = stop
-    model = fit_additive(
-        columns, target, np.ones(len(folds), dtype=np.bool_), sweeps=_CALIBRATION_SWEEPS, offset=total
-    )
+    model = fit_additive(columns, target, np.ones(len(folds), dtype=np.bool_), sweeps=_CALIBRATION_SWEEPS, offset=total)
     scales = [1.0 + weights.reshape(SUPPORT_BUCKETS, SIGNS) for weights in model.weights[::2]]
     return np.stack(scales).astype(np.float32), np.stack(model.weights[1::2])
 

@@ -26,7 +26,11 @@ class Wide(nn.Module):
     def __init__(self, layout: InputLayout, settings: WideSettings) -> None:
         super().__init__()
         remembered = [column for column in layout.crosses if settings.crosses == "out_of_fold"]
-        self.memory = CrossValues([c.size for c in remembered], sum(c.pooling is None for c in remembered)) if remembered else None
+        self.memory = (
+            CrossValues([c.size for c in remembered], sum(c.pooling is None for c in remembered))
+            if remembered
+            else None
+        )
         self._lists = _Positions(layout.list_columns, remembered)
         dense = _Positions(layout.index_columns, remembered)
         self._parted = bool(remembered)

@@ -11,8 +11,8 @@ import polars as pl
 from widedeep.features.crosses import cross_name
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
-from widedeep.features.plan import FeaturePlan
 from widedeep.features.folds import row_folds
+from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
