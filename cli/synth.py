@@ -1,7 +1,8 @@
-"""`widedeep synth`: a sample click log with planted structure, and its recipe."""
+"""`widedeep synth`: a sample log with planted structure, and its recipe."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,17 +20,42 @@ def synth(
     ],
     rows: Annotated[int, typer.Option("--rows", min=100, metavar="N", help="Rows of the log.")] = 200_000,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Equal seeds give equal bytes.")] = 0,
+    shape: Annotated[
+        Literal["clicks", "criteo"],
+        typer.Option("--shape", help="A click log with times and tags, or Criteo's 13 counts and 26 hashed columns."),
+    ] = "clicks",
+    crosses: Annotated[
+        int | None, typer.Option("--crosses", min=0, metavar="N", help="criteo: planted pairs; 8 by default.")
+    ] = None,
+    low_rank: Annotated[
+        int | None, typer.Option("--low-rank", min=0, metavar="N", help="criteo: low-rank pairs; 4 by default.")
+    ] = None,
+    triples: Annotated[
+        int | None, typer.Option("--triples", min=0, metavar="N", help="criteo: planted triples; 0 by default.")
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a sample click log with planted crosses, and its recipe."""
-    from widedeep.table.synth import write_sample_log
+    from widedeep.table.synth import FILE_NAMES, write_criteo_log, write_sample_log
+    from widedeep.table.synth_criteo import Planting
 
+    asked = {
+        name: count
+        for name, count in {"crosses": crosses, "low_rank": low_rank, "triples": triples}.items()
+        if count is not None
+    }
+    if shape == "clicks" and asked:
+        option = next(iter(asked)).replace("_", "-")
+        raise UsageError(f"--{option} is for --shape criteo: what a click log has planted is fixed")
     folder = output.resolve()
     _refuse_existing(folder, force)
     with replacing_directory(folder) as temporary:
-        log = write_sample_log(temporary, rows, seed, ConsoleReporter())
-        _refuse_to_lose_files(folder, temporary)
+        if shape == "criteo":
+            log = write_criteo_log(temporary, rows, seed, Planting(**asked), ConsoleReporter())
+        else:
+            log = write_sample_log(temporary, rows, seed, ConsoleReporter())
+        _refuse_to_lose_files(folder, FILE_NAMES)
     if as_json:
         print_json(
             {
@@ -62,11 +88,10 @@ def _refuse_existing(folder: Path, force: bool) -> None:
         raise OutputExistsError(f"{folder}: there is something in this folder; --force replaces an older sample log")
 
 
-def _refuse_to_lose_files(folder: Path, replacement: Path) -> None:
+def _refuse_to_lose_files(folder: Path, ours: Sequence[str]) -> None:
     # --force replaces the whole folder: one that holds anything else, such as a home directory, must survive.
     if not folder.is_dir():
         return
-    ours = {entry.name for entry in replacement.iterdir()}
     others = sorted(entry.name for entry in folder.iterdir() if entry.name not in ours)
     if others:
         raise UsageError(f"{folder}: holds {others[0]}, which is no part of a sample log: choose another folder")

@@ -1,7 +1,9 @@
 """The commands refuse what does not fit before any work is done, and document themselves."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import widedeep
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep_cli.boundary import EXIT_CODES
 from widedeep_cli.main import app, dispatch
+
+Widedeep = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [command.name for command in app.registered_commands]
 
@@ -57,6 +61,10 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", "runs/x", "in.csv", "-o", "-", "--json"], "--json"),
         (["predict", "runs/x", "in.csv", "-o", "scores.txt"], "--output-format"),
         (["synth", "-o", "log", "--rows", "many"], "--rows"),
+        (["synth", "-o", "log", "--shape", "movies"], "--shape"),
+        (["synth", "-o", "log", "--triples", "0"], "--triples is for --shape criteo"),
+        (["synth", "-o", "log", "--shape", "clicks", "--low-rank", "2"], "--low-rank is for --shape criteo"),
+        (["synth", "-o", "log", "--shape", "criteo", "--crosses", "-1"], "--crosses"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -112,3 +120,30 @@ def test_synth_with_force_replaces_an_older_log(tmp_path: Path) -> None:
 
     assert dispatch([*arguments, "--seed", "1"]) == 0
     assert (tmp_path / "log" / "log.csv").read_bytes() != first
+
+
+def test_synth_writes_a_criteo_shaped_log_and_says_what_it_planted(tmp_path: Path, widedeep: Widedeep) -> None:
+    folder = tmp_path / "log"
+    planting = ["--crosses", "2", "--low-rank", "1", "--triples", "1"]
+    arguments = ["synth", "-o", str(folder), "--rows", "100", "--force"]
+    assert widedeep(*arguments)[0] == 0  # a click log, which the other shape replaces
+
+    code, out, _ = widedeep(*arguments, "--shape", "criteo", *planting, "--json")
+
+    said, truth = json.loads(out), json.loads((folder / "truth.json").read_text())
+    assert code == 0
+    assert sorted(said) == ["best_auc", "best_log_loss", "files", "low_rank", "path", "planted", "rows"]
+    assert said["planted"] == truth["crosses"] + truth["triples"]
+    assert [len(columns) for columns in said["planted"]] == [2, 2, 3]
+    assert said["low_rank"] == truth["low_rank"]
+    assert said["best_auc"] == truth["best_auc"]
+    assert sorted(str(path) for path in folder.iterdir()) == sorted(said["files"])
+
+
+def test_synth_refuses_to_plant_more_than_it_can_and_leaves_no_folder(tmp_path: Path, widedeep: Widedeep) -> None:
+    code, out, error = widedeep(
+        "synth", "-o", str(tmp_path / "log"), "--rows", "100", "--shape", "criteo", "--crosses", "5000"
+    )
+    assert (code, out) == (2, "")
+    assert "--crosses must be from 0 to" in error
+    assert list(tmp_path.iterdir()) == []

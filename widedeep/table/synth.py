@@ -1,24 +1,34 @@
-"""Writes the sample click log: rows drawn from a known model, so that the best possible figures are known, and a recipe for them."""
+"""Writes the sample logs: rows drawn from a known model, so that the best possible figures are known, and a recipe for them."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from widedeep.errors import UsageError, WriteError
 from widedeep.reporting import Reporter
-from widedeep.table.synth_world import CATEGORICAL, LOW_RANK, NUMERIC_DIGITS, PLANTED, World, values_of
+from widedeep.table.synth_criteo import CriteoWorld, Planting
+from widedeep.table.synth_draws import BoolArray, Counter, FloatArray
+from widedeep.table.synth_recipes import clicks_recipe, criteo_recipe
+from widedeep.table.synth_world import LOW_RANK, PLANTED, World, values_of
 
 MIN_ROWS = 100
+
+FILE_NAMES = ("log.csv", "log.parquet", "truth.json", "recipe.yaml")
+"""All that the folder of a sample log of any shape may hold."""
 
 _BLOCK_ROWS = 100_000
 """Rows drawn and written at once. The bytes do not depend on it: every draw is a hash of seed, name and row number."""
 
-_RARE = ("user", "keyword", "page")
-"""Columns whose tails the recipe cuts: most of their values have too few rows to learn from."""
+_ROW_GROUP_ROWS = 1 << 17
+
+_Labelled = tuple[pl.DataFrame, FloatArray, BoolArray]
+"""Rows of the log, each one's chance of a positive label, and whether it has one."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +37,11 @@ class SampleLog:
 
     rows: int
     best_auc: float
-    """AUC of the true click probabilities against the labels drawn from them."""
+    """AUC of the true probabilities against the labels drawn from them."""
     best_log_loss: float
-    planted: list[tuple[str, str]]
-    low_rank: list[tuple[str, str]]
+    planted: list[tuple[str, ...]]
+    """Columns with a weight for every combination of their values."""
+    low_rank: list[tuple[str, ...]]
     files: list[Path]
 
 
@@ -40,48 +51,91 @@ def write_sample_log(out_dir: Path, rows: int, seed: int, reporter: Reporter) ->
     Equal (rows, seed) give equal bytes. Memory is bounded but for 9 bytes a row, kept for the exact best AUC. Raises
     UsageError for fewer than 100 rows or a negative seed, WriteError where the files cannot be written.
     """
+    _check(rows, seed)
+    files = [out_dir / name for name in ("log.csv", "truth.json", "recipe.yaml")]
+    world = World(seed)
+    truth = _Truth(rows)
+    with _naming(out_dir):
+        with files[0].open("wb") as file:
+            for frame in _blocks(lambda index: world.labelled(index, rows), truth, reporter):
+                file.write(frame.write_csv(include_header=file.tell() == 0).encode())
+        best = truth.best()
+        weights = {" x ".join(pair): _weights(world, pair) for pair in PLANTED}
+        content = {"rows": rows, "seed": seed, "ctr": truth.rate(), "planted": PLANTED, "low_rank": LOW_RANK}
+        files[1].write_text(json.dumps(content | best | {"weights": weights}) + "\n", encoding="utf-8")
+        files[2].write_text(clicks_recipe(rows, seed, best["best_auc"]), encoding="utf-8")
+    return SampleLog(rows, **best, planted=list(PLANTED), low_rank=list(LOW_RANK), files=files)
+
+
+def write_criteo_log(out_dir: Path, rows: int, seed: int, planting: Planting, reporter: Reporter) -> SampleLog:
+    """Write `log.parquet`, `truth.json` and `recipe.yaml` into the existing folder `out_dir`.
+
+    Columns: `label` (Int8), I1…I13 (Int64), C1…C26 (8 hex digits). Equal (rows, seed, planting) give equal bytes, and a
+    longer log begins with the same rows. Memory as for `write_sample_log`. Raises UsageError as that does, and where more
+    is to be planted than the seed's columns can hold; WriteError where the files cannot be written.
+    """
+    _check(rows, seed)
+    files = [out_dir / name for name in ("log.parquet", "truth.json", "recipe.yaml")]
+    world = CriteoWorld(seed, planting)
+    truth = _Truth(rows)
+    with _naming(out_dir):
+        _write_parquet(_blocks(world.labelled, truth, reporter), files[0])
+        best = truth.best()
+        columns = {"crosses": world.crosses, "low_rank": world.low_rank, "triples": world.triples}
+        content = {"rows": rows, "seed": seed, "ctr": truth.rate(), **columns, **best}
+        files[1].write_text(json.dumps(content) + "\n", encoding="utf-8")
+        files[2].write_text(criteo_recipe(rows, seed, best["best_auc"], world.sizes), encoding="utf-8")
+    return SampleLog(rows, **best, planted=[*world.crosses, *world.triples], low_rank=world.low_rank, files=files)
+
+
+def _check(rows: int, seed: int) -> None:
     if rows < MIN_ROWS:
         raise UsageError(f"--rows must be at least {MIN_ROWS}, not {rows}: fewer cannot be split and learnt from")
     if seed < 0:
         raise UsageError(f"--seed must not be negative, not {seed}")
-    files = [out_dir / name for name in ("log.csv", "truth.json", "recipe.yaml")]
-    world = World(seed)
+
+
+@contextmanager
+def _naming(out_dir: Path) -> Iterator[None]:
     try:
-        probability, click = _write_rows(files[0], rows, world, reporter)
-        best_auc = _auc(click, probability)
-        best_log_loss = float(-np.log(np.where(click, probability, 1.0 - probability)).mean())
-        truth = {
-            "rows": rows,
-            "seed": seed,
-            "ctr": float(click.mean()),
-            "planted": PLANTED,
-            "low_rank": LOW_RANK,
-            "best_auc": best_auc,
-            "best_log_loss": best_log_loss,
-            "weights": {" x ".join(pair): _weights(world, pair) for pair in PLANTED},
-        }
-        files[1].write_text(json.dumps(truth) + "\n", encoding="utf-8")
-        files[2].write_text(_recipe(rows, seed, best_auc), encoding="utf-8")
+        yield
     except OSError as error:
         raise WriteError(f"{out_dir}: cannot write the sample log: {error.strerror or error}") from error
-    return SampleLog(rows, best_auc, best_log_loss, list(PLANTED), list(LOW_RANK), files)
 
 
-def _write_rows(
-    path: Path, rows: int, world: World, reporter: Reporter
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    probability, click = np.empty(rows), np.empty(rows, dtype=np.bool_)
-    with path.open("wb") as file, reporter.work("writing the sample log", rows, "rows") as meter:
+class _Truth:
+    """The probabilities and labels of a log's rows, from which its best possible figures follow."""
+
+    def __init__(self, rows: int) -> None:
+        self.probability, self.label = np.empty(rows), np.empty(rows, dtype=np.bool_)
+
+    def rate(self) -> float:
+        return float(self.label.mean())
+
+    def best(self) -> dict[str, float]:
+        log_loss = -np.log(np.where(self.label, self.probability, 1.0 - self.probability)).mean()
+        return {"best_auc": _auc(self.label, self.probability), "best_log_loss": float(log_loss)}
+
+
+def _blocks(labelled: Callable[[Counter], _Labelled], truth: _Truth, reporter: Reporter) -> Iterator[pl.DataFrame]:
+    rows = len(truth.label)
+    with reporter.work("writing the sample log", rows, "rows") as meter:
         for start in range(0, rows, _BLOCK_ROWS):
             part = slice(start, min(start + _BLOCK_ROWS, rows))
             index = np.arange(part.start, part.stop, dtype=np.uint64)
-            drawn = world.draw(index, rows)
-            probability[part] = 1.0 / (1.0 + np.exp(-world.logit(drawn)))
-            click[part] = world.uniform("click", index) < probability[part]
-            frame = drawn.frame().with_columns(click=pl.Series(click[part].astype(np.int8)))
-            file.write(frame.write_csv(include_header=start == 0).encode())
+            frame, truth.probability[part], truth.label[part] = labelled(index)
+            yield frame
             meter.update(part.stop)
-    return probability, click
+
+
+def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
+    # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the end.
+    with TemporaryDirectory(prefix=".log.tmp-", dir=path.parent) as folder:
+        parts: list[Path] = []
+        for frame in frames:
+            parts.append(Path(folder) / f"{len(parts):06d}.arrow")
+            frame.write_ipc(parts[-1], compression="lz4")
+        pl.scan_ipc(parts).sink_parquet(path, row_group_size=_ROW_GROUP_ROWS)
 
 
 def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:
@@ -93,60 +147,8 @@ def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]
     }
 
 
-def _auc(click: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
-    """Chance that a clicked row has the higher probability of a random pair (a tie counts half)."""
-    positive, negative = np.sort(probability[click]), np.sort(probability[~click])
+def _auc(label: BoolArray, probability: FloatArray) -> float:
+    """Chance that a positive row has the higher probability of a random pair (a tie counts half)."""
+    positive, negative = np.sort(probability[label]), np.sort(probability[~label])
     below = np.searchsorted(negative, positive, "left").sum() + np.searchsorted(negative, positive, "right").sum()
     return float(below) / 2.0 / len(positive) / len(negative)
-
-
-# ----------------------------------------------------------------------------------------------------- its recipe
-
-
-def _recipe(rows: int, seed: int, best_auc: float) -> str:
-    names = [column.name for column in CATEGORICAL] + ["hour"]
-    entries = [f"{{column: {name}, min_count: 20}}" if name in _RARE else name for name in names]
-    categorical = "\n".join(f"    - {entry}" for entry in entries)
-    numeric = "\n".join(f"    - {name}" for name in NUMERIC_DIGITS)
-    crosses = "\n".join(f"  - [{left}, {right}]" for left, right in PLANTED)
-    pairs = ", ".join(f"{left} x {right}" for left, right in LOW_RANK)
-    return f"""\
-# Trains on the sample log beside it ({rows:,} rows, seed {seed}). The best AUC any model could reach: {best_auc:.3f}.
-# Everything left out has a default; the run directory holds the recipe with all of them written out.
-name: sample
-
-data:
-  train: log.csv              # relative to this file
-  label: click
-  time: time
-  split:                      # the last days are held out, as in production: the past predicts the future
-    kind: time
-    valid: 0.1
-    test: 0.1
-
-features:
-  numeric:
-{numeric}
-  categorical:                # below min_count a value shares the unknown row: too few rows to learn from
-{categorical}
-  multi_valued:               # several values in one cell, as in video|live|premium
-    - {{column: tags, separator: "|"}}
-
-# What the log was made with: these pairs have a weight of their own for every combination of values.
-# Take one out and watch the wide part lose it.
-crosses:
-{crosses}
-
-# The log also has pairs with too many combinations to memorise, which embeddings can generalise over:
-# {pairs}.
-model:
-  kind: wide_deep             # try wide and deep too: neither half reaches the whole
-  embeddings:
-    dim: 8
-  deep:
-    hidden: [128, 64]
-
-training:
-  epochs: 4
-  batch_size: 1024
-"""

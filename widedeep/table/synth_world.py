@@ -1,23 +1,26 @@
 """The model behind the sample click log: its columns, who comes, and how likely each row is to be clicked."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Counter = NDArray[np.uint64]
+from widedeep.table.synth_draws import (
+    PILOT_ROWS,
+    PILOT_START,
+    BoolArray,
+    Counter,
+    Draws,
+    FloatArray,
+    IntArray,
+    Scales,
+    sigmoid,
+)
 
 START = np.datetime64("2025-01-06T00:00:00", "us")
 SPAN_SECONDS = 28 * 24 * 3600
 CLICK_RATE = 0.3
-RANK = 4
-FACTOR_MEAN = 0.4
-"""With a mean of 0 the pairs would show nothing at first order, and gradient descent would start on a saddle."""
 
 
 def _words(text: str) -> list[str]:
@@ -69,10 +72,6 @@ CATEGORICAL = (
     Categorical("keyword", _numbered("keyword", 6_000), 1.3, 0.0),
     Categorical("page", _numbered("page", 20_000), 1.0, 0.15),
 )
-_PILOT_ROWS = 50_000
-_PILOT_START = np.uint64(1 << 40)
-"""Row numbers from here on belong to the pilot, which no log reaches."""
-
 HOUR_STRENGTH = NUMERIC_STRENGTH = TAG_STRENGTH = 0.15
 CROSS_STRENGTH = 0.42
 LOW_RANK_STRENGTH = 0.85
@@ -93,7 +92,7 @@ PLANTED = (
 the weights of their combinations are summed: a multi-hot crossed with a one-hot."""
 
 LOW_RANK = (("advertiser", "publisher"), ("city", "keyword"))
-"""Pairs whose combinations are too many to memorise; each adds the dot product of two factors of length RANK."""
+"""Pairs whose combinations are too many to memorise; each adds the dot product of two factors."""
 
 
 @dataclass(frozen=True)
@@ -128,61 +127,43 @@ class World:
     """Everything that a seed decides: who comes, and how likely a row is to be clicked."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self._draws = Draws(seed)
         self._cdf = {column.name: _zipf_cdf(len(column.values), column.zipf) for column in CATEGORICAL}
         sizes = {column.name: len(column.values) for column in CATEGORICAL} | {"hour": 24, "tags": len(TAGS)}
-        self._main = {name: self._normal(f"main/{name}", np.arange(size)) for name, size in sizes.items()}
+        self._main = {name: self._draws.normal(f"main/{name}", np.arange(size)) for name, size in sizes.items()}
         self._factors = {
-            (pair, name): FACTOR_MEAN
-            + self._normal(f"factor/{pair}/{name}", np.arange(sizes[name] * RANK)).reshape(-1, RANK)
+            (pair, name): self._draws.factors(f"factor/{pair}/{name}", sizes[name])
             for pair in LOW_RANK
             for name in pair
         }
-        # Scaling every effect by what it does to a pilot makes each seed's log about equally hard.
-        pilot = self.draw(np.arange(_PILOT_ROWS, dtype=np.uint64) + _PILOT_START, _PILOT_ROWS)
-        effects = list(self._effects(pilot))
-        self._scale = [(float(raw.mean()), strength / float(raw.std())) for strength, raw in effects]
-        self._intercept = 0.0
-        self._intercept = _intercept(self.logit(pilot))
-
-    def uniform(self, name: str, counter: Counter | IntArray) -> FloatArray:
-        """Numbers in (0, 1) that depend on seed, name and counter only (SplitMix64, Steele et al. 2014)."""
-        key = hashlib.blake2b(f"{self._seed}/{name}".encode(), digest_size=8).digest()
-        state = np.uint64(int.from_bytes(key, "little")) + counter.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
-        return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-
-    def _normal(self, name: str, counter: Counter | IntArray) -> FloatArray:
-        radius = np.sqrt(-2.0 * np.log(self.uniform(f"{name}/radius", counter)))
-        return radius * np.cos(2.0 * np.pi * self.uniform(f"{name}/angle", counter))
+        pilot = self.draw(self._draws.pilot(), PILOT_ROWS)
+        self._scales = Scales.by_pilot(self._effects(pilot), CLICK_RATE)
 
     def draw(self, index: Counter, rows: int) -> DrawnRows:
         """Rows `index` of a log of `rows`; times rise with the index, each row somewhere in its share of the span."""
-        position = (index % _PILOT_START).astype(np.float64) + self.uniform("time", index)
+        position = (index % PILOT_START).astype(np.float64) + self._draws.uniform("time", index)
         seconds = (position * (SPAN_SECONDS / rows)).astype(np.int64)
-        codes = {name: np.searchsorted(cdf, self.uniform(name, index)) for name, cdf in self._cdf.items()}
+        codes = {name: np.searchsorted(cdf, self._draws.uniform(name, index)) for name, cdf in self._cdf.items()}
         codes["hour"] = seconds // 3600 % 24
         return DrawnRows(seconds, codes, self._draw_numbers(index), self._draw_tags(index))
 
     def _draw_numbers(self, index: Counter) -> dict[str, FloatArray]:
-        normal = {name: self._normal(name, index) for name in ("age", "price", "hours_since_visit")}
+        normal = {name: self._draws.normal(name, index) for name in ("age", "price", "hours_since_visit")}
         numbers = {
             "age": np.clip(np.floor(38.0 + 14.0 * normal["age"]), 18.0, 90.0),
             "price": np.exp(3.0 + normal["price"]),
-            "past_clicks": np.floor(self.uniform("past_clicks", index) ** (-1 / 1.2) - 1.0),
+            "past_clicks": np.floor(self._draws.uniform("past_clicks", index) ** (-1 / 1.2) - 1.0),
             "hours_since_visit": np.exp(3.0 + 2.0 * normal["hours_since_visit"]),
-            "quality": self.uniform("quality", index),
+            "quality": self._draws.uniform("quality", index),
         }
         for name, share in (("age", 0.1), ("hours_since_visit", 0.25)):
-            numbers[name][self.uniform(f"{name}/missing", index) < share] = np.nan
+            numbers[name][self._draws.uniform(f"{name}/missing", index) < share] = np.nan
         return numbers
 
     def _draw_tags(self, index: Counter) -> IntArray:
-        draws = np.stack([self.uniform(f"tag/{k}", index) for k in range(4)], axis=1)
+        draws = np.stack([self._draws.uniform(f"tag/{k}", index) for k in range(4)], axis=1)
         tags = np.floor(len(TAGS) * draws**2).astype(np.int64)
-        tags[np.arange(4) >= np.floor(5 * self.uniform("tag/count", index))[:, None]] = -1
+        tags[np.arange(4) >= np.floor(5 * self._draws.uniform("tag/count", index))[:, None]] = -1
         for k in range(1, 4):
             tags[(tags[:, :k] == tags[:, k : k + 1]).any(axis=1), k] = -1
         return tags
@@ -210,22 +191,23 @@ class World:
             yield LOW_RANK_STRENGTH, (left_factors * right_factors).sum(axis=1)
 
     def _cross_weights(self, left: str, right: str, left_codes: IntArray, right_codes: IntArray) -> FloatArray:
-        return self._normal(f"cross/{left}/{right}", left_codes * 1_000_000 + right_codes)
+        return self._draws.normal(f"cross/{left}/{right}", left_codes * 1_000_000 + right_codes)
 
     def planted_weights(self, left: str, right: str) -> FloatArray:
         """What each combination of a planted pair adds to the logit: [values of `left`, values of `right`]."""
         number = len(CATEGORICAL) + 7 + PLANTED.index((left, right))
-        _, scale = self._scale[number]
+        _, scale = self._scales.by_effect[number]
         left_codes, right_codes = np.meshgrid(
             np.arange(len(values_of(left))), np.arange(len(values_of(right))), indexing="ij"
         )
         return self._cross_weights(left, right, left_codes, right_codes) * scale
 
-    def logit(self, rows: DrawnRows) -> FloatArray:
-        total = np.full(len(rows.seconds), self._intercept)
-        for (_, raw), (mean, scale) in zip(self._effects(rows), self._scale, strict=True):
-            total += (raw - mean) * scale
-        return total
+    def labelled(self, index: Counter, rows: int) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
+        """Rows `index` of a log of `rows`, the click last; their chances of a click; whether they were clicked."""
+        drawn = self.draw(index, rows)
+        probability = sigmoid(self._scales.logit(self._effects(drawn)))
+        click = self._draws.uniform("click", index) < probability
+        return drawn.frame().with_columns(click=pl.Series(click.astype(np.int8))), probability, click
 
 
 def values_of(column: str) -> list[str]:
@@ -241,12 +223,3 @@ def _zipf_cdf(size: int, exponent: float) -> FloatArray:
     cdf: FloatArray = np.cumsum((np.arange(size) + 2.0) ** -exponent)
     cdf /= cdf[-1]
     return cdf
-
-
-def _intercept(logit: FloatArray) -> float:
-    """The constant that brings the mean click probability to CLICK_RATE, by bisection."""
-    low, high = -20.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if (1 / (1 + np.exp(-logit - middle))).mean() < CLICK_RATE else (low, middle)
-    return (low + high) / 2

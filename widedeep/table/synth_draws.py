@@ -1,0 +1,90 @@
+"""What the sample logs' worlds share: random numbers that depend on a seed, a name and a counter only, and effects on a logit."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Counter = NDArray[np.uint64]
+
+Effects = Iterable[tuple[float, FloatArray]]
+"""In a fixed order, of each effect on the logit: its strength (standard deviation in logits) and its unscaled values of some rows."""
+
+RANK = 4
+FACTOR_MEAN = 0.4
+"""With a mean of 0 the pairs would show nothing at first order, and gradient descent would start on a saddle."""
+
+PILOT_ROWS = 50_000
+PILOT_START = np.uint64(1 << 40)
+"""Row numbers from here on belong to the pilot, which no log reaches."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one seed: equal (seed, name, counter) give equal numbers, whatever else was drawn."""
+
+    seed: int
+
+    def uniform(self, name: str, counter: Counter | IntArray) -> FloatArray:
+        """Numbers in (0, 1) that depend on seed, name and counter only (SplitMix64, Steele et al. 2014)."""
+        key = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
+        state = np.uint64(int.from_bytes(key, "little")) + counter.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+        return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+    def normal(self, name: str, counter: Counter | IntArray) -> FloatArray:
+        """Standard normal numbers (Box and Muller 1958)."""
+        radius = np.sqrt(-2.0 * np.log(self.uniform(f"{name}/radius", counter)))
+        return radius * np.cos(2.0 * np.pi * self.uniform(f"{name}/angle", counter))
+
+    def factors(self, name: str, size: int) -> FloatArray:
+        """Factors of the `size` values of a low-rank pair's column: [size, RANK]."""
+        return FACTOR_MEAN + self.normal(name, np.arange(size * RANK)).reshape(-1, RANK)
+
+    def pilot(self) -> Counter:
+        """Row numbers of the pilot."""
+        return np.arange(PILOT_ROWS, dtype=np.uint64) + PILOT_START
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Makes every effect as strong as it should be by what it does to a pilot, so that each seed's log is about equally hard."""
+
+    by_effect: list[tuple[float, float]]
+    """Mean on the pilot and factor, of each effect."""
+    intercept: float
+
+    @classmethod
+    def by_pilot(cls, effects: Effects, rate: float) -> "Scales":
+        """Scales that give each effect its strength, and the mean probability `rate`, on the pilot's rows."""
+        raw = list(effects)
+        scales = cls([(float(values.mean()), strength / float(values.std())) for strength, values in raw], 0.0)
+        return cls(scales.by_effect, _intercept(scales.logit(raw), rate))
+
+    def logit(self, effects: Effects) -> FloatArray:
+        """Sum of the scaled effects and the intercept."""
+        total: FloatArray | float = self.intercept
+        for (_, raw), (mean, scale) in zip(effects, self.by_effect, strict=True):
+            total = total + (raw - mean) * scale
+        return np.asarray(total)
+
+
+def sigmoid(logit: FloatArray) -> FloatArray:
+    """Probabilities of logits."""
+    return 1.0 / (1.0 + np.exp(-logit))
+
+
+def _intercept(logit: FloatArray, rate: float) -> float:
+    """The constant that brings the mean probability to `rate`, by bisection."""
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sigmoid(logit + middle).mean() < rate else (low, middle)
+    return (low + high) / 2
