@@ -30,20 +30,28 @@ def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> P
     )
 
 
+def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None:
+    """The finished stage ("ingest" or "encoded") that the run was trained on, here or in its own work directory."""
+    key = run.manifest()["keys"][stage]
+    for place in (work_dir, *run.path.parents[2:3]):
+        if Workspace(place).is_done(stage, key):
+            return Workspace(place).stage_path(stage, key)
+    return None
+
+
 def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Reporter, *, wait: bool) -> Path:
     """The typed table that the run was trained on, here or in its own work directory; else made again from the recipe's
     files, with a warning where those have changed.
 
     Raises ArtefactError for the run, DataError and ColumnError for the files.
     """
+    found = finished_stage(run, "ingest", work_dir)
+    if found is not None:
+        return found
     manifest = run.manifest()
-    key = manifest["keys"]["ingest"]
-    for place in (work_dir, *run.path.parents[2:3]):
-        if Workspace(place).is_done("ingest", key):
-            return Workspace(place).stage_path("ingest", key)
     reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
     loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     ingested = ingest(loaded, work_dir, reporter, wait=wait)
-    if ingested.key != key:
+    if ingested.key != manifest["keys"]["ingest"]:
         reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
     return ingested.path
