@@ -229,6 +229,19 @@ def print_crosses(crosses: Sequence[Mapping[str, Any]]) -> None:
     _print_records([{**cross, "columns": " x ".join(cross["columns"])} for cross in crosses])
 
 
+def print_weights(weights: Sequence[Mapping[str, str]]) -> None:
+    """One row per weight: its figures, then what it belongs to, which takes as many lines as it needs."""
+    if not weights:
+        return
+    *titles, last = weights[0]
+    table = _table(*titles, last, right=range(len(titles)))
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for weight in weights:
+        table.add_row(*weight.values())
+    _print(table)
+
+
 def _print_records(records: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for record in records for name in record))
     if not names:

@@ -1,21 +1,73 @@
-"""`widedeep crosses`: fit the plan, encode, report on each cross."""
+"""`widedeep crosses`: fit the plan, encode, report on each cross; with --weights, what a run made of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from widedeep.errors import UsageError
 
 from .console import ConsoleReporter, print_crosses
 from .lookup import open_recipe
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .options import JsonOption, SetOption, WaitOption, WorkOption
 from .results import print_facts, print_json
+from .weights import DEFAULT_TOP, show_weights
 
 
 def crosses(
-    recipe: RecipeArgument,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|RUN",
+            help="A recipe file, or the name of a bundled recipe; with --weights a run, or a recipe whose latest "
+            "finished run is meant.",
+            show_default=False,
+        ),
+    ],
     work: WorkOption = Path(),
     overrides: SetOption = None,
+    weights: Annotated[
+        bool,
+        typer.Option(
+            "--weights", help="The wide weights of largest magnitude in a RUN: their real values, support and lift."
+        ),
+    ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, metavar="N", help=f"With --weights: show so many (default {DEFAULT_TOP})."),
+    ] = None,
+    min_support: Annotated[
+        int | None,
+        typer.Option(
+            "--min-support",
+            min=1,
+            metavar="N",
+            help="With --weights: leave out those that fewer train rows hold (default a thousandth of the train rows, "
+            "at least 10, at most 100).",
+        ),
+    ] = None,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the features, encode every row, and report on each cross."""
+    """Fit the features, encode every row, and report on each cross.
+
+    With --weights, show what a finished run has learnt of values and crosses.
+    """
+    if weights:
+        if overrides:
+            raise UsageError(
+                f"--set {overrides[0]}: changes a recipe, and --weights reads a finished run: leave one of them out"
+            )
+        show_weights(recipe, work, top=top, min_support=min_support, wait=wait, as_json=as_json)
+        return
+    if top is not None or min_support is not None:
+        option = "--top" if top is not None else "--min-support"
+        raise UsageError(f"{option}: says which weights to show: add --weights, or leave it out")
+    _report(recipe, work, overrides, wait=wait, as_json=as_json)
+
+
+def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: bool, as_json: bool) -> None:
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.stages import build_crosses  # only now: a faulty recipe need not wait for it

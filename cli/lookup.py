@@ -48,7 +48,7 @@ def open_run(argument: str, work: Path) -> Path:
 
     Raises ArtefactError when there is none.
     """
-    from widedeep.pipeline.experiment import find_run
+    from widedeep.pipeline.past_runs import find_run
     from widedeep.recipe.load import load_recipe
 
     recipe_name = argument if argument in bundled_recipes() else None

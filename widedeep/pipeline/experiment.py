@@ -1,6 +1,5 @@
 """A whole experiment: the stages that are missing, training, evaluation, the run directory."""
 
-import os
 import platform
 import shutil
 import statistics
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from widedeep import __version__
-from widedeep.errors import ArtefactError, UsageError
+from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import EncodedStore
 from widedeep.files import replacing_directory, write_json, write_text
@@ -26,7 +25,8 @@ from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, ingest, memory_stage
+from widedeep.pipeline.past_runs import typed_table
+from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe, dump_recipe
 from widedeep.recipe.schema import Recipe
@@ -265,24 +265,6 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
     )
 
 
-def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
-    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
-
-    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there.
-    """
-    for path in (Path(argument), work_dir / argument):
-        if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
-            return Path(os.path.realpath(path))
-    if recipe_name is not None:
-        latest = Workspace(work_dir).runs_dir / recipe_name / "latest"
-        if latest.is_dir():
-            return Path(os.path.realpath(latest))
-        raise ArtefactError(f"{latest}: recipe {recipe_name} has no finished run here; train it, or name --work")
-    raise ArtefactError(
-        f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
-    )
-
-
 def evaluate_run(
     run: Path,
     files: Sequence[Source],
@@ -302,23 +284,9 @@ def evaluate_run(
     scorer = Scorer.load(run)
     if files:
         return evaluate_files(scorer, files, reporter, tables)
-    typed_dir = _typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
+    typed_dir = typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
     splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
     chosen = split or splits[0]
     if chosen not in splits:
         raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(splits)}")
     return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)
-
-
-def _typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Reporter, *, wait: bool) -> Path:
-    manifest = run.manifest()
-    key = manifest["keys"]["ingest"]
-    for place in (work_dir, *run.path.parents[2:3]):
-        if Workspace(place).is_done("ingest", key):
-            return Workspace(place).stage_path("ingest", key)
-    reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
-    loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
-    ingested = ingest(loaded, work_dir, reporter, wait=wait)
-    if ingested.key != key:
-        reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
-    return ingested.path

@@ -1,0 +1,57 @@
+"""A run that was made before: found by what a user calls it, and the typed table it was trained on. No torch."""
+
+import os
+from pathlib import Path
+
+from widedeep.errors import ArtefactError
+from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.workspace import Workspace
+from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.schema import Recipe
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
+
+
+def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
+    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
+
+    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there.
+    """
+    for path in (Path(argument), work_dir / argument):
+        if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
+            return Path(os.path.realpath(path))
+    if recipe_name is not None:
+        latest = Workspace(work_dir).runs_dir / recipe_name / "latest"
+        if latest.is_dir():
+            return Path(os.path.realpath(latest))
+        raise ArtefactError(f"{latest}: recipe {recipe_name} has no finished run here; train it, or name --work")
+    raise ArtefactError(
+        f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
+    )
+
+
+def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None:
+    """The finished stage ("ingest" or "encoded") that the run was trained on, here or in its own work directory."""
+    key = run.manifest()["keys"][stage]
+    for place in (work_dir, *run.path.parents[2:3]):
+        if Workspace(place).is_done(stage, key):
+            return Workspace(place).stage_path(stage, key)
+    return None
+
+
+def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Reporter, *, wait: bool) -> Path:
+    """The typed table that the run was trained on, here or in its own work directory; else made again from the recipe's
+    files, with a warning where those have changed.
+
+    Raises ArtefactError for the run, DataError and ColumnError for the files.
+    """
+    found = finished_stage(run, "ingest", work_dir)
+    if found is not None:
+        return found
+    manifest = run.manifest()
+    reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
+    loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
+    ingested = ingest(loaded, work_dir, reporter, wait=wait)
+    if ingested.key != manifest["keys"]["ingest"]:
+        reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
+    return ingested.path

@@ -1,0 +1,49 @@
+"""A run's strongest wide weights: where its train rows lie, encoded or typed, and what is counted in them. No torch."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+
+from widedeep.features.plan import FeaturePlan
+from widedeep.features.store import EncodedStore
+from widedeep.features.support import EncodedBlock, Support, encoded_blocks, stored_blocks
+from widedeep.pipeline.past_runs import finished_stage, typed_table
+from widedeep.recipe.load import load_recipe
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
+from widedeep.scoring.weights import WeightsResult, strongest_weights, wide_weights
+from widedeep.table.ingest import typed_blocks
+from widedeep.table.typed import LABEL
+
+
+def strongest_weights_of(
+    path: Path, work_dir: Path, reporter: Reporter, *, top: int, min_support: int | None, wait: bool = False
+) -> WeightsResult:
+    """The wide weights of the finished run at `path`, counted in its encoded or typed train rows, here or in its own work
+    directory; where both are gone, the recipe's files are read again.
+
+    Raises ArtefactError for the run, UsageError for one without a wide part, DataError and ColumnError for the files.
+    """
+    run = RunDirectory(path)
+    manifest = run.require_done()
+    recipe = load_recipe(run.recipe_path, name=path.parent.name, base_dir=Path(manifest["base_dir"])).recipe
+    plan = FeaturePlan.load(run.plan_dir)
+    weights = wide_weights(run, plan)
+
+    @cache
+    def typed_dir() -> Path:
+        return typed_table(run, recipe, work_dir, reporter, wait=wait)
+
+    def typed(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        return typed_blocks(typed_dir(), "train", columns=columns)
+
+    def encoded() -> Iterator[EncodedBlock]:
+        stage = finished_stage(run, "encoded", work_dir)
+        if stage is not None:
+            return stored_blocks(EncodedStore.open(stage / "train"), plan.index_columns)
+        return encoded_blocks(plan, plan.index_columns, typed([*plan.required_columns(), LABEL]))
+
+    support = Support(plan.index_columns, encoded())
+    return strongest_weights(recipe, plan, weights, support, typed, top=top, min_support=min_support)

@@ -1,0 +1,192 @@
+"""The strongest wide weights of a run: what values they belong to, in how many train rows, and what those rows' labels say."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from widedeep.errors import ArtefactError, UsageError
+from widedeep.features.fields import FIRST, MISSING
+from widedeep.features.inverse import Found, Values, find_values, planned_values
+from widedeep.features.plan import FeaturePlan, IndexColumn
+from widedeep.features.support import Support
+from widedeep.model.layout import InputLayout
+from widedeep.recipe.schema import Recipe
+from widedeep.runs import RunDirectory
+
+TypedBlocks = Callable[[Sequence[str]], Iterator[pl.DataFrame]]
+"""Typed train rows, in blocks of the columns that are asked for."""
+
+
+@dataclass(frozen=True)
+class WideWeight:
+    """One weight of the wide part, and the train rows behind it."""
+
+    column: str
+    """The field or the cross."""
+    kind: Literal["categorical", "bucketed", "cross"]
+    stands_for: Literal["values", "missing", "unknown"]
+    """`missing`: the row has no value. `unknown`: any value below the minimum count, or that train had not."""
+    values: Values | None
+    """Field → value, of a hashed column the most frequent; None for `unknown`, or if no row of changed files has them."""
+    weight: float
+    support: int
+    """Train rows that hold it; row weights play no part."""
+    positives: int | None
+    """None for regression."""
+    mean: float
+    """Mean label of those rows: for a binary label, the rate of positives."""
+    lift: float | None
+    """`mean` by that of all train rows; None for regression."""
+    shared_by: int | None
+    """Values or combinations that share the weight of a hashed column; None elsewhere."""
+    share: float | None
+    """Share of the rows that hold `values`, where others share the weight."""
+
+
+@dataclass(frozen=True)
+class WeightsResult:
+    """The weights, strongest first, and the train rows as a whole."""
+
+    weights: list[WideWeight]
+    rows: int
+    mean: float
+    """Mean label of all train rows."""
+    min_support: int
+
+
+def wide_weights(run: RunDirectory, plan: FeaturePlan) -> dict[str, NDArray[np.float32]]:
+    """Column → [size] float32: the weight of each index in the run's best checkpoint. The one reader of how they are stored.
+
+    The weights of scaled numbers are left out: one for each, they belong to no value. Raises UsageError for a run
+    without a wide part, ArtefactError for a missing or damaged checkpoint.
+    """
+    path = run.best_path
+    layout = InputLayout.of(plan.index_columns, plan.numeric_columns)
+    columns = (*layout.index_columns, *layout.list_columns)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if "model.wide.numeric" not in file.keys():  # noqa: SIM118 - no mapping
+                raise UsageError(
+                    f"{run.path}: the run has no wide part, and so no wide weights: train with model.kind wide or wide_deep"
+                )
+            stored = file.get_tensor("model.wide.weights.weight")[:, 0] if columns else np.empty(0, dtype=np.float32)
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path}: there is no checkpoint here: restore it from a copy or train again") from error
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(f"{path}: a damaged checkpoint ({error}): restore it from a copy or train again") from error
+    ends = np.cumsum([column.size for column in columns], dtype=np.int64)
+    if len(stored) != (ends[-1] if columns else 0):
+        raise ArtefactError(f"{path}: checkpoint of another model: its wide part has {len(stored):,} weights")
+    return dict(zip([column.name for column in columns], np.split(stored, ends[:-1]), strict=True))
+
+
+def default_min_support(num_rows: int) -> int:
+    """A thousandth of the train rows, at least 10 and at most 100."""
+    return min(100, max(10, num_rows // 1000))
+
+
+def strongest_weights(
+    recipe: Recipe,
+    plan: FeaturePlan,
+    weights: Mapping[str, NDArray[np.float32]],
+    support: Support,
+    typed: TypedBlocks,
+    *,
+    top: int,
+    min_support: int | None,
+) -> WeightsResult:
+    """The `top` weights of largest magnitude among those that at least `min_support` train rows hold.
+
+    `typed` is read only where the plan does not know the values: for hashed columns and crosses.
+    """
+    least = default_min_support(support.num_rows) if min_support is None else min_support
+    columns = {column.name: column for column in plan.index_columns}
+    strongest = list(_strongest(weights, support, top, least))
+    found = _values_behind(plan, columns, strongest, typed)
+    overall = _mean(recipe, support.label_sum, support.num_rows)
+    return WeightsResult(
+        [
+            _described(recipe, columns[name], index, weights[name], support, overall, found.get((name, index)))
+            for name, index in strongest
+        ],
+        support.num_rows,
+        overall,
+        least,
+    )
+
+
+def _strongest(
+    weights: Mapping[str, NDArray[np.float32]], support: Support, top: int, least: int
+) -> Iterable[tuple[str, int]]:
+    ranked: list[tuple[float, str, int]] = []
+    for name, of_column in weights.items():
+        (eligible,) = np.nonzero((support.rows[name] >= least) & (of_column != 0.0))
+        magnitudes = np.abs(of_column[eligible])
+        ranked += [
+            (-float(magnitudes[i]), name, int(eligible[i])) for i in np.argsort(-magnitudes, kind="stable")[:top]
+        ]
+    return [(name, index) for _, name, index in sorted(ranked)[:top]]
+
+
+def _values_behind(
+    plan: FeaturePlan, columns: Mapping[str, IndexColumn], wanted: Sequence[tuple[str, int]], typed: TypedBlocks
+) -> dict[tuple[str, int], Found]:
+    found: dict[tuple[str, int], Found] = {}
+    among_rows: dict[str, list[int]] = {}
+    for name, index in wanted:
+        if index < FIRST:
+            continue
+        if (values := planned_values(plan, columns[name], index)) is not None:
+            found[name, index] = Found(values)
+        else:
+            among_rows.setdefault(name, []).append(index)
+    if among_rows:
+        members = plan.members()
+        needed = dict.fromkeys(members[field].column for name in among_rows for field in columns[name].fields)
+        with TemporaryDirectory(prefix="widedeep-weights-") as folder:
+            found |= find_values(plan, among_rows, typed(list(needed)), Path(folder))
+    return found
+
+
+def _described(
+    recipe: Recipe,
+    column: IndexColumn,
+    index: int,
+    weights: NDArray[np.float32],
+    support: Support,
+    overall: float,
+    found: Found | None,
+) -> WideWeight:
+    rows, label_sum = int(support.rows[column.name][index]), float(support.label_sums[column.name][index])
+    binary = recipe.data.label.kind == "binary"
+    mean = _mean(recipe, label_sum, rows)
+    values = found.values if found is not None else None
+    # A cross is never missing as a whole: a missing member is a value of its own there.
+    missing = index == MISSING and column.kind != "cross"
+    return WideWeight(
+        column=column.fields[0] if column.kind == "bucketed" else column.name,
+        kind=column.kind,
+        stands_for="missing" if missing else "unknown" if index < FIRST else "values",
+        values={column.fields[0]: None} if missing else values,
+        weight=float(weights[index]),
+        support=rows,
+        positives=round(label_sum) if binary else None,
+        mean=mean,
+        lift=mean / overall if binary else None,
+        shared_by=None if found is None else found.shared_by,
+        share=None if found is None or found.rows is None else found.rows / rows,
+    )
+
+
+def _mean(recipe: Recipe, label_sum: float, rows: int) -> float:
+    """Mean label; negatives that `keep_negatives` left out count as well, since the rate is to be that of the log."""
+    if recipe.data.label.kind == "regression":
+        return label_sum / rows
+    return label_sum / (label_sum + (rows - label_sum) / recipe.data.keep_negatives)
