@@ -18,6 +18,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        # Variables are expanded in values only: a key's `${` stands for itself.
+        node = super().represent_mapping(tag, mapping, flow_style)
+        for key, _ in node.value:
+            key.value = key.value.replace("$${", "${")
+        return node
+
 
 class _Line(dict[str, Any]):
     """A mapping that is written on one line."""
