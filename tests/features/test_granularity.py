@@ -128,11 +128,14 @@ def test_a_saved_plan_keeps_the_cut_points_to_the_last_bit(tmp_path: Path) -> No
 def test_the_cut_points_are_part_of_the_digest_and_the_order_they_are_asked_in_is_not(tmp_path: Path) -> None:
     frame = table()
 
-    def digest(**granularity: int) -> str:
-        return fitted(frame, tmp_path, [{"fields": ["price", "views"], "granularity": granularity}], NUMERIC).digest
+    def saved(place: str, **granularity: int) -> str:
+        plan = fitted(frame, tmp_path, [{"fields": ["price", "views"], "granularity": granularity}], NUMERIC)
+        plan.save(tmp_path / place)
+        return (tmp_path / place / "plan.json").read_text()
 
-    assert digest(price=8, views=5) == digest(views=5, price=8)
-    assert len({digest(views=5), digest(views=6), digest(views=5, price=8)}) == 3
+    both = saved("a", price=8, views=5)
+    assert both == saved("b", views=5, price=8)
+    assert len({json.loads(text)["digest"] for text in (both, saved("c", views=5), saved("d", views=6))}) == 3
 
 
 def test_a_plan_without_a_granularity_is_saved_as_it_was_before_there_was_any(tmp_path: Path) -> None:

@@ -138,6 +138,15 @@ def test_the_settings_of_discovered_crosses_are_written_only_where_they_are_set(
     )
 
 
+@pytest.mark.parametrize("name", ["${HOME}", "$${HOME}", "no", "a: b", "1", "x" * 200, "größe\n"])
+def test_a_granularity_may_be_that_of_a_field_of_any_name(name: str) -> None:
+    data = {"train": "x", "label": "y"}
+    crosses = [{"fields": ["c", name], "granularity": {name: 8}}]
+    given_data = {"name": "r", "data": data, "features": {"categorical": ["c"], "numeric": [name]}, "crosses": crosses}
+    recipe, _ = resolve(Recipe.model_validate(given_data), given_data)
+    assert read(dump_recipe(recipe)) == recipe
+
+
 def test_short_lists_stand_on_one_line_and_so_does_a_field() -> None:
     text = dump_recipe(
         read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\nmodel: {deep: {hidden: [3, 2]}}\n")
