@@ -66,6 +66,32 @@ def test_a_second_train_reads_the_cached_stages(project: Path, widedeep: Command
     assert sorted(path.name for path in project.glob("stages/*/*")) == stages
 
 
+def test_what_a_cross_promised_is_no_part_of_the_encoding_and_its_granularity_is(
+    project: Path, widedeep: CommandLine
+) -> None:
+    def encoded(*settings: str) -> tuple[str, bool]:
+        overrides = [argument for setting in settings for argument in ("--set", f"crosses.1.{setting}")]
+        result = json.loads(widedeep("crosses", "small.yaml", "--json", *overrides)[1])
+        return result["path"], result["cached"]
+
+    path, _ = encoded()
+    assert encoded("promised=[0.002, 0.001, 0.003]") == (path, True)
+    assert encoded("granularity.price=9")[0] != path
+
+
+def test_a_cross_of_a_number_without_buckets_is_trained_and_scored_by_its_granularity(
+    project: Path, widedeep: CommandLine
+) -> None:
+    text = (
+        (project / "small.yaml").read_text().replace("[color, shape]", "{fields: [age, color], granularity: {age: 6}}")
+    )
+    (project / "small.yaml").write_text(text)
+    trained = json.loads(widedeep("train", "small.yaml", "--set", "training.epochs=1", "--json")[1])
+    again = json.loads(widedeep("eval", trained["run"], "--json")[1])
+    assert again["metrics"]["log_loss"] == pytest.approx(trained["metrics"]["test"]["log_loss"], rel=1e-6)
+    assert widedeep("predict", trained["run"], "log.csv", "-o", "scores.csv")[0] == 0
+
+
 def test_ingest_counts_every_row_of_the_file_once(project: Path, widedeep: CommandLine) -> None:
     rows = json.loads(widedeep("ingest", "small.yaml", "--json")[1])["rows"]
     assert sum(rows.values()) == 2000

@@ -50,6 +50,10 @@ def recipes(draw: st.DrawFn) -> Recipe:
     label, number, *categories = columns
     vocabulary = {"min_count": 3, "max_size": draw(counts)}
     hashed = {"buckets": draw(st.integers(1, 10**6))}
+    proven = {
+        "granularity": draw(st.sampled_from([{}, {number: 7}])),
+        "promised": draw(st.none() | st.lists(st.floats(-1e9, 1e9), min_size=3, max_size=3)),
+    }
     data: dict[str, Any] = {
         "train": draw(st.lists(texts, min_size=1, max_size=3)),
         "valid": draw(st.none() | texts),
@@ -67,7 +71,9 @@ def recipes(draw: st.DrawFn) -> Recipe:
                 {"column": column, **draw(st.sampled_from([vocabulary, hashed, {}]))} for column in categories
             ],
         },
-        "crosses": draw(st.sampled_from([[], [[number, categories[0]]], [{"fields": categories, **hashed}]])),
+        "crosses": draw(
+            st.sampled_from([[], [[number, categories[0]]], [{"fields": columns[1:], **hashed, **proven}]])
+        ),
         "model": {"kind": draw(st.sampled_from(["wide", "deep", "wide_deep"])), "deep": {"hidden": [7] * 40}},
         "training": {
             "wide": {"optimizer": draw(st.sampled_from(["ftrl", "adam"]))},
@@ -120,6 +126,25 @@ def test_parts_that_the_kind_lacks_are_not_written(kind: str, model_parts: set[s
     assert set(data["model"]) - {"kind"} == model_parts
     assert set(data["training"]) & {"wide", "deep"} == training_parts
     assert ("crosses" in data) == (kind != "deep")
+
+
+def test_the_settings_of_discovered_crosses_are_written_only_where_they_are_set() -> None:
+    text = "data: {train: x, label: y}\nfeatures: {categorical: [c, d], numeric: [n]}\ncrosses:\n  - [c, d]\n  - "
+    dumped = dump_recipe(read(text + "{fields: [c, n], granularity: {n: 8}, promised: [2e-3, 1e-3, 3.5e-3]}\n"))
+    assert "\n- {fields: [c, d], buckets: null, min_count: 2, max_size: null}\n" in dumped
+    assert (
+        "\n- {fields: [c, n], granularity: {n: 8}, buckets: null, min_count: 2, max_size: null, promised: [0.002, 0.001, 0.0035]}\n"
+        in dumped
+    )
+
+
+@pytest.mark.parametrize("name", ["${HOME}", "$${HOME}", "no", "a: b", "1", "x" * 200, "größe\n"])
+def test_a_granularity_may_be_that_of_a_field_of_any_name(name: str) -> None:
+    data = {"train": "x", "label": "y"}
+    crosses = [{"fields": ["c", name], "granularity": {name: 8}}]
+    given_data = {"name": "r", "data": data, "features": {"categorical": ["c"], "numeric": [name]}, "crosses": crosses}
+    recipe, _ = resolve(Recipe.model_validate(given_data), given_data)
+    assert read(dump_recipe(recipe)) == recipe
 
 
 def test_short_lists_stand_on_one_line_and_so_does_a_field() -> None:

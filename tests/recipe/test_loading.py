@@ -181,6 +181,7 @@ def test_overrides_set_values_make_sections_and_reach_into_lists() -> None:
         "training.wide.learning_rate=1e-3",
         "crosses.0.buckets=100",
         "crosses.1.buckets=200",
+        "crosses.1.granularity.hours=20",
         "features.numeric.0.transform=log1p",
         "data.label.positive=[yes, 1]",
         "data.format.separator='='",
@@ -190,6 +191,7 @@ def test_overrides_set_values_make_sections_and_reach_into_lists() -> None:
     ).recipe
     assert recipe.training.wide.learning_rate == 0.001
     assert [cross.buckets for cross in recipe.crosses] == [100, 200]
+    assert recipe.crosses[1].granularity == {"hours": 20}
     assert recipe.features.numeric[0].transform == "log1p"
     assert (recipe.data.label.column, recipe.data.label.positive) == ("click", ("yes", 1))
     assert recipe.data.format.separator == "="

@@ -35,12 +35,41 @@ def test_a_cross_may_join_categorical_fields_and_bucketed_numbers_by_name() -> N
     features = "{numeric: [{column: age, buckets: 5}, hours], categorical: [{column: city, name: town}]}"
     assert faults_of(features, "[[age, town]]") == []
     assert faults_of(features, "[[hours, town]]") == [
-        "r:3: crosses.0.fields.0: 'hours' is numeric: a cross needs `buckets` at features.numeric.1 (line 2)"
+        "r:3: crosses.0.fields.0: 'hours' is numeric and not cut into buckets: give it `buckets` at features.numeric.1 (line 2), "
+        "or the cross a `granularity`, such as {'hours': 10}"
     ]
     assert faults_of(features, "[[age, twon]]") == [
         "r:3: crosses.0.fields.1: no field is named 'twon'; did you mean 'town'?"
     ]
     assert "no field is named 'city'; a cross takes names of fields" in faults_of(features, "[[age, city]]")[0]
+
+
+def test_a_granularity_takes_the_place_of_buckets_and_cuts_numeric_fields_of_its_cross_only() -> None:
+    features = (
+        "{numeric: [age, {column: seen, name: hours}], categorical: [city], date_time: [{column: at, since: born}]}"
+    )
+    assert faults_of(features, "[{fields: [hours, city], granularity: {hours: 5}}]") == []
+    assert faults_of(features, "[{fields: [at.age, city], granularity: {at.age: 5}}]") == []
+    for granularity, told in (
+        ("{Hours: 5}", "Hours: the cross has no field 'Hours'; did you mean 'hours'?"),
+        ("{age: 5}", "age: the cross has no field 'age'; its numeric fields are hours"),
+        (
+            "{hours: 5, city: 5}",
+            "city: 'city' at features.categorical.0 (line 2) is no number: a granularity cuts numbers into buckets, take it out here",
+        ),
+    ):
+        assert faults_of(features, f"[{{fields: [hours, city], granularity: {granularity}}}]") == [
+            f"r:3: crosses.0.granularity.{told}"
+        ]
+    (fault,) = faults_of(features, "[{fields: [city, at.hour], granularity: {age: 5}}]")
+    assert fault == "r:3: crosses.0.granularity.age: the cross has no field 'age'; it has no numeric field"
+
+
+def test_crosses_that_differ_by_their_granularity_only_are_the_same_cross() -> None:
+    crosses = "[{fields: [a, n], granularity: {n: 5}}, {fields: [n, a], granularity: {n: 6}}]"
+    assert faults_of("{categorical: [a], numeric: [n]}", crosses) == [
+        "r:3: crosses.1: the same cross as crosses.0 (line 3), whatever the order: keep one"
+    ]
 
 
 def test_a_cross_listed_twice_is_refused_in_any_order() -> None:

@@ -1,6 +1,6 @@
 """One fitted field each: what was learnt of it from train rows, and the Polars expressions that encode it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -63,7 +63,7 @@ class FittedNumeric:
 
     def bucket(self) -> pl.Expr:
         """Bucket number as Int32, null for a missing value."""
-        assert self.bucket_cuts is not None
+        assert self.bucket_cuts is not None, f"{self.name} has no buckets"
         return bucket_number(self.value(), list(self.bucket_cuts))
 
     def bucket_index(self) -> pl.Expr:
@@ -98,6 +98,11 @@ def bucket_name(field: str) -> str:
 def weight_name(field: str) -> str:
     """Column of the weights of a multi-valued field's, or a cross's, indices."""
     return f"{field}#weights"
+
+
+def hash_name(field: str, cuts: tuple[float, ...] | None = None) -> str:
+    """Column of a member's hash while crosses are made; `cuts` are those of a number that is cut for a cross."""
+    return f"\0hash of {field}" if cuts is None else f"\0hash at {cuts} of {field}"
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,8 @@ class FittedCross:
     """`value` (the mix, UInt64) and `count`, in order of index; empty where the cross is hashed."""
     distinct: int | None
     """Combinations seen in train, rare ones included; None where nobody counted (hashed)."""
+    cuts: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Cut points of the numeric members that have a granularity in this cross, in place of their field's own."""
 
     @property
     def size(self) -> int:
@@ -177,13 +184,18 @@ class FittedCross:
         # Kept, because sorting a large vocabulary takes longer than encoding a small block.
         return self.vocabulary.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int32)).sort("value")
 
-    def mixed(self, hash_columns: dict[str, str]) -> pl.Expr:
-        """UInt64 mix of the members' hashes, which stand in the columns named per field."""
-        return mix([pl.col(hash_columns[field]) for field in self.fields])
+    @property
+    def hash_columns(self) -> dict[str, str]:
+        """Member → column of its hash, in the order in which they are mixed; equal for crosses that cut it alike."""
+        return {name: hash_name(name, self.cuts.get(name)) for name in self.fields}
 
-    def index(self, hash_columns: dict[str, str]) -> pl.Expr:
+    def mixed(self) -> pl.Expr:
+        """UInt64 mix of the members' hashes, which stand in `hash_columns`."""
+        return mix([pl.col(column) for column in self.hash_columns.values()])
+
+    def index(self) -> pl.Expr:
         """Int32 index; never missing as a whole."""
-        mixed = self.mixed(hash_columns)
+        mixed = self.mixed()
         if self.buckets is not None:
             return ((mixed % self.buckets).cast(pl.Int32) + FIRST).alias(self.name)
         if self.vocabulary.is_empty():

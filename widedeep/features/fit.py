@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from widedeep.errors import Fault, RecipeError
-from widedeep.features.crosses import cross_members, cross_name, mix
+from widedeep.features.crosses import cross_members, cross_name
 from widedeep.features.fields import (
     FittedCategorical,
     FittedCross,
@@ -21,7 +21,7 @@ from widedeep.features.fields import (
     signed_log1p,
 )
 from widedeep.features.moments import Moments
-from widedeep.features.plan import FeaturePlan, hash_name
+from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import vocabulary_seed
@@ -46,14 +46,19 @@ def fit_plan(
 
     Raises RecipeError where two encoded columns would share a name.
     """
-    numerics = [_NumericFit(field) for field in features.all_numeric()]
+    cut_by_crosses = {name for cross in crosses for name in cross.granularity}
+    numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = _VocabularyFits(features, spill_dir)
     for block in _shown(blocks(), "fit fields", reporter, total_rows):
         for numeric in numerics:
             numeric.add(block)
         categoricals.add(block)
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
-    crossed = [_CrossFit(cross, spill_dir, SPILL_ENTRIES // len(crosses)) for cross in crosses]
+    grids = {numeric.name: numeric for numeric in numerics}
+    crossed = []
+    for cross in crosses:
+        cuts = {name: grids[name].bucket_cuts(buckets) for name, buckets in sorted(cross.granularity.items())}
+        crossed.append(_CrossFit(cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
     if any(fit.counts is not None for fit in crossed):
         for block in _shown(blocks(), "fit crosses", reporter, total_rows):
             _count_crosses(plan, crossed, block)
@@ -64,10 +69,8 @@ def fit_plan(
 
 def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame) -> None:
     counted = [fit for fit in crossed if fit.counts is not None]
-    members = plan.members()
     dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
-    needed = dict.fromkeys(field for fit in dense for field in fit.fields)
-    hashes = block.select(members[name].member_hash().alias(hash_name(name)) for name in needed)
+    hashes = block.select(plan.member_hashes([fit.unfitted for fit in dense]))
     for fit in counted:
         fit.add(hashes if fit in dense else plan.cross_rows(block.lazy(), fit.unfitted).collect())
 
@@ -101,8 +104,9 @@ def _shown(
 
 
 class _NumericFit:
-    def __init__(self, field: NumericField) -> None:
-        self.field = field
+    def __init__(self, field: NumericField, cut_by_crosses: Set[str]) -> None:
+        self.field, self.name = field, field.name or field.column
+        self.needs_grid = self.name in cut_by_crosses or field.transform == "cdf" or field.buckets is not None
         self.moments, self.grid = Moments(), QuantileGrid()
         self.has_missing = False
         self.least, self.largest = math.inf, -math.inf
@@ -119,14 +123,14 @@ class _NumericFit:
         elif self.field.transform == "log1p":
             name = self.field.column
             self.moments.add(present.to_frame().select(signed_log1p(pl.col(name)))[name].to_numpy())
-        if self.field.transform == "cdf" or self.field.buckets is not None:
+        if self.needs_grid:
             self.grid.add(np.ascontiguousarray(present.to_numpy()))
 
     def result(self) -> FittedNumeric:
         field = self.field
         origin, scale = self._origin_and_scale()
         return FittedNumeric(
-            name=field.name or field.column,
+            name=self.name,
             column=field.column,
             transform=field.transform,
             clip=field.clip,
@@ -134,8 +138,11 @@ class _NumericFit:
             scale=scale if scale > 0.0 else 1.0,
             cuts=tuple(self.grid.cut_points(field.quantiles)) if field.transform == "cdf" else (),
             flagged=field.missing_flag and self.has_missing,
-            bucket_cuts=None if field.buckets is None else tuple(self.grid.bucket_cuts(field.buckets)),
+            bucket_cuts=None if field.buckets is None else self.bucket_cuts(field.buckets),
         )
+
+    def bucket_cuts(self, buckets: int) -> tuple[float, ...]:
+        return tuple(self.grid.bucket_cuts(buckets))
 
     def _origin_and_scale(self) -> tuple[float, float]:
         match self.field.transform:
@@ -215,21 +222,19 @@ def _vocabulary(field: CategoricalField | MultiValuedField) -> str:
 
 
 class _CrossFit:
-    def __init__(self, cross: CrossSettings, spill_dir: Path, spill_entries: int) -> None:
+    def __init__(
+        self, cross: CrossSettings, cuts: dict[str, tuple[float, ...]], spill_dir: Path, spill_entries: int
+    ) -> None:
         self.cross = cross
-        self.fields = cross_members(cross.fields)
+        fields = cross_members(cross.fields)
+        self.unfitted = FittedCross(cross_name(fields), fields, cross.buckets, _NO_MIXES, None, cuts)
+        """The cross before anything was counted."""
         hashed = cross.buckets is not None
         self.counts = None if hashed else ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
 
-    @property
-    def unfitted(self) -> FittedCross:
-        """The cross before anything was counted."""
-        return FittedCross(cross_name(self.fields), self.fields, self.cross.buckets, _NO_MIXES, None)
-
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
-            mixed = hashes.select(mix([pl.col(hash_name(name)) for name in self.fields]).alias("mix"))["mix"]
-            self.counts.add(mixed)
+            self.counts.add(hashes.select(self.unfitted.mixed().alias("mix"))["mix"])
 
     def result(self) -> FittedCross:
         if self.counts is None:

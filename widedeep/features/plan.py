@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from widedeep.features.fields import (
     FittedNumeric,
     bucket_name,
     flag_name,
+    hash_name,
     weight_name,
 )
 from widedeep.files import write_json, writing
@@ -126,14 +127,10 @@ class FeaturePlan:
         A row's list is never empty: a missing one holds the index of the missing value alone.
         """
         dense = [cross for cross in self.crosses if not self.list_members(cross)]
-        hash_columns = {field: hash_name(field) for cross in dense for field in cross.fields}
-        members = self.members()
-        # Each member is hashed once, whatever the number of crosses that it is in.
-        hashed = frame.with_columns(members[name].member_hash().alias(column) for name, column in hash_columns.items())
-        encoded = hashed.select(
+        encoded = frame.with_columns(self.member_hashes(dense)).select(
             *(field.index() for field in self.categoricals),
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
-            *(cross.index(hash_columns) for cross in dense),
+            *(cross.index() for cross in dense),
             *(number.scaled() for number in self.numerics),
             *(number.flag() for number in self.numerics if number.flagged),
         )
@@ -149,24 +146,30 @@ class FeaturePlan:
 
     def _encoded_cross(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
         flat = self.cross_rows(frame, cross)
-        hash_columns = {field: hash_name(field) for field in cross.fields}
         weighted = [field.weights for field in self.list_members(cross) if field.weights is not None]
         weight = [_product(weighted).alias(weight_name(cross.name))] if weighted else []
-        return _packed(flat.select(_ROW, cross.index(hash_columns), *weight))
+        return _packed(flat.select(_ROW, cross.index(), *weight))
 
     def cross_rows(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
         """A row for every combination of a cross's values, in order: the members' hashes, weights of lists, row numbers."""
-        members = self.members()
         lists = self.list_members(cross)
-        plain = [members[name] for name in cross.fields if members[name] not in lists]
         columns = [name for field in lists for name in (field.column, field.weights) if name is not None]
-        hashes = [member.member_hash().alias(hash_name(member.name)) for member in plain]
-        flat = frame.select(*hashes, *dict.fromkeys(columns)).with_row_index(_ROW)
+        plain = self.member_hashes([cross], without=lists)
+        flat = frame.select(*plain, *dict.fromkeys(columns)).with_row_index(_ROW)
         for field in lists:
             flat = flat.explode([name for name in (field.column, field.weights) if name is not None])
-        return flat.with_columns(
-            *(field.member_hash().alias(hash_name(field.name)) for field in lists),
-        )
+        return flat.with_columns(field.member_hash().alias(hash_name(field.name)) for field in lists)
+
+    def member_hashes(self, crosses: Sequence[FittedCross], without: Sequence[FittedMultiValued] = ()) -> list[pl.Expr]:
+        """UInt64 hashes of all members of crosses but those in `without`: each (field, cut points) once, however many
+        crosses it is in."""
+        members = {name: member for name, member in self.members().items() if member not in without}
+        hashes = {}
+        for cross in crosses:
+            for name, column in cross.hash_columns.items():
+                if name in members and column not in hashes:
+                    hashes[column] = _cut(members[name], cross.cuts.get(name)).member_hash().alias(column)
+        return list(hashes.values())
 
     def list_members(self, cross: FittedCross) -> list[FittedMultiValued]:
         """The multi-valued fields among a cross's members: with one, every row has several values of the cross."""
@@ -210,7 +213,7 @@ class FeaturePlan:
             "numerics": [asdict(number) for number in self.numerics],
             "categoricals": [_without_vocabulary(field) for field in self.categoricals],
             "multi_valued": [_without_vocabulary(field) for field in self.multi_valued],
-            "crosses": [_without_vocabulary(cross) for cross in self.crosses],
+            "crosses": [_cross_facts(cross) for cross in self.crosses],
         }
 
     def save(self, directory: Path) -> None:
@@ -263,7 +266,7 @@ class FeaturePlan:
                     for i, field in enumerate(facts["multi_valued"])
                 ),
                 tuple(
-                    FittedCross(**_tuples(cross), vocabulary=vocabulary("cross", i))
+                    FittedCross(**_cross_settings(cross), vocabulary=vocabulary("cross", i))
                     for i, cross in enumerate(facts["crosses"])
                 ),
             )
@@ -272,11 +275,6 @@ class FeaturePlan:
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
-
-
-def hash_name(field: str) -> str:
-    """Column of a member's hash while crosses are made."""
-    return f"\0hash of {field}"
 
 
 def _packed(flat: pl.LazyFrame) -> pl.LazyFrame:
@@ -299,6 +297,22 @@ def _checksum(content: bytes) -> str:
 def _without_vocabulary(holder: FittedCategorical | FittedCross) -> dict[str, Any]:
     names = [field.name for field in fields(holder) if field.name != "vocabulary"]
     return {name: getattr(holder, name) for name in names}
+
+
+def _cross_facts(cross: FittedCross) -> dict[str, Any]:
+    # Without cuts there is no such key: plans without a granularity stay as they were before there were any.
+    facts = _without_vocabulary(cross)
+    return facts if cross.cuts else {name: value for name, value in facts.items() if name != "cuts"}
+
+
+def _cross_settings(facts: dict[str, Any]) -> dict[str, Any]:
+    return _tuples({**facts, "cuts": _tuples(facts.get("cuts", {}))})
+
+
+def _cut(
+    member: FittedNumeric | FittedCategorical, cuts: tuple[float, ...] | None
+) -> FittedNumeric | FittedCategorical:
+    return replace(member, bucket_cuts=cuts) if isinstance(member, FittedNumeric) and cuts is not None else member
 
 
 def _tuples(facts: dict[str, Any]) -> dict[str, Any]:

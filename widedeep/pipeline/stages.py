@@ -123,7 +123,7 @@ def crosses_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter
             "format": [PLAN_FORMAT, STORE_FORMAT],
             "ingest": ingested.key,
             "features": recipe.features.model_dump(mode="json"),
-            "crosses": [cross.model_dump(mode="json") for cross in recipe.crosses],
+            "crosses": [cross.model_dump(mode="json", exclude={"promised"}) for cross in recipe.crosses],
         }
     )
     path = workspace.stage_path("encoded", key)

@@ -86,8 +86,25 @@ def _cross_members_are_fields(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
                 yield Finding(path, f"no field is named '{member}'{hint}")
                 continue
             field_path, field = fields[member]
-            if isinstance(field, NumericField) and field.buckets is None:
-                yield Finding(path, f"'{member}' is numeric: a cross needs `buckets` at {cite(field_path)}")
+            # A granularity under another name is told as what it is: a misspelt one.
+            cut = member in cross.granularity or not cross.granularity.keys() <= set(cross.fields)
+            if isinstance(field, NumericField) and field.buckets is None and not cut:
+                message = f"'{member}' is numeric and not cut into buckets: give it `buckets` at {cite(field_path)}, or the cross a `granularity`, such as {{'{member}': 10}}"
+                yield Finding(path, message)
+
+
+def _granularities_cut_numeric_members(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    fields = {name: (path, field) for path, name, field in _fields(recipe)}
+    for index, cross in enumerate(recipe.crosses):
+        numeric = [name for name in cross.fields if name in fields and isinstance(fields[name][1], NumericField)]
+        for name in cross.granularity:
+            path: KeyPath = ("crosses", index, "granularity", name)
+            if name not in cross.fields:
+                its = f"; its numeric fields are {', '.join(numeric)}" if numeric else "; it has no numeric field"
+                yield Finding(path, f"the cross has no field '{name}'{did_you_mean(name, numeric) or its}")
+            elif name in fields and name not in numeric:
+                message = f"'{name}' at {cite(fields[name][0])} is no number: a granularity cuts numbers into buckets, take it out here"
+                yield Finding(path, message)
 
 
 def _crosses_differ(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -158,6 +175,7 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"data"}), _table_columns_have_tables),
     (frozenset({"data"}), _group_needs_classes),
     (frozenset({"features", "crosses"}), _cross_members_are_fields),
+    (frozenset({"features", "crosses"}), _granularities_cut_numeric_members),
     (frozenset({"crosses"}), _crosses_differ),
     (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
 )

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from widedeep.recipe.resolve import LEFT_OUT
-from widedeep.recipe.schema import Recipe
+from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import FLOAT_PATTERN
 
 _FLOW_WIDTH = 100
@@ -18,9 +18,20 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        # Variables are expanded in values only: a key's `${` stands for itself.
+        node = super().represent_mapping(tag, mapping, flow_style)
+        for key, _ in node.value:
+            key.value = key.value.replace("$${", "${")
+        return node
+
 
 class _Line(dict[str, Any]):
     """A mapping that is written on one line."""
+
+
+class _ListLine(list[Any]):
+    """A list that is written on one line, however long."""
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -49,6 +60,21 @@ def dump_recipe(recipe: Recipe) -> str:
     return text
 
 
+def short_form(cross: CrossSettings) -> list[str] | dict[str, Any]:
+    """A cross as plain data, as one writes it by hand: without its defaults, and a list of names where that is all."""
+    settings = cross.model_dump(mode="json", exclude_defaults=True)
+    names: list[str] = settings["fields"]
+    return names if len(settings) == 1 else settings
+
+
+def cross_line(cross: CrossSettings) -> str:
+    """The short form as YAML on one line, without a line break; what YAML would misread is quoted."""
+    short = short_form(cross)
+    line = _Line(short) if isinstance(short, dict) else _ListLine(short)
+    text: str = yaml.dump(line, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return text.removesuffix("\n")
+
+
 def _entry(settings: dict[str, Any]) -> _Line:
     hashed = "min_count" in settings and settings["buckets"] is not None
     settings = {key: settings[key] for key in ("column", "name") if key in settings} | settings
@@ -67,6 +93,10 @@ def _represent_list(dumper: yaml.SafeDumper, entries: list[Any] | tuple[Any, ...
     return dumper.represent_sequence("tag:yaml.org,2002:seq", entries, flow_style=scalars and short)
 
 
+def _represent_list_line(dumper: yaml.SafeDumper, entries: _ListLine) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", entries, flow_style=True)
+
+
 def _represent_line(dumper: yaml.SafeDumper, settings: _Line) -> yaml.Node:
     return dumper.represent_mapping("tag:yaml.org,2002:map", settings.items(), flow_style=True)
 
@@ -76,3 +106,4 @@ _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(tuple, _represent_list)
 _Dumper.add_representer(_Line, _represent_line)
+_Dumper.add_representer(_ListLine, _represent_list_line)

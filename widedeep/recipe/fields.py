@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from widedeep.recipe.base import ColumnName, Settings
 from widedeep.recipe.data import TimeSettings
@@ -35,14 +35,29 @@ class NumericField(Settings):
         return self
 
 
+LARGEST_BUCKETS = 2**31 - 3
+"""Indices are 32-bit, and two of them stand for missing and unknown values."""
+
+
+def _fit_indices(buckets: int) -> int:
+    if not 1 <= buckets <= LARGEST_BUCKETS:
+        raise ValueError(
+            f"must be from 1 to {LARGEST_BUCKETS} (indices are 32-bit), is {buckets}: take a number between, or leave `buckets` out to keep a vocabulary"
+        )
+    return buckets
+
+
+HashBuckets = Annotated[int, AfterValidator(_fit_indices)]
+
+
 class _VocabularySettings(Settings):
     """How values become indices, shared by the kinds of field that have many values."""
 
     min_count: Annotated[int, Field(ge=1)] = 2
     """Values seen less often in train share the unknown row."""
-    max_size: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    max_size: Annotated[int, Field(ge=1, le=LARGEST_BUCKETS)] | None = None
     """Keep only this many of the most frequent values."""
-    buckets: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    buckets: HashBuckets | None = None
     """Hash into this many buckets instead of keeping a vocabulary."""
     vocabulary: ColumnName | None = None
     """Fields that name the same vocabulary share indices and embedding rows (each keeps wide weights of its own)."""
@@ -161,27 +176,39 @@ class FeatureSettings(Settings):
         return (*self.categorical, *(part for field in self.date_time for part in field.part_fields()))
 
 
+def _is_empty(value: Any) -> bool:
+    """Settings that are dumped only where they are set, so that a resolved recipe from before them stays as it was."""
+    return not value
+
+
 class CrossSettings(Settings):
     """An AND of two or more fields in the wide part."""
 
     fields: Annotated[tuple[ColumnName, ...], Field(min_length=2)]
-    """Names of categorical, multi-valued or date-time fields (`time.hour`), or of numeric fields with `buckets`; their order is of no matter."""
-    buckets: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    """Names of categorical, multi-valued or date-time fields (`time.hour`), or of numeric fields with `buckets` or a `granularity`; their order is of no matter."""
+    granularity: dict[str, Annotated[int, Field(ge=2, le=10_000)]] = Field(default_factory=dict, exclude_if=_is_empty)
+    """Numeric member → how many quantile buckets it is cut into here, in place of the field's own `buckets`."""
+    buckets: HashBuckets | None = None
     """Hash into this many buckets instead of keeping a vocabulary."""
     min_count: Annotated[int, Field(ge=1)] = 2
     """Combinations seen less often in train share the unknown row."""
-    max_size: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    max_size: Annotated[int, Field(ge=1, le=LARGEST_BUCKETS)] | None = None
     """Keep only this many of the most frequent combinations."""
+    promised: tuple[float, float, float] | None = Field(default=None, exclude_if=_is_empty)
+    """Fall of the log loss per row that `crosses --discover` promised for this cross, and its 95% interval; `train` sets the realised one beside it."""
 
     @model_validator(mode="after")
     def _fields_differ(self) -> "CrossSettings":
         if len(set(self.fields)) != len(self.fields):
-            raise ValueError(f"a cross names a field twice: {', '.join(self.fields)}")
+            twice = next(name for name in self.fields if self.fields.count(name) > 1)
+            raise ValueError(f"names the field '{twice}' twice: a cross is of different fields, keep one")
         if self.buckets is not None and {"min_count", "max_size"} & self.model_fields_set:
             raise ValueError("`buckets` hashes; `min_count` and `max_size` belong to a vocabulary: keep one way")
         return self
 
 
 def cross_entry(value: Any) -> Any:
-    """A list of names alone takes every default."""
+    """A list of names alone takes every default. Raises ValueError for a name alone, as in `crosses: [a, b]`."""
+    if isinstance(value, str):
+        raise ValueError(f"a cross is a list of two or more names, such as [a, b], is the text {value!r}")
     return {"fields": value} if isinstance(value, list | tuple) else value

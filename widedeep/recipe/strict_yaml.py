@@ -76,6 +76,11 @@ def read_yaml(text: str, environment: Mapping[str, str] | None = None) -> Docume
     return document
 
 
+def scan_yaml(text: str) -> list[yaml.Token]:
+    """The tokens of a text that `read_yaml` found no syntax error in; their marks count characters from its start."""
+    return list(yaml.scan(text, Loader=_Composer))
+
+
 def _syntax_message(error: yaml.MarkedYAMLError) -> str:
     told = ", ".join(part for part in (error.context, error.problem) if part)
     hint = ""

@@ -14,6 +14,7 @@ from widedeep.recipe.schema import Recipe
 
 _MUST_BE = {
     "bool_type": "true or false",
+    "dict_type": "a section of names and values",
     "finite_number": "a finite number",
     "float_type": "a number",
     "greater_than": "greater than {gt}",
@@ -52,15 +53,19 @@ def findings_of(error: ValidationError) -> list[Finding]:
                 # pydantic counts the valid entries only; the invalid ones have their own finding
                 if len(details["input"]) < details["ctx"]["min_length"]:
                     findings.append(Finding(path, _too_few(details)))
+            case "too_long":
+                message = f"must have at most {details['ctx']['max_length']} entries, has {len(details['input'])}"
+                findings.append(Finding(path, message))
             case _:
                 by_path.setdefault(path, []).append(details)
     return findings + [Finding(path, _must_be(complaints)) for path, complaints in by_path.items()]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known word, or nothing."""
-    nearest = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+    """`; did you mean 'x'?` for the nearest known word, in whatever case, or nothing."""
+    by_letters = {name.casefold(): name for name in known}
+    nearest = difflib.get_close_matches(word.casefold(), by_letters, n=1)
+    return f"; did you mean '{by_letters[nearest[0]]}'?" if nearest else ""
 
 
 def told(value: Any) -> str:
