@@ -1,5 +1,6 @@
 """Counting values in bounded memory, and the order in which they get their indices."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -48,25 +49,45 @@ class ValueCounts:
             self._spilled[int(part)].append(path)
         self._num_spills += 1
 
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """`value` and `count` of every value, in frames that share no value and of which no two need be held at once.
+
+        Several passes may be made, and more values added between them; `clear` takes the files away.
+        """
+        if len(self._partials) != 1:
+            self._partials = [_summed(pl.concat([self._empty, *self._partials]))]
+        (merged,) = self._partials
+        self._pending = len(merged)
+        if self._num_spills == 0:
+            yield merged
+            return
+        if len(merged) > 0:
+            self._spill(merged)
+        self._partials, self._pending = [], 0
+        for paths in self._spilled:
+            if paths:
+                yield _summed(pl.concat([pl.read_ipc(path) for path in paths]))
+
     def result(self, *, min_count: int, max_size: int | None) -> pl.DataFrame:
         """`value` and `count` of those seen at least `min_count` times, by (-count, value), at most `max_size`.
 
-        Strings compare by their UTF-8 bytes.
+        Strings compare by their UTF-8 bytes. Nothing is left on disk.
         """
-        merged = _summed(pl.concat([self._empty, *self._partials]))
-        if self._num_spills == 0:
-            self.distinct = len(merged)
-            return _ranked(merged, min_count, max_size)
-        self._spill(merged)
-        self._partials, self._pending = [], 0
-        kept, self.distinct = self._empty, 0
-        for paths in self._spilled:
-            part = _summed(pl.concat([self._empty, *(pl.read_ipc(path) for path in paths)]))
+        kept, self.distinct = _ranked(self._empty, min_count, max_size), 0
+        for part in self.parts():
             self.distinct += len(part)
-            kept = _ranked(pl.concat([kept, _ranked(part, min_count, max_size)]), min_count, max_size)
+            ranked = _ranked(part, min_count, max_size)
+            kept = ranked if kept.is_empty() else _ranked(pl.concat([kept, ranked]), min_count, max_size)
+        self.clear()
+        return kept
+
+    def clear(self) -> None:
+        """Forget everything, on disk as well."""
+        for paths in self._spilled:
             for path in paths:
                 path.unlink()
-        return kept
+            paths.clear()
+        self._partials, self._pending, self._num_spills = [], 0, 0
 
 
 def _summed(counts: pl.DataFrame) -> pl.DataFrame:
