@@ -149,12 +149,14 @@ class FeaturePlan:
         return _packed(flat.select(_ROW, cross.index(hash_columns), *weight))
 
     def cross_rows(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
-        """A row for every combination of a cross's values, in order: the members' hashes, weights of lists, row numbers."""
+        """A row for every combination of a cross's values, in order: the members' columns and hashes, weights of lists, row
+        numbers."""
         members = self.members()
         lists = self.list_members(cross)
         plain = [members[name] for name in cross.fields if members[name] not in lists]
         columns = [name for field in lists for name in (field.column, field.weights) if name is not None]
         hashes = [member.member_hash().alias(hash_name(member.name)) for member in plain]
+        columns += [member.column for member in plain]
         flat = frame.select(*hashes, *dict.fromkeys(columns)).with_row_index(_ROW)
         for field in lists:
             flat = flat.explode([name for name in (field.column, field.weights) if name is not None])

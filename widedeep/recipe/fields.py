@@ -2,10 +2,32 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from widedeep.recipe.base import ColumnName, Settings
 from widedeep.recipe.data import TimeSettings
+
+MOST_KNOWN = 2**31 - 3
+"""Buckets, or values with an index of their own: with the two indices below them, as many as an int32 can tell apart."""
+
+
+def _told_as_one_rule(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise PydanticCustomError("hash_buckets", "not from 1 to {most}, or auto", {"most": MOST_KNOWN}) from error
+
+
+HashBuckets = Annotated[Annotated[int, Field(ge=1, le=MOST_KNOWN)] | Literal["auto"], WrapValidator(_told_as_one_rule)]
+"""How many buckets values are hashed into."""
 
 
 class NumericField(Settings):
@@ -40,10 +62,10 @@ class _VocabularySettings(Settings):
 
     min_count: Annotated[int, Field(ge=1)] = 2
     """Values seen less often in train share the unknown row."""
-    max_size: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent values."""
-    buckets: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
-    """Hash into this many buckets instead of keeping a vocabulary."""
+    buckets: HashBuckets | None = None
+    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer than 1% of the train rows have a value that shares its bucket."""
     vocabulary: ColumnName | None = None
     """Fields that name the same vocabulary share indices and embedding rows (each keeps wide weights of its own)."""
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -166,11 +188,11 @@ class CrossSettings(Settings):
 
     fields: Annotated[tuple[ColumnName, ...], Field(min_length=2)]
     """Names of categorical, multi-valued or date-time fields (`time.hour`), or of numeric fields with `buckets`; their order is of no matter."""
-    buckets: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
-    """Hash into this many buckets instead of keeping a vocabulary."""
+    buckets: HashBuckets | None = None
+    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer than 1% of the train rows have a value that shares its bucket."""
     min_count: Annotated[int, Field(ge=1)] = 2
     """Combinations seen less often in train share the unknown row."""
-    max_size: Annotated[int, Field(ge=1, le=2**31 - 3)] | None = None
+    max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent combinations."""
 
     @model_validator(mode="after")
