@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
+from widedeep.features.vocabulary import PARTITIONS, SPILL_ENTRIES, ValueCounts
 
 COLLISION_LIMIT = 0.01
 """The share of traffic in collided buckets that enough buckets stay below."""
@@ -116,25 +116,22 @@ class HashTraffic:
         return collided_rows < limit * self.rows or self.rows == 0
 
     def _collided(self, buckets: int) -> Iterator[pl.DataFrame]:
-        """`bucket`, `num_values` and `rows` of the collided buckets, a share of the buckets at a time."""
-        bucket = (pl.col("value") % pl.lit(buckets, dtype=pl.UInt64)).alias("bucket")
-        values = {"num_values": pl.len().cast(pl.Int64), "rows": pl.col("count").sum()}
-        for number in range(self._passes):
-            parts = []
+        """`bucket`, `num_values` and `rows` of the collided buckets, some of the buckets at a time."""
+        if buckets % PARTITIONS == 0:
+            # Equal remainders modulo the buckets are equal modulo PARTITIONS: no bucket reaches beyond its part.
             for part in self._counts.parts():
-                placed = part.lazy().select(bucket, "count")
-                if self._passes > 1:
-                    placed = placed.filter(pl.col("bucket") % self._passes == number)
-                parts.append(placed.group_by("bucket").agg(**values).collect())
-            grouped = parts[0] if len(parts) == 1 else _merged(parts)
-            yield grouped.filter(pl.col("num_values") > 1)
+                yield _grouped(part.lazy(), buckets).filter(pl.col("num_values") > 1)
+            return
+        for number in range(self._passes):
+            chosen = _bucket(buckets) % self._passes == number
+            grouped = [_grouped(part.lazy().filter(chosen), buckets) for part in self._counts.parts()]
+            yield _merged(grouped).filter(pl.col("num_values") > 1)
 
     def _with_values(self, worst: pl.DataFrame, buckets: int) -> tuple[CollidedBucket, ...]:
-        bucket = (pl.col("value") % pl.lit(buckets, dtype=pl.UInt64)).alias("bucket")
         wanted = worst.select("bucket")
         top = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64, "bucket": pl.UInt64})
         for part in self._counts.parts():
-            found = part.with_columns(bucket).join(wanted, on="bucket", how="semi")
+            found = part.with_columns(bucket=_bucket(buckets)).join(wanted, on="bucket", how="semi")
             ranked = pl.concat([top, found]).sort(["count", "value"], descending=[True, False])
             top = ranked.group_by("bucket", maintain_order=True).head(SHOWN_VALUES).select(top.columns)
         return tuple(
@@ -146,5 +143,16 @@ class HashTraffic:
 _NO_BUCKETS = pl.DataFrame(schema={"bucket": pl.UInt64, "num_values": pl.Int64, "rows": pl.Int64})
 
 
+def _bucket(buckets: int) -> pl.Expr:
+    return pl.col("value") % pl.lit(buckets, dtype=pl.UInt64)
+
+
+def _grouped(part: pl.LazyFrame, buckets: int) -> pl.DataFrame:
+    by_bucket = part.group_by(bucket=_bucket(buckets))
+    return by_bucket.agg(num_values=pl.len().cast(pl.Int64), rows=pl.col("count").sum()).collect()
+
+
 def _merged(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    if len(parts) == 1:
+        return parts[0]
     return pl.concat([_NO_BUCKETS, *parts]).group_by("bucket").agg(pl.col("num_values").sum(), pl.col("rows").sum())
