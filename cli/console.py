@@ -14,6 +14,7 @@ from rich.text import Text
 
 from widedeep.reporting import Meter, Reporter
 
+from .collision_cells import collision_cells, worst_lines
 from .profile_cells import profile_cells
 from .results import duration, figure, open_stdout, rate
 
@@ -240,6 +241,35 @@ def print_weights(weights: Sequence[Mapping[str, str]]) -> None:
     for weight in weights:
         table.add_row(*weight.values())
     _print(table)
+
+
+def print_collisions(collisions: Sequence[Mapping[str, Any]], *, apart: bool) -> None:
+    """One row per hashed field and cross; below, where the limit is passed, the values of the buckets with most rows.
+
+    `apart` leaves a line free above, where another table stands.
+    """
+    from widedeep.features.collisions import COLLISION_LIMIT  # not at the top: `--help` should not wait for Polars
+
+    records = [collision_cells(entry) for entry in collisions]
+    table = _table(*records[0], right=range(1, len(records[0])))
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for record in records:
+        table.add_row(*record.values())
+    console = _console(open_stdout())
+    if apart:
+        console.print()
+    console.print(table)
+    console.print(
+        f"collided: values that share a bucket (expected of a uniform hash); traffic: the\n"
+        f"share of train values in such buckets; enough: buckets that keep it below {COLLISION_LIMIT:.0%}",
+        style="dim",
+    )
+    for entry in collisions:
+        if entry["collided_traffic"] >= COLLISION_LIMIT:
+            console.print(f"\nmost traffic in shared buckets of {entry['name']}:", soft_wrap=True)
+            for line in worst_lines(entry):
+                console.print(f"  {line}", no_wrap=True, overflow="ellipsis")
 
 
 def _print_records(records: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`widedeep crosses`: fit the plan, encode, report on each cross; with --weights, what a run made of them."""
+"""`widedeep crosses`: fit the plan, encode, report on crosses and collisions; with --weights, what a run made of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from widedeep.errors import UsageError
 
-from .console import ConsoleReporter, print_crosses
+from .console import ConsoleReporter, print_collisions, print_crosses
 from .lookup import open_recipe
 from .options import JsonOption, SetOption, WaitOption, WorkOption
 from .results import print_facts, print_json
@@ -50,7 +50,7 @@ def crosses(
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the features, encode every row, and report on each cross.
+    """Fit the features, encode every row, and report on each cross and on the collisions of what is hashed.
 
     With --weights, show what a finished run has learnt of values and crosses.
     """
@@ -70,11 +70,14 @@ def crosses(
 def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: bool, as_json: bool) -> None:
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
-    from widedeep.pipeline.stages import build_crosses  # only now: a faulty recipe need not wait for it
+    from widedeep.pipeline.collisions import build_crosses_and_report  # only now: a faulty recipe need not wait for it
 
-    result = build_crosses(loaded, work, reporter, wait=wait)
+    result, collisions = build_crosses_and_report(loaded, work, reporter, wait=wait)
     if as_json:
-        print_json({"crosses": result.crosses, "path": result.path, "cached": result.cached})
+        facts = {"crosses": result.crosses, "collisions": collisions}
+        print_json({**facts, "path": result.path, "cached": result.cached})
         return
     print_crosses(result.crosses)
+    if collisions:
+        print_collisions(collisions, apart=bool(result.crosses))
     print_facts({"path": str(result.path), "cached": "yes" if result.cached else "no"})

@@ -36,15 +36,16 @@ crosses:
         ("[I2, C5]", "crosses.1: the same cross as crosses.0 (line 6), whatever the order: keep one"),
         (
             "{fields: [C5, city], buckets: 0}",
-            "crosses.1.buckets: must be from 1 to 2147483645 (indices are 32-bit), is 0: take a number between, or leave "
-            "`buckets` out to keep a vocabulary",
+            "crosses.1.buckets: must be a whole number from 1 to 2147483645, or auto, is 0",
         ),
         (
             "{fields: [C5, city], buckets: 1099511627776}",
-            "crosses.1.buckets: must be from 1 to 2147483645 (indices are 32-bit), is 1099511627776: take a number "
-            "between, or leave `buckets` out to keep a vocabulary",
+            "crosses.1.buckets: must be a whole number from 1 to 2147483645, or auto, is 1099511627776",
         ),
-        ("{fields: [C5, city], buckets: 2.5}", "crosses.1.buckets: must be a whole number, is 2.5"),
+        (
+            "{fields: [C5, city], buckets: 2.5}",
+            "crosses.1.buckets: must be a whole number from 1 to 2147483645, or auto, is 2.5",
+        ),
         (
             "{fields: [C5, city], buckets: 9, min_count: 3}",
             "crosses.1: `buckets` hashes; `min_count` and `max_size` belong to a vocabulary: keep one way",
@@ -92,4 +93,4 @@ def test_bucket_counts_of_fields_have_the_same_bounds(tmp_path: Path, widedeep: 
     path.write_text(RECIPE.replace("city]", "{column: city, buckets: 4294967296}]"))
     code, _, err = widedeep("crosses", path)
     assert code == 2
-    assert f"{path}:4: features.categorical.1.buckets: must be from 1 to 2147483645" in err
+    assert f"{path}:4: features.categorical.1.buckets: must be a whole number from 1 to 2147483645, or auto" in err

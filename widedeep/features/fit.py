@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from widedeep.errors import Fault, RecipeError
+from widedeep.features.collisions import COLLISION_LIMIT, HashTraffic
 from widedeep.features.crosses import cross_members, cross_name
 from widedeep.features.fields import (
     FittedCategorical,
@@ -24,7 +25,7 @@ from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
-from widedeep.features.value_hash import vocabulary_seed
+from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
@@ -42,9 +43,9 @@ def fit_plan(
     reporter: Reporter,
     total_rows: int | None,
 ) -> FeaturePlan:
-    """Two passes at most: fields first; then crosses, which need the numerics' cut points, if any has a vocabulary.
+    """Two passes at most: fields first; then crosses, which need the numerics' cut points, if any is to be counted.
 
-    Raises RecipeError where two encoded columns would share a name.
+    Raises RecipeError where two encoded columns would share a name, or where `buckets: auto` finds no number.
     """
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
@@ -72,7 +73,10 @@ def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.
     dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
     hashes = block.select(plan.member_hashes([fit.unfitted for fit in dense]))
     for fit in counted:
-        fit.add(hashes if fit in dense else plan.cross_rows(block.lazy(), fit.unfitted).collect())
+        if fit in dense:
+            fit.add(hashes)
+        else:
+            fit.add(plan.cross_rows(block.lazy(), fit.unfitted).collect())
 
 
 def _refuse_shared_names(plan: FeaturePlan) -> None:
@@ -163,40 +167,52 @@ class _VocabularyFits:
         fields = self._fields()
         self.share = SPILL_ENTRIES // max(1, len(fields))
         self.counts = {
-            _vocabulary(field): ValueCounts(pl.String(), spill_dir, spill_entries=self.share)
+            _vocabulary(field): ValueCounts(
+                pl.String() if field.buckets is None else pl.UInt64(), spill_dir, spill_entries=self.share
+            )
             for field in fields
-            if field.buckets is None
+            if _is_counted(field)
         }
 
     def add(self, block: pl.DataFrame) -> None:
         for field in self.categorical:
-            if field.buckets is None:
-                self.counts[_vocabulary(field)].add(block[text_name(field.column, self.features)])
+            if _is_counted(field):
+                self._count(field, block[text_name(field.column, self.features)])
         for listed in self.multi_valued:
-            if listed.buckets is None:
-                self.counts[_vocabulary(listed)].add(block[values_name(listed)].explode())
+            if _is_counted(listed):
+                self._count(listed, block[values_name(listed)].explode())
+
+    def _count(self, field: CategoricalField | MultiValuedField, values: pl.Series) -> None:
+        if field.buckets == "auto":
+            values = values.to_frame().select(value_hash(pl.col(values.name), _seed(field))).to_series()
+        self.counts[_vocabulary(field)].add(values)
 
     def _fields(self) -> list[CategoricalField | MultiValuedField]:
         return [*self.categorical, *self.multi_valued]
 
     def result(self) -> tuple[tuple[FittedCategorical, ...], tuple[FittedMultiValued, ...]]:
         counted: dict[str, pl.DataFrame] = {}
+        chosen: dict[str, int] = {}
         for field in self._fields():
             name = _vocabulary(field)
             if field.buckets is None and name not in counted:
                 counted[name] = self.counts[name].result(min_count=field.min_count, max_size=field.max_size)
+            if field.buckets == "auto" and name not in chosen:
+                chosen[name] = _enough_buckets(self.counts[name], "features", field.name or field.column)
 
         def facts(field: CategoricalField | MultiValuedField, column: str) -> dict[str, Any]:
-            vocabulary = _NO_VALUES if field.buckets is not None else counted[_vocabulary(field)]
+            name = _vocabulary(field)
+            vocabulary = counted.get(name, _NO_VALUES)
+            buckets = chosen[name] if field.buckets == "auto" else field.buckets
             return {
                 "name": field.name or field.column,
                 "column": column,
                 "embedding_dim": field.embedding_dim,
                 "shared": field.vocabulary,
-                "buckets": field.buckets,
-                "seed": vocabulary_seed(field.vocabulary or field.name or field.column),
+                "buckets": buckets,
+                "seed": _seed(field),
                 "vocabulary": vocabulary,
-                "cardinality": len(vocabulary) if field.buckets is None else field.buckets,
+                "cardinality": len(vocabulary) if buckets is None else buckets,
             }
 
         categoricals = (
@@ -221,16 +237,37 @@ def _vocabulary(field: CategoricalField | MultiValuedField) -> str:
     return f"shared {field.vocabulary}" if field.vocabulary is not None else f"of {field.name or field.column}"
 
 
+def _seed(field: CategoricalField | MultiValuedField) -> int:
+    return vocabulary_seed(field.vocabulary or field.name or field.column)
+
+
+def _is_counted(field: CategoricalField | MultiValuedField | CrossSettings) -> bool:
+    return field.buckets is None or field.buckets == "auto"
+
+
+def _enough_buckets(counts: ValueCounts, where: str, name: str) -> int:
+    traffic = HashTraffic(counts)
+    enough = traffic.enough_buckets()
+    counts.clear()
+    if enough is None:
+        rule = f"no number of buckets keeps less than {COLLISION_LIMIT:.0%} of the rows in shared ones"
+        remedy = "name a number, or keep a vocabulary with a `min_count`"
+        message = f"{name}: `buckets: auto`: {rule} ({traffic.distinct:,} values): {remedy}"
+        raise RecipeError([Fault(where, message)])
+    return enough
+
+
 class _CrossFit:
     def __init__(
         self, cross: CrossSettings, cuts: dict[str, tuple[float, ...]], spill_dir: Path, spill_entries: int
     ) -> None:
         self.cross = cross
         fields = cross_members(cross.fields)
-        self.unfitted = FittedCross(cross_name(fields), fields, cross.buckets, _NO_MIXES, None, cuts)
+        buckets = None if cross.buckets == "auto" else cross.buckets
+        self.unfitted = FittedCross(cross_name(fields), fields, buckets, _NO_MIXES, None, cuts)
         """The cross before anything was counted."""
-        hashed = cross.buckets is not None
-        self.counts = None if hashed else ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
+        counted = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
+        self.counts = counted if _is_counted(cross) else None
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
@@ -239,6 +276,8 @@ class _CrossFit:
     def result(self) -> FittedCross:
         if self.counts is None:
             return self.unfitted
+        if self.cross.buckets == "auto":
+            return replace(self.unfitted, buckets=_enough_buckets(self.counts, "crosses", self.unfitted.name))
         vocabulary = self.counts.result(min_count=self.cross.min_count, max_size=self.cross.max_size)
         return replace(self.unfitted, vocabulary=vocabulary, distinct=self.counts.distinct)
 

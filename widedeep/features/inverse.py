@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from widedeep.features.fields import FIRST, FittedCategorical, FittedCross, FittedMultiValued, FittedNumeric
-from widedeep.features.plan import FeaturePlan, IndexColumn, hash_name
+from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 
 Values = dict[str, str | None]
@@ -85,7 +85,7 @@ def _behind(
     """The rows' values as JSON texts, of each of `indices` that a row holds; a row's list tells each value once."""
     if not indices:
         return
-    members = [plan.members()[name] for name in column.fields]
+    members = list(_members(plan, column).values())
     flat = frame.lazy().select(list({member.column: None for member in members})).with_row_index(_ROW)
     for member in members:
         if isinstance(member, FittedMultiValued):
@@ -107,12 +107,18 @@ def _with_index(
 ) -> pl.LazyFrame:
     for cross in plan.crosses:
         if cross.name == column.name:
-            hash_columns = {member.name: hash_name(member.name) for member in members}
-            hashes = [member.member_hash().alias(hash_columns[member.name]) for member in members]
-            return flat.with_columns(hashes).with_columns(cross.index(hash_columns).alias(_INDEX))
+            hashes = [member.member_hash().alias(cross.hash_columns[member.name]) for member in members]
+            return flat.with_columns(hashes).with_columns(cross.index().alias(_INDEX))
     (field,) = members
     assert isinstance(field, FittedCategorical)
     return flat.with_columns(field.index().alias(_INDEX))
+
+
+def _members(plan: FeaturePlan, column: IndexColumn) -> dict[str, FittedNumeric | FittedCategorical]:
+    for cross in plan.crosses:
+        if cross.name == column.name:
+            return plan.cross_members(cross)
+    return {name: plan.members()[name] for name in column.fields}
 
 
 def _value(member: FittedNumeric | FittedCategorical) -> pl.Expr:
@@ -121,8 +127,7 @@ def _value(member: FittedNumeric | FittedCategorical) -> pl.Expr:
 
 def _decoded(plan: FeaturePlan, column: IndexColumn, text: str) -> Values:
     values = json.loads(text)
-    for name in column.fields:
-        member = plan.members()[name]
+    for name, member in _members(plan, column).items():
         if isinstance(member, FittedNumeric) and values[name] is not None:
             values[name] = bucket_interval(_cuts(member), values[name])
     return {name: values[name] for name in column.fields}

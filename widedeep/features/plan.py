@@ -151,9 +151,12 @@ class FeaturePlan:
         return _packed(flat.select(_ROW, cross.index(), *weight))
 
     def cross_rows(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
-        """A row for every combination of a cross's values, in order: the members' hashes, weights of lists, row numbers."""
+        """A row for every combination of a cross's values, in order: the members' columns and hashes, weights of lists, row
+        numbers."""
         lists = self.list_members(cross)
         columns = [name for field in lists for name in (field.column, field.weights) if name is not None]
+        members = self.members()
+        columns += [members[name].column for name in cross.fields if members[name] not in lists]
         plain = self.member_hashes([cross], without=lists)
         flat = frame.select(*plain, *dict.fromkeys(columns)).with_row_index(_ROW)
         for field in lists:
@@ -179,6 +182,11 @@ class FeaturePlan:
         """Name → field, for every field that may stand in a cross."""
         fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.categoricals, *self.multi_valued]
         return {field.name: field for field in fields}
+
+    def cross_members(self, cross: FittedCross) -> dict[str, FittedNumeric | FittedCategorical]:
+        """Name → field, for a cross's members in order, numbers with the cut points that they have in this cross."""
+        members = self.members()
+        return {name: _cut(members[name], cross.cuts.get(name)) for name in cross.fields}
 
     def count_unseen(self, typed: pl.DataFrame, encoded: pl.DataFrame) -> dict[str, dict[str, int]]:
         """Per field: rows that are missing or unseen in a typed frame and its encoding (of a list: one value at least).

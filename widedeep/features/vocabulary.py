@@ -1,5 +1,6 @@
 """Counting values in bounded memory, and the order in which they get their indices."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -39,34 +40,71 @@ class ValueCounts:
         self._partials, self._pending = [merged], len(merged)
 
     def _spill(self, counts: pl.DataFrame) -> None:
-        # Any hash will do here: it only says which file a value waits in, for as long as this process runs.
-        parted = counts.with_columns(part=pl.col("value").hash(seed=1) % PARTITIONS)
+        parted = counts.with_columns(part=self._part)
         for (part,), frame in parted.partition_by("part", as_dict=True, include_key=False).items():
-            path = self._spill_dir / f"{id(self):x}-{int(part):02d}-{self._num_spills:05d}.arrow"
-            with path.open("wb") as file:
-                frame.write_ipc(file)
-            self._spilled[int(part)].append(path)
+            self._write(int(part), frame)
+
+    @property
+    def _part(self) -> pl.Expr:
+        value = pl.col("value")
+        # Any hash of a text will do here: it only says which file a value waits in, for as long as this process runs.
+        return (value if self._empty.schema["value"] == pl.UInt64 else value.hash(seed=1)) % PARTITIONS
+
+    def _write(self, part: int, counts: pl.DataFrame) -> None:
+        path = self._spill_dir / f"{id(self):x}-{part:02d}-{self._num_spills:07d}.arrow"
         self._num_spills += 1
+        with path.open("wb") as file:
+            counts.write_ipc(file)
+        self._spilled[part].append(path)
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """`value` and `count` of every value, in frames that share no value and of which no two need be held at once.
+
+        Where there is more than one frame, hashes are parted by their remainder modulo PARTITIONS. Several passes may be
+        made, and more values added between them; `clear` takes the files away.
+        """
+        if len(self._partials) != 1:
+            self._partials = [_summed(pl.concat([self._empty, *self._partials]))]
+        (merged,) = self._partials
+        self._pending = len(merged)
+        if self._num_spills == 0:
+            yield merged
+            return
+        if len(merged) > 0:
+            self._spill(merged)
+        self._partials, self._pending = [], 0
+        for part, paths in enumerate(self._spilled):
+            if len(paths) > 1:
+                summed = _summed(pl.concat([pl.read_ipc(path) for path in paths]))
+                self._remove(paths)
+                self._write(part, summed)
+                yield summed
+            elif paths:
+                yield pl.read_ipc(paths[0])
 
     def result(self, *, min_count: int, max_size: int | None) -> pl.DataFrame:
         """`value` and `count` of those seen at least `min_count` times, by (-count, value), at most `max_size`.
 
-        Strings compare by their UTF-8 bytes.
+        Strings compare by their UTF-8 bytes. Nothing is left on disk.
         """
-        merged = _summed(pl.concat([self._empty, *self._partials]))
-        if self._num_spills == 0:
-            self.distinct = len(merged)
-            return _ranked(merged, min_count, max_size)
-        self._spill(merged)
-        self._partials, self._pending = [], 0
-        kept, self.distinct = self._empty, 0
-        for paths in self._spilled:
-            part = _summed(pl.concat([self._empty, *(pl.read_ipc(path) for path in paths)]))
+        kept, self.distinct = _ranked(self._empty, min_count, max_size), 0
+        for part in self.parts():
             self.distinct += len(part)
-            kept = _ranked(pl.concat([kept, _ranked(part, min_count, max_size)]), min_count, max_size)
-            for path in paths:
-                path.unlink()
+            ranked = _ranked(part, min_count, max_size)
+            kept = ranked if kept.is_empty() else _ranked(pl.concat([kept, ranked]), min_count, max_size)
+        self.clear()
         return kept
+
+    def clear(self) -> None:
+        """Forget everything, on disk as well."""
+        for paths in self._spilled:
+            self._remove(paths)
+        self._partials, self._pending, self._num_spills = [], 0, 0
+
+    def _remove(self, paths: list[Path]) -> None:
+        for path in paths:
+            path.unlink()
+        paths.clear()
 
 
 def _summed(counts: pl.DataFrame) -> pl.DataFrame:

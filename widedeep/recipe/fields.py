@@ -2,10 +2,32 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from widedeep.recipe.base import ColumnName, Settings
 from widedeep.recipe.data import TimeSettings
+
+MOST_KNOWN = 2**31 - 3
+"""Buckets, or values with an index of their own: with the two indices below them, as many as an int32 can tell apart."""
+
+
+def _told_as_one_rule(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise PydanticCustomError("hash_buckets", "not from 1 to {most}, or auto", {"most": MOST_KNOWN}) from error
+
+
+HashBuckets = Annotated[Annotated[int, Field(ge=1, le=MOST_KNOWN)] | Literal["auto"], WrapValidator(_told_as_one_rule)]
+"""How many buckets values are hashed into."""
 
 
 class NumericField(Settings):
@@ -35,30 +57,15 @@ class NumericField(Settings):
         return self
 
 
-LARGEST_BUCKETS = 2**31 - 3
-"""Indices are 32-bit, and two of them stand for missing and unknown values."""
-
-
-def _fit_indices(buckets: int) -> int:
-    if not 1 <= buckets <= LARGEST_BUCKETS:
-        raise ValueError(
-            f"must be from 1 to {LARGEST_BUCKETS} (indices are 32-bit), is {buckets}: take a number between, or leave `buckets` out to keep a vocabulary"
-        )
-    return buckets
-
-
-HashBuckets = Annotated[int, AfterValidator(_fit_indices)]
-
-
 class _VocabularySettings(Settings):
     """How values become indices, shared by the kinds of field that have many values."""
 
     min_count: Annotated[int, Field(ge=1)] = 2
     """Values seen less often in train share the unknown row."""
-    max_size: Annotated[int, Field(ge=1, le=LARGEST_BUCKETS)] | None = None
+    max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent values."""
     buckets: HashBuckets | None = None
-    """Hash into this many buckets instead of keeping a vocabulary."""
+    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer than 1% of the train rows have a value that shares its bucket."""
     vocabulary: ColumnName | None = None
     """Fields that name the same vocabulary share indices and embedding rows (each keeps wide weights of its own)."""
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -189,10 +196,10 @@ class CrossSettings(Settings):
     granularity: dict[str, Annotated[int, Field(ge=2, le=10_000)]] = Field(default_factory=dict, exclude_if=_is_empty)
     """Numeric member → how many quantile buckets it is cut into here, in place of the field's own `buckets`."""
     buckets: HashBuckets | None = None
-    """Hash into this many buckets instead of keeping a vocabulary."""
+    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer than 1% of the train rows have a value that shares its bucket."""
     min_count: Annotated[int, Field(ge=1)] = 2
     """Combinations seen less often in train share the unknown row."""
-    max_size: Annotated[int, Field(ge=1, le=LARGEST_BUCKETS)] | None = None
+    max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent combinations."""
     promised: tuple[float, float, float] | None = Field(default=None, exclude_if=_is_empty)
     """Fall of the log loss per row that `crosses --discover` promised for this cross, and its 95% interval; `train` sets the realised one beside it."""

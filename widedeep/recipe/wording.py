@@ -19,6 +19,7 @@ _MUST_BE = {
     "float_type": "a number",
     "greater_than": "greater than {gt}",
     "greater_than_equal": "at least {ge}",
+    "hash_buckets": "a whole number from 1 to {most}, or auto",
     "int_type": "a whole number",
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",

@@ -1,0 +1,125 @@
+"""The stage behind `widedeep crosses`: the collision report of every hashed field and cross. Training does without."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from widedeep.features.collisions import CollidedBucket, Collisions, HashTraffic
+from widedeep.features.hashed_columns import HASH, HashedColumn, Members, hashed_columns, look_up
+from widedeep.features.plan import FeaturePlan
+from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
+from widedeep.files import write_json
+from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.stages import CrossesResult, crosses_stage
+from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.schema import Recipe
+from widedeep.reporting import Reporter
+from widedeep.table.ingest import typed_blocks
+
+COLLISIONS_FORMAT = 1
+"""Raised when the report changes for equal inputs."""
+
+Report = list[dict[str, Any]]
+"""One object per hashed field (or shared vocabulary) and cross, as `widedeep crosses --json` shows it."""
+
+
+def build_crosses_and_report(
+    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False
+) -> tuple[CrossesResult, Report]:
+    """Fit the plan, encode all splits and report on collisions, each unless that is done already.
+
+    The result's crosses have their observed `collisions`, None for a vocabulary, and `distinct`, hashed ones too.
+    """
+    workspace = Workspace(work_dir)
+    with workspace.locked(reporter, wait=wait):
+        encoded = crosses_stage(loaded, workspace, reporter)
+        report = collisions_stage(loaded.recipe, encoded, workspace, reporter)
+    of_cross = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
+    for cross in encoded.crosses:
+        hashed = of_cross.get(tuple(cross["columns"]))
+        cross["collisions"] = None if hashed is None else hashed["observed_collisions"]
+        if hashed is not None:
+            cross["distinct"] = hashed["distinct"]
+    return encoded, report
+
+
+def collisions_stage(recipe: Recipe, encoded: CrossesResult, workspace: Workspace, reporter: Reporter) -> Report:
+    """The report on a finished plan, for a caller that holds the lock; empty, and no stage, where nothing is hashed."""
+    features = recipe.features
+    buckets = [field.buckets for field in (*features.categorical, *features.multi_valued)]
+    buckets += [cross.buckets for cross in recipe.crosses]
+    if all(number is None for number in buckets):
+        return []
+    key = key_of({"format": COLLISIONS_FORMAT, "encoded": encoded.key})
+    path = workspace.stage_path("collisions", key)
+    if not workspace.is_done("collisions", key):
+        with workspace.building("collisions", key) as temporary:
+            spill_dir = temporary / "spill"
+            spill_dir.mkdir()
+            report = _report(FeaturePlan.load(encoded.path / "plan"), encoded, spill_dir, reporter)
+            shutil.rmtree(spill_dir)
+            write_json(temporary / "report.json", {"collisions": report})
+    facts: dict[str, Any] = read_report(path)
+    entries: Report = facts["collisions"]
+    return entries
+
+
+def _report(plan: FeaturePlan, encoded: CrossesResult, spill_dir: Path, reporter: Reporter) -> Report:
+    def blocks(title: str) -> Iterator[pl.DataFrame]:
+        done = 0
+        with reporter.work(title, encoded.ingested.rows["train"], "rows") as meter:
+            for block in typed_blocks(encoded.ingested.path, "train"):
+                yield block
+                done += len(block)
+                meter.update(done)
+
+    columns = hashed_columns(plan)
+    share = SPILL_ENTRIES // len(columns)
+    counts = {column: ValueCounts(pl.UInt64(), spill_dir, spill_entries=share) for column in columns}
+    for block in blocks("count hashes"):
+        for column in columns:
+            counts[column].add(column.values(plan, block).select(HASH).collect()[HASH])
+    found: dict[HashedColumn, tuple[Collisions, int | None]] = {}
+    with reporter.work("collisions", len(columns), "columns") as meter:
+        for column in columns:
+            traffic = HashTraffic(counts[column])
+            found[column] = traffic.collisions(column.buckets), traffic.enough_buckets()
+            counts[column].clear()
+            meter.update(len(found))
+    wanted = {
+        column: {value for bucket in collisions.worst for value, _ in bucket.top}
+        for column, (collisions, _) in found.items()
+    }
+    values = look_up(plan, wanted, blocks("look up values"))
+    return [_entry(column, *found[column], values[column]) for column in columns]
+
+
+def _entry(
+    column: HashedColumn, collisions: Collisions, enough_buckets: int | None, values: dict[int, Members]
+) -> dict[str, Any]:
+    def shown(bucket: CollidedBucket) -> dict[str, Any]:
+        named = [_named(column, values[value]) | {"count": rows} for value, rows in bucket.top]
+        share = bucket.rows / collisions.rows
+        return {"bucket": bucket.bucket, "share": share, "distinct": bucket.num_values, "values": named}
+
+    return {
+        "name": column.name,
+        "columns": list(column.fields),
+        "kind": column.kind,
+        "buckets": column.buckets,
+        "distinct": collisions.distinct,
+        "load": collisions.load,
+        "expected_collisions": collisions.expected,
+        "observed_collisions": collisions.observed,
+        "collided_traffic": collisions.traffic,
+        "buckets_for_limit": enough_buckets,
+        "worst": [shown(bucket) for bucket in collisions.worst],
+    }
+
+
+def _named(column: HashedColumn, members: Members) -> dict[str, Any]:
+    return {"members": members} if column.kind == "cross" else {"value": members[column.fields[0]]}
