@@ -243,6 +243,25 @@ def print_weights(weights: Sequence[Mapping[str, str]]) -> None:
     _print(table)
 
 
+def print_discovery(crosses: Sequence[Mapping[str, str]], *, loss: str) -> None:
+    """One row per cross, below it what the figures mean; the name takes as many lines as it needs."""
+    if not crosses:
+        return
+    table = _table(*crosses[0], right=range(1, len(crosses[0])))
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for cross in crosses:
+        table.add_row(*cross.values())
+    console = _console(open_stdout())
+    console.print(table)
+    console.print(
+        f"support: rows whose combination was seen before; gain, AUC: fall of the {loss}\n"
+        "and rise of the AUC in thousandths, ± for 95%, on top of the crosses above;\n"
+        "q: false discovery rate at which the cross would just be kept",
+        style="dim",
+    )
+
+
 def print_collisions(collisions: Sequence[Mapping[str, Any]], *, apart: bool) -> None:
     """One row per hashed field and cross; below, where the limit is passed, the values of the buckets with most rows.
 

@@ -1,6 +1,6 @@
-"""`widedeep crosses`: fit the plan, encode, report on crosses and collisions; with --weights, what a run made of them."""
+"""`widedeep crosses`: fit the plan, encode, report on crosses and collisions; find crosses; what a run made of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +9,9 @@ import typer
 from widedeep.errors import UsageError
 
 from .console import ConsoleReporter, print_collisions, print_crosses
+from .discover import DEFAULT_FDR, discover
 from .lookup import open_recipe
-from .options import JsonOption, SetOption, WaitOption, WorkOption
+from .options import ForceOption, JsonOption, SetOption, WaitOption, WorkOption
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
 
@@ -47,13 +48,61 @@ def crosses(
             "at least 10, at most 100).",
         ),
     ] = None,
+    find: Annotated[
+        bool, typer.Option("--discover", help="Find crosses of the recipe's fields, and prove what they gain.")
+    ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="RUN", help="With --discover: the gain on top of what this run, of the same rows, knows."
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", min=1.0, metavar="SECONDS", help="With --discover: stop then, with a partial result."),
+    ] = None,
+    fdr: Annotated[
+        float | None,
+        typer.Option(
+            "--fdr",
+            metavar="RATE",
+            help=f"With --discover: the false discovery rate that is held (default {DEFAULT_FDR}).",
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="NEW.yaml", dir_okay=False, help="With --discover: the recipe with the crosses added."
+        ),
+    ] = None,
+    force: ForceOption = False,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the features, encode every row, and report on each cross and on the collisions of what is hashed.
 
-    With --weights, show what a finished run has learnt of values and crosses.
+    With --discover, find crosses: chosen on one part of the train rows, proved on another. With --weights, show what a
+    finished run has learnt of values and crosses.
     """
+    _check(find, weights, {"--on": on, "--budget": budget, "--fdr": fdr, "--write": write, "--force": force or None})
+    if find:
+        if top is not None or min_support is not None:
+            raise UsageError("--top and --min-support say which weights to show: leave them out")
+        if fdr is not None and not 0.0 < fdr < 1.0:
+            raise UsageError(f"--fdr {fdr:g}: must be greater than 0 and less than 1, such as {DEFAULT_FDR}")
+        discover(
+            recipe,
+            work,
+            overrides,
+            on=on,
+            budget=budget,
+            fdr=fdr,
+            write=write,
+            force=force,
+            wait=wait,
+            as_json=as_json,
+        )
+        return
     if weights:
         if overrides:
             raise UsageError(
@@ -65,6 +114,14 @@ def crosses(
         option = "--top" if top is not None else "--min-support"
         raise UsageError(f"{option}: says which weights to show: add --weights, or leave it out")
     _report(recipe, work, overrides, wait=wait, as_json=as_json)
+
+
+def _check(find: bool, weights: bool, of_discovery: Mapping[str, object]) -> None:
+    if find and weights:
+        raise UsageError("--discover reads a recipe, --weights a finished run: leave one of them out")
+    for option, value in of_discovery.items():
+        if value is not None and not find:
+            raise UsageError(f"{option}: belongs to --discover: add that, or leave it out")
 
 
 def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: bool, as_json: bool) -> None:

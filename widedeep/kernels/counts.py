@@ -42,7 +42,13 @@ def gradients(
 
 @_compiled
 def add_sums(
-    codes: Codes, first: int, used: NDArray[np.bool_], residual: Floats, curvature: Floats, gradient: Sums, hessian: Sums
+    codes: Codes,
+    first: int,
+    used: NDArray[np.bool_],
+    residual: Floats,
+    curvature: Floats,
+    gradient: Sums,
+    hessian: Sums,
 ) -> None:
     """Add each used row's residual and curvature to its code's `gradient` and `hessian`; `used` [n]."""
     for i in range(len(codes)):

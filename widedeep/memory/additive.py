@@ -1,10 +1,11 @@
 """Additive models from counts: logit = bias + one weight per code of each column, with a shrinkage that the data choose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from widedeep.kernels import counts
 from widedeep.memory.columns import Column, Floats, Mask
@@ -23,6 +24,10 @@ class Target:
     """[n]"""
     weight: Floats | None = None
     """[n]"""
+
+    def taken(self, rows: NDArray[np.int64]) -> "Target":
+        """The rows with these numbers, in this order."""
+        return replace(self, label=self.label[rows], weight=None if self.weight is None else self.weight[rows])
 
     def gradients(self, logit: Floats, residual: Floats, curvature: Floats) -> None:
         """Fill in the first and second derivative of the log likelihood at `logit`, all [n]."""

@@ -1,0 +1,146 @@
+"""`widedeep crosses RECIPE --discover`: find crosses, show what they promise, add them to a recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from widedeep.errors import UsageError, WriteError
+
+from .console import ConsoleReporter, print_discovery
+from .lookup import open_recipe, open_run
+from .results import duration, print_facts, print_json
+
+if TYPE_CHECKING:
+    from widedeep.discovery.discover import Discovery
+    from widedeep.discovery.proof import ProvedCross
+    from widedeep.recipe.load import LoadedRecipe
+
+DEFAULT_FDR = 0.05
+
+
+def discover(
+    recipe: str,
+    work: Path,
+    overrides: Sequence[str] | None,
+    *,
+    on: str | None,
+    budget: float | None,
+    fdr: float | None,
+    write: Path | None,
+    force: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Discover crosses of the recipe's fields and show them."""
+    reporter = ConsoleReporter()
+    if write is not None and write.exists() and not force:
+        raise WriteError(f"{write}: exists already; --force replaces it")
+    if write is not None and overrides:
+        raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
+    loaded = open_recipe(recipe, overrides, reporter)
+    run = None if on is None else open_run(on, work)
+    from widedeep.pipeline.discovery import discover_crosses
+
+    found = discover_crosses(
+        loaded, work, reporter, on=run, budget=budget, fdr=DEFAULT_FDR if fdr is None else fdr, wait=wait
+    )
+    if not found.complete:
+        reporter.warn(
+            f"the budget of {budget:g} s ended {found.stopped_in}: this is a partial result, of what was found till then"
+        )
+    written = None if write is None else _write(write, loaded, found)
+    if as_json:
+        print_json(_as_object(found, loaded, write))
+        return
+    print_discovery([_cells(cross) for cross in found.kept], loss=found.loss_name)
+    print_facts(_facts(found, written))
+
+
+def _as_object(found: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
+    return {
+        "crosses": [_cross(cross, loaded) for cross in found.kept],
+        "refused": [_cross(cross, loaded) for cross in found.refused],
+        "loss": found.loss_name,
+        "loss_gain": found.loss.interval,
+        "auc_gain": None if found.auc is None else found.auc.interval,
+        "complete": found.complete,
+        "stopped_in": found.stopped_in or None,
+        "screened": {"pairs": found.pairs, "triples": found.triples},
+        "rows": {"train": found.train_rows, "choice": found.choice_rows, "proof": found.proof_rows},
+        "proof_by_time": found.by_time,
+        "seconds": round(found.seconds, 3),
+        "written": write,
+    }
+
+
+def _cross(cross: "ProvedCross", loaded: "LoadedRecipe") -> dict[str, Any]:
+    from widedeep.discovery.discover import settings_of, suggested_buckets
+
+    settings = settings_of(cross, loaded.recipe)
+    return {
+        "columns": list(cross.score.candidate.fields),
+        "granularity": settings.granularity,
+        "distinct": cross.distinct,
+        "support": cross.support,
+        "loss_gain": cross.loss.interval,
+        "auc_gain": None if cross.auc is None else cross.auc.interval,
+        "q": cross.q,
+        "suggested_buckets": suggested_buckets(cross.distinct),
+        "min_count": settings.min_count,
+    }
+
+
+def _cells(cross: "ProvedCross") -> dict[str, str]:
+    from widedeep.discovery.discover import suggested_buckets
+
+    members = (name if cut is None else f"{name}/{cut}" for name, cut in cross.score.candidate.named)
+    return {
+        "cross": " x ".join(members),
+        "distinct": f"{cross.distinct:,}",
+        "support": f"{cross.support:.0%}",
+        "gain": _gain(cross.loss.interval),
+        "AUC": "" if cross.auc is None else _gain(cross.auc.interval),
+        "q": f"{cross.q:.1g}",
+        "buckets": f"2^{suggested_buckets(cross.distinct).bit_length() - 1}",
+    }
+
+
+def _gain(interval: tuple[float, float, float]) -> str:
+    """Value ± half the interval, in thousandths: `8.85 ±.46`."""
+    value, low, _ = (1000.0 * one for one in interval)
+    return f"{value:.3g} ±{value - low:.2g}"
+
+
+def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
+    part = "later" if found.by_time else "other"
+    facts = {}
+    if found.kept:
+        facts["all of them"] = f"{_gain(found.loss.interval)} in {found.loss_name}" + (
+            "" if found.auc is None else f", {_gain(found.auc.interval)} in AUC"
+        )
+    facts["chosen on"] = f"{found.choice_rows:,} of {found.train_rows:,} train rows"
+    facts["proved on"] = f"{found.proof_rows:,} {part} train rows"
+    facts["screened"] = f"{found.pairs:,} pairs, {found.triples:,} triples in {duration(found.seconds)}"
+    if found.refused:
+        names = "; ".join(" x ".join(cross.score.candidate.fields) for cross in found.refused)
+        facts["not proved"] = names
+    if not found.complete:
+        facts["partial"] = f"the budget ended {found.stopped_in}"
+    if written is not None:
+        facts["written"] = written
+    return facts
+
+
+def _write(path: Path, loaded: "LoadedRecipe", found: "Discovery") -> str:
+    """Write the recipe's text with the crosses added; says so."""
+    from widedeep.discovery.discover import settings_of
+    from widedeep.files import write_text
+    from widedeep.recipe.add_crosses import add_crosses
+    from widedeep.recipe.load import load_recipe
+
+    assert loaded.path is not None
+    settings = [settings_of(cross, loaded.recipe) for cross in found.kept]
+    text = add_crosses(loaded.path.read_bytes().decode(), settings, source=str(loaded.path))
+    write_text(path, text)
+    load_recipe(path, base_dir=loaded.base_dir)
+    return f"{path} ({len(settings)} crosses added)"

@@ -1,0 +1,1 @@
+"""Finding crosses and proving their gain. No torch, but where a trained run is asked what it knows already."""

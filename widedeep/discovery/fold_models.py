@@ -1,0 +1,107 @@
+"""Additive models of the rows of the choice, one per fold, so that what they say of a row owes nothing to that row."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from widedeep.memory.additive import Additive, Target, fit_additive
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
+
+FOLDS = 5
+FIRST_SWEEPS = 8
+LATER_SWEEPS = 2
+"""Sweeps over all columns after each one that is added."""
+
+
+class FoldModels:
+    """n rows in random order; fold f is the f-th of FOLDS consecutive parts of them.
+
+    Every model sees all columns that were added, and all rows but those of its fold. Values out of fold that were added
+    up one cross at a time would not do: the residual of the other rows would hold a row's own label, with the wrong sign,
+    and the next cross would find it there.
+    """
+
+    def __init__(self, columns: Sequence[Column], target: Target, offset: Floats | None) -> None:
+        """Fit the first columns; `offset` [n] is added to the logits."""
+        self.target, self.offset = target, offset
+        rows = len(target.label)
+        self._bounds = [rows * fold // FOLDS for fold in range(FOLDS + 1)]
+        self._columns = [self._parted(column) for column in columns]
+        self._models: list[Additive | None] = [None] * FOLDS
+        self._fit(FIRST_SWEEPS)
+        self.logit = self._logits()
+        """[n] float32, each row's by the model that has not seen it."""
+
+    def add(self, column: Column) -> None:
+        """Add a column to all models and let the others move."""
+        self._columns.append(self._parted(column))
+        self._fit(LATER_SWEEPS)
+        self.logit = self._logits()
+
+    def logit_without(self, place: int) -> Floats:
+        """Logits [n] of models without the column at `place`, the others moved to suit; the models here stay."""
+        columns, models = self._columns, self._models
+        self._columns = [*columns[:place], *columns[place + 1 :]]
+        self._models = [_without(model, place) for model in models if model is not None]
+        self._fit(LATER_SWEEPS)
+        logit = self._logits()
+        self._columns, self._models = columns, models
+        return logit
+
+    def remove(self, place: int) -> None:
+        """Take the column at `place` out of all models."""
+        del self._columns[place]
+        self._models = [_without(model, place) for model in self._models if model is not None]
+        self._fit(LATER_SWEEPS)
+        self.logit = self._logits()
+
+    def _fit(self, sweeps: int) -> None:
+        def fit(fold: int) -> Additive:
+            used = np.ones(len(self.target.label), dtype=np.bool_)
+            used[self._bounds[fold] : self._bounds[fold + 1]] = False
+            start = self._models[fold]
+            return fit_additive(self._columns, self.target, used, sweeps=sweeps, start=start, offset=self.offset)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            self._models = list(pool.map(fit, range(FOLDS)))
+
+    def _logits(self) -> Floats:
+        logit = np.empty(len(self.target.label), dtype=np.float32)
+        for fold, model in enumerate(self._models):
+            assert model is not None
+            rows = slice(self._bounds[fold], self._bounds[fold + 1])
+            part = [_chunk(column, fold) for column in self._columns]
+            logit[rows] = model.logit(part, rows.stop - rows.start)
+        return logit if self.offset is None else logit + self.offset
+
+    def _parted(self, column: Column) -> Column:
+        """The column with a chunk per fold."""
+        (chunk,) = column.chunks
+        pairs = list(zip(self._bounds, self._bounds[1:], strict=False))
+        if isinstance(column, CodeColumn):
+            assert isinstance(chunk, np.ndarray)
+            return replace(column, chunks=[chunk[first:last] for first, last in pairs])
+        assert isinstance(chunk, ListChunk)
+        ends = np.concatenate([[0], np.cumsum(chunk.lengths)])
+        parts = [
+            ListChunk(chunk.codes[ends[first] : ends[last]], chunk.lengths[first:last], chunk.factors)
+            for first, last in pairs
+        ]
+        return ListColumn(parts, column.size, column.first)
+
+
+def _chunk(column: Column, fold: int) -> Column:
+    if isinstance(column, CodeColumn):
+        return CodeColumn([column.chunks[fold]], column.size)
+    return ListColumn([column.chunks[fold]], column.size)
+
+
+def _without(model: Additive, place: int) -> Additive:
+    return Additive(
+        model.bias,
+        (*model.weights[:place], *model.weights[place + 1 :]),
+        (*model.shrinkage[:place], *model.shrinkage[place + 1 :]),
+    )

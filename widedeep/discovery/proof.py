@@ -1,0 +1,171 @@
+"""What the chosen crosses gain on rows that took no part in the choice, with intervals and q-values."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.discovery.fields import TrainRows, cross_column, places
+from widedeep.discovery.fold_models import FIRST_SWEEPS
+from widedeep.discovery.screen import Candidate, Score
+from widedeep.discovery.statistics import q_values, tail
+from widedeep.evaluation.comparison import Change, auc_rise, loss_fall, row_losses
+from widedeep.memory.additive import Additive, fit_additive
+from widedeep.memory.columns import Column, Floats
+from widedeep.reporting import Meter, Reporter
+
+CHAIN_SWEEPS = 3
+"""Sweeps over all columns after each cross that is added; the model before it is the start."""
+NULL_CROSSES = 60
+"""Crosses with permuted partners that give the null."""
+_NULL_SEED = 0x6E756C6C  # "null" in ASCII
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ProvedCross:
+    """A cross that was chosen, and what the proof says of it."""
+
+    score: Score
+    distinct: int
+    """Combinations in the train rows that were read."""
+    support: float
+    """The share of the proof's rows whose combination the rows of the choice have: where the cross can say anything."""
+    loss: Change
+    """Fall of the log loss, or of the squared error, per row, on top of main effects and the crosses before it."""
+    auc: Change | None
+    """Rise of the AUC likewise; None for a regression, or rows of one class."""
+    q: float
+
+
+@dataclass(frozen=True)
+class Proof:
+    """All that were chosen, and the set of those that are kept."""
+
+    kept: tuple[ProvedCross, ...]
+    refused: tuple[ProvedCross, ...]
+    loss: Change
+    """Of the kept set as a whole, over the model without it."""
+    auc: Change | None
+    columns: tuple[Column, ...] = ()
+    """Main effects, known crosses, kept crosses."""
+    before: Additive | None = None
+    """The model without the kept crosses: of the first columns."""
+    after: Additive | None = None
+
+
+class Prover:
+    """Nested additive models: fitted on the rows of the choice, compared on the others."""
+
+    def __init__(self, data: TrainRows, offset: Floats | None, known: Sequence[Candidate] = ()) -> None:
+        """Main effects and the crosses `known` are the model that later crosses must beat; the logits have `offset` [N]."""
+        self.data, self.offset = data, offset
+        crosses = (cross_column(one.members(data.by_name)) for one in known)
+        self.columns: list[Column] = [*(field.column() for field in data.fields), *crosses]
+        rows = data.proof
+        self._label = data.target.label[rows].astype(np.float64)
+        self._weight = None if data.target.weight is None else data.target.weight[rows].astype(np.float64)
+
+    def prove(self, chosen: Sequence[Score], fdr: float, reporter: Reporter) -> Proof:
+        """Judge the crosses in the order of their choice; a second chain without the refused ones measures the set."""
+        if not chosen:
+            nothing, none = Change(0.0, 0.0), Change(0.0, 0.0) if self.data.target.kind == "binary" else None
+            return Proof((), (), nothing, none)
+        with reporter.work("prove crosses", 2 * len(chosen) + NULL_CROSSES, "fits") as meter:
+            self.base = fit_additive(
+                self.columns, self.data.target, ~self.data.proof, sweeps=FIRST_SWEEPS, offset=self.offset
+            )
+            judged, models = self._chain(chosen, meter, 0)
+            null = self._null(chosen, models[-1], meter, len(chosen))
+            q = q_values(tail(np.array([one.loss.z for one in judged]), null))
+            judged = [replace(one, q=float(value)) for one, value in zip(judged, q, strict=True)]
+            kept = [one for one in judged if one.q <= fdr]
+            refused = tuple(one for one in judged if one.q > fdr)
+            if refused and kept:
+                again, models = self._chain([one.score for one in kept], meter, len(chosen) + NULL_CROSSES)
+                kept = [replace(new, q=old.q) for old, new in zip(kept, again, strict=True)]
+            elif not kept:
+                models = models[:1]
+        columns, after = models[-1]
+        loss, auc = self._changes(self._logit(*models[0]), self._logit(columns, after))
+        return Proof(tuple(kept), refused, loss, auc, tuple(columns), models[0][1], after)
+
+    def _chain(
+        self, scores: Sequence[Score], meter: Meter, done: int
+    ) -> tuple[list[ProvedCross], list[tuple[list[Column], Additive]]]:
+        columns, model = list(self.columns), self.base
+        models = [(list(columns), model)]
+        logit, judged = self._logit(columns, model), []
+        for number, score in enumerate(scores, 1):
+            column = cross_column(score.candidate.members(self.data.by_name))
+            columns.append(column)
+            model = self._refitted(columns, model)
+            models.append((list(columns), model))
+            before, logit = logit, self._logit(columns, model)
+            loss, auc = self._changes(before, logit)
+            distinct, support = self._extent(column)
+            judged.append(ProvedCross(score, distinct, support, loss, auc, 1.0))
+            meter.update(done + number)
+        return judged, models
+
+    def _refitted(self, columns: Sequence[Column], model: Additive) -> Additive:
+        return fit_additive(
+            columns, self.data.target, ~self.data.proof, sweeps=CHAIN_SWEEPS, start=model, offset=self.offset
+        )
+
+    def _logit(self, columns: Sequence[Column], model: Additive) -> Numbers:
+        logit = model.logit(columns, self.data.num_rows)
+        if self.offset is not None:
+            logit += self.offset
+        return logit[self.data.proof].astype(np.float64)
+
+    def _changes(self, before: Numbers, after: Numbers) -> tuple[Change, Change | None]:
+        kind, label = self.data.target.kind, self._label
+        loss = loss_fall(row_losses(kind, label, before), row_losses(kind, label, after), self._weight)
+        return loss, auc_rise(label, before, after, self._weight) if kind == "binary" else None
+
+    def _extent(self, column: Column) -> tuple[int, float]:
+        proof = self.data.proof
+        seen = int(column.support(proof)[column.support(~proof) > 0].sum())
+        _, single = places(column, np.ones_like(proof))
+        return column.size + single, seen / max(1, places(column, proof)[0])
+
+    def _null(self, chosen: Sequence[Score], last: tuple[list[Column], Additive], meter: Meter, done: int) -> Numbers:
+        """Standardised gains, on top of the whole chain, of crosses one member of which has its rows permuted."""
+        columns, model = last
+        logit = model.logit(columns, self.data.num_rows)
+        if self.offset is not None:
+            logit += self.offset
+        residual, curvature = np.empty_like(logit), np.empty_like(logit)
+        self.data.target.gradients(logit, residual, curvature)
+        before = row_losses(self.data.target.kind, self._label, logit[self.data.proof].astype(np.float64))
+        used = ~self.data.proof
+
+        def standardised_gain(number: int) -> float:
+            score = chosen[number % len(chosen)]
+            column = self._permuted(score.candidate, np.random.Generator(np.random.Philox([_NULL_SEED, number])))
+            gradient, hessian = np.zeros(column.size), np.zeros(column.size)
+            column.add_sums(used, residual, curvature, gradient, hessian)
+            moved = logit.copy()
+            column.add_weights((gradient / (hessian + score.penalty)).astype(np.float32), moved)
+            after = row_losses(self.data.target.kind, self._label, moved[self.data.proof].astype(np.float64))
+            meter.update(done + number + 1)
+            return loss_fall(before, after, self._weight).z
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            return np.array(list(pool.map(standardised_gain, range(NULL_CROSSES))))
+
+    def _permuted(self, candidate: Candidate, draw: np.random.Generator) -> Column:
+        members = candidate.members(self.data.by_name)
+        place = int(draw.integers(len(members)))
+        # Within each part, so that what a value has seen in the choice it meets again in the proof.
+        order = np.arange(self.data.num_rows)
+        for part in (self.data.proof, ~self.data.proof):
+            rows = np.flatnonzero(part)
+            order[rows] = rows[draw.permutation(len(rows))]
+        members[place] = members[place].taken(order)
+        return cross_column(members)
