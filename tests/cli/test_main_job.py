@@ -57,13 +57,25 @@ def test_nothing_but_the_result_is_on_stdout_and_a_pipe_gets_no_colour(project: 
     assert max(len(line) for line in out.splitlines() if "/" not in line) <= 80
 
 
+def stages(project: Path) -> dict[tuple[str, str], int]:
+    """(Kind, key) of every stage, and when it was made."""
+    return {
+        (path.parent.name, path.name): (path / "DONE").stat().st_mtime_ns for path in sorted(project.glob("stages/*/*"))
+    }
+
+
 def test_a_second_train_reads_the_cached_stages(project: Path, widedeep: CommandLine) -> None:
     assert json.loads(widedeep("ingest", "small.yaml", "--json")[1])["cached"] is False
     assert json.loads(widedeep("ingest", "small.yaml", "--json")[1])["cached"] is True
     assert json.loads(widedeep("crosses", "small.yaml", "--json")[1])["crosses"][0]["columns"] == ["color", "shape"]
-    stages = sorted(path.name for path in project.glob("stages/*/*"))
+    prepared = stages(project)
+    assert [kind for kind, _ in prepared] == ["collisions", "encoded", "ingest"]
     widedeep("train", "small.yaml")
-    assert sorted(path.name for path in project.glob("stages/*/*")) == stages
+    trained = stages(project)
+    assert [kind for kind, _ in trained] == ["collisions", "encoded", "ingest", "memory"]
+    assert prepared.items() <= trained.items()
+    widedeep("train", "small.yaml", "--set", "seed=1")
+    assert stages(project) == trained
 
 
 def test_what_a_cross_promised_is_no_part_of_the_encoding_and_its_granularity_is(

@@ -39,10 +39,11 @@ crosses:
   - [color, shape]
   - [price, tags]
   - {fields: [words, user], buckets: 30}
+  - {fields: [color, age], granularity: {age: 4}}
 model: {kind: wide}
 training: {epochs: 3, batch_size: 64, threads: 1}
 """
-FIELDS = {"color": "color", "shape": "shape", "user": "user", "price": "price"}
+FIELDS = {"color": "color", "shape": "shape", "user": "user", "price": "price", "age": "age"}
 LISTS = {"tags": "tags@values", "words": "words@values"}
 LONG = "a-colour-whose-name-goes-on-and-on-" * 6
 
@@ -75,11 +76,11 @@ def train(folder: Path, recipe: str) -> Path:
     return experiment.train(load_recipe(folder / "planted.yaml"), folder, Reporter()).run
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["out_of_fold", "gradient"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("planted")
     write_log(folder / "log.csv")
-    return train(folder, RECIPE)
+    return train(folder, RECIPE.replace("{kind: wide}", f"{{kind: wide, wide: {{crosses: {request.param}}}}}"))
 
 
 def shown(widedeep: CommandLine, run: Path, *options: str | Path) -> dict[str, Any]:
@@ -108,9 +109,9 @@ def _holds(row: dict[str, Any], field: str, value: str | None) -> bool:
     found = row[FIELDS[field]]
     if value is None or found is None:
         return value is found
-    if field != "price":
+    if field not in ("price", "age"):
         return bool(found == value)
-    found = min(found, 60.0)
+    found = min(found, 60.0) if field == "price" else found
     if value.startswith("< "):
         return bool(found < float(value[2:]))
     if value.startswith(">= "):
@@ -141,7 +142,7 @@ def test_support_positives_and_lift_are_those_of_the_train_rows_that_hold_the_va
         assert weight["lift"] == pytest.approx(sum(held) / len(held) / rate)
         checked.add((weight["column"], weight["stands_for"]))
     assert checked >= {
-        *((column, "values") for column in ("color", "price", "tags", "color x shape", "price x tags")),
+        *((column, "values") for column in ("color", "price", "tags", "color x shape", "price x tags", "age x color")),
         *((column, "missing") for column in ("color", "price", "tags", "words")),
     }
 

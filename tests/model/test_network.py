@@ -25,7 +25,9 @@ def batch(rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def settings(kind: str) -> ModelSettings:
-    return ModelSettings.model_validate({"kind": kind, "deep": {"hidden": [8, 4]}})
+    # Crosses from memory have tests of their own, in test_cross_values.py.
+    wide = {"crosses": "gradient"}
+    return ModelSettings.model_validate({"kind": kind, "wide": wide, "deep": {"hidden": [8, 4]}})
 
 
 def randomised(kind: str) -> Network:

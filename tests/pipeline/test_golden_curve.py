@@ -13,11 +13,12 @@ from widedeep.training import loop
 GOLDEN = Path(__file__).with_name("golden_curve.json")
 
 
-def twenty_losses(project: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> list[float]:
+def twenty_losses(project: Path, monkeypatch: pytest.MonkeyPatch, kind: str, crosses: str) -> list[float]:
     """Mean train loss from the epoch's start up to each of the first 20 steps."""
     monkeypatch.setattr(loop, "LOG_STEPS", 1)
     overrides = [
         f"model.kind={kind}",
+        f"model.wide.crosses={crosses}",
         "training.epochs=1",
         "training.batch_size=60",
         "training.dense_rows=20",
@@ -29,9 +30,18 @@ def twenty_losses(project: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> 
     return losses[:20]
 
 
-@pytest.mark.parametrize("kind", ["wide", "deep", "wide_deep"])
+@pytest.mark.parametrize(
+    ("kind", "crosses"),
+    [
+        ("wide", "gradient"),
+        ("deep", "gradient"),
+        ("wide_deep", "gradient"),
+        ("wide", "out_of_fold"),
+        ("wide_deep", "out_of_fold"),
+    ],
+)
 def test_the_first_twenty_steps_repeat_the_recorded_losses(
-    kind: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, crosses: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    golden = json.loads(GOLDEN.read_text())[kind]
-    assert twenty_losses(project, monkeypatch, kind) == pytest.approx(golden, rel=1e-4)
+    golden = json.loads(GOLDEN.read_text())[kind if crosses == "gradient" else f"{kind}, out of fold"]
+    assert twenty_losses(project, monkeypatch, kind, crosses) == pytest.approx(golden, rel=1e-4)

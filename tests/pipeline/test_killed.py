@@ -52,6 +52,7 @@ def test_ten_kills_at_random_moments_and_resumed_end_in_the_same_weights(
     draw, kills, finished = random.Random(), 0, 0
     while kills < 10 or finished == 0:
         work = f"work-{finished}"
+        started = time.monotonic()
         process = start("train", "small.yaml", "--work", work, "--resume", *SETTINGS, cwd=project)
         try:
             # From start-up over the stages to the end of training; after ten kills it may run on.
@@ -63,6 +64,8 @@ def test_ten_kills_at_random_moments_and_resumed_end_in_the_same_weights(
             continue
         assert process.returncode == 0, process.stderr.read().decode() if process.stderr else ""
         assert weights(project / work) == expected
+        # The undisturbed run may have compiled kernels for all that follow: kills must come before a warm run's end.
+        seconds = min(seconds, time.monotonic() - started)
         finished += 1
 
 

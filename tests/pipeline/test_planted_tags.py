@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from widedeep.features.fields import FIRST
+from widedeep.features.plan import FeaturePlan
 from widedeep.pipeline.experiment import train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
-from widedeep.scoring.scorer import Scorer
+from widedeep.runs import RunDirectory
+from widedeep.scoring.weights import wide_weights
 from widedeep.table.synth import write_sample_log
 
 NAME = "category x tags"
@@ -19,22 +22,15 @@ MIN_ROWS = 1000
 
 def learnt_weights(run: Path) -> pl.DataFrame:
     """The wide weights of the cross by index, with the rows that each index has in train."""
-    scorer = Scorer.load(run)
-    columns = [*scorer.layout.index_columns, *scorer.layout.list_columns]
-    place = [column.name for column in columns].index(NAME)
-    assert scorer.network.wide is not None
-    table = scorer.network.wide.weights
-    assert table is not None
-    start = int(table.offsets[place]) + FIRST
-    counts = next(cross for cross in scorer.plan.crosses if cross.name == NAME).vocabulary["count"]
-    return pl.DataFrame(
-        {"learnt": table.weight[start : start + len(counts), 0].numpy(), "rows": counts}
-    ).with_row_index("i")
+    plan = FeaturePlan.load(run / "plan")
+    counts = next(cross for cross in plan.crosses if cross.name == NAME).vocabulary["count"]
+    weights = wide_weights(RunDirectory(run), plan)[NAME][FIRST:]
+    return pl.DataFrame({"learnt": weights, "rows": counts}).with_row_index("i")
 
 
 def index_of_pairs(run: Path, planted: dict[str, dict[str, float]]) -> pl.DataFrame:
     """Index and planted weight of every combination."""
-    plan = Scorer.load(run).plan
+    plan = FeaturePlan.load(run / "plan")
     pairs = [(left, right, weight) for left, row in planted.items() for right, weight in row.items()]
     typed = pl.DataFrame({"category": [a for a, _, _ in pairs], "tags@values": [[b] for _, b, _ in pairs]})
     numbers = {number.column for number in plan.numerics}
@@ -44,9 +40,11 @@ def index_of_pairs(run: Path, planted: dict[str, dict[str, float]]) -> pl.DataFr
     return pl.DataFrame({"i": indices.cast(pl.Int64), "planted": [weight for *_, weight in pairs]})
 
 
-def test_a_cross_of_a_list_with_a_value_learns_the_planted_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("crosses", ["out_of_fold", "gradient"])
+def test_a_cross_of_a_list_with_a_value_learns_the_planted_weights(crosses: str, tmp_path: Path) -> None:
     log = write_sample_log(tmp_path, 400_000, 1, Reporter())
-    run = train(load_recipe(tmp_path / "recipe.yaml", ["training.threads=1"]), tmp_path, Reporter()).run
+    overrides = ["training.threads=1", f"model.wide.crosses={crosses}"]
+    run = train(load_recipe(tmp_path / "recipe.yaml", overrides), tmp_path, Reporter()).run
     planted = json.loads(log.files[1].read_text())["weights"][NAME]
     learnt = learnt_weights(run).with_columns(pl.col("i").cast(pl.Int64))
     both = index_of_pairs(run, planted).join(learnt, on="i").filter(pl.col("rows") >= MIN_ROWS)

@@ -115,9 +115,9 @@ def test_every_default_is_written_out_in_the_order_of_the_schema() -> None:
 @pytest.mark.parametrize(
     ("kind", "model_parts", "training_parts"),
     [
-        ("wide", set(), {"wide"}),
+        ("wide", {"wide"}, {"wide"}),
         ("deep", {"embeddings", "deep"}, {"deep"}),
-        ("wide_deep", {"embeddings", "deep"}, {"wide", "deep"}),
+        ("wide_deep", {"wide", "embeddings", "deep"}, {"wide", "deep"}),
     ],
 )
 def test_parts_that_the_kind_lacks_are_not_written(kind: str, model_parts: set[str], training_parts: set[str]) -> None:

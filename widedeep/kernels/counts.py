@@ -1,28 +1,23 @@
 """Sums over the rows of each code of a column, and what follows from them: the hot loops of additive models from counts.
 
-Numba, because numpy has no scatter-add that runs at memory speed. Compiled code is cached beside this file (where that
-cannot be written, in the user's cache folder). Every kernel releases the GIL, so that threads may share the work.
+Numba, because numpy has no scatter-add that runs at memory speed. Every kernel releases the GIL, so that threads may
+share the work.
 
 Shapes, in all of them: `codes` [n] int32, of which those below `first` take no part; `residual` and `curvature` [n]
 float32, the gradient and the second derivative of the rows' log likelihood in their logit; tables [size].
 """
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from widedeep.kernels.compiled import compiled
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
 Codes = NDArray[np.int32]
 
 
-def _compiled(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True)(function)
-
-
-@_compiled
+@compiled
 def gradients(
     kind_is_binary: bool, label: Floats, weight: Floats, logit: Floats, residual: Floats, curvature: Floats
 ) -> None:
@@ -40,7 +35,7 @@ def gradients(
             curvature[i] *= weight[i]
 
 
-@_compiled
+@compiled
 def add_sums(
     codes: Codes,
     first: int,
@@ -58,7 +53,7 @@ def add_sums(
             hessian[code] += curvature[i]
 
 
-@_compiled
+@compiled
 def subtract_step(codes: Codes, first: int, step: Floats, residual: Floats, curvature: Floats) -> None:
     """What a step [size] of a column's weights does to the rows' residuals, to first order."""
     for i in range(len(codes)):
@@ -67,7 +62,7 @@ def subtract_step(codes: Codes, first: int, step: Floats, residual: Floats, curv
             residual[i] -= curvature[i] * step[code]
 
 
-@_compiled
+@compiled
 def add_weights(codes: Codes, first: int, weights: Floats, logit: Floats) -> None:
     """Add each row's weight to its logit."""
     for i in range(len(codes)):
@@ -76,7 +71,7 @@ def add_weights(codes: Codes, first: int, weights: Floats, logit: Floats) -> Non
             logit[i] += weights[code]
 
 
-@_compiled
+@compiled
 def count_rows(codes: Codes, first: int, used: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
     """Add the used rows to `counts` [size]."""
     for i in range(len(codes)):
@@ -90,7 +85,7 @@ def count_rows(codes: Codes, first: int, used: NDArray[np.bool_], counts: NDArra
 # each is 1.
 
 
-@_compiled
+@compiled
 def add_list_sums(
     codes: Codes,
     lengths: NDArray[np.int64],
@@ -124,7 +119,7 @@ def add_list_sums(
         place = end
 
 
-@_compiled
+@compiled
 def subtract_list_step(
     codes: Codes,
     lengths: NDArray[np.int64],
@@ -144,7 +139,7 @@ def subtract_list_step(
         place += lengths[i]
 
 
-@_compiled
+@compiled
 def add_list_weights(
     codes: Codes, lengths: NDArray[np.int64], factors: Floats, first: int, weights: Floats, logit: Floats
 ) -> None:
@@ -158,7 +153,7 @@ def add_list_weights(
         place += lengths[i]
 
 
-@_compiled
+@compiled
 def count_list_rows(
     codes: Codes, lengths: NDArray[np.int64], first: int, used: NDArray[np.bool_], counts: NDArray[np.int64]
 ) -> None:

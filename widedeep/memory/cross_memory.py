@@ -1,8 +1,8 @@
 """What each cross says about a row as it would without that row: out-of-fold values, and how far to trust them.
 
 The train rows are parted into folds. For each fold an additive model (main effects and crosses, see additive.py) is
-fitted on the other folds; its cross weights and supports are what the fold's rows are trained with. The model of all
-rows is what new rows are scored with. In the network a cross then contributes, per row,
+fitted on the other folds (see remember.py); its cross weights and supports are what the fold's rows are trained with.
+The model of all rows is what new rows are scored with. In the network a cross then contributes, per row,
 
     scale[support, sign] * value + offset[support]
 
@@ -10,11 +10,9 @@ whose few scales and offsets are learnt jointly with everything else: training l
 rests on a handful of rows is trusted as far as such values deserve.
 """
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +21,10 @@ from safetensors.numpy import load_file, save_file
 
 from widedeep.errors import ArtefactError
 from widedeep.files import replacing_file
-from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import Column, Floats, ListChunk, ListColumn
-from widedeep.reporting import Reporter
 
 SUPPORT_BUCKETS = 8
 SIGNS = 2
-_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 8, 5, 4
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -78,9 +73,9 @@ class FoldMemory:
         return cls(**_loaded(path, {"value", "support"}))
 
 
-def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[np.generic]]:
+def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
     try:
-        tensors: dict[str, NDArray[np.generic]] = load_file(path)
+        tensors: dict[str, NDArray[Any]] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"{path}: no readable memory of crosses ({error}): train again") from error
     if tensors.keys() != names:
@@ -94,92 +89,9 @@ def support_bucket(support: NDArray[np.int64]) -> NDArray[np.uint8]:
     return np.minimum(bits, SUPPORT_BUCKETS - 1).astype(np.uint8)
 
 
-def remember(
-    main: Sequence[Column],
-    crosses: Sequence[Column],
-    least_support: Sequence[int],
-    target: Target,
-    folds: NDArray[np.uint8],
-    reporter: Reporter,
-) -> tuple[CrossMemory, FoldMemory]:
-    """Fit the memory of `crosses` on top of the columns of `main`.
+def contribution(value: Floats, support: NDArray[np.uint8], scale: Floats, offset: Floats) -> Floats:
+    """What rows of one cross, values and support buckets [R], add to the logit: scale * value + offset, [R].
 
-    `folds` [n] gives each row's fold, from 0. A cross value with fewer rows than its cross's `least_support` is unknown,
-    as it is when new rows are encoded. A row's own label has no part in what its fold's model says (but for the columns'
-    shrinkage, one number each, which is taken from all rows).
+    `scale` is [SUPPORT_BUCKETS, SIGNS], `offset` [SUPPORT_BUCKETS]; as model/memory.py computes it.
     """
-    columns, num_folds = [*main, *crosses], int(folds.max()) + 1
-    num_rows = len(folds)
-    with reporter.work("memory of crosses", num_folds + 1, "fits") as meter:
-        whole = fit_additive(columns, target, np.ones(num_rows, dtype=np.bool_), sweeps=_SWEEPS)
-        value, support = _cross_tables(whole, main, crosses, least_support, np.ones(num_rows, dtype=np.bool_))
-        meter.update(1)
-        out_of_fold = np.empty(num_rows, dtype=np.float32)
-        tables: list[tuple[Floats, NDArray[np.uint8]]] = []
-
-        def fit_fold(fold: int) -> tuple[Floats, NDArray[np.uint8]]:
-            used = folds != fold
-            model = fit_additive(columns, target, used, sweeps=_FOLD_SWEEPS, shrinkage=whole.shrinkage)
-            logit = Additive(model.bias, model.weights[: len(main)], ()).logit(main, num_rows)
-            out_of_fold[~used] = logit[~used]
-            return _cross_tables(model, main, crosses, least_support, used)
-
-        with ThreadPoolExecutor(min(num_folds, os.cpu_count() or 1)) as pool:
-            for table in pool.map(fit_fold, range(num_folds)):
-                tables.append(table)
-                meter.update(1 + len(tables))
-    fold_memory = FoldMemory(np.stack([values for values, _ in tables]), np.stack([rows for _, rows in tables]))
-    scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
-    return CrossMemory(value, support, scale, offset), fold_memory
-
-
-def _cross_tables(
-    model: Additive,
-    main: Sequence[Column],
-    crosses: Sequence[Column],
-    least_support: Sequence[int],
-    used: NDArray[np.bool_],
-) -> tuple[Floats, NDArray[np.uint8]]:
-    values, supports = [], []
-    for weights, column, least in zip(model.weights[len(main) :], crosses, least_support, strict=True):
-        rows = column.support(used)
-        known = rows >= least
-        values.append(np.where(known, weights, np.float32(0.0)))
-        supports.append(support_bucket(np.where(known, rows, 0)))
-    return np.concatenate(values), np.concatenate(supports)
-
-
-def _calibrated(
-    crosses: Sequence[Column], memory: FoldMemory, folds: NDArray[np.uint8], target: Target, main_logit: Floats
-) -> tuple[Floats, Floats]:
-    """Scales and offsets that suit the out-of-fold values on top of the out-of-fold main effects."""
-    start, columns = 0, []
-    total = main_logit.copy()
-    for cross in crosses:
-        stop = start + cross.size
-        scaled, shifted = _calibration_columns(cross, memory.value[:, start:stop], memory.support[:, start:stop], folds)
-        # The scales are fitted as deviations from 1, at which a value is believed as it is.
-        scaled.add_weights(np.ones(scaled.size, dtype=np.float32), total)
-        columns += [scaled, shifted]
-        start = stop
-    model = fit_additive(columns, target, np.ones(len(folds), dtype=np.bool_), sweeps=_CALIBRATION_SWEEPS, offset=total)
-    scales = [1.0 + weights.reshape(SUPPORT_BUCKETS, SIGNS) for weights in model.weights[::2]]
-    return np.stack(scales).astype(np.float32), np.stack(model.weights[1::2])
-
-
-def _calibration_columns(
-    cross: Column, value: Floats, support: NDArray[np.uint8], folds: NDArray[np.uint8]
-) -> tuple[ListColumn, ListColumn]:
-    scaled, shifted, start = [], [], 0
-    for chunk in cross.chunks:
-        if isinstance(chunk, ListChunk):
-            codes, lengths, factors = chunk.codes, chunk.lengths, chunk.factors
-        else:
-            codes, lengths, factors = chunk, np.ones(len(chunk), dtype=np.int64), np.empty(0, dtype=np.float32)
-        rows = np.repeat(folds[start : start + len(lengths)], lengths)
-        values, buckets = value[rows, codes], support[rows, codes].astype(np.int32)
-        weighted = values * factors if len(factors) else values
-        scaled.append(ListChunk(buckets * SIGNS + (values < 0), lengths, weighted))
-        shifted.append(ListChunk(buckets, lengths, factors))
-        start += len(lengths)
-    return ListColumn(scaled, SUPPORT_BUCKETS * SIGNS), ListColumn(shifted, SUPPORT_BUCKETS)
+    return scale[support, (value < 0).astype(np.int64)] * value + offset[support]

@@ -25,6 +25,9 @@ class CrossValues(nn.Module):
     value: Tensor
     support: Tensor
     offsets: Tensor
+    positions: Tensor
+    fold_value: Tensor | None
+    fold_support: Tensor | None
 
     def __init__(self, sizes: Sequence[int], num_dense: int) -> None:
         super().__init__()
@@ -35,8 +38,9 @@ class CrossValues(nn.Module):
         self.register_buffer("positions", torch.arange(num_dense), persistent=False)
         self.register_buffer("value", torch.zeros(self.num_rows), persistent=False)
         self.register_buffer("support", torch.zeros(self.num_rows, dtype=torch.uint8), persistent=False)
-        self.fold_value: Tensor | None = None
-        self.fold_support: Tensor | None = None
+        # Buffers, so that they follow the module to its device.
+        self.register_buffer("fold_value", None, persistent=False)
+        self.register_buffer("fold_support", None, persistent=False)
         self.scale = nn.Parameter(torch.ones(len(sizes) * SUPPORT_BUCKETS * SIGNS, 1))
         self.offset = nn.Parameter(torch.zeros(len(sizes) * SUPPORT_BUCKETS, 1))
 

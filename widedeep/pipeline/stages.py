@@ -152,12 +152,12 @@ def memory_stage(
 
 
 def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: Reporter) -> None:
-    from widedeep.memory import cross_memory, from_store  # only here: Numba takes as long to import as Polars
+    from widedeep.memory import from_store, remember  # only here: Numba takes as long to import as Polars
 
     plan = FeaturePlan.load(encoded.path / "plan")
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_name(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
-    memory, folds = cross_memory.remember(
+    memory, folds = remember.remember(
         from_store.main_columns(store, plan.index_columns, plan.numeric_columns),
         [from_store.cross_column(store, column) for column in plan.cross_columns],
         [least[column.name] for column in plan.cross_columns],

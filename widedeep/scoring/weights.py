@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,10 +16,13 @@ from widedeep.features.fields import FIRST, MISSING
 from widedeep.features.inverse import Found, Values, find_values, planned_values
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.support import Support
+from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, contribution
 from widedeep.model.layout import InputLayout
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 
+Number = TypeVar("Number", bound=np.generic)
+_WEIGHTS, _SCALE, _OFFSET = "model.wide.weights.weight", "model.wide.memory.scale", "model.wide.memory.offset"
 TypedBlocks = Callable[[Sequence[str]], Iterator[pl.DataFrame]]
 """Typed train rows, in blocks of the columns that are asked for."""
 
@@ -36,6 +39,7 @@ class WideWeight:
     values: Values | None
     """Field → value, of a hashed column the most frequent; None for `unknown`, or if no row of changed files has them."""
     weight: float
+    """What it adds to the logit."""
     support: int
     """Train rows that hold it; row weights play no part."""
     positives: int | None
@@ -62,29 +66,65 @@ class WeightsResult:
 
 
 def wide_weights(run: RunDirectory, plan: FeaturePlan) -> dict[str, NDArray[np.float32]]:
-    """Column → [size] float32: the weight of each index in the run's best checkpoint. The one reader of how they are stored.
+    """Column → [size] float32: what a row's index adds to the logit, by the run's best checkpoint and its memory of crosses.
+    The one reader of how they are stored.
 
-    The weights of scaled numbers are left out: one for each, they belong to no value. Raises UsageError for a run
-    without a wide part, ArtefactError for a missing or damaged checkpoint.
+    The weights of scaled numbers are left out: one for each, they belong to no value. A value of a list adds so much times
+    the weight that the list gives it. Raises UsageError for a run without a wide part, ArtefactError for a missing or
+    damaged checkpoint or memory.
     """
-    path = run.best_path
     layout = InputLayout.of(plan.index_columns, plan.numeric_columns)
+    stored = _stored_wide(run)
+    # What a checkpoint holds says how its crosses were learnt, in runs of every format.
+    remembered = layout.crosses if _SCALE in stored else ()
     columns = (*layout.index_columns, *layout.list_columns)
+    learnt = [column for column in columns if column not in remembered]
+    weights = _by_column(stored.get(_WEIGHTS, np.empty((0, 1), dtype=np.float32))[:, 0], learnt)
+    if weights is None:
+        raise ArtefactError(f"{run.best_path}: checkpoint of another model: its wide part has other columns")
+    if remembered:
+        weights |= _effective_weights(run, remembered, stored)
+    return {column.name: weights[column.name] for column in columns}
+
+
+def _stored_wide(run: RunDirectory) -> dict[str, NDArray[np.float32]]:
+    """The tensors of the wide part by their names in the checkpoint."""
+    path = run.best_path
     try:
         with safe_open(path, framework="numpy") as file:
-            if "model.wide.numeric" not in file.keys():  # noqa: SIM118 - no mapping
+            names = set(file.keys())
+            if "model.wide.numeric" not in names:
                 raise UsageError(
                     f"{run.path}: the run has no wide part, and so no wide weights: train with model.kind wide or wide_deep"
                 )
-            stored = file.get_tensor("model.wide.weights.weight")[:, 0] if columns else np.empty(0, dtype=np.float32)
+            return {name: file.get_tensor(name) for name in (_WEIGHTS, _SCALE, _OFFSET) if name in names}
     except FileNotFoundError as error:
         raise ArtefactError(f"{path}: there is no checkpoint here: restore it from a copy or train again") from error
     except (SafetensorError, OSError) as error:
         raise ArtefactError(f"{path}: a damaged checkpoint ({error}): restore it from a copy or train again") from error
-    ends = np.cumsum([column.size for column in columns], dtype=np.int64)
-    if len(stored) != (ends[-1] if columns else 0):
-        raise ArtefactError(f"{path}: checkpoint of another model: its wide part has {len(stored):,} weights")
-    return dict(zip([column.name for column in columns], np.split(stored, ends[:-1]), strict=True))
+
+
+def _effective_weights(
+    run: RunDirectory, crosses: Sequence[IndexColumn], stored: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    memory = CrossMemory.load(run.memory_path)
+    scale, offset = stored[_SCALE], stored[_OFFSET]
+    values, supports = _by_column(memory.value, crosses), _by_column(memory.support, crosses)
+    if values is None or supports is None or offset.size != len(crosses) * SUPPORT_BUCKETS:
+        raise ArtefactError(f"{run.memory_path}: the memory of other crosses than the plan's: the run is damaged")
+    scales, offsets = scale.reshape(len(crosses), SUPPORT_BUCKETS, SIGNS), offset.reshape(len(crosses), SUPPORT_BUCKETS)
+    return {
+        cross.name: contribution(values[cross.name], supports[cross.name], scales[i], offsets[i])
+        for i, cross in enumerate(crosses)
+    }
+
+
+def _by_column(rows: NDArray[Number], columns: Sequence[IndexColumn]) -> dict[str, NDArray[Number]] | None:
+    """The columns' rows [size] each, which are stored behind each other; None where they are not as many."""
+    ends = np.cumsum([0, *(column.size for column in columns)], dtype=np.int64)
+    if len(rows) != ends[-1]:
+        return None
+    return {column.name: rows[end - column.size : end] for column, end in zip(columns, ends[1:], strict=True)}
 
 
 def default_min_support(num_rows: int) -> int:

@@ -1,0 +1,107 @@
+"""Fitting what crosses remember: one additive model of all train rows, one without each fold, a start for the scales."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.memory.additive import Additive, Target, fit_additive
+from widedeep.memory.columns import Column, Floats, ListChunk, ListColumn
+from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
+from widedeep.reporting import Reporter
+
+_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 8, 5, 4
+
+
+def remember(
+    main: Sequence[Column],
+    crosses: Sequence[Column],
+    least_support: Sequence[int],
+    target: Target,
+    folds: NDArray[np.uint8],
+    reporter: Reporter,
+) -> tuple[CrossMemory, FoldMemory]:
+    """Fit the memory of `crosses` on top of the columns of `main`.
+
+    `folds` [n] gives each row's fold, from 0. A cross value with fewer rows than its cross's `least_support` is unknown,
+    as it is when new rows are encoded. A row's own label has no part in what its fold's model says (but for the columns'
+    shrinkage, one number each, which is taken from all rows).
+    """
+    columns, num_folds = [*main, *crosses], int(folds.max()) + 1
+    num_rows = len(folds)
+    with reporter.work("memory of crosses", num_folds + 2, "fits") as meter:
+        whole = fit_additive(columns, target, np.ones(num_rows, dtype=np.bool_), sweeps=_SWEEPS)
+        value, support = _cross_tables(whole, main, crosses, least_support, np.ones(num_rows, dtype=np.bool_))
+        meter.update(1)
+        out_of_fold = np.empty(num_rows, dtype=np.float32)
+        tables: list[tuple[Floats, NDArray[np.uint8]]] = []
+
+        def fit_fold(fold: int) -> tuple[Floats, NDArray[np.uint8]]:
+            used = folds != fold
+            model = fit_additive(columns, target, used, sweeps=_FOLD_SWEEPS, shrinkage=whole.shrinkage)
+            logit = Additive(model.bias, model.weights[: len(main)], ()).logit(main, num_rows)
+            out_of_fold[~used] = logit[~used]
+            return _cross_tables(model, main, crosses, least_support, used)
+
+        with ThreadPoolExecutor(min(num_folds, os.cpu_count() or 1)) as pool:
+            for table in pool.map(fit_fold, range(num_folds)):
+                tables.append(table)
+                meter.update(1 + len(tables))
+        fold_memory = FoldMemory(np.stack([values for values, _ in tables]), np.stack([rows for _, rows in tables]))
+        scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
+        meter.update(num_folds + 2)
+    return CrossMemory(value, support, scale, offset), fold_memory
+
+
+def _cross_tables(
+    model: Additive,
+    main: Sequence[Column],
+    crosses: Sequence[Column],
+    least_support: Sequence[int],
+    used: NDArray[np.bool_],
+) -> tuple[Floats, NDArray[np.uint8]]:
+    values, supports = [], []
+    for weights, column, least in zip(model.weights[len(main) :], crosses, least_support, strict=True):
+        rows = column.support(used)
+        known = rows >= least
+        values.append(np.where(known, weights, np.float32(0.0)))
+        supports.append(support_bucket(np.where(known, rows, 0)))
+    return np.concatenate(values), np.concatenate(supports)
+
+
+def _calibrated(
+    crosses: Sequence[Column], memory: FoldMemory, folds: NDArray[np.uint8], target: Target, main_logit: Floats
+) -> tuple[Floats, Floats]:
+    """Scales and offsets that suit the out-of-fold values on top of the out-of-fold main effects."""
+    start, columns = 0, []
+    total = main_logit.copy()
+    for cross in crosses:
+        stop = start + cross.size
+        scaled, shifted = _calibration_columns(cross, memory.value[:, start:stop], memory.support[:, start:stop], folds)
+        # The scales are fitted as deviations from 1, at which a value is believed as it is.
+        scaled.add_weights(np.ones(scaled.size, dtype=np.float32), total)
+        columns += [scaled, shifted]
+        start = stop
+    model = fit_additive(columns, target, np.ones(len(folds), dtype=np.bool_), sweeps=_CALIBRATION_SWEEPS, offset=total)
+    scales = [1.0 + weights.reshape(SUPPORT_BUCKETS, SIGNS) for weights in model.weights[::2]]
+    return np.stack(scales).astype(np.float32), np.stack(model.weights[1::2])
+
+
+def _calibration_columns(
+    cross: Column, value: Floats, support: NDArray[np.uint8], folds: NDArray[np.uint8]
+) -> tuple[ListColumn, ListColumn]:
+    scaled, shifted, start = [], [], 0
+    for chunk in cross.chunks:
+        if isinstance(chunk, ListChunk):
+            codes, lengths, factors = chunk.codes, chunk.lengths, chunk.factors
+        else:
+            codes, lengths, factors = chunk, np.ones(len(chunk), dtype=np.int64), np.empty(0, dtype=np.float32)
+        rows = np.repeat(folds[start : start + len(lengths)], lengths)
+        values, buckets = value[rows, codes], support[rows, codes].astype(np.int32)
+        weighted = values * factors if len(factors) else values
+        scaled.append(ListChunk(buckets * SIGNS + (values < 0), lengths, weighted))
+        shifted.append(ListChunk(buckets, lengths, factors))
+        start += len(lengths)
+    return ListColumn(scaled, SUPPORT_BUCKETS * SIGNS), ListColumn(shifted, SUPPORT_BUCKETS)
