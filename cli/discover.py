@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from widedeep.recipe.load import LoadedRecipe
 
 DEFAULT_FDR = 0.05
+SHOWN_REFUSED, LEAST_SHOWN_Q = 3, 1e-9
 
 
 def discover(
@@ -100,7 +101,7 @@ def _cells(cross: "ProvedCross") -> dict[str, str]:
         "support": f"{cross.support:.0%}",
         "gain": _gain(cross.loss.interval),
         "AUC": "" if cross.auc is None else _gain(cross.auc.interval),
-        "q": f"{cross.q:.1g}",
+        "q": f"{cross.q:.1g}" if cross.q >= LEAST_SHOWN_Q else f"<{LEAST_SHOWN_Q:.0e}",
         "buckets": f"2^{suggested_buckets(cross.distinct).bit_length() - 1}",
     }
 
@@ -122,8 +123,9 @@ def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
     facts["proved on"] = f"{found.proof_rows:,} {part} train rows"
     facts["screened"] = f"{found.pairs:,} pairs, {found.triples:,} triples in {duration(found.seconds)}"
     if found.refused:
-        names = "; ".join(" x ".join(cross.score.candidate.fields) for cross in found.refused)
-        facts["not proved"] = names
+        names = [" x ".join(cross.score.candidate.fields) for cross in found.refused]
+        more = [f"and {len(names) - SHOWN_REFUSED} more"] if len(names) > SHOWN_REFUSED else []
+        facts["not proved"] = "; ".join([*names[:SHOWN_REFUSED], *more])
     if not found.complete:
         facts["partial"] = f"the budget ended {found.stopped_in}"
     if written is not None:

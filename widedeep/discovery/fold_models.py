@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 
+from widedeep.evaluation.comparison import Change, loss_fall, row_losses
 from widedeep.memory.additive import Additive, Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
 
@@ -35,28 +37,30 @@ class FoldModels:
         self.logit = self._logits()
         """[n] float32, each row's by the model that has not seen it."""
 
-    def add(self, column: Column) -> None:
-        """Add a column to all models and let the others move."""
-        self._columns.append(self._parted(column))
-        self._fit(LATER_SWEEPS)
-        self.logit = self._logits()
+    def with_column(self, column: Column) -> "FoldModels":
+        """The models with one more column, the others moved to suit; these here stay."""
+        return self._changed([*self._columns, self._parted(column)], self._models)
 
-    def logit_without(self, place: int) -> Floats:
-        """Logits [n] of models without the column at `place`, the others moved to suit; the models here stay."""
-        columns, models = self._columns, self._models
-        self._columns = [*columns[:place], *columns[place + 1 :]]
-        self._models = [_without(model, place) for model in models if model is not None]
-        self._fit(LATER_SWEEPS)
-        logit = self._logits()
-        self._columns, self._models = columns, models
-        return logit
+    def without_column(self, place: int) -> "FoldModels":
+        """The models without the column at `place`, the others moved to suit; these here stay."""
+        models = [_without(model, place) for model in self._models if model is not None]
+        return self._changed([*self._columns[:place], *self._columns[place + 1 :]], models)
 
-    def remove(self, place: int) -> None:
-        """Take the column at `place` out of all models."""
-        del self._columns[place]
-        self._models = [_without(model, place) for model in self._models if model is not None]
-        self._fit(LATER_SWEEPS)
-        self.logit = self._logits()
+    def loss_fall_to(self, other: "FoldModels") -> Change:
+        """How much lower the loss of other models of the same rows is, out of fold."""
+        label = self.target.label.astype(np.float64)
+        weight = None if self.target.weight is None else self.target.weight.astype(np.float64)
+        before, after = (
+            row_losses(self.target.kind, label, logit.astype(np.float64)) for logit in (self.logit, other.logit)
+        )
+        return loss_fall(before, after, weight)
+
+    def _changed(self, columns: Sequence[Column], models: Sequence[Additive | None]) -> "FoldModels":
+        changed = copy(self)
+        changed._columns, changed._models = list(columns), list(models)
+        changed._fit(LATER_SWEEPS)
+        changed.logit = changed._logits()
+        return changed
 
     def _fit(self, sweeps: int) -> None:
         def fit(fold: int) -> Additive:

@@ -71,7 +71,7 @@ class Prover:
         self._weight = None if data.target.weight is None else data.target.weight[rows].astype(np.float64)
 
     def prove(self, chosen: Sequence[Score], fdr: float, reporter: Reporter) -> Proof:
-        """Judge the crosses in the order of their choice; a second chain without the refused ones measures the set."""
+        """Judge the crosses in the order of their choice, on top of those before that are kept."""
         if not chosen:
             nothing, none = Change(0.0, 0.0), Change(0.0, 0.0) if self.data.target.kind == "binary" else None
             return Proof((), (), nothing, none)
@@ -81,18 +81,16 @@ class Prover:
             )
             judged, models = self._chain(chosen, meter, 0)
             null = self._null(chosen, models[-1], meter, len(chosen))
-            q = q_values(tail(np.array([one.loss.z for one in judged]), null))
-            judged = [replace(one, q=float(value)) for one, value in zip(judged, q, strict=True)]
-            kept = [one for one in judged if one.q <= fdr]
-            refused = tuple(one for one in judged if one.q > fdr)
-            if refused and kept:
+            kept, refused = _judged(judged, null, fdr)
+            dropped = refused
+            while dropped:
+                # What was measured on top of a cross that goes must be measured again.
                 again, models = self._chain([one.score for one in kept], meter, len(chosen) + NULL_CROSSES)
-                kept = [replace(new, q=old.q) for old, new in zip(kept, again, strict=True)]
-            elif not kept:
-                models = models[:1]
+                kept, dropped = _judged(again, null, fdr)
+                refused += dropped
         columns, after = models[-1]
         loss, auc = self._changes(self._logit(*models[0]), self._logit(columns, after))
-        return Proof(tuple(kept), refused, loss, auc, tuple(columns), models[0][1], after)
+        return Proof(tuple(kept), tuple(refused), loss, auc, tuple(columns), models[0][1], after)
 
     def _chain(
         self, scores: Sequence[Score], meter: Meter, done: int
@@ -160,12 +158,22 @@ class Prover:
             return np.array(list(pool.map(standardised_gain, range(NULL_CROSSES))))
 
     def _permuted(self, candidate: Candidate, draw: np.random.Generator) -> Column:
+        """The cross, every member but one with its rows permuted: no two have anything to do with each other."""
         members = candidate.members(self.data.by_name)
-        place = int(draw.integers(len(members)))
+        stays = int(draw.integers(len(members)))
         # Within each part, so that what a value has seen in the choice it meets again in the proof.
-        order = np.arange(self.data.num_rows)
-        for part in (self.data.proof, ~self.data.proof):
-            rows = np.flatnonzero(part)
-            order[rows] = rows[draw.permutation(len(rows))]
-        members[place] = members[place].taken(order)
+        parts = [np.flatnonzero(part) for part in (self.data.proof, ~self.data.proof)]
+        for place, member in enumerate(members):
+            if place != stays:
+                order = np.arange(self.data.num_rows)
+                for rows in parts:
+                    order[rows] = rows[draw.permutation(len(rows))]
+                members[place] = member.taken(order)
         return cross_column(members)
+
+
+def _judged(crosses: Sequence[ProvedCross], null: Numbers, fdr: float) -> tuple[list[ProvedCross], list[ProvedCross]]:
+    """The crosses with their q-values: those that are kept, those that are not."""
+    q = q_values(tail(np.array([one.loss.z for one in crosses]), null))
+    judged = [replace(one, q=float(value)) for one, value in zip(crosses, q, strict=True)]
+    return [one for one in judged if one.q <= fdr], [one for one in judged if one.q > fdr]

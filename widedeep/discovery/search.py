@@ -11,7 +11,6 @@ from widedeep.discovery.fields import TrainRows, cross_column
 from widedeep.discovery.fold_models import FoldModels
 from widedeep.discovery.screen import NULLS, Candidate, OutOfTime, Residual, Score, Screen
 from widedeep.discovery.statistics import threshold
-from widedeep.evaluation.comparison import loss_fall, row_losses
 from widedeep.memory.columns import Floats
 from widedeep.reporting import Reporter
 
@@ -25,6 +24,8 @@ MOST_REFINED = 200
 BEAM = 60
 """Best pairs that are extended to triples."""
 MOST_CHOSEN = 40
+MOST_FAILED = 5
+"""So many candidates in a row that do not lower the loss end the choice."""
 CHOICE_FDR = 0.05
 
 
@@ -73,7 +74,7 @@ class Search:
                 self.models = FoldModels(columns, self._target, self._offset)
                 for candidate in self.known:
                     self._check_time()
-                    self._add(candidate)
+                    self.models = self._with(candidate)
             found.stopped_in = "the screening of pairs"
             pairs = self._pairs()
             ranked, least_z = self._screened(pairs, "screen pairs")
@@ -100,8 +101,8 @@ class Search:
     def _residual(self) -> Residual:
         return Residual.at(self._target, self.models.logit)
 
-    def _add(self, candidate: Candidate) -> None:
-        self.models.add(cross_column(candidate.members(self.screen.fields)))
+    def _with(self, candidate: Candidate) -> FoldModels:
+        return self.models.with_column(cross_column(candidate.members(self.screen.fields)))
 
     def _pairs(self) -> list[Candidate]:
         pairs = itertools.combinations(self.screen.fields, 2)
@@ -160,20 +161,27 @@ class Search:
         return [one for one in itertools.product(*choices) if one != candidate.granularity]
 
     def _choose(self, scores: Sequence[Score], least_z: float, found: Found) -> None:
-        """Take the best, add it to the models, score the rest again, while the best stands out of the null."""
-        left = list(scores)
+        """Take the best, add it to the models, score the rest again, while the best stands out of the null.
+
+        What does not lower the models' loss out of fold is passed over: its gain is there without it, too.
+        """
+        left, failed = list(scores), 0
         with self.reporter.work("choose crosses", None, "crosses") as meter:
-            while left and len(found.chosen) < MOST_CHOSEN:
+            while left and len(found.chosen) < MOST_CHOSEN and failed < MOST_FAILED:
                 best = _best_first(left)[0]
                 left.remove(best)
                 if best.gain <= 0.0 or best.z < least_z:
                     break
                 if best.z - self._null_z(best) < least_z:
                     continue
+                self._check_time()
+                models = self._with(best.candidate)
+                if self.models.loss_fall_to(models).low <= 0.0:
+                    failed += 1
+                    continue
+                failed, self.models = 0, models
                 found.chosen.append(best)
                 meter.update(len(found.chosen))
-                self._check_time()
-                self._add(best.candidate)
                 left = self.screen.scores([one.candidate for one in left if one.z >= least_z], self._residual())
 
     def _null_z(self, score: Score) -> float:
@@ -198,17 +206,13 @@ class Search:
         """Drop the pairs that a chosen triple made superfluous: without them, the loss does not rise for certain."""
         triples = [set(one.candidate.fields) for one in found.chosen if len(one.candidate.fields) > 2]
         first = len(self.screen.fields) + len(self.known)
-        kind, label = self._target.kind, self._target.label.astype(np.float64)
-        weight = None if self._target.weight is None else self._target.weight.astype(np.float64)
         for score in list(reversed(found.chosen)):
             if any(set(score.candidate.fields) < triple for triple in triples):
                 self._check_time()
-                place = first + found.chosen.index(score)
-                without = row_losses(kind, label, self.models.logit_without(place).astype(np.float64))
-                present = row_losses(kind, label, self.models.logit.astype(np.float64))
-                if loss_fall(without, present, weight).low <= 0.0:
+                without = self.models.without_column(first + found.chosen.index(score))
+                if without.loss_fall_to(self.models).low <= 0.0:
                     found.chosen.remove(score)
-                    self.models.remove(place)
+                    self.models = without
 
 
 def _rungs(candidates: int, num_rows: int) -> list[tuple[int, int]]:
