@@ -16,7 +16,7 @@ from widedeep.reporting import Meter, Reporter
 
 from .collision_cells import collision_cells, worst_lines
 from .profile_cells import profile_cells
-from .results import duration, figure, open_stdout, rate
+from .results import duration, figure, gain_cell, open_stdout, rate
 
 _EPOCH_TITLES = {
     "epoch": "epoch",
@@ -258,6 +258,26 @@ def print_discovery(crosses: Sequence[Mapping[str, str]], *, loss: str) -> None:
         f"support: rows whose combination was seen before; gain, AUC: fall of the {loss}\n"
         "and rise of the AUC in thousandths, ± for 95%, on top of the crosses above;\n"
         "q: false discovery rate at which the cross would just be kept",
+        style="dim",
+    )
+
+
+def print_gains(gains: Mapping[str, Any], split: str) -> None:
+    """Promised and realised gain of each cross side by side, and of all together."""
+    table = _table("cross", "promised", "realised", right=(1, 2))
+    for cross in gains["crosses"]:
+        table.add_row(
+            " x ".join(cross["columns"]), gain_cell(*cross["promised"][:2]), gain_cell(*cross["realised"][:2])
+        )
+    if len(gains["crosses"]) > 1:
+        together = gains["all"]
+        table.add_row("all of them", gain_cell(together["promised"]), gain_cell(*together["realised"][:2]))
+    console = _console(open_stdout())
+    console.print()
+    console.print(table)
+    console.print(
+        f"fall of the loss in thousandths, ± for 95%; realised: on the {split} rows, against\n"
+        "the same model with the cross switched off",
         style="dim",
     )
 

@@ -8,7 +8,7 @@ from widedeep.errors import UsageError, WriteError
 
 from .console import ConsoleReporter, print_discovery
 from .lookup import open_recipe, open_run
-from .results import duration, print_facts, print_json
+from .results import duration, gain_cell, print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.discovery.discover import Discovery
@@ -99,25 +99,19 @@ def _cells(cross: "ProvedCross") -> dict[str, str]:
         "cross": " x ".join(members),
         "distinct": f"{cross.distinct:,}",
         "support": f"{cross.support:.0%}",
-        "gain": _gain(cross.loss.interval),
-        "AUC": "" if cross.auc is None else _gain(cross.auc.interval),
+        "gain": gain_cell(cross.loss.value, cross.loss.low),
+        "AUC": "" if cross.auc is None else gain_cell(cross.auc.value, cross.auc.low),
         "q": f"{cross.q:.1g}" if cross.q >= LEAST_SHOWN_Q else f"<{LEAST_SHOWN_Q:.0e}",
         "buckets": f"2^{suggested_buckets(cross.distinct).bit_length() - 1}",
     }
-
-
-def _gain(interval: tuple[float, float, float]) -> str:
-    """Value ± half the interval, in thousandths: `8.85 ±.46`."""
-    value, low, _ = (1000.0 * one for one in interval)
-    return f"{value:.3g} ±{value - low:.2g}"
 
 
 def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
     part = "later" if found.by_time else "other"
     facts = {}
     if found.kept:
-        facts["all of them"] = f"{_gain(found.loss.interval)} in {found.loss_name}" + (
-            "" if found.auc is None else f", {_gain(found.auc.interval)} in AUC"
+        facts["all of them"] = f"{gain_cell(found.loss.value, found.loss.low)} in {found.loss_name}" + (
+            "" if found.auc is None else f", {gain_cell(found.auc.value, found.auc.low)} in AUC"
         )
     facts["chosen on"] = f"{found.choice_rows:,} of {found.train_rows:,} train rows"
     facts["proved on"] = f"{found.proof_rows:,} {part} train rows"

@@ -81,6 +81,12 @@ def figure(value: float | int | str | None) -> str:
     return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
 
 
+def gain_cell(value: float, low: float | None = None) -> str:
+    """A gain in thousandths, ± half its 95% interval where the lower end is known: `8.85 ±0.46`."""
+    shown = f"{1000.0 * value:.3g}"
+    return shown if low is None else f"{shown} ±{1000.0 * (value - low):.2g}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as `8.3 s`, `4:07` or `2:10:00`."""
     if seconds < 10:

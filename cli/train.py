@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import ConsoleReporter, print_metrics
+from .console import ConsoleReporter, print_gains, print_metrics
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .results import duration, print_facts, print_json
@@ -41,6 +41,7 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
     return {
         "run": result.run,
         "metrics": result.metrics,
+        "crosses": result.crosses,
         "rows_per_second": result.rows_per_second,
         "parameters": result.parameters,
         "seconds": result.seconds,
@@ -53,6 +54,8 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
         print_json(_as_object(result))
         return
     print_metrics(result.metrics)
+    if result.crosses is not None:
+        print_gains(result.crosses, "test" if "test" in result.metrics else "valid")
     print_facts(
         {
             "parameters": f"{result.parameters:,}",

@@ -33,6 +33,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
+from widedeep.scoring.realised import realised_gains
 from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses, write_golden_rows
 from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
@@ -50,6 +51,8 @@ class TrainResult:
 
     run: Path
     metrics: dict[str, dict[str, float | None]]
+    crosses: dict[str, Any] | None
+    """Promised and realised gains, see `realised_gains`, on the test rows (else the valid ones)."""
     rows_per_second: float
     parameters: int
     seconds: float
@@ -240,10 +243,12 @@ def _finish(
         split: evaluate_store(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
     }
     write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
+    gains = realised_gains(recipe, run, plan, network, stores[held_out[-1]], device) if held_out else None
     write_json(
         run.metrics_path,
         {
             "metrics": metrics,
+            "crosses": gains,
             "rows": encoded.ingested.rows,
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,
@@ -261,7 +266,13 @@ def _finish(
 def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainResult:
     facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
     return TrainResult(
-        run.path, facts["metrics"], facts["rows_per_second"], facts["parameters"], facts["seconds"], already_done
+        run.path,
+        facts["metrics"],
+        facts.get("crosses"),
+        facts["rows_per_second"],
+        facts["parameters"],
+        facts["seconds"],
+        already_done,
     )
 
 

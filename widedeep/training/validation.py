@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from widedeep.errors import TrainingError
 from widedeep.evaluation.metrics import MetricAccumulator
@@ -29,6 +30,40 @@ def bag_of(part: ListPart, device: torch.device) -> Bag:
     rows = np.repeat(np.arange(len(part.lengths)), part.lengths)
     weights = None if part.weights is None else torch.from_numpy(part.weights).to(device)
     return Bag(torch.from_numpy(part.values).to(device), torch.from_numpy(rows).to(device), weights)
+
+
+def store_logits(
+    network: Network,
+    store: EncodedStore,
+    layout: InputLayout,
+    device: torch.device,
+    *,
+    num_folds: int | None = None,
+    on_rows: Callable[[int], None] = lambda _rows: None,
+) -> NDArray[np.float32]:
+    """Logits (of a regression: predictions) of all rows of `store`, [N] float32, in file order.
+
+    With `num_folds`, crosses from memory say what they say in training: without the row's fold. `on_rows` hears how many
+    rows are done.
+    """
+    stream = BatchStream(
+        store,
+        [column.name for column in layout.index_columns],
+        layout.numeric_columns,
+        BATCH_ROWS,
+        list_columns=layout.list_names,
+        num_folds=num_folds,
+        seed=None,
+    )
+    network.eval()
+    logits, done = np.empty(store.rows, dtype=np.float32), 0
+    with torch.inference_mode():
+        for batch in stream:
+            folds = None if batch.folds is None else torch.from_numpy(batch.folds).to(device, torch.int64)
+            logits[done : done + len(batch)] = network(*to_device(batch, device), folds).cpu().numpy()
+            done += len(batch)
+            on_rows(done)
+    return logits
 
 
 def evaluate_store(

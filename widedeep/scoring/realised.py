@@ -1,0 +1,71 @@
+"""What crosses gain in a trained model, beside what was promised of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from widedeep.evaluation.comparison import loss_fall, row_losses
+from widedeep.features.crosses import cross_name
+from widedeep.features.plan import FeaturePlan, IndexColumn
+from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.model.network import Network
+from widedeep.recipe.schema import CrossSettings, Recipe
+from widedeep.runs import RunDirectory
+from widedeep.scoring.scorer import input_layout
+from widedeep.scoring.weights import wide_weights
+from widedeep.training.validation import store_logits
+
+
+def realised_gains(
+    recipe: Recipe, run: RunDirectory, plan: FeaturePlan, network: Network, store: EncodedStore, device: torch.device
+) -> dict[str, Any] | None:
+    """Per cross with a promise: how much the mean loss of the store's rows rises when the trained model does without it.
+
+    `crosses` has an object each: `columns`, `promised` and `realised` (value, lower and upper end of a 95% interval);
+    `all` says the same of them together, promises added up. None where nothing was promised, or the model has no crosses.
+    """
+    promised = [cross for cross in recipe.crosses if cross.promised is not None]
+    columns = {column.name: column for column in input_layout(plan, recipe).crosses}
+    if not promised or not columns:
+        return None
+    kind, weights = recipe.data.label.kind, wide_weights(run, plan)
+    read = store.read(0, store.rows, [LABEL_COLUMN, *([WEIGHT_COLUMN] if WEIGHT_COLUMN in store.columns else [])])
+    label, row_weight = read[LABEL_COLUMN].astype(np.float64), read.get(WEIGHT_COLUMN)
+    weight = None if row_weight is None else row_weight.astype(np.float64)
+    logit = store_logits(network, store, input_layout(plan, recipe), device).astype(np.float64)
+    present = row_losses(kind, label, logit)
+
+    def realised(crosses: Sequence[CrossSettings]) -> tuple[float, float, float]:
+        without = logit.copy()
+        for cross in crosses:
+            name = cross_name(cross.fields)
+            without -= _added(store, columns[name], weights[name])
+        return loss_fall(row_losses(kind, label, without), present, weight).interval
+
+    return {
+        "crosses": [
+            {"columns": list(cross.fields), "promised": cross.promised, "realised": realised([cross])}
+            for cross in promised
+        ],
+        "all": {
+            "promised": sum(cross.promised[0] for cross in promised if cross.promised),
+            "realised": realised(promised),
+        },
+    }
+
+
+def _added(store: EncodedStore, column: IndexColumn, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the cross adds to each row's logit, [N]."""
+    if column.pooling is None:
+        added: NDArray[np.float64] = weights[store.read(0, store.rows, [column.name])[column.name]].astype(np.float64)
+        return added
+    names = [column.name] if column.weights is None else [column.name, column.weights]
+    lists = store.read_lists(0, store.rows, names)
+    values = weights[lists[column.name].values].astype(np.float64)
+    if column.weights is not None:
+        values *= lists[column.weights].values
+    rows = np.repeat(np.arange(store.rows), lists[column.name].lengths)
+    return np.bincount(rows, weights=values, minlength=store.rows).astype(np.float64)
