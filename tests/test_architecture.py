@@ -27,7 +27,7 @@ ROOMS = (
 )
 """Top to bottom; `ground` is what lies in widedeep/ itself."""
 
-WITHOUT_TORCH = ("evaluation", "memory", "table", "recipe", "ground", "kernels/__init__.py")
+WITHOUT_TORCH = ("discovery", "evaluation", "memory", "table", "recipe", "ground", "kernels/__init__.py")
 
 
 def source_files() -> list[Path]:
