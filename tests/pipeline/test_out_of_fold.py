@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from widedeep.errors import Interrupted
+from widedeep.pipeline import stages
 from widedeep.pipeline.experiment import train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
@@ -89,3 +90,15 @@ def test_training_interrupted_within_an_epoch_and_resumed_ends_in_the_same_bytes
     resumed = train(recipe, project / "work", Reporter(), resume=True)
     assert written(resumed.run) == expected
     assert len([path for path in resumed.run.parent.iterdir() if not path.is_symlink()]) == 1
+
+
+def test_a_run_begun_with_a_memory_of_another_kind_is_not_gone_on_with(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(project / "small.yaml", ["training.epochs=1"])
+    first = train(recipe, project, Reporter())
+    assert train(recipe, project, Reporter(), resume=True).already_done
+    monkeypatch.setattr(stages, "MEMORY_FORMAT", stages.MEMORY_FORMAT + 1)
+    again = train(recipe, project, Reporter(), resume=True)
+    assert not again.already_done
+    assert again.run != first.run
