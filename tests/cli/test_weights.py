@@ -348,6 +348,23 @@ def test_no_finished_run_and_a_damaged_checkpoint_are_told(run: Path, widedeep: 
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_run_that_has_lost_its_memory_of_crosses_or_has_another_is_told(
+    widedeep: CommandLine, tmp_path: Path
+) -> None:
+    write_log(tmp_path / "log.csv", rows=300)
+    planted = train(tmp_path, RECIPE)
+    memory = planted / "plan" / "memory.safetensors"
+    other = train(tmp_path, RECIPE.replace("buckets: 30", "buckets: 31"))
+    shutil.copyfile(other / "plan" / "memory.safetensors", memory)
+    for expected in ("the memory of other crosses than the plan's", "no readable memory of crosses"):
+        for command in (["crosses", planted, "--weights"], ["predict", planted, tmp_path / "log.csv", "-o", "-"]):
+            code, out, err = widedeep(*command)
+            assert (code, out) == (4, "")
+            assert f"memory.safetensors: {expected}" in err
+            assert len(err.strip().splitlines()) == 1
+        memory.unlink(missing_ok=True)
+
+
 def test_nothing_with_enough_support_is_an_empty_result(run: Path, widedeep: CommandLine) -> None:
     assert shown(widedeep, run, "--min-support", "1000000")["weights"] == []
     code, out, _ = widedeep("crosses", run, "--weights", "--min-support", "1000000")

@@ -94,6 +94,13 @@ def test_the_weights_of_a_regression_are_those_of_the_normal_equations(weighted:
     assert np.array([model.bias, *flat(model)]) == pytest.approx(expected, abs=2e-3)
 
 
+def test_a_value_that_a_list_holds_many_times_is_no_step_too_far() -> None:
+    lists = ListChunk(np.repeat(LOG.codes[0], 12), np.full(ROWS, 12), np.empty(0, dtype=np.float32))
+    model = fit_additive([ListColumn([lists], 5)], LOG.target("regression"), ALL, sweeps=300, shrinkage=[144.0])
+    expected = fit_additive(LOG.columns()[:1], LOG.target("regression"), ALL, sweeps=300, shrinkage=[1.0])
+    assert 12 * flat(model) == pytest.approx(flat(expected), abs=1e-4)
+
+
 def test_the_logit_is_the_bias_and_the_sum_of_a_rows_weights() -> None:
     model = fit_additive(LOG.columns(), LOG.target("binary"), ALL, sweeps=3)
     expected = model.bias + LOG.matrix() @ flat(model).astype(np.float64)

@@ -42,7 +42,7 @@ from widedeep.training.device import choose_device, peak_memory_bytes, set_threa
 from widedeep.training.loop import Outcome, Trainer
 from widedeep.training.validation import evaluate_store
 
-_LIBRARIES = ("numpy", "polars", "polars-hash", "safetensors", "torch")
+_LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     encoded = crosses_stage(loaded, workspace, reporter)
     memory = memory_stage(loaded, encoded, workspace, reporter)
     recipe_text = dump_recipe(recipe)
-    key = key_of({"recipe": recipe_text, "encoded": encoded.key})
+    remembered = {} if memory is None else {"memory": memory.key}
+    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **remembered})
     run = _unfinished_or_done_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
         reporter.note(f"{run.path}: finished already; nothing to resume")

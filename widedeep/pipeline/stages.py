@@ -61,6 +61,7 @@ class CrossesResult:
 class MemoryResult:
     """What crosses remember, in two files."""
 
+    key: str
     memory: Path
     """A CrossMemory: what new rows are scored with."""
     folds: Path
@@ -148,7 +149,7 @@ def memory_stage(
     if not workspace.is_done("memory", key):
         with workspace.building("memory", key) as temporary:
             _remember(recipe, encoded, temporary, reporter)
-    return MemoryResult(path / "memory.safetensors", path / "folds.safetensors")
+    return MemoryResult(key, path / "memory.safetensors", path / "folds.safetensors")
 
 
 def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: Reporter) -> None:
@@ -157,9 +158,12 @@ def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: R
     plan = FeaturePlan.load(encoded.path / "plan")
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_name(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
+    with reporter.work("columns of crosses", None, "rows"):
+        main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns)
+        crosses = [from_store.cross_column(store, column) for column in plan.cross_columns]
     memory, folds = remember.remember(
-        from_store.main_columns(store, plan.index_columns, plan.numeric_columns),
-        [from_store.cross_column(store, column) for column in plan.cross_columns],
+        main,
+        crosses,
         [least[column.name] for column in plan.cross_columns],
         from_store.target(store, recipe.data.label.kind),
         row_folds(0, store.rows, recipe.model.wide.folds),
