@@ -21,8 +21,8 @@ from widedeep.table.typed import LABEL, TIME, WEIGHT, text_name, values_name
 
 GRANULARITIES = (8, 4, 16, 32)
 """Quantile buckets that numbers are cut into for crosses; the first is what pairs are screened with."""
-MOST_ROWS = 4_000_000
-"""Rows of a larger table are sampled at random."""
+MOST_CODES = 100_000_000
+"""Rows times fields that are held, at four bytes and about three copies; the rows of a larger table are sampled."""
 PROOF_SHARE = 1 / 3
 """Of the rows: what takes no part in the choice."""
 _SAMPLE_SEED, _PART_SEED = 0x73616D70, 0x70617274  # "samp" and "part" in ASCII
@@ -102,9 +102,11 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
     frame = scan_typed(typed_dir, "train")
     names = frame.collect_schema().names()
     total = int(frame.select(pl.len()).collect().item())
-    rows = None
-    if total > MOST_ROWS:
-        rows = np.flatnonzero(random_draws(_SAMPLE_SEED, 0, total) < MOST_ROWS / total)
+    features, rows = recipe.features, None
+    num_fields = len([*features.all_categorical(), *features.multi_valued, *features.all_numeric()])
+    share = MOST_CODES / max(1, total * num_fields)
+    if share < 1.0:
+        rows = np.flatnonzero(random_draws(_SAMPLE_SEED, 0, total) < share)
 
     def read(name: str) -> pl.Series:
         series = frame.select(name).collect()[name]

@@ -1,13 +1,12 @@
 """Additive models of the rows of the choice, one per fold, so that what they say of a row owes nothing to that row."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 
 import numpy as np
 
+from widedeep.discovery.threads import in_threads
 from widedeep.evaluation.comparison import Change, loss_fall, row_losses
 from widedeep.memory.additive import Additive, Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
@@ -69,8 +68,7 @@ class FoldModels:
             start = self._models[fold]
             return fit_additive(self._columns, self.target, used, sweeps=sweeps, start=start, offset=self.offset)
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            self._models = list(pool.map(fit, range(FOLDS)))
+        self._models = list(in_threads(fit, range(FOLDS)))
 
     def _logits(self) -> Floats:
         logit = np.empty(len(self.target.label), dtype=np.float32)

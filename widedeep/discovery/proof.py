@@ -1,8 +1,6 @@
 """What the chosen crosses gain on rows that took no part in the choice, with intervals and q-values."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +10,7 @@ from widedeep.discovery.fields import TrainRows, cross_column, places
 from widedeep.discovery.fold_models import FIRST_SWEEPS
 from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
+from widedeep.discovery.threads import in_threads
 from widedeep.evaluation.comparison import Change, auc_rise, loss_fall, row_losses
 from widedeep.memory.additive import Additive, fit_additive
 from widedeep.memory.columns import Column, Floats
@@ -154,8 +153,7 @@ class Prover:
             meter.update(done + number + 1)
             return loss_fall(before, after, self._weight).z
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            return np.array(list(pool.map(standardised_gain, range(NULL_CROSSES))))
+        return np.array(in_threads(standardised_gain, range(NULL_CROSSES)))
 
     def _permuted(self, candidate: Candidate, draw: np.random.Generator) -> Column:
         """The cross, every member but one with its rows permuted: no two have anything to do with each other."""

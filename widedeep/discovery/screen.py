@@ -1,9 +1,7 @@
 """Scoring candidate crosses on the residual of what the model knows already."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.discovery.fields import Codes, CrossField, expanded
+from widedeep.discovery.threads import in_threads
 from widedeep.kernels.cells import leave_one_out, runs_of
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import Floats
@@ -131,8 +130,7 @@ class Screen:
                 if meter is not None:
                     meter.update(done_before + len(found))
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            list(pool.map(score, self._groups(candidates, moved).items()))
+        in_threads(score, self._groups(candidates, moved).items())
         if len(found) < len(set(candidates)):
             raise OutOfTime
         return [found[one] for one in candidates]
