@@ -1,17 +1,12 @@
 """The cells of a candidate cross, summed over rows, and the gain that leave-one-out values of the cells would bring."""
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-
-def _compiled(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True)(function)
+from widedeep.kernels.compiled import compiled
 
 
-@_compiled
+@compiled
 def runs_of(
     codes: NDArray[np.int32], rows: NDArray[np.int32], size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -35,7 +30,7 @@ def runs_of(
     return ordered, starts
 
 
-@_compiled
+@compiled
 def leave_one_out(
     rows: NDArray[np.int32],
     starts: NDArray[np.int64],
