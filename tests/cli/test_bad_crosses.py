@@ -94,3 +94,16 @@ def test_bucket_counts_of_fields_have_the_same_bounds(tmp_path: Path, widedeep: 
     code, _, err = widedeep("crosses", path)
     assert code == 2
     assert f"{path}:4: features.categorical.1.buckets: must be a whole number from 1 to 2147483645, or auto" in err
+
+
+def test_crosses_whose_values_would_not_fit_into_memory_are_refused_before_any_is_learnt(
+    tmp_path: Path, widedeep: CommandLine
+) -> None:
+    path = tmp_path / "huge.yaml"
+    rows = "".join(f"{i % 2},{i % 7},{i % 5},{i},{i}\n" for i in range(40))
+    (tmp_path / "log.csv").write_text("click,C5,city,I1,I2\n" + rows)
+    path.write_text(f"{RECIPE}  - {{fields: [C5, city], buckets: 1000000000}}\n")
+    code, out, err = widedeep("train", path, "--work", tmp_path)
+    assert (code, out) == (2, "")
+    assert "crosses: with 10 folds their values take 47 GiB, and 8 is the most; the largest is C5 x city with" in err
+    assert "give it fewer `buckets` or a larger `min_count`, or set `model.wide.crosses: gradient`" in err

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_name
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
@@ -33,6 +34,8 @@ PLAN_FORMAT = 1
 """The same for the fitted plan and the encoding."""
 MEMORY_FORMAT = 1
 """The same for what crosses remember."""
+MOST_MEMORY, BYTES_PER_VALUE = 8 * 2**30, 5
+"""Bytes that the values of crosses may take, and those of one value and its support."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: R
     from widedeep.memory import from_store, remember  # only here: Numba takes as long to import as Polars
 
     plan = FeaturePlan.load(encoded.path / "plan")
+    _refuse_endless_memory(plan, recipe.model.wide.folds)
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_name(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
     with reporter.work("columns of crosses", None, "rows"):
@@ -171,6 +175,19 @@ def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: R
     )
     memory.save(out_dir / "memory.safetensors")
     folds.save(out_dir / "folds.safetensors")
+
+
+def _refuse_endless_memory(plan: FeaturePlan, folds: int) -> None:
+    sizes = {column.name: column.size for column in plan.cross_columns}
+    needed = sum(sizes.values()) * folds * BYTES_PER_VALUE
+    if needed > MOST_MEMORY:
+        largest = max(sizes, key=lambda name: sizes[name])
+        message = (
+            f"with {folds} folds their values take {needed / 2**30:.0f} GiB, and {MOST_MEMORY / 2**30:.0f} is the most; "
+            f"the largest is {largest} with {sizes[largest]:,} values: give it fewer `buckets` or a larger `min_count`, "
+            "or set `model.wide.crosses: gradient`"
+        )
+        raise RecipeError([Fault("crosses", message)])
 
 
 def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporter: Reporter) -> None:
