@@ -114,19 +114,24 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
 
     label = read(LABEL).to_numpy()
     weight = read(WEIGHT).to_numpy() if WEIGHT in names else None
-    if TIME in names:
-        times = read(TIME).to_numpy()
-        proof = times > np.quantile(times, 1.0 - PROOF_SHARE, method="lower")
-    if TIME not in names or not proof.any():
+    proof = _later(read(TIME).to_numpy()) if TIME in names else np.zeros(len(label), dtype=np.bool_)
+    # No row is later than the others where all times, or the last ones of many rows, are equal.
+    by_time = bool(proof.any())
+    if not by_time:
         proof = random_draws(_PART_SEED, 0, len(label)) < PROOF_SHARE
     return TrainRows(
         fields=tuple(_fields(recipe, read)),
         target=Target(recipe.data.label.kind, label, weight),
         proof=proof,
-        by_time=TIME in names,
+        by_time=by_time,
         train_rows=total,
         rows=rows,
     )
+
+
+def _later(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    late: NDArray[np.bool_] = times > np.quantile(times, 1.0 - PROOF_SHARE, method="lower")
+    return late
 
 
 def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
