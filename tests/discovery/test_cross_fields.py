@@ -228,7 +228,9 @@ def drawn_fields(draw: st.DrawFn) -> list[CrossField]:
         if draw(st.booleans()):
             lists = draw(st.lists(st.lists(codes, min_size=1, max_size=3), min_size=rows, max_size=rows))
             lengths = np.array([len(one) for one in lists], dtype=np.int64)
-            made.append(CrossField(str(number), np.array(sum(lists, []), dtype=np.int32), 4, lengths))
+            made.append(
+                CrossField(str(number), np.array([code for one in lists for code in one], dtype=np.int32), 4, lengths)
+            )
         else:
             one = draw(st.lists(codes, min_size=rows, max_size=rows))
             made.append(CrossField(str(number), np.array(one, dtype=np.int32), 4))
