@@ -146,7 +146,9 @@ def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
         codes, size = _frequent_codes(lists.explode(), keep_missing=True)
         yield CrossField(listed.name or listed.column, codes, size, lengths)
     for number in features.all_numeric():
-        yield _number(number, read(number.column))
+        name = number.name or number.column
+        known = [cross.granularity[name] for cross in recipe.crosses if name in cross.granularity]
+        yield _number(number, read(number.column), known)
 
 
 def _frequent_codes(values: pl.Series, *, keep_missing: bool) -> tuple[Codes, int]:
@@ -161,12 +163,13 @@ def _frequent_codes(values: pl.Series, *, keep_missing: bool) -> tuple[Codes, in
     return joined["code"].fill_null(-1).to_numpy(writable=True), max(1, len(ranked))
 
 
-def _number(field: NumericField, values: pl.Series) -> CrossField:
+def _number(field: NumericField, values: pl.Series, known: Sequence[int]) -> CrossField:
+    """`known`: granularities that crosses of the recipe have."""
     clip = field.clip
     kept = values.to_frame().select(clipped(pl.col(values.name), clip)).to_series()
     grid = QuantileGrid()
     grid.add(np.ascontiguousarray(kept.drop_nulls().to_numpy()))
-    granularities = dict.fromkeys([*GRANULARITIES, *([field.buckets] if field.buckets else [])])
+    granularities = dict.fromkeys([*GRANULARITIES, *([field.buckets] if field.buckets else []), *known])
     cuts = {granularity: np.array(grid.bucket_cuts(granularity)) for granularity in granularities}
     finest = np.unique(np.concatenate(list(cuts.values())))
     numbers = kept.fill_null(0.0).to_numpy()
