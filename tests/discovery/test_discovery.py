@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,7 @@ def test_rungs_end_with_all_rows_and_never_grow_in_candidates(candidates: int, r
     rungs = search._rungs(candidates, rows)
     assert rungs[0][0] == candidates
     assert rungs[-1][1] == rows
-    for less, more in zip(rungs, rungs[1:], strict=False):
+    for less, more in pairwise(rungs):
         assert less[0] >= more[0]
         assert less[1] <= more[1]
 
@@ -297,7 +298,7 @@ def test_fields_of_one_value_or_of_values_seen_once_harm_nothing(tmp_path: Path)
 
 def test_of_a_few_rows_nothing_is_said(tmp_path: Path) -> None:
     for rows in (3, 12, 80):
-        draw, drawn = codes(0, rows, 3)
+        _, drawn = codes(0, rows, 3)
         y = np.arange(rows) % 2
         assert found_in(log(tmp_path, table(drawn, y), CATEGORICAL)).kept == ()
 
