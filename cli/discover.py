@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from widedeep.errors import UsageError, WriteError
+from widedeep.errors import OutputExistsError, UsageError
 
 from .console import ConsoleReporter, print_discovery
 from .lookup import open_recipe, open_run
@@ -35,7 +35,7 @@ def discover(
     """Discover crosses of the recipe's fields and show them."""
     reporter = ConsoleReporter()
     if write is not None and write.exists() and not force:
-        raise WriteError(f"{write}: exists already; --force replaces it")
+        raise OutputExistsError(f"{write}: exists already; --force replaces it")
     if write is not None and overrides:
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
     loaded = open_recipe(recipe, overrides, reporter)
