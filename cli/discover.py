@@ -39,6 +39,8 @@ def discover(
     if write is not None and overrides:
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
     loaded = open_recipe(recipe, overrides, reporter)
+    if write is not None:
+        _check_writable(write, loaded, reporter)
     run = None if on is None else open_run(on, work)
     from widedeep.pipeline.discovery import discover_crosses
 
@@ -127,6 +129,29 @@ def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
     return facts
 
 
+def _check_writable(path: Path, loaded: "LoadedRecipe", reporter: ConsoleReporter) -> None:
+    """Refuse what could not be written in the end, before the work is done."""
+    from widedeep.recipe.add_crosses import add_crosses
+    from widedeep.recipe.schema import CrossSettings
+
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: there is no such folder; make it first")
+    assert loaded.path is not None
+    # A cross of names that no recipe has is not there already.
+    add_crosses(_text(loaded.path), [CrossSettings(fields=("\0", "\0\0"))], source=str(loaded.path))
+    data = loaded.recipe.data
+    files = [data.train, data.valid or (), data.test or (), *(table.files for table in data.tables.values())]
+    relative = [one for patterns in files for one in patterns if "://" not in one and not Path(one).is_absolute()]
+    if relative and path.parent.resolve() != loaded.base_dir.resolve():
+        reporter.warn(
+            f"{path}: {relative[0]} is read from {path.parent} there: put its files there, or write elsewhere"
+        )
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode()
+
+
 def _write(path: Path, loaded: "LoadedRecipe", found: "Discovery") -> str:
     """Write the recipe's text with the crosses added; says so."""
     from widedeep.discovery.discover import settings_of
@@ -136,7 +161,7 @@ def _write(path: Path, loaded: "LoadedRecipe", found: "Discovery") -> str:
 
     assert loaded.path is not None
     settings = [settings_of(cross, loaded.recipe) for cross in found.kept]
-    text = add_crosses(loaded.path.read_bytes().decode(), settings, source=str(loaded.path))
+    text = add_crosses(_text(loaded.path), settings, source=str(loaded.path))
     write_text(path, text)
     load_recipe(path, base_dir=loaded.base_dir)
     return f"{path} ({len(settings)} crosses added)"

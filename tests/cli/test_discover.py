@@ -264,12 +264,35 @@ def test_a_run_of_other_rows_is_refused(here: Path, run: Path, widedeep: Command
     assert "Traceback" not in err
 
 
-def test_a_bundled_recipe_can_be_written_with_its_crosses(here: Path, tmp_path: Path, widedeep: CommandLine) -> None:
-    """Its relative paths are those of the current directory, wherever it is written."""
-    elsewhere = tmp_path / "sub" / "new.yaml"
-    code, _, err = widedeep("crosses", "planted.yaml", "--discover", "--write", elsewhere)
-    assert "Traceback" not in err
-    assert code in (0, 6)
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("recipe", "write", "told"),
+    [
+        (RECIPE, "nowhere/new.yaml", "nowhere: there is no such folder"),
+        (RECIPE + "crosses: &known\n  - [color, shape]\n", "new.yaml", "faulty.yaml:13: crosses: anchors"),
+    ],
+)
+def test_what_could_not_be_written_in_the_end_is_refused_before_any_work(
+    recipe: str, write: str, told: str, here: Path, widedeep: CommandLine
+) -> None:
+    (here / "faulty.yaml").write_text(recipe)
+    code, out, err = widedeep("crosses", "faulty.yaml", "--discover", "--write", write)
+    assert (code, out) == (2, "")
+    assert told in " ".join(err.split())
+    assert not (here / write).exists()
+
+
+def test_a_recipe_in_another_folder_says_that_its_files_are_looked_for_there(
+    here: Path, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    code, _, err = widedeep("crosses", "planted.yaml", "--discover", "--write", tmp_path / "new.yaml")
+    assert code == 0
+    assert f"log.csv is read from {tmp_path} there" in " ".join(err.split())
+    (here / "absolute.yaml").write_text(RECIPE.replace("log.csv", str(here / "log.csv")))
+    code, _, err = widedeep("crosses", "absolute.yaml", "--discover", "--write", tmp_path / "other.yaml")
+    assert code == 0
+    assert "is read from" not in err
+    assert len(load_recipe(tmp_path / "other.yaml").recipe.crosses) == 2
 
 
 # ------------------------------------------------------------------------------------------------------- budgets
@@ -333,10 +356,10 @@ def test_a_cross_needs_two_fields(here: Path, widedeep: CommandLine) -> None:
     assert "a cross is of two fields or more, and this recipe has 1" in " ".join(err.split())
 
 
-def test_force_replaces_what_is_there(here: Path, tmp_path: Path, widedeep: CommandLine) -> None:
+def test_force_replaces_what_is_there(here: Path, widedeep: CommandLine) -> None:
     new = here / "forced.yaml"
     new.write_text("something else")
-    code, out, err = widedeep("crosses", "planted.yaml", "--discover", "--write", new, "--force")
+    code, _, err = widedeep("crosses", "planted.yaml", "--discover", "--write", new, "--force")
     assert code == 0, err
     assert new.read_text().startswith(RECIPE.split("features")[0])
     assert in_json(widedeep, "forced.yaml")["crosses"] == []
