@@ -113,6 +113,8 @@ def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
         facts["all of them"] = f"{gain_cell(found.loss.value, found.loss.low)} in {found.loss_name}" + (
             "" if found.auc is None else f", {gain_cell(found.auc.value, found.auc.low)} in AUC"
         )
+    else:
+        facts["found"] = "no cross that holds at this false discovery rate"
     facts["chosen on"] = f"{found.choice_rows:,} of {found.train_rows:,} train rows"
     facts["proved on"] = f"{found.proof_rows:,} {part} train rows"
     facts["screened"] = f"{found.pairs:,} pairs, {found.triples:,} triples in {duration(found.seconds)}"
