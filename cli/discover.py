@@ -39,6 +39,8 @@ def discover(
     if write is not None and overrides:
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
     loaded = open_recipe(recipe, overrides, reporter)
+    if write is not None:
+        _refuse_other_folder(write, loaded)
     run = None if on is None else open_run(on, work)
     from widedeep.pipeline.discovery import discover_crosses
 
@@ -55,6 +57,27 @@ def discover(
         return
     print_discovery([_cells(cross) for cross in found.kept], loss=found.loss_name)
     print_facts(_facts(found, written))
+
+
+def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
+    """Relative paths start from the recipe's folder, and its text is kept as it is. Raises UsageError."""
+    data = loaded.recipe.data
+    patterns = [
+        *data.train,
+        *(data.valid or ()),
+        *(data.test or ()),
+        *(f for t in data.tables.values() for f in t.files),
+    ]
+    for pattern in patterns:
+        if (
+            "://" not in pattern
+            and not Path(pattern).is_absolute()
+            and write.parent.resolve() != loaded.base_dir.resolve()
+        ):
+            raise UsageError(
+                f"--write {write}: the recipe's '{pattern}' starts from the folder {loaded.base_dir}: write the new recipe "
+                f"there, {loaded.base_dir / write.name}"
+            )
 
 
 def _as_object(found: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
