@@ -234,26 +234,15 @@ def print_weights(weights: Sequence[Mapping[str, str]]) -> None:
     """One row per weight: its figures, then what it belongs to, which takes as many lines as it needs."""
     if not weights:
         return
-    *titles, last = weights[0]
-    table = _table(*titles, last, right=range(len(titles)))
-    for column in table.columns[:-1]:
-        column.no_wrap = True
-    for weight in weights:
-        table.add_row(*weight.values())
-    _print(table)
+    _print(_figures(weights, name=len(weights[0]) - 1))
 
 
 def print_discovery(crosses: Sequence[Mapping[str, str]], *, loss: str) -> None:
     """One row per cross, below it what the figures mean; the name takes as many lines as it needs."""
     if not crosses:
         return
-    table = _table(*crosses[0], right=range(1, len(crosses[0])))
-    for column in table.columns[1:]:
-        column.no_wrap = True
-    for cross in crosses:
-        table.add_row(*cross.values())
     console = _console(open_stdout())
-    console.print(table)
+    console.print(_figures(crosses, name=0))
     console.print(
         f"support: rows whose combination was seen before; gain, AUC: fall of the {loss}\n"
         "and rise of the AUC in thousandths, ± for 95%, on top of the crosses above;\n"
@@ -289,16 +278,10 @@ def print_collisions(collisions: Sequence[Mapping[str, Any]], *, apart: bool) ->
     """
     from widedeep.features.collisions import COLLISION_LIMIT  # not at the top: `--help` should not wait for Polars
 
-    records = [collision_cells(entry) for entry in collisions]
-    table = _table(*records[0], right=range(1, len(records[0])))
-    for column in table.columns[1:]:
-        column.no_wrap = True
-    for record in records:
-        table.add_row(*record.values())
     console = _console(open_stdout())
     if apart:
         console.print()
-    console.print(table)
+    console.print(_figures([collision_cells(entry) for entry in collisions], name=0))
     console.print(
         f"collided: values that share a bucket (expected of a uniform hash); traffic: the\n"
         f"share of train values in such buckets; enough: buckets that keep it below {COLLISION_LIMIT:.0%}",
@@ -320,6 +303,16 @@ def _print_records(records: Sequence[Mapping[str, Any]]) -> None:
     for record in records:
         table.add_row(*(figure(record.get(name)) for name in names))
     _print(table)
+
+
+def _figures(records: Sequence[Mapping[str, str]], *, name: int) -> Table:
+    """Figures that stay on one line, and at place `name` what they belong to, which takes as many as it needs."""
+    table = _table(*records[0], right=[place for place in range(len(records[0])) if place != name])
+    for place, column in enumerate(table.columns):
+        column.no_wrap = place != name
+    for record in records:
+        table.add_row(*record.values())
+    return table
 
 
 def _table(*titles: str, right: Sequence[int] | range) -> Table:

@@ -40,7 +40,8 @@ def discover(
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
     loaded = open_recipe(recipe, overrides, reporter)
     if write is not None:
-        _check_writable(write, loaded, reporter)
+        _refuse_other_folder(write, loaded)
+        _refuse_unwritable(write, loaded)
     run = None if on is None else open_run(on, work)
     from widedeep.pipeline.discovery import discover_crosses
 
@@ -57,6 +58,27 @@ def discover(
         return
     print_discovery([_cells(cross) for cross in found.kept], loss=found.loss_name)
     print_facts(_facts(found, written))
+
+
+def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
+    """Relative paths start from the recipe's folder, and its text is kept as it is. Raises UsageError."""
+    data = loaded.recipe.data
+    patterns = [
+        *data.train,
+        *(data.valid or ()),
+        *(data.test or ()),
+        *(f for t in data.tables.values() for f in t.files),
+    ]
+    for pattern in patterns:
+        if (
+            "://" not in pattern
+            and not Path(pattern).is_absolute()
+            and write.parent.resolve() != loaded.base_dir.resolve()
+        ):
+            raise UsageError(
+                f"--write {write}: the recipe's '{pattern}' starts from the folder {loaded.base_dir}: write the new recipe "
+                f"there, {loaded.base_dir / write.name}"
+            )
 
 
 def _as_object(found: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
@@ -115,6 +137,8 @@ def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
         facts["all of them"] = f"{gain_cell(found.loss.value, found.loss.low)} in {found.loss_name}" + (
             "" if found.auc is None else f", {gain_cell(found.auc.value, found.auc.low)} in AUC"
         )
+    else:
+        facts["found"] = "no cross that holds at this false discovery rate"
     facts["chosen on"] = f"{found.choice_rows:,} of {found.train_rows:,} train rows"
     facts["proved on"] = f"{found.proof_rows:,} {part} train rows"
     facts["screened"] = f"{found.pairs:,} pairs, {found.triples:,} triples in {duration(found.seconds)}"
@@ -129,8 +153,8 @@ def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
     return facts
 
 
-def _check_writable(path: Path, loaded: "LoadedRecipe", reporter: ConsoleReporter) -> None:
-    """Refuse what could not be written in the end, before the work is done."""
+def _refuse_unwritable(path: Path, loaded: "LoadedRecipe") -> None:
+    """Raises UsageError or RecipeError for what could not be written in the end, before the work is done."""
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.schema import CrossSettings
 
@@ -139,13 +163,6 @@ def _check_writable(path: Path, loaded: "LoadedRecipe", reporter: ConsoleReporte
     assert loaded.path is not None
     # A cross of names that no recipe has is not there already.
     add_crosses(_text(loaded.path), [CrossSettings(fields=("\0", "\0\0"))], source=str(loaded.path))
-    data = loaded.recipe.data
-    files = [data.train, data.valid or (), data.test or (), *(table.files for table in data.tables.values())]
-    relative = [one for patterns in files for one in patterns if "://" not in one and not Path(one).is_absolute()]
-    if relative and path.parent.resolve() != loaded.base_dir.resolve():
-        reporter.warn(
-            f"{path}: {relative[0]} is read from {path.parent} there: put its files there, or write elsewhere"
-        )
 
 
 def _text(path: Path) -> str:

@@ -80,12 +80,12 @@ class Prover:
             )
             judged, models = self._chain(chosen, meter, 0)
             null = self._null(chosen, models[-1], meter, len(chosen))
-            kept, refused = _judged(judged, null, fdr)
+            kept, refused = _judged(judged, null, fdr, len(chosen))
             dropped = refused
             while dropped:
                 # What was measured on top of a cross that goes must be measured again.
                 again, models = self._chain([one.score for one in kept], meter, len(chosen) + NULL_CROSSES)
-                kept, dropped = _judged(again, null, fdr)
+                kept, dropped = _judged(again, null, fdr, len(chosen))
                 refused += dropped
         columns, after = models[-1]
         loss, auc = self._changes(self._logit(*models[0]), self._logit(columns, after))
@@ -170,8 +170,11 @@ class Prover:
         return cross_column(members)
 
 
-def _judged(crosses: Sequence[ProvedCross], null: Numbers, fdr: float) -> tuple[list[ProvedCross], list[ProvedCross]]:
-    """The crosses with their q-values: those that are kept, those that are not."""
-    q = q_values(tail(np.array([one.loss.z for one in crosses]), null))
-    judged = [replace(one, q=float(value)) for one, value in zip(crosses, q, strict=True)]
+def _judged(
+    crosses: Sequence[ProvedCross], null: Numbers, fdr: float, total: int
+) -> tuple[list[ProvedCross], list[ProvedCross]]:
+    """The crosses with their q-values among `total`: those that are kept, those that are not."""
+    p = tail(np.array([one.loss.z for one in crosses]), null)
+    q = q_values(np.concatenate([p, np.ones(total - len(p))]))
+    judged = [replace(one, q=float(value)) for one, value in zip(crosses, q, strict=False)]
     return [one for one in judged if one.q <= fdr], [one for one in judged if one.q > fdr]
