@@ -164,6 +164,21 @@ def test_label_and_weight_are_those_of_the_train_rows(tmp_path: Path) -> None:
     assert data.target.weight.tolist() == table["importance"].tolist()
 
 
+def test_rows_of_no_weight_are_left_out_before_the_proof_is_parted(tmp_path: Path) -> None:
+    table = columns()
+    table["importance"][table["when"] > ROWS // 4] = 0.0
+    held = np.flatnonzero(table["importance"])
+    loaded = log(tmp_path, table, FEATURES, data={**WITH_TIME["data"], "weight": "importance"})
+    data = train_rows(loaded)
+    assert data.rows is not None
+    assert data.rows.tolist() == held.tolist()
+    assert data.train_rows == ROWS
+    assert abs(data.proof.sum() - len(held) / 3) <= 2
+    assert data.target.label.tolist() == table["y"][held].tolist()
+    assert data.target.weight is not None
+    assert data.target.weight.tolist() == table["importance"][held].tolist()
+
+
 def same(one: TrainRows, other: TrainRows) -> bool:
     def parts(data: TrainRows) -> list[bytes]:
         arrays = [data.proof, data.target.label]

@@ -82,9 +82,9 @@ class TrainRows:
     """[N]: the rows that take no part in the choice, later ones where the recipe has time."""
     by_time: bool
     train_rows: int
-    """Rows before sampling."""
+    """Rows before any are left out."""
     rows: NDArray[np.int64] | None
-    """[N] places in the typed table, where it was sampled."""
+    """[N] places in the typed table, where some of its rows are left out."""
 
     @property
     def num_rows(self) -> int:
@@ -98,7 +98,7 @@ class TrainRows:
 
 
 def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
-    """The train rows of a typed table."""
+    """The train rows of a typed table that have a weight; a sample where they are many."""
     frame = scan_typed(typed_dir, "train")
     names = frame.collect_schema().names()
     total = int(frame.select(pl.len()).collect().item())
@@ -112,8 +112,12 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
         series = frame.select(name).collect()[name]
         return series if rows is None else series.gather(rows)
 
-    label = read(LABEL).to_numpy()
     weight = read(WEIGHT).to_numpy() if WEIGHT in names else None
+    if weight is not None and not weight.all():
+        # Rows of no weight count for nothing; a part of none but them would have no mean.
+        (held,) = np.nonzero(weight)
+        rows, weight = held if rows is None else rows[held], weight[held]
+    label = read(LABEL).to_numpy()
     proof = _later(read(TIME).to_numpy()) if TIME in names else np.zeros(len(label), dtype=np.bool_)
     # No row is later than the others where all times, or the last ones of many rows, are equal.
     by_time = bool(proof.any())
