@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from widedeep.discovery.fold_models import FIRST_SWEEPS, FOLDS, LATER_SWEEPS, FoldModels
+from widedeep.discovery.fold_models import FIRST_SWEEPS, FOLDS, LATER_SWEEPS, LIST_STEPS, FoldModels
 from widedeep.memory.additive import Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
 
@@ -54,7 +54,14 @@ def test_each_fold_is_told_by_a_model_of_the_others(weighted: bool) -> None:
     models = FoldModels(columns(), target("binary", weighted=weighted), offset)
     for fold in range(FOLDS):
         used = fold != FOLD_OF
-        alone = fit_additive(columns(), target("binary", weighted=weighted), used, sweeps=FIRST_SWEEPS, offset=offset)
+        alone = fit_additive(
+            columns(),
+            target("binary", weighted=weighted),
+            used,
+            sweeps=FIRST_SWEEPS,
+            offset=offset,
+            list_steps=LIST_STEPS,
+        )
         assert models.logit[~used] == pytest.approx((alone.logit(columns(), ROWS) + offset)[~used], abs=1e-5)
 
 

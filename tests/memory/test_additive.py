@@ -186,3 +186,15 @@ def test_a_fit_goes_on_from_where_another_ended() -> None:
     warm = fit_additive(columns, target, ALL, sweeps=4000, shrinkage=SHRINKAGE, start=first)
     cold = fit_additive(columns, target, ALL, sweeps=4000, shrinkage=SHRINKAGE)
     assert flat(warm) == pytest.approx(flat(cold), abs=1e-3)
+
+
+def test_more_steps_of_lists_bring_a_sweep_further_to_the_same_end() -> None:
+    end = fit_additive(LOG.columns(), LOG.target("binary"), ALL, sweeps=4000, shrinkage=SHRINKAGE)
+    once, often = (
+        fit_additive(LOG.columns(), LOG.target("binary"), ALL, sweeps=3, shrinkage=SHRINKAGE, list_steps=steps)
+        for steps in (1, 8)
+    )
+    left = [np.abs(model.weights[3] - end.weights[3]).max() for model in (once, often)]
+    assert left[1] < 0.3 * left[0]
+    long = fit_additive(LOG.columns(), LOG.target("binary"), ALL, sweeps=1000, shrinkage=SHRINKAGE, list_steps=8)
+    assert flat(long) == pytest.approx(flat(end), abs=1e-3)

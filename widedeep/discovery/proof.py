@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.discovery.fields import TrainRows, cross_column, places
-from widedeep.discovery.fold_models import FIRST_SWEEPS
+from widedeep.discovery.fold_models import FIRST_SWEEPS, LIST_STEPS
 from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
 from widedeep.discovery.threads import in_threads
@@ -75,9 +75,7 @@ class Prover:
             nothing, none = Change(0.0, 0.0), Change(0.0, 0.0) if self.data.target.kind == "binary" else None
             return Proof((), (), nothing, none)
         with reporter.work("prove crosses", 2 * len(chosen) + NULL_CROSSES, "fits") as meter:
-            self.base = fit_additive(
-                self.columns, self.data.target, ~self.data.proof, sweeps=FIRST_SWEEPS, offset=self.offset
-            )
+            self.base = self._fitted(self.columns, FIRST_SWEEPS, None)
             judged, models = self._chain(chosen, meter, 0)
             null = self._null(chosen, models[-1], meter, len(chosen))
             kept, refused = _judged(judged, null, fdr, len(chosen))
@@ -100,7 +98,7 @@ class Prover:
         for number, score in enumerate(scores, 1):
             column = cross_column(score.candidate.members(self.data.by_name))
             columns.append(column)
-            model = self._refitted(columns, model)
+            model = self._fitted(columns, CHAIN_SWEEPS, model)
             models.append((list(columns), model))
             before, logit = logit, self._logit(columns, model)
             loss, auc = self._changes(before, logit)
@@ -109,9 +107,15 @@ class Prover:
             meter.update(done + number)
         return judged, models
 
-    def _refitted(self, columns: Sequence[Column], model: Additive) -> Additive:
+    def _fitted(self, columns: Sequence[Column], sweeps: int, start: Additive | None) -> Additive:
         return fit_additive(
-            columns, self.data.target, ~self.data.proof, sweeps=CHAIN_SWEEPS, start=model, offset=self.offset
+            columns,
+            self.data.target,
+            ~self.data.proof,
+            sweeps=sweeps,
+            start=start,
+            offset=self.offset,
+            list_steps=LIST_STEPS,
         )
 
     def _logit(self, columns: Sequence[Column], model: Additive) -> Numbers:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.kernels import counts
-from widedeep.memory.columns import Column, Floats, Mask
+from widedeep.memory.columns import Column, Floats, ListColumn, Mask
 
 LEAST_SHRINKAGE, MOST_SHRINKAGE = 0.05, 1e5
 FIRST_SHRINKAGE = 10.0
@@ -62,12 +62,14 @@ def fit_additive(
     shrinkage: Sequence[float] | None = None,
     offset: Floats | None = None,
     start: Additive | None = None,
+    list_steps: int = 1,
 ) -> Additive:
     """Fit by `sweeps` of Gauss-Seidel Newton steps, a column at a time, on the rows where `used` [n] holds.
 
     The shrinkage of each column is that of maximal evidence (MacKay, "Bayesian interpolation", 1992: lambda = gamma
     noise / |w|^2 with gamma the number of well-determined weights), re-estimated at each sweep, unless it is given.
-    `offset` [n] is added to the logits; `start` gives the weights of the first columns. The result depends on used rows
+    `offset` [n] is added to the logits; `start` gives the weights of the first columns. A column of lists takes `list_steps`
+    steps at its turn: its codes are stepped at once, and so less far than they have to go. The result depends on used rows
     only, and not on threads.
     """
     rows = len(target.label)
@@ -92,7 +94,8 @@ def fit_additive(
         residual -= curvature * np.float32(moved)
         noise = 1.0 if target.kind == "binary" else _noise(target, residual, used)
         for i, column in enumerate(columns):
-            evidence = _step(column, weights[i], lambdas[i], used, residual, curvature)
+            for _ in range(list_steps if isinstance(column, ListColumn) else 1):
+                evidence = _step(column, weights[i], lambdas[i], used, residual, curvature)
             if shrinkage is None:
                 lambdas[i] = float(np.clip(evidence * noise, LEAST_SHRINKAGE, MOST_SHRINKAGE))
     return Additive(bias, tuple(weights), tuple(lambdas))
