@@ -174,6 +174,18 @@ def test_with_a_time_the_later_rows_prove(here: Path, widedeep: CommandLine) -> 
     assert re.search(r"proved on +[\d,]+ later train rows", out)
 
 
+def test_where_there_is_no_auc_it_is_left_empty(here: Path, widedeep: CommandLine) -> None:
+    regression = RECIPE.replace("label: click", "label: {column: click, kind: regression}")
+    (here / "regression.yaml").write_text(regression)
+    found = in_json(widedeep, "regression.yaml")
+    assert sorted(map(sorted, pairs(found))) == sorted(map(sorted, PLANTED))
+    assert (found["loss"], found["auc_gain"]) == ("squared error", None)
+    assert all(cross["auc_gain"] is None for cross in found["crosses"])
+    code, out, err = widedeep("crosses", "regression.yaml", "--discover")
+    assert code == 0, err
+    assert re.search(r"all of them +[\d.]+ ±[\d.]+ in squared error\n", out)
+
+
 # ------------------------------------------------------------------------------------------------------- writing
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_logs import clicked, found_in, kept, log, texts, train_rows, typed_dir
 
-from widedeep.discovery import search
+from widedeep.discovery import fold_models, proof, search
 from widedeep.discovery.discover import discover, rounded, settings_of, suggested_buckets
 from widedeep.evaluation.comparison import Change
 from widedeep.reporting import Reporter
@@ -94,18 +94,15 @@ def test_two_pairs_are_found_the_stronger_first(tmp_path: Path) -> None:
     assert found.loss.value == pytest.approx(sum(cross.loss.value for cross in found.kept), rel=1e-6)
 
 
-def test_a_planted_triple_is_found_and_its_pairs_are_not_kept_beside_it(tmp_path: Path) -> None:
-    draw, drawn = codes(2, values=6)
-    # Not centred by pairs: parts of the triple have effects of their own, by which it is found.
-    logit = draw.normal(0, 1.2, (6, 6, 6))[drawn["a"], drawn["b"], drawn["c"]]
+@pytest.mark.parametrize("pure", [True, False])
+def test_a_planted_triple_is_found_and_none_of_its_pairs_stays_beside_it(pure: bool, tmp_path: Path) -> None:
+    """Pure: no pair of its members says anything. Else pairs are chosen first, and dropped for the triple."""
+    draw, drawn = codes(2, values=5)
+    members = drawn["a"], drawn["b"], drawn["c"]
+    logit = effect(draw, *members, size=1.2) if pure else draw.normal(0, 1.2, (5, 5, 5))[members]
     found = found_in(log(tmp_path, table(drawn, clicked(draw, logit)), CATEGORICAL))
-    assert frozenset("abc") in kept(found)
-    assert found.triples > 0
-    assert all(fields <= frozenset("abc") for fields in kept(found))
-    first = kept(found).index(frozenset("abc"))
-    (triple,) = (cross for cross in found.kept if len(cross.score.candidate.fields) == 3)
-    assert found.kept[first] is triple
-    assert triple.loss.low > 0.0
+    assert kept(found) == [frozenset("abc")]
+    assert (found.pairs, found.triples) == (6, 4)
 
 
 @pytest.mark.parametrize("buckets", [None, 6])
@@ -123,6 +120,15 @@ def test_a_number_is_crossed_at_the_granularity_that_gains_most(buckets: int | N
     settings = settings_of(found.kept[0], loaded.recipe)
     assert settings.granularity == {"price": 4}
     assert settings.promised == rounded(found.kept[0].loss)
+
+
+def test_two_numbers_are_crossed_where_the_product_of_their_signs_counts(tmp_path: Path) -> None:
+    draw, drawn = codes(4)
+    x, z = draw.normal(size=(2, ROWS))
+    recipe = {**CATEGORICAL, "numeric": ["x", {"column": "z", "buckets": 5}]}
+    found = found_in(log(tmp_path, table(drawn, clicked(draw, np.where(x * z > 0, 0.7, -0.7)), x=x, z=z), recipe))
+    assert kept(found) == [{"x", "z"}]
+    assert found.kept[0].score.candidate.granularity == (4, 4)
 
 
 def test_a_cut_that_is_the_fields_own_is_not_said_again(tmp_path: Path) -> None:
@@ -149,6 +155,26 @@ def test_a_list_is_crossed_by_its_values(tmp_path: Path) -> None:
     assert found.kept[0].distinct == 56
 
 
+def test_the_promise_of_a_cross_of_lists_is_all_that_it_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, drawn = codes(8)
+    tags, words = ([draw.permutation(6)[: draw.integers(0, 4)] for _ in range(ROWS)] for _ in range(2))
+    weights = draw.normal(0, 1.0, (6, 6))
+    logit = np.array([weights[np.ix_(*held)].sum() for held in zip(tags, words, strict=True)])
+    lists = {
+        "tags": [[f"t{tag}" for tag in held] for held in tags],
+        "words": [[f"w{word}" for word in held] for held in words],
+    }
+    features = {**CATEGORICAL, "multi_valued": [*lists]}
+    loaded = log(tmp_path, table(drawn, clicked(draw, logit), **lists), features)
+    found = found_in(loaded)
+    assert kept(found) == [{"tags", "words"}]
+    for module in (fold_models, proof):
+        monkeypatch.setattr(module, "LIST_STEPS", 100)
+    at_its_end = found_in(loaded)
+    assert kept(at_its_end) == kept(found)
+    assert found.loss.value == pytest.approx(at_its_end.loss.value, rel=0.1)
+
+
 def test_of_two_copies_of_a_field_one_is_crossed(tmp_path: Path) -> None:
     frame = planted()
     found = found_in(log(tmp_path, {**frame, "again": frame["a"]}, {"categorical": [*FIELDS, "again"]}))
@@ -164,6 +190,16 @@ def test_a_regression_is_searched_for_the_fall_of_its_squared_error(tmp_path: Pa
     assert kept(found) == [AB]
     assert (found.loss_name, found.auc, found.kept[0].auc) == ("squared error", None, None)
     assert found.kept[0].loss.value == pytest.approx(float(np.var(mean)), rel=0.2)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_part_of_rows_without_weight_is_no_obstacle(late: bool, tmp_path: Path) -> None:
+    when = np.arange(ROWS)
+    weight = ((when < ROWS // 2) == late).astype(np.float64)
+    data = {"time": "when", "weight": "w", "split": {"kind": "random", "valid": 0.0, "test": 0.0}}
+    found = found_in(log(tmp_path, planted(when=when, w=weight), CATEGORICAL, data=data))
+    assert kept(found) == [AB]
+    assert (found.choice_rows + found.proof_rows, found.train_rows) == (ROWS // 2, ROWS)
 
 
 def test_rows_of_no_weight_do_not_count(tmp_path: Path) -> None:
