@@ -265,8 +265,8 @@ def print_gains(gains: Mapping[str, Any], split: str) -> None:
     console.print()
     console.print(table)
     console.print(
-        f"fall of the loss in thousandths, ± for 95%; realised: on the {split} rows, against\n"
-        "the same model with the cross switched off",
+        "fall of the loss in thousandths, ± for 95%, on top of the crosses above;\n"
+        f"realised: on the {split} rows, as this model's crosses are switched on",
         style="dim",
     )
 

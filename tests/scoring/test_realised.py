@@ -93,7 +93,7 @@ def added(encoded: pl.DataFrame, name: str, weights: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "learnt"), [("binary", "out_of_fold"), ("binary", "gradient"), ("regression", "out_of_fold")]
 )
-def test_a_realised_gain_is_the_rise_of_the_loss_without_the_crosss_weights(
+def test_a_realised_gain_is_the_fall_of_the_loss_as_the_crosss_weights_come_on_top_of_those_before(
     kind: str, learnt: str, tmp_path: Path
 ) -> None:
     run = trained(tmp_path, kind, learnt)
@@ -112,10 +112,12 @@ def test_a_realised_gain_is_the_rise_of_the_loss_without_the_crosss_weights(
         return float(log_loss(label, 1 / (1 + np.exp(-logits)), sample_weight=importance))
 
     assert [" x ".join(sorted(cross["columns"])) for cross in gains["crosses"]] == PROMISED
+    present = logit - sum(by_name.values())
     for cross, name in zip(gains["crosses"], PROMISED, strict=True):
         value, low, high = cross["realised"]
-        assert value == pytest.approx(loss(logit - by_name[name]) - loss(logit), abs=2e-5)
+        assert value == pytest.approx(loss(present) - loss(present + by_name[name]), abs=2e-5)
         assert low < value < high
+        present = present + by_name[name]
     assert [cross["promised"] for cross in gains["crosses"]] == [
         [0.02, 0.01, 0.03],
         [0.005, -0.001, 0.011],

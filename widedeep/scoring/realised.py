@@ -1,6 +1,5 @@
 """What crosses gain in a trained model, beside what was promised of them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from widedeep.features.crosses import cross_name
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
 from widedeep.model.network import Network
-from widedeep.recipe.schema import CrossSettings, Recipe
+from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import input_layout
 from widedeep.scoring.weights import wide_weights
@@ -22,7 +21,8 @@ from widedeep.training.validation import store_logits
 def realised_gains(
     recipe: Recipe, run: RunDirectory, plan: FeaturePlan, network: Network, store: EncodedStore, device: torch.device
 ) -> dict[str, Any] | None:
-    """Per cross with a promise: how much the mean loss of the store's rows rises when the trained model does without it.
+    """How much the mean loss of the store's rows falls as the trained model's crosses with a promise are switched on one
+    after the other, in the recipe's order: each on top of those before, as they were promised.
 
     `crosses` has an object each: `columns`, `promised` and `realised` (value, lower and upper end of a 95% interval);
     `all` says the same of them together, promises added up. None where nothing was promised, or the model has no crosses.
@@ -36,23 +36,24 @@ def realised_gains(
     label, row_weight = read[LABEL_COLUMN].astype(np.float64), read.get(WEIGHT_COLUMN)
     weight = None if row_weight is None else row_weight.astype(np.float64)
     logit = store_logits(network, store, input_layout(plan, recipe), device).astype(np.float64)
-    present = row_losses(kind, label, logit)
-
-    def realised(crosses: Sequence[CrossSettings]) -> tuple[float, float, float]:
-        without = logit.copy()
-        for cross in crosses:
-            name = cross_name(cross.fields)
-            without -= _added(store, columns[name], weights[name])
-        return loss_fall(row_losses(kind, label, without), present, weight).interval
-
+    last = row_losses(kind, label, logit)
+    losses = [last]
+    for cross in reversed(promised):
+        name = cross_name(cross.fields)
+        logit -= _added(store, columns[name], weights[name])
+        losses.insert(0, row_losses(kind, label, logit))
     return {
         "crosses": [
-            {"columns": list(cross.fields), "promised": cross.promised, "realised": realised([cross])}
-            for cross in promised
+            {
+                "columns": list(cross.fields),
+                "promised": cross.promised,
+                "realised": loss_fall(before, after, weight).interval,
+            }
+            for cross, before, after in zip(promised, losses, losses[1:], strict=False)
         ],
         "all": {
             "promised": sum(cross.promised[0] for cross in promised if cross.promised),
-            "realised": realised(promised),
+            "realised": loss_fall(losses[0], last, weight).interval,
         },
     }
 
