@@ -12,7 +12,10 @@ from small_logs import clicked, found_in, kept, log, texts, train_rows, typed_di
 
 from widedeep.discovery import fold_models, proof, search
 from widedeep.discovery.discover import discover, rounded, settings_of, suggested_buckets
+from widedeep.discovery.proof import ProvedCross
+from widedeep.discovery.screen import Candidate, Score
 from widedeep.evaluation.comparison import Change
+from widedeep.recipe.load import parse_recipe
 from widedeep.reporting import Reporter
 
 ROWS = 12_000
@@ -397,3 +400,13 @@ def test_discovery_on_the_way_reports_what_it_does(tmp_path: Path) -> None:
     discover(loaded.recipe, typed_dir(loaded), budget=None, fdr=0.05, reporter=Listening())
     assert titles[:3] == ["read train rows", "fit main effects", "screen pairs"]
     assert titles[-1] == "prove crosses"
+
+
+def test_a_very_large_cross_is_suggested_with_its_most_frequent_combinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    score = Score(Candidate(("a", "b"), (None, None)), gain=0.1, z=9.0, penalty=1.0, twos_z=3.0)
+    proved = ProvedCross(score, distinct=60, support=1.0, loss=Change(0.1, 0.01), auc=None, q=0.0)
+    monkeypatch.setattr("widedeep.discovery.discover.MOST_KEPT", 50)
+    recipe = parse_recipe("data: {train: x.csv, label: y}\nfeatures: {categorical: [a, b]}\n", "r", Path(), "r").recipe
+    cross = settings_of(proved, recipe)
+    assert (cross.max_size, cross.min_count, cross.buckets) == (50, 1, None)
+    assert settings_of(replace(proved, distinct=50), recipe).max_size is None

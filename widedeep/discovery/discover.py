@@ -19,7 +19,7 @@ from widedeep.reporting import Reporter
 SEARCH_SHARE = 0.75
 """Of the budget: the search stops then, so that there is time to prove what it has found."""
 MOST_KEPT = 5_000_000
-"""Combinations up to which a suggested cross keeps a vocabulary; a larger one is hashed."""
+"""The most frequent combinations that a suggested cross keeps."""
 TWOS_Z = 2.0
 """From this score of the combinations in two rows on, a value from a single other row is worth keeping."""
 
@@ -106,7 +106,7 @@ def suggested_buckets(distinct: int) -> int:
 
 
 def settings_of(proved: ProvedCross, recipe: Recipe) -> CrossSettings:
-    """The cross as the recipe takes it: a vocabulary, or hashed where that would be very large; with what is promised."""
+    """The cross as the recipe takes it: with a vocabulary, since buckets without collisions would be many more values."""
     candidate = proved.score.candidate
     own_buckets = {number.name or number.column: number.buckets for number in recipe.features.all_numeric()}
     granularity = {name: cut for name, cut in candidate.named if cut is not None and cut != own_buckets.get(name)}
@@ -114,8 +114,8 @@ def settings_of(proved: ProvedCross, recipe: Recipe) -> CrossSettings:
     if granularity:
         facts["granularity"] = granularity
     if proved.distinct > MOST_KEPT:
-        facts["buckets"] = suggested_buckets(proved.distinct)
-    elif proved.score.twos_z > TWOS_Z:
+        facts["max_size"] = MOST_KEPT
+    if proved.score.twos_z > TWOS_Z:
         facts["min_count"] = 1
     return CrossSettings.model_validate(facts)
 
