@@ -47,6 +47,7 @@ def encoded_matrix(loaded: LoadedRecipe, work: Path) -> tuple[csr_matrix, np.nda
 def test_wide_by_full_batch_sgd_reaches_the_optimum_that_scikit_learn_finds(tmp_path: Path) -> None:
     loaded = adult(
         "model.kind=wide",
+        "model.wide.crosses=gradient",  # the oracle learns one weight per combination
         "data.split={kind: random, valid: 0}",
         "training.batch_size=40000",
         "training.epochs=1000",
