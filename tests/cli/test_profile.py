@@ -120,7 +120,7 @@ def test_the_table_fits_eighty_columns(widedeep, tmp_path: Path) -> None:
     assert "__label__" not in out
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 50))
 def test_the_sampled_rows_do_not_depend_on_the_blocks_they_come_in(sizes: list[int], other: int) -> None:
     frame = pl.DataFrame({"x": range(sum(sizes))})

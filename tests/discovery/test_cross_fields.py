@@ -260,7 +260,7 @@ def values_of(field: CrossField, row: int) -> list[int]:
 
 
 @given(drawn_fields())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_combination_has_one_code_wherever_it_stands_unless_it_occurs_once(fields: list[CrossField]) -> None:
     rows = len(fields[0].codes) if fields[0].lengths is None else len(fields[0].lengths)
     held = [list(product(*(values_of(field, row) for field in fields))) for row in range(rows)]
@@ -288,7 +288,7 @@ def test_a_combination_has_one_code_wherever_it_stands_unless_it_occurs_once(fie
 
 
 @given(drawn_fields(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_taken_rows_are_those_rows_in_that_order(fields: list[CrossField], draw: Any) -> None:
     for field in fields:
         rows = len(field.codes) if field.lengths is None else len(field.lengths)

@@ -23,7 +23,7 @@ def discoveries(p: np.ndarray, rate: float) -> set[int]:
 
 
 @given(probabilities, st.sampled_from([0.0130917, 0.0521377, 0.2300713, 0.9700119]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_has_a_q_value_up_to_the_rate_is_what_the_rule_finds_at_it(p: np.ndarray, rate: float) -> None:
     assert set(np.flatnonzero(q_values(p) <= rate).tolist()) == discoveries(p, rate)
 
@@ -42,7 +42,7 @@ def test_known_q_values() -> None:
 
 
 @given(scores, scores, st.integers(0, 50), st.sampled_from([0.01, 0.05, 0.2]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_score_reaches_the_threshold_where_its_q_value_is_at_most_the_rate(
     z: np.ndarray, null: np.ndarray, others: int, rate: float
 ) -> None:

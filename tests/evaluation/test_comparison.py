@@ -28,7 +28,7 @@ drawn = st.builds(rows, st.integers(0, 2**32), st.integers(4, 80), st.sampled_fr
 
 
 @given(drawn, st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_rise_is_the_difference_of_scikit_learns_aucs(log: dict[str, Any], weighted: bool) -> None:
     weight = log["weight"] if weighted else None
     change = auc_rise(log["label"], log["before"], log["after"], weight)
@@ -50,7 +50,7 @@ def delong_error(log: dict[str, Any]) -> float:
 
 
 @given(drawn)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_error_of_the_rise_is_delongs(log: dict[str, Any]) -> None:
     change = auc_rise(log["label"], log["before"], log["after"])
     assert change is not None
@@ -78,7 +78,7 @@ def test_with_weights_too_the_error_of_the_rise_is_how_much_it_varies() -> None:
 
 
 @given(drawn)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_weight_of_three_is_three_rows_and_one_of_zero_is_none(log: dict[str, Any]) -> None:
     times = log["weight"].astype(np.int64)
     label, before, after = (np.repeat(log[name], times) for name in ("label", "before", "after"))
@@ -113,7 +113,7 @@ def test_a_logit_of_any_size_has_a_finite_loss(logit: float) -> None:
 
 
 @given(drawn)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_error_of_a_fall_is_that_of_the_mean_of_its_rows(log: dict[str, Any]) -> None:
     fall = loss_fall(log["before"], log["after"])
     differences = log["before"] - log["after"]

@@ -124,7 +124,7 @@ def grouped_rows(draw, max_rows=300, max_group=None):
 # ----------------------------------------------------------------------------------------- against the definitions
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(grouped_rows(max_rows=60, max_group=6))
 def test_every_figure_equals_a_loop_over_groups_and_over_all_orders_of_ties(rows):
     assert_close(by_group(*rows), literal(*rows))
@@ -151,7 +151,7 @@ def test_figures_are_exactly_one_for_perfect_rankings_and_gauc_exactly_zero_for_
     assert by_group(label, score + (1 - label) / 2, None, group)["gauc"] == 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped_rows())
 def test_gauc_is_the_weighted_mean_of_scikit_learns_auc_per_group(rows):
     label, score, weight, group = rows
@@ -166,7 +166,7 @@ def test_gauc_is_the_weighted_mean_of_scikit_learns_auc_per_group(rows):
     assert by_group(*rows)["gauc"] == (expected if expected is None else pytest.approx(expected, rel=1e-9, abs=1e-9))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped_rows(), st.integers(1, 40))
 def test_ndcg_is_the_mean_of_scikit_learns_per_group_with_ties_averaged(rows, cutoff):
     label, score, weight, group = rows
@@ -248,7 +248,7 @@ def test_half_positives_among_very_many_ties_are_hit_as_coin_tosses_would_be():
     assert figures["mrr"] == pytest.approx(math.log(2), rel=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(grouped_rows(), st.integers(1, 100), st.randoms(use_true_random=False))
 def test_row_order_and_batch_borders_do_not_change_a_bit(rows, chunk, random):
     order = list(range(len(rows[0])))
@@ -257,7 +257,7 @@ def test_row_order_and_batch_borders_do_not_change_a_bit(rows, chunk, random):
     assert by_group(*shuffled, chunk=chunk) == by_group(*rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped_rows(), st.integers(1, 60), st.lists(st.integers(0, 300), max_size=6))
 @example((np.ones(3), np.ones(3), None, np.arange(3, dtype=np.uint64)), 1, [1, 2])
 def test_spilling_at_any_border_does_not_change_a_bit(rows, memory_rows, borders):

@@ -87,13 +87,13 @@ def binary_rows(draw):
     return label, score, weight
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(binary_rows())
 def test_binary_metrics_equal_scikit_learn_with_ties_weights_and_extreme_scores(rows):
     assert_close(accumulate("binary", *rows), binary_oracle(*rows))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=binary_rows(), memory_rows=st.integers(1, 60), chunk=st.integers(1, 100))
 def test_spilling_and_chunking_leave_every_figure_as_it_is(rows, memory_rows, chunk):
     in_memory = accumulate("binary", *rows)
@@ -118,7 +118,7 @@ def test_chunks_do_not_change_a_single_bit_over_several_blocks_of_rows(kind):
     assert_close(whole, expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(2, 300), weighted=st.booleans(), dtype=FLOATS)
 def test_regression_metrics_equal_scikit_learn(seed, rows, weighted, dtype):
     random = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ hashes = st.integers(0, 40) | st.integers(0, 2**64 - 1) | st.integers(0, 30).map
 memories = st.sampled_from([(SPILL_ENTRIES, SPILL_ENTRIES), (3, SPILL_ENTRIES), (3, 4), (SPILL_ENTRIES, 2)])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.lists(hashes, max_size=20), max_size=5),
     st.integers(1, 50) | st.sampled_from([2**31 - 3]),
@@ -72,7 +72,7 @@ def test_collisions_equal_a_plain_count_in_any_order_spilled_or_not(
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(hashes, max_size=40), st.sampled_from([0.01, 0.1, 0.5]), memories)
 def test_enough_buckets_are_the_least_power_of_two_below_the_limit(
     tmp_path_factory: pytest.TempPathFactory, values: list[int], limit: float, memory: tuple[int, int]

@@ -74,7 +74,7 @@ def test_a_cross_is_named_readably() -> None:
 MEMBER = st.none() | st.text(alphabet="a-_\0", max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(MEMBER, MEMBER), min_size=2, max_size=30, unique=True))
 def test_different_pairs_have_different_mixes_whatever_separators_or_missing_values_they_hold(
     pairs: list[tuple[str | None, str | None]],

@@ -96,7 +96,7 @@ def test_each_field_is_hashed_once_per_granularity_however_many_crosses_use_it(t
     assert len(plan.member_hashes(plan.crosses)) == 7
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 150), st.integers(0, 5))
 def test_the_digest_is_the_same_for_any_blocks_and_row_order(
     tmp_path_factory: pytest.TempPathFactory, block_rows: int, seed: int

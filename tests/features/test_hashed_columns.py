@@ -115,7 +115,7 @@ def test_traffic_leaves_out_missing_values_of_fields_but_not_of_a_cross(tmp_path
     assert rows["shape x tags"] == len(frame["tags@values"].explode())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 400), st.randoms(use_true_random=False))
 def test_auto_gives_one_plan_for_any_blocks_and_row_order(
     tmp_path_factory: pytest.TempPathFactory, block_rows: int, chance: random.Random

@@ -68,7 +68,7 @@ CROSSES = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ROWS)
 def test_lists_and_their_crosses_are_encoded_as_read_row_by_row(tmp_path_factory, rows) -> None:
     frame = typed(rows)
@@ -93,7 +93,7 @@ def test_lists_and_their_crosses_are_encoded_as_read_row_by_row(tmp_path_factory
     assert min(seen.values()) >= 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(ROWS, st.integers(1, 12))
 def test_the_plan_and_the_encoding_do_not_depend_on_blocks(tmp_path_factory, rows, size: int) -> None:
     frame = typed(rows)

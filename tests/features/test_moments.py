@@ -20,7 +20,7 @@ def moments_of(values: list[float]) -> Moments:
     return moments
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(FINITE, max_size=30))
 def test_sums_are_exact_for_every_float_subnormal_and_huge_ones_included(values: list[float]) -> None:
     moments = moments_of(values)
@@ -29,7 +29,7 @@ def test_sums_are_exact_for_every_float_subnormal_and_huge_ones_included(values:
     assert Fraction(moments.squares, 2**2148) == sum(Fraction(value) ** 2 for value in values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(FINITE, min_size=1, max_size=30), st.randoms(use_true_random=False), st.integers(1, 5))
 def test_merging_in_any_order_and_chunking_gives_the_same_moments(
     values: list[float], chance: random.Random, parts: int
@@ -63,7 +63,7 @@ def test_a_constant_column_and_an_empty_one_have_no_deviation() -> None:
     assert (Moments().mean(), Moments().deviation()) == (0.0, 0.0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(1.6e9, 1.8e9) | st.integers(1_600_000_000, 1_800_000_000), min_size=1, max_size=50))
 def test_timestamps_keep_every_digit_of_mean_and_deviation(stamps: list[float]) -> None:
     exact = [Fraction(float(stamp)) for stamp in stamps]

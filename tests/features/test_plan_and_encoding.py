@@ -169,7 +169,7 @@ def test_a_saved_plan_encodes_alike_and_a_damaged_one_is_refused(tmp_path: Path)
 
 
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=200), st.integers(1, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_moments_and_quantiles_do_not_depend_on_order_or_blocks(values: list[float], block: int) -> None:
     array = np.array(values)
     whole, parts = (Moments(), QuantileGrid(max_cells=16)), (Moments(), QuantileGrid(max_cells=16))
@@ -287,7 +287,7 @@ def test_vocabularies_and_cuts_of_one_entry_encode_any_number_of_rows(rows: int,
     st.lists(st.floats(-2e9, 2e9), min_size=2, max_size=20),
     st.integers(2, 20),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_cdf_lies_in_0_to_1_and_never_falls(
     tmp_path_factory: pytest.TempPathFactory, train: list[float | None], seen: list[float], quantiles: int
 ) -> None:

@@ -34,7 +34,7 @@ def least_shift(values: list[float], max_cells: int) -> int:
     return next(shift for shift in range(65) if len({key(value) >> shift for value in values}) <= max_cells)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(FINITE, max_size=40), st.integers(1, 8), st.randoms(use_true_random=False), st.integers(1, 5))
 def test_the_grid_is_the_same_for_every_order_chunking_and_merge(
     values: list[float], max_cells: int, chance: random.Random, parts: int
@@ -106,7 +106,7 @@ def test_a_constant_column_and_an_empty_one_have_one_bucket() -> None:
     assert grid_of([7.0] * 10).cut_points(4) == grid_of([]).cut_points(4) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(FINITE, min_size=1, max_size=40), st.integers(1, 8), st.integers(2, 6))
 def test_cut_points_are_finite_and_ascending_for_any_values(
     values: list[float], max_cells: int, quantiles: int
@@ -125,14 +125,14 @@ def test_bucket_numbers_count_the_cuts_at_or_below_and_keep_missing_values() -> 
 SMALL = st.integers(-3, 3).map(float)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(SMALL | FINITE, min_size=1, max_size=40), st.integers(1, 8) | st.just(1 << 16), st.integers(2, 50))
 def test_no_bucket_is_empty_in_train(values: list[float], max_cells: int, buckets: int) -> None:
     cuts = grid_of(values, max_cells).bucket_cuts(buckets)
     assert set(numbers_of(values, cuts)) == set(range(len(cuts) + 1))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(SMALL, max_size=20), SMALL, st.integers(2, 50))
 def test_a_value_of_over_half_of_the_rows_shares_its_bucket_with_no_other(
     others: list[float], heavy: float, buckets: int

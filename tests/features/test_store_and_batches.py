@@ -88,7 +88,7 @@ def test_a_store_without_a_readable_manifest_or_of_a_newer_format_is_refused(tmp
 
 
 @given(st.lists(st.integers(0, 50), max_size=8), st.integers(1, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shards_are_cut_exactly_however_the_frames_come(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_rows: int
 ) -> None:

@@ -72,7 +72,7 @@ def test_the_value_hash_gives_the_published_xxh64_vectors(text: str, seed: int, 
     assert hash_of(text, seed) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=80), st.integers(0, MASK))
 def test_the_value_hash_is_xxh64_of_the_utf_8_bytes_for_every_seed(text: str, seed: int) -> None:
     assert hash_of(text, seed) == reference_xxh64(text.encode(), seed)

@@ -25,7 +25,7 @@ def expected(blocks: list[list[str | None]], min_count: int, max_size: int | Non
     return sorted(kept, key=lambda pair: (-pair[1], pair[0].encode()))[:max_size]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.none() | st.text(alphabet="abéZ😀", max_size=2), max_size=20), max_size=5),
     st.integers(1, 3),

@@ -67,7 +67,7 @@ def drawn(seed: int, rows: int) -> tuple[np.random.Generator, NDArray[np.float32
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(0, 120), left=st.integers(1, 9), right=st.integers(1, 30))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_sums_are_those_of_a_loop_that_leaves_each_row_out(seed: int, rows: int, left: int, right: int) -> None:
     draw, residual, curvature = drawn(seed, rows)
     first, second = (draw.integers(-1, size, rows, dtype=np.int32) for size in (left, right))
@@ -77,7 +77,7 @@ def test_the_sums_are_those_of_a_loop_that_leaves_each_row_out(seed: int, rows: 
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 60), both=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_row_stands_once_in_the_cell_of_each_value_of_its_list(seed: int, rows: int, both: bool) -> None:
     draw, residual, curvature = drawn(seed, rows)
     lists = [draw.permutation(8)[: draw.integers(0, 4)] - 1 for _ in range(rows)]

@@ -49,7 +49,7 @@ def ftrl_by_the_paper(
     l1=st.sampled_from([0.0, 0.1, 1.0]),
     l2=st.sampled_from([0.0, 0.5]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ftrl_equals_algorithm_1_in_float64(seed: int, alpha: float, beta: float, l1: float, l2: float) -> None:
     batches = random_batches(seed, 8)
     table, z, n = (torch.zeros(ROWS, WIDTH) for _ in range(3))
@@ -114,7 +114,7 @@ def test_rows_that_the_batch_did_not_touch_stay_as_they_are(rule: str) -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_duplicates_are_summed_before_the_rule_sees_them(seed: int, lookups: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(0, ROWS, (lookups,), generator=generator)

@@ -108,7 +108,7 @@ def test_the_logit_is_the_bias_and_the_sum_of_a_rows_weights() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, ROWS), max_size=6), kind=st.sampled_from(KINDS), weighted=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_chunks_that_rows_come_in_change_no_bit(cuts: list[int], kind: str, weighted: bool) -> None:
     target = LOG.target(kind, weighted=weighted)
     whole = fit_additive(LOG.columns(), target, ALL, sweeps=4)

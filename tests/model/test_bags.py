@@ -16,7 +16,7 @@ def random_bag(lengths: list[int], weighted: bool, size: int = 7) -> Bag:
     return Bag(values, rows, torch.rand(len(values), generator=generator) if weighted else None)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.booleans(), st.sampled_from(["sum", "mean", "max"]))
 def test_pooling_equals_torchs_embedding_bag(lengths: list[int], weighted: bool, how: str) -> None:
     bag = random_bag(lengths, weighted and how == "sum")

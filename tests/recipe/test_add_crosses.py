@@ -240,7 +240,7 @@ def recipe_texts(draw: st.DrawFn) -> tuple[str, list[str], bool]:
     return text, fields, number in (3, 4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(recipe_texts(), st.data())
 def test_any_recipe_gains_the_crosses_and_keeps_every_line(
     drawn: tuple[str, list[str], bool], data: st.DataObject

@@ -84,7 +84,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return resolve(Recipe.model_validate(given_data), given_data)[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipes())
 def test_a_dumped_recipe_reads_back_as_the_same_and_dumps_the_same(recipe: Recipe) -> None:
     text = dump_recipe(recipe)

@@ -171,7 +171,7 @@ def test_every_seed_is_about_equally_hard(planting, low, high):
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_what_is_planted_is_distinct_and_small_enough_to_memorise_but_for_low_rank_pairs(seed):
     world = CriteoWorld(seed, Planting(crosses=12, low_rank=6, triples=4))
 
