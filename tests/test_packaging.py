@@ -59,8 +59,8 @@ def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
     distributions = packages_distributions()
     declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
 
-    # pydantic_core is a part of pydantic, which pins it to the release.
-    foreign = imported - sys.stdlib_module_names - {"widedeep", "pydantic_core"}
+    # pydantic_core and llvmlite are parts of pydantic and numba, which pin them to the release.
+    foreign = imported - sys.stdlib_module_names - {"widedeep", "pydantic_core", "llvmlite"}
     assert {canonicalize_name(distributions[name][0]) for name in foreign} == declared
 
 

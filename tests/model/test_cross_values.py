@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from widedeep.features.plan import IndexColumn
+from widedeep.kernels.lookups import Bag
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, contribution
-from widedeep.model.bags import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.memory import CrossValues
 from widedeep.model.wide import Wide
@@ -38,10 +38,10 @@ def memory() -> CrossValues:
 
 def inputs() -> tuple[torch.Tensor, Bag, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    indices = torch.stack([torch.randint(0, size, (ROWS,), generator=generator) for size in SIZES[:2]], 1).int()
-    rows = torch.arange(ROWS).repeat_interleave(torch.arange(ROWS) % 3 + 1)
-    values = torch.randint(0, SIZES[2], (len(rows),), generator=generator).int()
-    bag = Bag(values, rows, torch.rand(len(rows), generator=generator) + 0.5)
+    indices = torch.stack([torch.randint(0, size, (ROWS,), generator=generator) for size in SIZES[:2]]).int()
+    bounds = torch.tensor([0, *(torch.arange(ROWS) % 3 + 1)]).cumsum(0)
+    values = torch.randint(0, SIZES[2], (int(bounds[-1]),), generator=generator).int()
+    bag = Bag(values, bounds, torch.rand(len(values), generator=generator) + 0.5)
     return indices, bag, torch.randint(0, FOLDS, (ROWS,), generator=generator)
 
 
@@ -58,7 +58,7 @@ def expected(crosses: CrossValues, *, in_folds: bool) -> list[float]:
         if in_folds:
             value = crosses.fold_value.view(FOLDS, -1).numpy()[folds[row]]
             support = crosses.fold_support.view(FOLDS, -1).numpy()[folds[row]]
-        held = [(cross, int(indices[row, cross]), 1.0) for cross in range(2)]
+        held = [(cross, int(indices[cross, row]), 1.0) for cross in range(2)]
         held += [(2, int(bag.values[i]), float(bag.weights[i])) for i in np.flatnonzero(bag.rows.numpy() == row)]
         logit = 0.0
         for cross, index, weight in held:
@@ -113,9 +113,9 @@ def test_in_the_wide_part_each_cross_meets_its_own_memory_wherever_it_stands_amo
         wide.numeric.fill_(0.25)
     indices, bag, _ = inputs()
     fields = torch.arange(ROWS).int()
-    tag = Bag(torch.tensor([3, 1]).int(), torch.tensor([0, 5]), None)
-    numerics = torch.arange(float(ROWS)).unsqueeze(1)
-    logit = wide(torch.stack([indices[:, 0], fields, indices[:, 1]], 1), numerics, [bag, tag])
+    tag = Bag(torch.tensor([3, 1]).int(), torch.tensor([0, 1, 1, 1, 1, 1, 2, 2, 2]), None)
+    numerics = torch.arange(float(ROWS)).unsqueeze(0)
+    logit = wide(torch.stack([indices[0], fields, indices[1]]), numerics, [bag, tag])
     rest = 0.25 * torch.arange(ROWS) + torch.arange(ROWS) + torch.tensor([12.0, 0, 0, 0, 0, 10, 0, 0])
     assert logit.tolist() == pytest.approx((own(indices, [bag]) + rest).tolist(), rel=1e-5)
 
@@ -128,4 +128,4 @@ def test_crosses_learnt_by_gradient_have_no_memory_and_a_wide_part_of_crosses_al
     assert len(by_gradient.weights.weight) == 7
     remembered = Wide(layout, WideSettings())
     assert remembered.weights is None
-    assert remembered(torch.zeros(3, 1, dtype=torch.int32), torch.zeros(3, 0)).tolist() == [0.0, 0.0, 0.0]
+    assert remembered(torch.zeros(1, 3, dtype=torch.int32), torch.zeros(0, 3)).tolist() == [0.0, 0.0, 0.0]

@@ -27,8 +27,8 @@ def train(kind: str, *, dense_rows: int, steps: int = 12, **training: object) ->
     generator = torch.Generator().manual_seed(2)
     schedule = Schedule()
     for step in range(steps):
-        indices = torch.randint(0, SIZE, (16, 1), generator=generator).int()
-        numerics, label = torch.randn(16, 1, generator=generator), torch.rand(16, generator=generator).round()
+        indices = torch.randint(0, SIZE, (1, 16), generator=generator).int()
+        numerics, label = torch.randn(1, 16, generator=generator), torch.rand(16, generator=generator).round()
         mean_loss("binary", network(indices, numerics), label, None).backward()
         optimizers.step(schedule.scale(settings, step), 16.0)
     optimizers.settle()
@@ -88,8 +88,8 @@ def test_state_taken_and_restored_goes_on_as_if_nothing_had_happened(optimizer: 
 
     def step(network: Network, optimizers: Optimizers, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        indices = torch.randint(0, SIZE, (16, 1), generator=generator).int()
-        numerics, label = torch.randn(16, 1, generator=generator), torch.rand(16, generator=generator).round()
+        indices = torch.randint(0, SIZE, (1, 16), generator=generator).int()
+        numerics, label = torch.randn(1, 16, generator=generator), torch.rand(16, generator=generator).round()
         mean_loss("binary", network(indices, numerics), label, None).backward()
         optimizers.step(1.0, 16.0)
 

@@ -10,8 +10,8 @@ from widedeep.discovery.fields import TrainRows, cross_column, places
 from widedeep.discovery.fold_models import FIRST_SWEEPS, LIST_STEPS
 from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
-from widedeep.discovery.threads import in_threads
 from widedeep.evaluation.comparison import Change, auc_rise, loss_fall, row_losses
+from widedeep.kernels.threads import in_threads
 from widedeep.memory.additive import Additive, fit_additive
 from widedeep.memory.columns import Column, Floats
 from widedeep.reporting import Meter, Reporter

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.discovery.fields import Codes, CrossField, expanded
-from widedeep.discovery.threads import in_threads
 from widedeep.kernels.cells import leave_one_out, runs_of
+from widedeep.kernels.threads import in_threads
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import Floats
 from widedeep.reporting import Meter

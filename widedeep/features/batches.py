@@ -50,9 +50,9 @@ class Batch:
     """Rows ready for the model."""
 
     indices: NDArray[np.int32]
-    """[B, F], C-contiguous."""
+    """[F, B]; each column's indices are contiguous."""
     numerics: NDArray[np.float32]
-    """[B, D], C-contiguous."""
+    """[D, B], likewise."""
     label: NDArray[np.float32]
     """[B]."""
     weight: NDArray[np.float32] | None
@@ -99,6 +99,12 @@ class BatchStream:
         self._num_folds = num_folds
         self._seed, self._epoch = seed, epoch
         self._chunk_rows = chunk_rows
+        single = [
+            LABEL_COLUMN,
+            *([WEIGHT_COLUMN] if self._weighted else []),
+            *([GROUP_COLUMN] if self._grouped else []),
+        ]
+        self._mapped = store.map_columns([*index_columns, *numeric_columns, *single])
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
         if seed is not None:
             chunks = self._generator(0).permutation(chunks)
@@ -147,41 +153,42 @@ class BatchStream:
         return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
 
     def _load(self, window: int) -> Batch:
-        rows = self._rows_of(window)
-        indices = np.empty((rows, len(self._index_columns)), dtype=np.int32)
-        numerics = np.empty((rows, len(self._numeric_columns)), dtype=np.float32)
-        label = np.empty(rows, dtype=np.float32)
-        weight = np.empty(rows, dtype=np.float32) if self._weighted else None
-        group = np.empty(rows, dtype=np.uint64) if self._grouped else None
-        folds = np.empty(rows, dtype=np.uint8) if self._num_folds else None
-        names = [
-            *self._index_columns,
-            *self._numeric_columns,
-            LABEL_COLUMN,
-            *([WEIGHT_COLUMN] if self._weighted else []),
-            *([GROUP_COLUMN] if self._grouped else []),
-        ]
+        chunks = [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+        rows = sum(size for _, size in chunks)
+        order = None if self._seed is None else self._generator(window + 1).permutation(rows)
+        indices = np.empty((len(self._index_columns), rows), dtype=np.int32)
+        numerics = np.empty((len(self._numeric_columns), rows), dtype=np.float32)
+        for target, name in zip([*indices, *numerics], [*self._index_columns, *self._numeric_columns], strict=True):
+            self._fill(target, name, chunks, order)
+
+        def single(name: str, dtype: type[np.generic], wanted: bool = True) -> Any:
+            return self._fill(np.empty(rows, dtype=dtype), name, chunks, order) if wanted else None
+
+        lists = self._load_lists(window)
+        folds = [row_folds(start, size, self._num_folds) for start, size in chunks] if self._num_folds else None
+        return Batch(
+            indices,
+            numerics,
+            single(LABEL_COLUMN, np.float32),
+            single(WEIGHT_COLUMN, np.float32, self._weighted),
+            lists if order is None else tuple(part.ordered(order) for part in lists),
+            single(GROUP_COLUMN, np.uint64, self._grouped),
+            None if folds is None else np.concatenate(folds)[slice(None) if order is None else order],
+        )
+
+    def _fill(
+        self, target: NDArray[Any], name: str, chunks: Sequence[tuple[int, int]], order: NDArray[np.int64] | None
+    ) -> NDArray[Any]:
+        """The column's values of the chunks (first row, rows), in `order` of their rows. Returns `target` [rows]."""
+        read = target if order is None else np.empty_like(target)
         done = 0
-        for chunk in self._windows[window]:
-            size = self._rows_of_chunk(int(chunk))
-            columns = self._store.read(int(chunk) * self._chunk_rows, size, names)
-            part = slice(done, done + size)
-            for position, name in enumerate(self._index_columns):
-                indices[part, position] = columns[name]
-            for position, name in enumerate(self._numeric_columns):
-                numerics[part, position] = columns[name]
-            label[part] = columns[LABEL_COLUMN]
-            if weight is not None:
-                weight[part] = columns[WEIGHT_COLUMN]
-            if group is not None:
-                group[part] = columns[GROUP_COLUMN]
-            if folds is not None and self._num_folds:
-                folds[part] = row_folds(int(chunk) * self._chunk_rows, size, self._num_folds)
+        for start, size in chunks:
+            self._mapped.copy(name, start, read[done : done + size])
             done += size
-        loaded = Batch(indices, numerics, label, weight, self._load_lists(window), group, folds)
-        if self._seed is None:
-            return loaded
-        return _ordered(loaded, self._generator(window + 1).permutation(rows))
+        if order is not None:
+            # clip: the order is a permutation, and looking for indices out of range takes as long as the rest.
+            np.take(read, order, out=target, mode="clip")
+        return target
 
     def _load_lists(self, window: int) -> tuple[ListPart, ...]:
         if not self._list_columns:
@@ -201,22 +208,10 @@ class BatchStream:
         )
 
 
-def _ordered(batch: Batch, order: NDArray[np.int64]) -> Batch:
-    return Batch(
-        batch.indices[order],
-        batch.numerics[order],
-        batch.label[order],
-        None if batch.weight is None else batch.weight[order],
-        tuple(part.ordered(order) for part in batch.lists),
-        None if batch.group is None else batch.group[order],
-        None if batch.folds is None else batch.folds[order],
-    )
-
-
 def _part(batch: Batch, start: int, stop: int) -> Batch:
     return Batch(
-        batch.indices[start:stop],
-        batch.numerics[start:stop],
+        batch.indices[:, start:stop],
+        batch.numerics[:, start:stop],
         batch.label[start:stop],
         None if batch.weight is None else batch.weight[start:stop],
         tuple(part.taken(start, stop) for part in batch.lists),
@@ -227,8 +222,8 @@ def _part(batch: Batch, start: int, stop: int) -> Batch:
 
 def _joined(first: Batch, second: Batch) -> Batch:
     return Batch(
-        np.concatenate([first.indices, second.indices]),
-        np.concatenate([first.numerics, second.numerics]),
+        np.concatenate([first.indices, second.indices], axis=1),
+        np.concatenate([first.numerics, second.numerics], axis=1),
         np.concatenate([first.label, second.label]),
         _both(first.weight, second.weight),
         tuple(

@@ -1,11 +1,14 @@
-"""Plain-torch optimizer rules on some rows of a table, in place: the oracle for every faster implementation.
+"""Look-ups and optimizer rules in plain torch: the oracle for every faster implementation.
 
-Shapes, in all of them: `table` and each state [R, D] float32; `rows` [U] int64 without duplicates;
+Shapes of the rules: `table` and each state [R, D] float32; `rows` [U] int64 without duplicates;
 `gradients` [U, D] float32, the batch's duplicates already summed. Only the named rows are read or written.
 """
 
 import torch
 from torch import Tensor
+
+from widedeep.kernels.lookups import Bag, Column, Columns, Lookups, Pooling
+from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 
 
 def sum_duplicates(inverse: Tensor, gradients: Tensor, num_rows: int) -> Tensor:
@@ -46,13 +49,29 @@ def adagrad(
     *,
     learning_rate: float,
     l2: float,
-    epsilon: float = 1e-10,
 ) -> None:
     """AdaGrad, element-wise (Duchi et al., JMLR 2011); `l2` acts on the touched rows."""
     weights = table[rows]
     gradients = gradients.add(weights, alpha=l2) if l2 else gradients
     new_n = n[rows] + gradients * gradients
-    table[rows] = weights - learning_rate * gradients / (new_n.sqrt() + epsilon)
+    table[rows] = weights - learning_rate * gradients / (new_n.sqrt() + TINY)
+    n[rows] = new_n
+
+
+def rowwise_adagrad(
+    table: Tensor,
+    n: Tensor,
+    rows: Tensor,
+    gradients: Tensor,
+    *,
+    learning_rate: float,
+    l2: float,
+) -> None:
+    """rules.RowwiseAdagrad; the state `n` is [R, 1]."""
+    weights = table[rows]
+    gradients = gradients.add(weights, alpha=l2) if l2 else gradients
+    new_n = n[rows] + gradients.square().mean(dim=1, keepdim=True)
+    table[rows] = weights - learning_rate * gradients / (new_n.sqrt() + TINY)
     n[rows] = new_n
 
 
@@ -66,9 +85,6 @@ def adam(
     learning_rate: float,
     step: int,
     l2: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
 ) -> None:
     """Lazy Adam (Kingma and Ba, ICLR 2015, moments of untouched rows left alone); `l2` acts on the touched rows.
 
@@ -76,10 +92,10 @@ def adam(
     """
     weights = table[rows]
     gradients = gradients.add(weights, alpha=l2) if l2 else gradients
-    new_m = m[rows].lerp(gradients, 1.0 - beta1)
-    new_v = v[rows] * beta2 + gradients * gradients * (1.0 - beta2)
-    denominator = (new_v / (1.0 - beta2**step)).sqrt_().add_(epsilon)
-    table[rows] = weights - (learning_rate / (1.0 - beta1**step)) * new_m / denominator
+    new_m = m[rows].lerp(gradients, 1.0 - BETA1)
+    new_v = v[rows] * BETA2 + gradients * gradients * (1.0 - BETA2)
+    denominator = (new_v / (1.0 - BETA2**step)).sqrt_().add_(EPSILON)
+    table[rows] = weights - (learning_rate / (1.0 - BETA1**step)) * new_m / denominator
     m[rows] = new_m
     v[rows] = new_v
 
@@ -87,3 +103,123 @@ def adam(
 def sgd(table: Tensor, rows: Tensor, gradients: Tensor, *, learning_rate: float) -> None:
     """Plain gradient descent."""
     table[rows] = table[rows] - learning_rate * gradients
+
+
+# ------------------------------------------------------------------------------------------------ whole look-ups
+
+
+def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
+    """Fill the columns of `out` [B, W] that belong to the table (see Lookups)."""
+    columns, width = lookups.columns, table.shape[1]
+    with torch.no_grad():
+        if columns.summed:
+            out.zero_()
+        for position, start, place in _dense(columns):
+            vectors = table[lookups.indices[position].long() + start]
+            if columns.summed:
+                out += vectors
+            else:
+                out[:, place : place + width] = vectors
+        for column in columns.bags:
+            pooled = _pooled(table[lookups.bags[column.position].values.long() + column.start], column, lookups)
+            if columns.summed:
+                out += pooled
+            else:
+                out[:, column.place : column.place + width] = pooled
+
+
+def update(
+    rule: Rule,
+    table: Tensor,
+    states: list[Tensor],
+    lookups: Lookups,
+    out: Tensor,
+    gradient: Tensor,
+    *,
+    factor: float = 1.0,
+) -> None:
+    """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
+
+    `out` [B, W] is what it gave, `gradient` [B, W] the loss's gradient by it, taken times `factor`; `states` are the
+    rule's, in its order.
+    """
+    rows, gradients = summed_gradients(table, lookups, gradient)
+    gradients = gradients * factor
+    match rule:
+        case Ftrl():
+            z, n = states
+            ftrl(table, z, n, rows, gradients, alpha=rule.alpha, beta=rule.beta, l1=rule.l1, l2=rule.l2)
+        case Adagrad():
+            (n,) = states
+            adagrad(table, n, rows, gradients, learning_rate=rule.learning_rate, l2=rule.l2)
+        case RowwiseAdagrad():
+            (n,) = states
+            rowwise_adagrad(table, n, rows, gradients, learning_rate=rule.learning_rate, l2=rule.l2)
+        case Adam():
+            m, v = states
+            adam(table, m, v, rows, gradients, learning_rate=rule.learning_rate, step=rule.step, l2=rule.l2)
+        case Sgd():
+            sgd(table, rows, gradients, learning_rate=rule.learning_rate)
+
+
+def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, gradient: Tensor) -> None:
+    """Set the rows of `dense` [R, D] that the batch touched to their gradients, duplicates summed."""
+    rows, gradients = summed_gradients(table, lookups, gradient)
+    dense[rows] = gradients
+
+
+def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None:
+    """Shrink the rows that the batch reads by exp(decay - received), and note that they have received `decay`.
+
+    `received` [R] float64: logarithms of the shrinkage paid so far.
+    """
+    rows = [lookups.indices[position].long() + start for position, start, _ in _dense(lookups.columns)]
+    rows += [lookups.bags[column.position].values.long() + column.start for column in lookups.columns.bags]
+    touched = torch.unique(torch.cat(rows))
+    table[touched] *= (decay - received[touched]).exp().to(table.dtype).unsqueeze(-1)
+    received[touched] = decay
+
+
+def pool(vectors: Tensor, bag: Bag, num_rows: int, how: Pooling) -> Tensor:
+    """Pool the vectors [N, D] of a bag's values, row by row. Returns [B, D]; zeros for a row without values.
+
+    `sum`: of weight times vector. `mean`: that, divided by the sum of the weights (0 where they sum to 0). `max`: the
+    largest of weight times vector, element by element.
+    """
+    weighted = vectors if bag.weights is None else vectors * bag.weights.unsqueeze(1).to(vectors.dtype)
+    zeros = torch.zeros(num_rows, vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
+    if how == "max":
+        places = bag.rows.unsqueeze(1).expand_as(weighted)
+        return zeros.scatter_reduce(0, places, weighted, "amax", include_self=False)
+    summed = zeros.index_add(0, bag.rows, weighted)
+    if how == "sum":
+        return summed
+    ones = torch.ones_like(bag.rows, dtype=vectors.dtype) if bag.weights is None else bag.weights.to(vectors.dtype)
+    total = torch.zeros(num_rows, dtype=vectors.dtype, device=vectors.device).index_add(0, bag.rows, ones)
+    return summed / torch.where(total > 0, total, 1.0).unsqueeze(1)
+
+
+def _dense(columns: Columns) -> list[tuple[int, int, int]]:
+    return list(zip(columns.positions.tolist(), columns.starts.tolist(), columns.places.tolist(), strict=True))
+
+
+def _pooled(vectors: Tensor, column: Column, lookups: Lookups) -> Tensor:
+    return pool(vectors, lookups.bags[column.position], lookups.num_rows, column.pooling or "sum")
+
+
+def summed_gradients(table: Tensor, lookups: Lookups, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows [U] int64 that the batch read, without duplicates, and their gradients [U, D]."""
+    columns, width = lookups.columns, table.shape[1]
+    rows, gradients = [], []
+    for position, start, place in _dense(columns):
+        rows.append(lookups.indices[position].long() + start)
+        gradients.append(gradient[:, place : place + width])
+    for column in columns.bags:
+        bag = lookups.bags[column.position]
+        rows.append(bag.values.long() + column.start)
+        with torch.enable_grad():
+            vectors = table[rows[-1]].requires_grad_()
+            pooled = _pooled(vectors, column, lookups)
+        gradients += torch.autograd.grad(pooled, vectors, gradient[:, column.place : column.place + width])
+    unique, inverse = torch.unique(torch.cat(rows), return_inverse=True)
+    return unique, sum_duplicates(inverse, torch.cat(gradients), len(unique))

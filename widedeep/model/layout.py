@@ -10,8 +10,8 @@ from widedeep.features.plan import IndexColumn
 
 @dataclass(frozen=True)
 class InputLayout:
-    """The columns of a batch, in order: `index_columns` of the int32 matrix [B, F], `numeric_columns` of the float32 one
-    [B, D], `list_columns` of the bags."""
+    """The columns of a batch, in order: `index_columns` of the int32 matrix [F, B], `numeric_columns` of the float32 one
+    [D, B], `list_columns` of the bags."""
 
     index_columns: tuple[IndexColumn, ...]
     numeric_columns: tuple[str, ...]

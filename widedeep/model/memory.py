@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from widedeep.model.bags import Bag, pool
+from widedeep.kernels.lookups import Bag
+from widedeep.kernels.reference import pool
 
 SUPPORT_BUCKETS, SIGNS = 8, 2
 
@@ -18,7 +19,7 @@ class CrossValues(nn.Module):
     training, they are those of the model that was fitted without the row's fold. Crosses with lists stand behind the
     others, as in the layout.
 
-    Shape: indices [B, C] int32 of the crosses with one value a row, a bag for each of the others, folds [B] int64 or
+    Shape: indices [C, B] int32 of the crosses with one value a row, a bag for each of the others, folds [B] int64 or
     None → logit [B].
     """
 
@@ -34,8 +35,8 @@ class CrossValues(nn.Module):
         ends = torch.tensor([0, *sizes]).cumsum(0)
         self.starts: list[int] = ends[:-1].tolist()
         self.num_dense, self.num_rows = num_dense, int(ends[-1])
-        self.register_buffer("offsets", ends[:num_dense].clone(), persistent=False)
-        self.register_buffer("positions", torch.arange(num_dense), persistent=False)
+        self.register_buffer("offsets", ends[:num_dense].unsqueeze(1).clone(), persistent=False)
+        self.register_buffer("positions", torch.arange(num_dense).unsqueeze(1), persistent=False)
         self.register_buffer("value", torch.zeros(self.num_rows), persistent=False)
         self.register_buffer("support", torch.zeros(self.num_rows, dtype=torch.uint8), persistent=False)
         # Buffers, so that they follow the module to its device.
@@ -62,11 +63,11 @@ class CrossValues(nn.Module):
 
     def forward(self, indices: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None) -> Tensor:
         rows = indices + self.offsets
-        logit = self._contribution(rows, self.positions, folds).sum(dim=1)
+        logit = self._contribution(rows, self.positions, folds).sum(dim=0)
         for position, bag in enumerate(bags, start=self.num_dense):
             in_fold = None if folds is None else folds[bag.rows]
             values = self._contribution(bag.values + self.starts[position], position, in_fold)
-            logit = logit + pool(values.unsqueeze(1), bag, len(indices), "sum").squeeze(1)
+            logit = logit + pool(values.unsqueeze(1), bag, indices.shape[1], "sum").squeeze(1)
         return logit
 
     def _contribution(self, rows: Tensor, cross: Tensor | int, folds: Tensor | None) -> Tensor:
@@ -76,7 +77,7 @@ class CrossValues(nn.Module):
             assert self.fold_support is not None
             value, support = self.fold_value, self.fold_support
             first = folds * self.num_rows
-            rows = rows + (first if rows.dim() == 1 else first.unsqueeze(1))
+            rows = rows + first
         known = value[rows]
         place = support[rows].to(torch.int64) + cross * SUPPORT_BUCKETS
         scale = F.embedding(place * SIGNS + (known < 0), self.scale).squeeze(-1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from widedeep.model.bags import Bag
+from widedeep.kernels.lookups import Bag
 from widedeep.model.embeddings import Embeddings
 from widedeep.model.layout import InputLayout
 from widedeep.model.memory import CrossValues
@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[str, ...]] = {"wide": ("wide",), "deep": ("deep",), "wide
 
 
 class Network(nn.Module):
-    """Shape: indices [B, F] int32, numerics [B, D] float32, bags, folds [B] → logit [B] float32 (for regression: the
+    """Shape: indices [F, B] int32, numerics [D, B] float32, bags, folds [B] → logit [B] float32 (for regression: the
     prediction). `folds` belongs to training with crosses from memory, see model/memory.py.
     """
 
@@ -42,7 +42,7 @@ class Network(nn.Module):
     def forward(
         self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None
     ) -> Tensor:
-        logit = self.bias.expand(len(indices))
+        logit = self.bias.expand(indices.shape[1])
         if self.correction and not self.training:
             logit = logit + self.correction
         if self.wide is not None:

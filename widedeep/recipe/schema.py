@@ -144,8 +144,9 @@ class WideOptimizer(Settings):
 class DeepOptimizer(Settings):
     """How embeddings and towers learn, on the gradient of the mean loss."""
 
-    optimizer: Literal["adagrad", "adam", "adamw", "sgd"] = "adam"
-    """`adamw` is adam with decoupled decay in place of L2."""
+    optimizer: Literal["adagrad", "rowwise_adagrad", "adam", "adamw", "sgd"] = "adam"
+    """`adamw` is adam with decoupled decay in place of L2; `rowwise_adagrad` keeps one number a row of an embedding table
+    (towers: `adagrad`)."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     """Step size, reached after the warm-up."""
     l2: Annotated[float, Field(ge=0)] = 0.0

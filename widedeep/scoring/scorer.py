@@ -103,8 +103,8 @@ class Scorer:
             for start in range(0, len(frame), BATCH_ROWS):
                 part = slice(start, start + BATCH_ROWS)
                 logit = self.network(
-                    torch.from_numpy(indices[part]).to(self.device),
-                    torch.from_numpy(numerics[part]).to(self.device),
+                    torch.from_numpy(indices[:, part]).to(self.device),
+                    torch.from_numpy(numerics[:, part]).to(self.device),
                     [bag_of(column.taken(start, start + BATCH_ROWS), self.device) for column in lists],
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
@@ -128,9 +128,9 @@ class Scorer:
 
 
 def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) -> np.ndarray:
-    matrix = np.empty((len(frame), len(names)), dtype=dtype)
+    matrix = np.empty((len(names), len(frame)), dtype=dtype)
     for position, name in enumerate(names):
-        matrix[:, position] = frame[name].to_numpy()
+        matrix[position] = frame[name].to_numpy()
     return matrix
 
 

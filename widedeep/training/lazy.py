@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from widedeep.kernels import reference
+from widedeep.kernels.choose import kernels_for
+from widedeep.kernels.lookups import Lookups
+from widedeep.kernels.rules import RULES, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, WideOptimizer
-
-STATES = {"ftrl": ("z", "n"), "adagrad": ("n",), "adam": ("m", "v"), "adamw": ("m", "v"), "sgd": ()}
-"""The per-weight states that each rule keeps."""
 
 
 @dataclass
@@ -32,7 +31,10 @@ class LazyOptimizer:
 
     def __post_init__(self) -> None:
         weight = self.table.weight
-        self.states = {name: torch.zeros_like(weight) for name in STATES[self.settings.optimizer]}
+        self.states = {
+            name: torch.zeros_like(weight[:, :1] if name == "row_n" else weight)
+            for name in RULES[self.settings.optimizer].states
+        }
         if self.l2 and self.settings.optimizer in ("sgd", "adamw"):
             self.states["decay_received"] = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
             self.table.before_lookup = self._pay_decay
@@ -47,50 +49,47 @@ class LazyOptimizer:
         touched = self.table.touched
         assert touched is not None, "step without a training forward pass"
         self.table.touched = None
-        gradients, settings, weight = touched.gradients(), self.settings, self.table.weight
-        rate = settings.learning_rate * scale
         self.steps += 1
+        rate = self.settings.learning_rate * scale
         if "decay_received" in self.states:
             # w <- (1 - rate*l2) w - rate*g: the shrinkage of the weights that the gradient was taken at comes first.
             self.decay += math.log1p(-rate * self.l2)
-            self._pay_decay(touched.rows)
+            self._pay_decay(touched.lookups)
+        rule = self._rule(rate)
+        kernels_for(self.table.weight.device).update(
+            rule,
+            self.table.weight,
+            [self.states[name] for name in rule.states],
+            touched.lookups,
+            touched.output.detach(),
+            touched.gradient,
+            factor=batch_weight if isinstance(rule, Ftrl) else 1.0,
+        )
+
+    def _rule(self, rate: float) -> Rule:
+        settings = self.settings
         match settings.optimizer:
             case "ftrl":
                 assert isinstance(settings, WideOptimizer)
-                reference.ftrl(
-                    weight,
-                    self.states["z"],
-                    self.states["n"],
-                    touched.rows,
-                    gradients * batch_weight,
-                    alpha=settings.learning_rate,
-                    beta=settings.beta,
-                    l1=settings.l1,
-                    l2=self.l2,
-                )
+                return Ftrl(settings.learning_rate, settings.beta, settings.l1, self.l2)
             case "adagrad":
-                reference.adagrad(weight, self.states["n"], touched.rows, gradients, learning_rate=rate, l2=self.l2)
-            case "adam" | "adamw":
-                reference.adam(
-                    weight,
-                    self.states["m"],
-                    self.states["v"],
-                    touched.rows,
-                    gradients,
-                    learning_rate=rate,
-                    step=self.steps,
-                    l2=self.l2 if settings.optimizer == "adam" else 0.0,
-                )
+                return Adagrad(rate, self.l2)
+            case "rowwise_adagrad":
+                return RowwiseAdagrad(rate, self.l2)
+            case "adam":
+                return Adam(rate, self.steps, self.l2)
+            case "adamw":
+                return Adam(rate, self.steps)
             case "sgd":
-                reference.sgd(weight, touched.rows, gradients, learning_rate=rate)
+                return Sgd(rate)
 
-    def _pay_decay(self, rows: Tensor) -> None:
-        received = self.states["decay_received"]
-        owed = (self.decay - received[rows]).exp().to(self.table.weight.dtype)
-        self.table.weight[rows] *= owed.unsqueeze(-1)
-        received[rows] = self.decay
+    def _pay_decay(self, lookups: Lookups) -> None:
+        weight, received = self.table.weight, self.states["decay_received"]
+        kernels_for(weight.device).pay(weight, received, lookups, self.decay)
 
     def settle(self) -> None:
         """Bring every row up to date, so that the table may be read as a whole."""
         if "decay_received" in self.states:
-            self._pay_decay(torch.arange(len(self.table.weight), device=self.table.weight.device))
+            received = self.states["decay_received"]
+            self.table.weight.mul_((self.decay - received).exp().to(self.table.weight.dtype).unsqueeze(-1))
+            received.fill_(self.decay)

@@ -184,8 +184,8 @@ class Trainer:
         first = (progress.batch - 1) * self.settings.batch_size
         largest = ""
         if batch.numerics.size:
-            column = int(abs(batch.numerics).max(axis=0).argmax())
-            value = float(abs(batch.numerics[:, column]).max())
+            column = int(abs(batch.numerics).max(axis=1).argmax())
+            value = float(abs(batch.numerics[column]).max())
             largest = f" The batch's largest numeric input is {value:g}, in {self.layout.numeric_columns[column]}."
         return (
             f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}, rows {first:,} to "

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.kernels import reference
+from widedeep.kernels.choose import kernels_for
 from widedeep.model.network import Network
 from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimizer
@@ -66,7 +67,8 @@ class Optimizers:
         tables = network.embedding_tables()
         groups: list[dict[str, Any]] = []
         for table in tables:
-            if len(table.weight) > settings.dense_rows:
+            # Row-wise AdaGrad leaves a row without a gradient as it is: lazy is exact, at any size.
+            if len(table.weight) > settings.dense_rows or settings.deep.optimizer == "rowwise_adagrad":
                 self.lazy[f"embeddings.{table.weight.shape[1]}"] = LazyOptimizer(
                     table, settings.deep, settings.deep.embedding_l2
                 )
@@ -110,7 +112,7 @@ class Optimizers:
                 self.dense[name] = torch.optim.Adam(groups, lr=rate, fused=True)
             case "adamw":
                 self.dense[name] = torch.optim.AdamW(groups, lr=rate, fused=True)
-            case "adagrad":
+            case "adagrad" | "rowwise_adagrad":  # a tower's weights have no rows of their own
                 self.dense[name] = torch.optim.Adagrad(groups, lr=rate)
             case "sgd":
                 self.dense[name] = torch.optim.SGD(groups, lr=rate)
@@ -133,7 +135,9 @@ class Optimizers:
             assert touched is not None, "step without a training forward pass"
             table.touched = None
             table.weight.grad = torch.zeros_like(table.weight)
-            table.weight.grad[touched.rows] = touched.gradients()
+            kernels_for(table.weight.device).add_gradients(
+                table.weight.grad, table.weight, touched.lookups, touched.output.detach(), touched.gradient
+            )
         for name, optimizer in self.dense.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._rates[name] * scale

@@ -10,7 +10,7 @@ from widedeep.errors import TrainingError
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.batches import Batch, BatchStream, ListPart
 from widedeep.features.store import GROUP_COLUMN, EncodedStore
-from widedeep.model.bags import Bag
+from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.training.objective import Kind, score
@@ -20,16 +20,16 @@ BATCH_ROWS = 16_384
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[Bag]]:
-    """The batch's indices [B, F] int32, numerics [B, D] float32 and bags on the device."""
+    """The batch's indices [F, B] int32, numerics [D, B] float32 and bags on the device."""
     bags = [bag_of(part, device) for part in batch.lists]
     return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
 
 
 def bag_of(part: ListPart, device: torch.device) -> Bag:
     """A column of lists as the model takes it."""
-    rows = np.repeat(np.arange(len(part.lengths)), part.lengths)
+    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(part.lengths)])
     weights = None if part.weights is None else torch.from_numpy(part.weights).to(device)
-    return Bag(torch.from_numpy(part.values).to(device), torch.from_numpy(rows).to(device), weights)
+    return Bag(torch.from_numpy(part.values).to(device), torch.from_numpy(bounds).to(device), weights)
 
 
 def store_logits(

@@ -1,0 +1,155 @@
+"""One contract for every implementation of the sparse hot path: what it reads and updates is what plain torch says."""
+
+from types import ModuleType
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from widedeep.kernels import cpu, reference
+from widedeep.kernels.lookups import Bag, Column, Columns, Lookups
+from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
+
+IMPLEMENTATIONS = [cpu]
+RULES: list[Rule] = [
+    Ftrl(0.1, 1.0, 0.02, 0.3),
+    Adagrad(0.1, 0.01),
+    RowwiseAdagrad(0.1, 0.01),
+    Adam(0.01, 3, 0.02),
+    Sgd(0.1),
+]
+
+
+class Case:
+    """Random look-ups: columns with ranges of their own and shared ones, bags of every pooling, some of them empty."""
+
+    def __init__(self, seed: int, rows: int, width: int, summed: bool, sizes: list[int], bags: list[str]) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.width = 1 if summed else width
+        starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        columns = [Column(i, start, 0 if summed else i * width) for i, start in enumerate(starts[:-1])]
+        columns.append(Column(len(sizes), 0, 0 if summed else len(sizes) * width))  # shares the first range
+        place = len(columns) * width
+        self.bags = []
+        for number, pooling in enumerate(bags):
+            column = number % len(sizes)
+            how = "sum" if summed else pooling
+            columns.append(Column(number, starts[column], 0 if summed else place, how))  # type: ignore[arg-type]
+            place += width
+            lengths = torch.randint(0, 4, (rows,), generator=generator)
+            bounds = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+            values = torch.randint(0, sizes[column], (int(bounds[-1]),), generator=generator).int()
+            weights = torch.rand(len(values), generator=generator) - 0.2 if number % 2 else None
+            self.bags.append(Bag(values, bounds, weights))
+        # A slice of a wider matrix, as batches are of a window.
+        window = torch.stack([torch.randint(0, s, (rows + 5,), generator=generator) for s in [*sizes, sizes[0]]]).int()
+        self.lookups = Lookups(Columns(columns, summed=summed), window[:, 3 : 3 + rows], self.bags)
+        self.table = torch.randn(starts[-1], self.width, generator=generator)
+        self.out_dim = 1 if summed else place
+        self.gradient = torch.randn(rows, self.out_dim, generator=generator)
+        self.generator = generator
+
+    def states(self, rule: Rule) -> list[torch.Tensor]:
+        shape = (len(self.table), 1) if isinstance(rule, RowwiseAdagrad) else self.table.shape
+        return [torch.rand(shape, generator=self.generator) for _ in rule.states]
+
+    def read(self, kernels: ModuleType) -> torch.Tensor:
+        out = torch.full((len(self.gradient), self.out_dim), torch.nan)
+        kernels.look_up(self.table, self.lookups, out)
+        return out
+
+
+CASES = st.builds(
+    Case,
+    st.integers(0, 2**31),
+    st.sampled_from([1, 2, 7, 600]),
+    st.sampled_from([1, 4, 10, 16]),
+    st.booleans(),
+    st.lists(st.sampled_from([2, 3, 50, 3_000]), min_size=1, max_size=3),
+    st.lists(st.sampled_from(["sum", "mean", "max"]), max_size=3),
+)
+
+
+@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
+@given(CASES)
+@settings(max_examples=60)
+def test_every_place_of_the_output_holds_what_the_table_says(kernels: ModuleType, case: Case) -> None:
+    out = case.read(kernels)
+    torch.testing.assert_close(out, case.read(reference), rtol=1e-5, atol=1e-6)
+    assert not out.isnan().any()
+
+
+@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+@given(CASES, st.sampled_from([1.0, 512.0]))
+@settings(max_examples=40)
+def test_an_update_moves_the_touched_rows_as_the_rule_says_and_no_others(
+    kernels: ModuleType, rule: Rule, case: Case, factor: float
+) -> None:
+    results = []
+    out, states = case.read(reference), case.states(rule)
+    for implementation in (reference, kernels):
+        table, own = case.table.clone(), [state.clone() for state in states]
+        implementation.update(rule, table, own, case.lookups, out, case.gradient, factor=factor)
+        results.append([table, *own])
+    for expected, given_ in zip(*results, strict=True):
+        torch.testing.assert_close(given_, expected, rtol=2e-4, atol=2e-5 * float(expected.abs().max()))
+    touched = reference.summed_gradients(case.table, case.lookups, case.gradient)[0]
+    others = torch.ones(len(case.table), dtype=torch.bool)
+    others[touched] = False
+    assert torch.equal(results[1][0][others], case.table[others])
+
+
+@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
+@given(CASES)
+@settings(max_examples=30)
+def test_a_dense_gradient_has_the_sums_of_the_touched_rows(kernels: ModuleType, case: Case) -> None:
+    results = []
+    for implementation in (reference, kernels):
+        dense = torch.zeros_like(case.table)
+        implementation.add_gradients(dense, case.table, case.lookups, case.read(reference), case.gradient)
+        results.append(dense)
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
+@given(CASES)
+@settings(max_examples=30)
+def test_a_row_that_is_read_twice_pays_its_decay_once(kernels: ModuleType, case: Case) -> None:
+    results = []
+    for implementation in (reference, kernels):
+        table, received = case.table.clone(), torch.zeros(len(case.table), dtype=torch.float64)
+        implementation.pay(table, received, case.lookups, -0.25)
+        implementation.pay(table, received, case.lookups, -0.5)
+        results.append((table, received))
+    torch.testing.assert_close(results[1][0], results[0][0])
+    assert torch.equal(results[1][1], results[0][1])
+    assert set(results[1][1].tolist()) <= {0.0, -0.5}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_the_number_of_threads_does_not_change_a_bit(rule: Rule) -> None:
+    case = Case(7, 600, 16, summed=False, sizes=[50, 3_000], bags=["mean"])
+    threads, results, states = torch.get_num_threads(), [], case.states(rule)
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            table, own = case.table.clone(), [state.clone() for state in states]
+            cpu.update(rule, table, own, case.lookups, case.read(cpu), case.gradient)
+            results.append([table, *own])
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_the_last_index_of_an_int32_column_is_read_and_updated() -> None:
+    # The matrix holds int32; the table row is its sum with the range's start, which does not fit an int32.
+    last = torch.iinfo(torch.int32).max
+    columns = Columns([Column(0, 0, 0), Column(1, last - 3, 1)])
+    lookups = Lookups(columns, torch.tensor([[0, 1], [4, 5]], dtype=torch.int32), [])
+    storage = torch.zeros(1).expand(last + 3, 1)  # no memory: every row is the same number
+    out = torch.full((2, 2), torch.nan)
+    cpu.look_up(storage, lookups, out)
+    assert out.tolist() == [[0.0, 0.0], [0.0, 0.0]]

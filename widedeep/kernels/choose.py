@@ -1,0 +1,22 @@
+"""Which implementation of the sparse hot path serves a table: by device, and by what is worth its start."""
+
+from types import ModuleType
+
+import torch
+
+from widedeep.kernels import reference
+
+FEW_ROWS = 8_192
+"""Rows of a batch that is only read up to which torch is done before Numba would be imported."""
+
+
+def kernels_for(device: torch.device, *, rows: int | None = None) -> ModuleType:
+    """A module with `look_up`, `update`, `add_gradients` and `pay`, as in kernels.reference.
+
+    `rows` is the size of a batch that is only read; None stands for training.
+    """
+    if device.type != "cpu" or (rows is not None and rows <= FEW_ROWS):
+        return reference
+    from widedeep.kernels import cpu  # only here: see FEW_ROWS
+
+    return cpu

@@ -1,0 +1,199 @@
+"""Look-ups and sparse updates on the CPU: torch tensors in, Numba's loops over them on torch's number of threads."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from widedeep.kernels import sparse
+from widedeep.kernels.lookups import Bag, Lookups
+from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
+from widedeep.kernels.threads import in_parts
+
+_HOW = {"sum": sparse.SUM, "mean": sparse.MEAN, "max": sparse.MAX}
+_NO_WEIGHTS = np.empty(0, dtype=np.float32)
+_LEAST_ROWS = 256
+"""Rows of a batch below which threads cost more than they bring."""
+
+
+def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
+    """Fill the columns of `out` [B, W] that belong to the table (see Lookups)."""
+    columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
+    weights, target = table.numpy(), out.numpy()
+
+    def part(number: int, parts: int) -> None:
+        first, last = (lookups.num_rows * (number + i) // parts for i in (0, 1))
+        if columns.summed:
+            sparse.gather_sum(indices, stride, columns.positions, columns.starts, weights, target, first, last)
+        else:
+            sparse.gather(
+                indices, stride, columns.positions, columns.starts, columns.places, weights, target, first, last
+            )
+        for column in columns.bags:
+            values, bounds, factors = _arrays(lookups.bags[column.position])
+            how = _HOW[column.pooling or "sum"]
+            sparse.pool(
+                values, bounds, factors, column.start, how, weights, column.place, columns.summed, target, first, last
+            )
+
+    in_parts(part, _parts(lookups))
+
+
+def update(
+    rule: Rule,
+    table: Tensor,
+    states: list[Tensor],
+    lookups: Lookups,
+    out: Tensor,
+    gradient: Tensor,
+    *,
+    factor: float = 1.0,
+) -> None:
+    """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
+
+    `out` [B, W] is what it gave, `gradient` [B, W] the loss's gradient by it, taken times `factor`; `states` are the
+    rule's, in its order.
+    """
+    weights, state = table.numpy(), [tensor.numpy() for tensor in states]
+    kernel, numbers = _kernel(rule)
+    settings = [np.float32(number) for number in numbers]
+    _on_rows(
+        lookups,
+        _entries(lookups, table, out, gradient, factor),
+        table.shape[1],
+        lambda part, parts, entries, scratch: kernel(part, parts, entries, scratch, weights, *state, *settings),
+    )
+
+
+def _kernel(rule: Rule) -> tuple[Callable[..., None], tuple[float, ...]]:
+    match rule:
+        case Ftrl():
+            return sparse.ftrl, (rule.alpha, rule.beta, rule.l1, rule.l2)
+        case Adagrad():
+            return sparse.adagrad, (rule.learning_rate, rule.l2, TINY)
+        case RowwiseAdagrad():
+            return sparse.rowwise_adagrad, (rule.learning_rate, rule.l2, TINY)
+        case Adam():
+            step_size = rule.learning_rate / (1.0 - BETA1**rule.step)
+            v_scale = 1.0 / (1.0 - BETA2**rule.step)
+            return sparse.adam, (step_size, v_scale, rule.l2, BETA1, BETA2, EPSILON)
+        case Sgd():
+            return sparse.sgd, (rule.learning_rate,)
+
+
+def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, gradient: Tensor) -> None:
+    """Set the rows of `dense` [R, D] that the batch touched to their gradients, duplicates summed."""
+    target = dense.numpy()
+    _on_rows(
+        lookups,
+        _entries(lookups, table, out, gradient, 1.0),
+        table.shape[1],
+        lambda part, parts, entries, scratch: sparse.add_gradients(part, parts, entries, scratch, target),
+    )
+
+
+def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None:
+    """Shrink the rows that the batch reads by exp(decay - received), and note that they have received `decay`.
+
+    `received` [R] float64: logarithms of the shrinkage paid so far.
+    """
+    weights, paid, columns = table.numpy(), received.numpy(), lookups.columns
+    indices, stride = _flat(lookups.indices)
+    rows = [lookups.bags[bag.position].values.numpy().astype(np.int64) + bag.start for bag in columns.bags]
+    bag_rows = np.concatenate([np.empty(0, dtype=np.int64), *rows])
+
+    def part(number: int, parts: int) -> None:
+        sparse.pay(
+            number,
+            parts,
+            indices,
+            stride,
+            lookups.num_rows,
+            columns.positions,
+            columns.starts,
+            bag_rows,
+            weights,
+            paid,
+            decay,
+        )
+
+    in_parts(part, _parts(lookups))
+
+
+def _entries(lookups: Lookups, table: Tensor, out: Tensor, gradient: Tensor, factor: float) -> sparse.Entries:
+    columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
+    slopes = gradient.contiguous().numpy()
+    sizes = [len(lookups.bags[column.position].values) for column in columns.bags]
+    ends = np.cumsum([0, *sizes], dtype=np.int64)
+    bag_rows = np.empty(ends[-1], dtype=np.int64)
+    bag_gradients = np.empty((ends[-1], table.shape[1]), dtype=np.float32)
+    for column, first_value in zip(columns.bags, ends[:-1], strict=True):
+        values, bounds, factors = _arrays(lookups.bags[column.position])
+        fixed = (values, bounds, factors, column.start, _HOW[column.pooling or "sum"], table.numpy(), column.place)
+        target = (out.numpy(), slopes, int(first_value), bag_rows, bag_gradients)
+
+        def part(number: int, parts: int, fixed: Any = fixed, target: Any = target) -> None:
+            first, last = (lookups.num_rows * (number + i) // parts for i in (0, 1))
+            sparse.spread(*fixed, *target, first, last)
+
+        in_parts(part, _parts(lookups))
+    return sparse.Entries(
+        indices,
+        stride,
+        lookups.num_rows,
+        columns.positions,
+        columns.starts,
+        columns.places,
+        columns.bounds,
+        slopes,
+        bag_rows,
+        bag_gradients,
+        ends[columns.bag_bounds],
+        np.float32(factor),
+    )
+
+
+def _on_rows(
+    lookups: Lookups,
+    entries: sparse.Entries,
+    width: int,
+    kernel: Callable[[int, int, sparse.Entries, sparse.Scratch], object],
+) -> None:
+    columns = np.diff(entries.column_bounds) * lookups.num_rows
+    most = int((columns + np.diff(entries.bag_bounds)).max(initial=1))
+
+    def part(number: int, parts: int) -> None:
+        kernel(number, parts, entries, _scratch(most, width))
+
+    in_parts(part, _parts(lookups))
+
+
+def _scratch(most: int, width: int) -> sparse.Scratch:
+    size = 1 << (2 * most - 1).bit_length()
+    return sparse.Scratch(
+        np.empty(size, dtype=np.int64),
+        np.empty(size, dtype=np.int32),
+        np.empty(most, dtype=np.int64),
+        np.empty((most, width), dtype=np.float32),
+    )
+
+
+def _parts(lookups: Lookups) -> int:
+    return torch.get_num_threads() if lookups.num_rows >= _LEAST_ROWS else 1
+
+
+def _flat(indices: Tensor) -> tuple[NDArray[np.int32], int]:
+    """The index matrix [F, B] as one run of numbers, and the distance from one column's to the next one's."""
+    if indices.stride(1) != 1:
+        indices = indices.contiguous()
+    num_columns, num_rows = indices.shape
+    stride = indices.stride(0) if num_columns > 1 else num_rows
+    length = max(0, (num_columns - 1) * stride + num_rows) if num_columns else 0
+    return indices.as_strided((length,), (1,)).numpy(), stride
+
+
+def _arrays(bag: Bag) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]:
+    return bag.values.numpy(), bag.bounds.numpy(), _NO_WEIGHTS if bag.weights is None else bag.weights.numpy()

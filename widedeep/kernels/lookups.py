@@ -1,0 +1,88 @@
+"""What is looked up in a table: the columns that read it, and one batch's indices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pooling = Literal["sum", "mean", "max"]
+
+
+@dataclass(frozen=True)
+class Bag:
+    """One column of lists, of the rows of a batch."""
+
+    values: Tensor
+    """[N] int32 field-local indices, the rows' lists behind each other."""
+    bounds: Tensor
+    """[B + 1] int64: where each row's values start, and N."""
+    weights: Tensor | None
+    """[N] float32, where the column has weights."""
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """[N] int64, ascending: the row that each value belongs to."""
+        lengths = self.bounds.diff()
+        return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column that reads a table."""
+
+    position: int
+    """Among the rows of the index matrix, or, where it has a pooling, among the bags."""
+    start: int
+    """First table row of its range; columns with equal starts share a range, others have ranges apart."""
+    place: int
+    """First column of the output that its vector is written to."""
+    pooling: Pooling | None = None
+
+
+class Columns:
+    """The columns that read one table, by range: duplicates are looked for within a range only."""
+
+    def __init__(self, columns: Sequence[Column], *, summed: bool = False) -> None:
+        """`summed`: the table is [R, 1], all places are 0, and what the columns read is added up (the wide part)."""
+        self.summed = summed
+        starts = sorted({column.start for column in columns})
+        ordered = sorted(columns, key=lambda column: column.start)
+        dense = [column for column in ordered if column.pooling is None]
+        self.positions = _longs([column.position for column in dense])
+        self.starts = _longs([column.start for column in dense])
+        self.places = _longs([column.place for column in dense])
+        self.bounds = _longs(np.searchsorted(self.starts, [*starts, np.iinfo(np.int64).max]))
+        """[G + 1]: the dense columns of each range."""
+        self.bags = tuple(column for column in ordered if column.pooling is not None)
+        self.bag_bounds = _longs(
+            np.searchsorted([column.start for column in self.bags], [*starts, np.iinfo(np.int64).max])
+        )
+        """[G + 1]: the columns of lists of each range."""
+
+
+def _longs(numbers: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(numbers, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """One batch's look-ups in one table.
+
+    The output [B, W] float32 has the table's row (D wide), or the pooled rows, at each column's place; where the columns
+    are `summed` it is [B, 1].
+    """
+
+    columns: Columns
+    indices: Tensor
+    """[F, B] int32, field-local."""
+    bags: Sequence[Bag]
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the batch."""
+        return self.indices.shape[1]

@@ -1,0 +1,72 @@
+"""The optimizer rules that update rows of a table: their settings and the states that each keeps."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's constants, as its paper recommends them."""
+TINY = 1e-10
+"""What AdaGrad adds to its root, as torch does."""
+
+
+@dataclass(frozen=True)
+class Ftrl:
+    """FTRL-Proximal per coordinate (McMahan et al., KDD 2013, Algorithm 1), on summed gradients."""
+
+    states: ClassVar[tuple[str, ...]] = ("z", "n")
+    alpha: float
+    beta: float
+    l1: float
+    l2: float
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """AdaGrad, element-wise (Duchi et al., JMLR 2011); `l2` acts on the touched rows."""
+
+    states: ClassVar[tuple[str, ...]] = ("n",)
+    learning_rate: float
+    l2: float = 0.0
+
+
+@dataclass(frozen=True)
+class RowwiseAdagrad:
+    """AdaGrad with one sum a row, of its gradient's mean square: n += mean(g^2), w -= rate * g / (sqrt(n) + epsilon).
+
+    Source: Naumov et al. 2019, arXiv 1906.00091 (its sparse optimizer). The state takes one number a row.
+    """
+
+    states: ClassVar[tuple[str, ...]] = ("row_n",)
+    learning_rate: float
+    l2: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Lazy Adam (Kingma and Ba, ICLR 2015; moments of untouched rows are left alone); `l2` acts on the touched rows."""
+
+    states: ClassVar[tuple[str, ...]] = ("m", "v")
+    learning_rate: float
+    step: int
+    """1-based number of the update, the same for every row."""
+    l2: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Plain gradient descent."""
+
+    states: ClassVar[tuple[str, ...]] = ()
+    learning_rate: float
+
+
+Rule = Ftrl | Adagrad | RowwiseAdagrad | Adam | Sgd
+RULES: dict[str, type[Rule]] = {
+    "ftrl": Ftrl,
+    "adagrad": Adagrad,
+    "rowwise_adagrad": RowwiseAdagrad,
+    "adam": Adam,
+    "adamw": Adam,
+    "sgd": Sgd,
+}
+"""The recipe's word → the rule; `adamw` is adam whose decay is paid apart."""

@@ -1,0 +1,453 @@
+"""The hot loops over a batch's look-ups: gather, pool, sum a row's gradients, apply the optimizer's rule to it in place.
+
+Every kernel does one part of the work: batch rows from `first` to before `last`, or the table rows whose hash falls
+to `part` of `parts`. A table row's gradients are summed in the order of the batch, so the sums do not depend on `parts`.
+
+Shapes: `indices` [F * stride], column f's index of batch row b at f * stride + b; `columns`, `starts`, `places` [C] as in
+lookups.Column; `out` and `gradient` [B, W]; tables and states [R, D]. All floats are float32.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.kernels.compiled import compiled
+from widedeep.kernels.prefetch import prefetch
+
+Floats = NDArray[np.float32]
+Longs = NDArray[np.int64]
+Ints = NDArray[np.int32]
+
+AHEAD = 12
+"""Rows that are asked for before they are needed: enough to hide memory's delay behind the work on them."""
+SUM, MEAN, MAX = 0, 1, 2
+"""The ways of pooling, in numbers."""
+
+
+class Entries(NamedTuple):
+    """All places of a batch at which a table is read, with their gradients; ranges of the table in groups."""
+
+    indices: Ints
+    stride: int
+    num_rows: int
+    columns: Longs
+    starts: Longs
+    places: Longs
+    column_bounds: Longs
+    """[G + 1]: the columns of each group."""
+    gradient: Floats
+    bag_rows: Longs
+    """[N] table rows of the bags' values."""
+    bag_gradients: Floats
+    """[N, D]."""
+    bag_bounds: Longs
+    """[G + 1]: the bags' values of each group."""
+    factor: np.float32
+    """What the gradients are multiplied by."""
+
+
+class Scratch(NamedTuple):
+    """Room for one part's work on one group."""
+
+    keys: Longs
+    """[S], a power of two at least twice the group's look-ups."""
+    slots: Ints
+    """[S]."""
+    rows: Longs
+    """[M], the group's distinct table rows."""
+    sums: Floats
+    """[M, D], their gradients."""
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+@compiled
+def gather(
+    indices: Ints,
+    stride: int,
+    columns: Longs,
+    starts: Longs,
+    places: Longs,
+    table: Floats,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write each column's vector to its place."""
+    width = table.shape[1]
+    for b in range(first, last):
+        for c in range(len(columns)):
+            index = columns[c] * stride + b
+            if b + 1 < last:
+                prefetch(table, starts[c] + np.int64(indices[index + 1]))
+            row = np.uint64(starts[c] + indices[index])
+            place = np.uint64(places[c])
+            for d in range(width):
+                out[np.uint64(b), place + np.uint64(d)] = table[row, np.uint64(d)]
+
+
+@compiled
+def gather_sum(
+    indices: Ints, stride: int, columns: Longs, starts: Longs, table: Floats, out: Floats, first: int, last: int
+) -> None:
+    """Write the sum of all columns' weights, of a table [R, 1] to out [B, 1]."""
+    for b in range(first, last):
+        out[b, 0] = np.float32(0.0)
+    for c in range(len(columns)):
+        base, start = columns[c] * stride, starts[c]
+        for b in range(first, last):
+            out[b, 0] += table[np.uint64(start + indices[base + b]), 0]
+
+
+@compiled
+def pool(
+    values: Ints,
+    bounds: Longs,
+    weights: Floats,
+    start: int,
+    how: int,
+    table: Floats,
+    place: int,
+    added: bool,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write, or add, each row's pooled vectors; `weights` [N] or [0]. A row without values gives zeros."""
+    width = table.shape[1]
+    pooled = np.empty(width, dtype=np.float32)
+    for b in range(first, last):
+        pooled[:] = np.float32(0.0)
+        total = np.float32(0.0)
+        for j in range(bounds[b], bounds[b + 1]):
+            row = np.uint64(start + values[j])
+            weight = weights[j] if len(weights) else np.float32(1.0)
+            total += weight
+            if how == MAX:
+                for d in range(width):
+                    value = weight * table[row, d]
+                    if j == bounds[b] or value > pooled[d]:
+                        pooled[d] = value
+            else:
+                for d in range(width):
+                    pooled[d] += weight * table[row, d]
+        if how == MEAN and total > 0:
+            for d in range(width):
+                pooled[d] /= total
+        for d in range(width):
+            if added:
+                out[b, place + d] += pooled[d]
+            else:
+                out[b, place + d] = pooled[d]
+
+
+@compiled
+def spread(
+    values: Ints,
+    bounds: Longs,
+    weights: Floats,
+    start: int,
+    how: int,
+    table: Floats,
+    place: int,
+    out: Floats,
+    gradient: Floats,
+    first_value: int,
+    rows: Longs,
+    gradients: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Fill `rows` and `gradients` from `first_value` on: what `pool`'s backward pass gives each value of the bag.
+
+    Where several values are the largest, they share the gradient evenly, as torch has it.
+    """
+    width = table.shape[1]
+    for b in range(first, last):
+        total = np.float32(0.0)
+        for j in range(bounds[b], bounds[b + 1]):
+            total += weights[j] if len(weights) else np.float32(1.0)
+        if total <= 0:
+            total = np.float32(1.0)
+        for j in range(bounds[b], bounds[b + 1]):
+            weight = weights[j] if len(weights) else np.float32(1.0)
+            row, entry = start + values[j], first_value + j
+            rows[entry] = row
+            for d in range(width):
+                g = weight * gradient[b, place + d]
+                if how == MEAN:
+                    g /= total
+                elif how == MAX:
+                    largest = out[b, place + d]
+                    if weight * table[row, d] != largest:
+                        g = np.float32(0.0)
+                    else:
+                        ties = 0
+                        for k in range(bounds[b], bounds[b + 1]):
+                            other = weights[k] if len(weights) else np.float32(1.0)
+                            if other * table[start + values[k], d] == largest:
+                                ties += 1
+                        g /= np.float32(ties)
+                gradients[entry, d] = g
+
+
+# ------------------------------------------------------------------------------------------------ summing duplicates
+
+
+@compiled
+def _scrambled(row: int) -> np.uint64:
+    return np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)
+
+
+@compiled
+def _part_of(scrambled: np.uint64, parts: int) -> int:
+    part: int = np.int64((scrambled >> np.uint64(48)) % np.uint64(parts))  # type: ignore[assignment]
+    return part
+
+
+@compiled
+def _slot_of(row: int, scrambled: np.uint64, keys: Longs, slots: Ints) -> np.uint64:
+    mask = np.uint64(len(keys) - 1)
+    slot = (scrambled >> np.uint64(32)) & mask
+    while slots[slot] >= 0 and keys[slot] != row:
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@compiled
+def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scratch) -> int:
+    """Sum the gradients of the part's rows of one group into `scratch`; returns how many rows there are."""
+    keys, slots, rows, sums = scratch
+    width = sums.shape[1]
+    slots[:] = -1
+    count = 0
+    factor = entries.factor
+    for c in range(entries.column_bounds[group], entries.column_bounds[group + 1]):
+        base, start = entries.columns[c] * entries.stride, entries.starts[c]
+        place = np.uint64(entries.places[c])
+        for b in range(entries.num_rows):
+            row = start + np.int64(entries.indices[base + b])
+            scrambled = _scrambled(row)
+            if _part_of(scrambled, parts) != part:
+                continue
+            slot = _slot_of(row, scrambled, keys, slots)
+            if slots[slot] < 0:
+                slots[slot], keys[slot], rows[count] = count, row, row
+                for d in range(width):
+                    sums[np.uint64(count), np.uint64(d)] = factor * entries.gradient[np.uint64(b), place + np.uint64(d)]
+                count += 1
+            else:
+                known = np.uint64(slots[slot])
+                for d in range(width):
+                    sums[known, np.uint64(d)] += factor * entries.gradient[np.uint64(b), place + np.uint64(d)]
+    for j in range(entries.bag_bounds[group], entries.bag_bounds[group + 1]):
+        row = entries.bag_rows[j]
+        scrambled = _scrambled(row)
+        if _part_of(scrambled, parts) != part:
+            continue
+        slot = _slot_of(row, scrambled, keys, slots)
+        if slots[slot] < 0:
+            slots[slot], keys[slot], rows[count] = count, row, row
+            for d in range(width):
+                sums[count, d] = factor * entries.bag_gradients[j, d]
+            count += 1
+        else:
+            for d in range(width):
+                sums[slots[slot], d] += factor * entries.bag_gradients[j, d]
+    return count
+
+
+@compiled
+def add_gradients(part: int, parts: int, entries: Entries, scratch: Scratch, dense: Floats) -> None:
+    """Set the gradient [R, D] of the rows that the batch touched; the others are left as they are."""
+    width = dense.shape[1]
+    for group in range(len(entries.column_bounds) - 1):
+        for u in range(_sum_group(part, parts, group, entries, scratch)):
+            for d in range(width):
+                dense[scratch.rows[u], d] = scratch.sums[u, d]
+
+
+@compiled
+def pay(
+    part: int,
+    parts: int,
+    indices: Ints,
+    stride: int,
+    num_rows: int,
+    columns: Longs,
+    starts: Longs,
+    bag_rows: Longs,
+    table: Floats,
+    received: NDArray[np.float64],
+    decay: float,
+) -> None:
+    """Shrink the rows that the batch reads by what they owe: exp(decay - received); `received` [R], both logarithms."""
+    for c in range(len(columns)):
+        for b in range(num_rows):
+            _pay_row(part, parts, starts[c] + np.int64(indices[columns[c] * stride + b]), table, received, decay)
+    for j in range(len(bag_rows)):
+        _pay_row(part, parts, bag_rows[j], table, received, decay)
+
+
+@compiled
+def _pay_row(part: int, parts: int, row: int, table: Floats, received: NDArray[np.float64], decay: float) -> None:
+    if _part_of(_scrambled(row), parts) == part and received[row] != decay:
+        owed = np.float32(math.exp(decay - received[row]))
+        received[row] = decay
+        for d in range(table.shape[1]):
+            table[row, d] *= owed
+
+
+# ------------------------------------------------------------------------------------------------ the rules (see rules.py)
+
+
+@compiled
+def ftrl(
+    part: int,
+    parts: int,
+    entries: Entries,
+    scratch: Scratch,
+    table: Floats,
+    z: Floats,
+    n: Floats,
+    alpha: np.float32,
+    beta: np.float32,
+    l1: np.float32,
+    l2: np.float32,
+) -> None:
+    """rules.Ftrl."""
+    width = table.shape[1]
+    zero = np.float32(0.0)
+    for group in range(len(entries.column_bounds) - 1):
+        count = _sum_group(part, parts, group, entries, scratch)
+        for u in range(count):
+            if u + AHEAD < count:
+                prefetch(table, scratch.rows[u + AHEAD])
+                prefetch(z, scratch.rows[u + AHEAD])
+                prefetch(n, scratch.rows[u + AHEAD])
+            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            for i in range(width):
+                d = np.uint64(i)
+                g = scratch.sums[own, d]
+                old_root, new_n = math.sqrt(n[row, d]), n[row, d] + g * g
+                new_root = math.sqrt(new_n)
+                new_z = z[row, d] + g - (new_root - old_root) / alpha * table[row, d]
+                n[row, d] = new_n
+                z[row, d] = new_z
+                shrunk = max(abs(new_z) - l1, zero)
+                if new_z < zero:
+                    shrunk = -shrunk
+                table[row, d] = -shrunk / ((beta + new_root) / alpha + l2) if shrunk != zero else zero
+
+
+@compiled
+def adagrad(
+    part: int,
+    parts: int,
+    entries: Entries,
+    scratch: Scratch,
+    table: Floats,
+    n: Floats,
+    rate: np.float32,
+    l2: np.float32,
+    epsilon: np.float32,
+) -> None:
+    """rules.Adagrad."""
+    width = table.shape[1]
+    for group in range(len(entries.column_bounds) - 1):
+        count = _sum_group(part, parts, group, entries, scratch)
+        for u in range(count):
+            if u + AHEAD < count:
+                prefetch(table, scratch.rows[u + AHEAD])
+                prefetch(n, scratch.rows[u + AHEAD])
+            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            for i in range(width):
+                d = np.uint64(i)
+                g = scratch.sums[own, d] + l2 * table[row, d]
+                n[row, d] += g * g
+                table[row, d] -= rate * g / (math.sqrt(n[row, d]) + epsilon)
+
+
+@compiled
+def rowwise_adagrad(
+    part: int,
+    parts: int,
+    entries: Entries,
+    scratch: Scratch,
+    table: Floats,
+    n: Floats,
+    rate: np.float32,
+    l2: np.float32,
+    epsilon: np.float32,
+) -> None:
+    """rules.RowwiseAdagrad; `n` [R, 1]."""
+    width = table.shape[1]
+    for group in range(len(entries.column_bounds) - 1):
+        count = _sum_group(part, parts, group, entries, scratch)
+        for u in range(count):
+            if u + AHEAD < count:
+                prefetch(table, scratch.rows[u + AHEAD])
+                prefetch(n, scratch.rows[u + AHEAD])
+            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            squares = np.float32(0.0)
+            for i in range(width):
+                d = np.uint64(i)
+                g = scratch.sums[own, d] + l2 * table[row, d]
+                scratch.sums[own, d] = g
+                squares += g * g
+            n[row, 0] += squares / np.float32(width)
+            step = rate / (math.sqrt(n[row, 0]) + epsilon)
+            for i in range(width):
+                table[row, np.uint64(i)] -= step * scratch.sums[own, np.uint64(i)]
+
+
+@compiled
+def adam(
+    part: int,
+    parts: int,
+    entries: Entries,
+    scratch: Scratch,
+    table: Floats,
+    m: Floats,
+    v: Floats,
+    step_size: np.float32,
+    v_scale: np.float32,
+    l2: np.float32,
+    beta1: np.float32,
+    beta2: np.float32,
+    epsilon: np.float32,
+) -> None:
+    """rules.Adam; `step_size` is rate / (1 - beta1^step), `v_scale` 1 / (1 - beta2^step)."""
+    width = table.shape[1]
+    one = np.float32(1.0)
+    for group in range(len(entries.column_bounds) - 1):
+        count = _sum_group(part, parts, group, entries, scratch)
+        for u in range(count):
+            if u + AHEAD < count:
+                prefetch(table, scratch.rows[u + AHEAD])
+                prefetch(m, scratch.rows[u + AHEAD])
+                prefetch(v, scratch.rows[u + AHEAD])
+            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            for i in range(width):
+                d = np.uint64(i)
+                g = scratch.sums[own, d] + l2 * table[row, d]
+                new_m = m[row, d] + (one - beta1) * (g - m[row, d])
+                new_v = v[row, d] * beta2 + g * g * (one - beta2)
+                m[row, d] = new_m
+                v[row, d] = new_v
+                table[row, d] -= step_size * new_m / (math.sqrt(new_v * v_scale) + epsilon)
+
+
+@compiled
+def sgd(part: int, parts: int, entries: Entries, scratch: Scratch, table: Floats, rate: np.float32) -> None:
+    """rules.Sgd."""
+    width = table.shape[1]
+    for group in range(len(entries.column_bounds) - 1):
+        count = _sum_group(part, parts, group, entries, scratch)
+        for u in range(count):
+            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            for d in range(width):
+                table[row, np.uint64(d)] -= rate * scratch.sums[own, np.uint64(d)]
