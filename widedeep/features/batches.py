@@ -1,8 +1,9 @@
-"""Batches out of an encoded store: shuffled in a bounded window, resumable, the next window read ahead on a thread."""
+"""Batches out of an encoded store: shuffled in a bounded window, resumable, read ahead on a thread."""
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
 WINDOW_CHUNKS = 64
 """Chunks whose rows are shuffled together: about a million rows."""
+SLAB_ROWS = 1 << 16
+"""Rows that are put in order at a time (a batch at least): the first batch need not wait for its whole window."""
+SLABS_AHEAD = 2
+"""Slabs that wait for the consumer or are being made."""
 
 
 @dataclass(frozen=True)
@@ -114,32 +119,43 @@ class BatchStream:
         return math.ceil(self._store.rows / self._batch_size) - self._start_batch
 
     def __iter__(self) -> Iterator[Batch]:
-        skipped = self._start_batch * self._batch_size
-        first = 0
-        while first < len(self._windows) and skipped >= (rows := self._rows_of(first)):
-            skipped, first = skipped - rows, first + 1
+        slabs = self._slabs()
         rest: Batch | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="widedeep-batches") as reader:
-            upcoming: Future[Batch] | None = None
-            for window in range(first, len(self._windows)):
-                loaded = upcoming.result() if upcoming is not None else self._load(window)
-                upcoming = reader.submit(self._load, window + 1) if window + 1 < len(self._windows) else None
-                start = skipped
-                skipped = 0
+            upcoming = deque(reader.submit(next, slabs, None) for _ in range(SLABS_AHEAD))
+            while (slab := upcoming.popleft().result()) is not None:
+                upcoming.append(reader.submit(next, slabs, None))
+                start = 0
                 if rest is not None:
-                    start = min(self._batch_size - len(rest), len(loaded))
-                    rest = _joined(rest, _part(loaded, 0, start))
+                    start = min(self._batch_size - len(rest), len(slab))
+                    rest = _joined(rest, _part(slab, 0, start))
                     if len(rest) < self._batch_size:
                         continue
                     yield rest
                     rest = None
-                while start + self._batch_size <= len(loaded):
-                    yield _part(loaded, start, start + self._batch_size)
+                while start + self._batch_size <= len(slab):
+                    yield _part(slab, start, start + self._batch_size)
                     start += self._batch_size
-                if start < len(loaded):
-                    rest = _part(loaded, start, len(loaded))
+                if start < len(slab):
+                    rest = _part(slab, start, len(slab))
         if rest is not None:
             yield rest
+
+    def _slabs(self) -> Iterator[Batch]:
+        """The rows in their final order, a few batches at a time."""
+        skipped = self._start_batch * self._batch_size
+        slab_rows = self._batch_size * max(1, SLAB_ROWS // self._batch_size)
+        for window in range(len(self._windows)):
+            rows = self._rows_of(window)
+            if skipped >= rows:
+                skipped -= rows
+                continue
+            loaded = self._load(window)
+            order = None if self._seed is None else self._generator(window + 1).permutation(rows)
+            for start in range(skipped, rows, slab_rows):
+                stop = min(start + slab_rows, rows)
+                yield _part(loaded, start, stop) if order is None else _ordered(loaded, order[start:stop])
+            skipped = 0
 
     def _generator(self, purpose: int) -> np.random.Generator:
         # 0 orders the chunks, w + 1 orders the rows of window w: no draw depends on how far a stream was read.
@@ -153,42 +169,31 @@ class BatchStream:
         return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
 
     def _load(self, window: int) -> Batch:
+        """The rows of a window's chunks, in file order within each."""
         chunks = [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
         rows = sum(size for _, size in chunks)
-        order = None if self._seed is None else self._generator(window + 1).permutation(rows)
+
+        def fill(target: NDArray[Any], name: str) -> NDArray[Any]:
+            done = 0
+            for start, size in chunks:
+                self._mapped.copy(name, start, target[done : done + size])
+                done += size
+            return target
+
         indices = np.empty((len(self._index_columns), rows), dtype=np.int32)
         numerics = np.empty((len(self._numeric_columns), rows), dtype=np.float32)
         for target, name in zip([*indices, *numerics], [*self._index_columns, *self._numeric_columns], strict=True):
-            self._fill(target, name, chunks, order)
-
-        def single(name: str, dtype: type[np.generic], wanted: bool = True) -> Any:
-            return self._fill(np.empty(rows, dtype=dtype), name, chunks, order) if wanted else None
-
-        lists = self._load_lists(window)
+            fill(target, name)
         folds = [row_folds(start, size, self._num_folds) for start, size in chunks] if self._num_folds else None
         return Batch(
             indices,
             numerics,
-            single(LABEL_COLUMN, np.float32),
-            single(WEIGHT_COLUMN, np.float32, self._weighted),
-            lists if order is None else tuple(part.ordered(order) for part in lists),
-            single(GROUP_COLUMN, np.uint64, self._grouped),
-            None if folds is None else np.concatenate(folds)[slice(None) if order is None else order],
+            fill(np.empty(rows, dtype=np.float32), LABEL_COLUMN),
+            fill(np.empty(rows, dtype=np.float32), WEIGHT_COLUMN) if self._weighted else None,
+            self._load_lists(window),
+            fill(np.empty(rows, dtype=np.uint64), GROUP_COLUMN) if self._grouped else None,
+            None if folds is None else np.concatenate(folds),
         )
-
-    def _fill(
-        self, target: NDArray[Any], name: str, chunks: Sequence[tuple[int, int]], order: NDArray[np.int64] | None
-    ) -> NDArray[Any]:
-        """The column's values of the chunks (first row, rows), in `order` of their rows. Returns `target` [rows]."""
-        read = target if order is None else np.empty_like(target)
-        done = 0
-        for start, size in chunks:
-            self._mapped.copy(name, start, read[done : done + size])
-            done += size
-        if order is not None:
-            # clip: the order is a permutation, and looking for indices out of range takes as long as the rest.
-            np.take(read, order, out=target, mode="clip")
-        return target
 
     def _load_lists(self, window: int) -> tuple[ListPart, ...]:
         if not self._list_columns:
@@ -206,6 +211,24 @@ class BatchStream:
             )
             for name, weights in self._list_columns
         )
+
+
+def _ordered(batch: Batch, order: NDArray[np.int64]) -> Batch:
+    """The rows that `order` names."""
+    indices = np.empty((len(batch.indices), len(order)), dtype=np.int32)
+    numerics = np.empty((len(batch.numerics), len(order)), dtype=np.float32)
+    # Column by column, which keeps what is read at random in the cache; without a look for indices out of range.
+    for source, target in zip([*batch.indices, *batch.numerics], [*indices, *numerics], strict=True):
+        np.take(source, order, out=target, mode="clip")
+    return Batch(
+        indices,
+        numerics,
+        batch.label[order],
+        None if batch.weight is None else batch.weight[order],
+        tuple(part.ordered(order) for part in batch.lists),
+        None if batch.group is None else batch.group[order],
+        None if batch.folds is None else batch.folds[order],
+    )
 
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:
