@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from widedeep.kernels.choose import kernels_for
-from widedeep.kernels.lookups import Lookups
+from widedeep.kernels.lookups import Bag, Column, Columns, Lookups
 from widedeep.kernels.rules import RULES, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, WideOptimizer
@@ -55,7 +55,7 @@ class LazyOptimizer:
             # w <- (1 - rate*l2) w - rate*g: the shrinkage of the weights that the gradient was taken at comes first.
             self.decay += math.log1p(-rate * self.l2)
             self._pay_decay(touched.lookups)
-        rule = self._rule(rate)
+        rule = self._rule(rate, self.steps)
         kernels_for(self.table.weight.device).update(
             rule,
             self.table.weight,
@@ -66,7 +66,7 @@ class LazyOptimizer:
             factor=batch_weight if isinstance(rule, Ftrl) else 1.0,
         )
 
-    def _rule(self, rate: float) -> Rule:
+    def _rule(self, rate: float, step: int) -> Rule:
         settings = self.settings
         match settings.optimizer:
             case "ftrl":
@@ -77,9 +77,9 @@ class LazyOptimizer:
             case "rowwise_adagrad":
                 return RowwiseAdagrad(rate, self.l2)
             case "adam":
-                return Adam(rate, self.steps, self.l2)
+                return Adam(rate, step, self.l2)
             case "adamw":
-                return Adam(rate, self.steps)
+                return Adam(rate, step)
             case "sgd":
                 return Sgd(rate)
 
@@ -87,9 +87,29 @@ class LazyOptimizer:
         weight, received = self.table.weight, self.states["decay_received"]
         kernels_for(weight.device).pay(weight, received, lookups, self.decay)
 
+    def rehearse(self) -> None:
+        """Read and update a table of one row by this rule: what is compiled on first use is compiled now."""
+        table, lookups, out = small_lookups(self.table)
+        rule, kernels = self._rule(self.settings.learning_rate, 1), kernels_for(table.device)
+        kernels.look_up(table, lookups, out)
+        states = [torch.zeros(1, self.states[name].shape[1], device=table.device) for name in rule.states]
+        kernels.update(rule, table, states, lookups, out, out)
+        if "decay_received" in self.states:
+            kernels.pay(table, torch.zeros(1, dtype=torch.float64, device=table.device), lookups, 0.0)
+
     def settle(self) -> None:
         """Bring every row up to date, so that the table may be read as a whole."""
         if "decay_received" in self.states:
             received = self.states["decay_received"]
             self.table.weight.mul_((self.decay - received).exp().to(self.table.weight.dtype).unsqueeze(-1))
             received.fill_(self.decay)
+
+
+def small_lookups(table: Table) -> tuple[Tensor, Lookups, Tensor]:
+    """A table of one row, as wide as `table`, one look-up in it by each of its ways, and room for what is read."""
+    device, width = table.weight.device, table.weight.shape[1]
+    bag = Bag(torch.zeros(1, dtype=torch.int32, device=device), torch.tensor([0, 1], device=device), None)
+    columns = [Column(0, 0, 0), *(Column(0, 0, 0, "sum") for _ in table.columns.bags[:1])]
+    indices = torch.zeros(1, 1, dtype=torch.int32, device=device)
+    lookups = Lookups(Columns(columns, summed=table.columns.summed), indices, [bag])
+    return torch.zeros(1, width, device=device), lookups, torch.zeros(1, width, device=device)

@@ -104,6 +104,8 @@ class Trainer:
         return Outcome(self.progress.schedule.best_epoch, self.progress.epoch, self.progress.step, rate)
 
     def _epochs(self, watch: InterruptWatch, events: EventLog) -> None:
+        with self.reporter.work("prepare", None, "steps"):  # compiles for some seconds where nothing was kept
+            self.optimizers.rehearse()
         total = self.settings.epochs * self.train_store.rows
         with self.reporter.work("train", total, "rows") as meter:
             while self.progress.epoch < self.settings.epochs and not self.progress.schedule.should_stop(self.settings):

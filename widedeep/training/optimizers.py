@@ -11,7 +11,7 @@ from widedeep.kernels.choose import kernels_for
 from widedeep.model.network import Network
 from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimizer
-from widedeep.training.lazy import LazyOptimizer
+from widedeep.training.lazy import LazyOptimizer, small_lookups
 
 MEMORY_LEARNING_RATE = 0.01
 """Adam's step size for the scales and offsets of crosses from memory, which start where they suit the main effects."""
@@ -143,6 +143,16 @@ class Optimizers:
                 group["lr"] = self._rates[name] * scale
             optimizer.step()
             optimizer.zero_grad()
+
+    @torch.no_grad()
+    def rehearse(self) -> None:
+        """Read and update tables of one row: what is compiled on first use is compiled now."""
+        for lazy in self.lazy.values():
+            lazy.rehearse()
+        for table in self.dense_tables:
+            small = small_lookups(table)
+            kernels_for(table.weight.device).look_up(*small)
+            kernels_for(table.weight.device).add_gradients(torch.zeros_like(small[0]), *small, small[2])
 
     @torch.no_grad()
     def settle(self) -> None:
