@@ -17,6 +17,8 @@ CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
 WINDOW_CHUNKS = 64
 """Chunks whose rows are shuffled together: about a million rows."""
+RUN_CHUNKS = 8
+"""Chunks that are read at once where they follow each other; more would only hold more rows twice."""
 SLAB_ROWS = 1 << 16
 """Rows that are put in order at a time (a batch at least): the first batch need not wait for its whole window."""
 SLABS_AHEAD = 2
@@ -104,12 +106,6 @@ class BatchStream:
         self._num_folds = num_folds
         self._seed, self._epoch = seed, epoch
         self._chunk_rows = chunk_rows
-        single = [
-            LABEL_COLUMN,
-            *([WEIGHT_COLUMN] if self._weighted else []),
-            *([GROUP_COLUMN] if self._grouped else []),
-        ]
-        self._mapped = store.map_columns([*index_columns, *numeric_columns, *single])
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
         if seed is not None:
             chunks = self._generator(0).permutation(chunks)
@@ -172,28 +168,53 @@ class BatchStream:
         """The rows of a window's chunks, in file order within each."""
         chunks = [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
         rows = sum(size for _, size in chunks)
-
-        def fill(target: NDArray[Any], name: str) -> NDArray[Any]:
-            done = 0
-            for start, size in chunks:
-                self._mapped.copy(name, start, target[done : done + size])
-                done += size
-            return target
-
         indices = np.empty((len(self._index_columns), rows), dtype=np.int32)
         numerics = np.empty((len(self._numeric_columns), rows), dtype=np.float32)
-        for target, name in zip([*indices, *numerics], [*self._index_columns, *self._numeric_columns], strict=True):
-            fill(target, name)
+        label = np.empty(rows, dtype=np.float32)
+        weight = np.empty(rows, dtype=np.float32) if self._weighted else None
+        group = np.empty(rows, dtype=np.uint64) if self._grouped else None
+        targets: dict[str, NDArray[Any]] = dict(zip(self._index_columns, indices, strict=True))
+        targets |= dict(zip(self._numeric_columns, numerics, strict=True))
+        single = {LABEL_COLUMN: label, WEIGHT_COLUMN: weight, GROUP_COLUMN: group}
+        targets |= {name: target for name, target in single.items() if target is not None}
+        for start, places in self._runs(window):
+            columns = self._store.read(start, sum(size for _, size in places), list(targets))
+            read = 0
+            for place, size in places:
+                for name, target in targets.items():
+                    target[place : place + size] = columns[name][read : read + size]
+                read += size
         folds = [row_folds(start, size, self._num_folds) for start, size in chunks] if self._num_folds else None
         return Batch(
             indices,
             numerics,
-            fill(np.empty(rows, dtype=np.float32), LABEL_COLUMN),
-            fill(np.empty(rows, dtype=np.float32), WEIGHT_COLUMN) if self._weighted else None,
+            label,
+            weight,
             self._load_lists(window),
-            fill(np.empty(rows, dtype=np.uint64), GROUP_COLUMN) if self._grouped else None,
+            group,
             None if folds is None else np.concatenate(folds),
         )
+
+    def _runs(self, window: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Runs of chunks that follow each other in the store, which are quicker to read at once: the first row, and of
+        each chunk its place in the window and its rows."""
+        chunks = self._windows[window]
+        sizes = [self._rows_of_chunk(int(chunk)) for chunk in chunks]
+        places = np.cumsum([0, *sizes])
+        in_file_order = np.argsort(chunks)
+        run: list[tuple[int, int]] = []
+        start = previous = -1
+        for number in in_file_order:
+            chunk = int(chunks[number])
+            if run and (chunk != previous + 1 or len(run) == RUN_CHUNKS):
+                yield start * self._chunk_rows, run
+                run = []
+            if not run:
+                start = chunk
+            run.append((int(places[number]), sizes[number]))
+            previous = chunk
+        if run:
+            yield start * self._chunk_rows, run
 
     def _load_lists(self, window: int) -> tuple[ListPart, ...]:
         if not self._list_columns:

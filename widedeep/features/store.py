@@ -144,17 +144,8 @@ class EncodedStore:
         """The same for columns of lists."""
         return {name: as_lists(series) for name, series in self._read(start, rows, columns).items()}
 
-    def map_columns(self, columns: Sequence[str]) -> "MappedColumns":
-        """Columns of numbers, memory-mapped."""
-        views: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
-        for shard in self.shards:
-            frame = self._scan(shard, columns)
-            for name, chunks in views.items():
-                chunks += [chunk.to_numpy() for chunk in frame[name].get_chunks()]
-        return MappedColumns(views)
-
-    def mapped(self, column: str) -> list[pl.Series]:
-        """A whole column as memory-mapped chunks of at most RECORD_ROWS consecutive rows, in order."""
+    def chunks(self, column: str) -> list[pl.Series]:
+        """A whole column, in memory, as chunks of at most RECORD_ROWS consecutive rows, in order."""
         chunks: list[pl.Series] = []
         for shard in self.shards:
             chunks += self._scan(shard, [column])[column].get_chunks()
@@ -179,22 +170,3 @@ class EncodedStore:
             return pl.scan_ipc(path, glob=False).select(columns).slice(offset, rows).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error
-
-
-class MappedColumns:
-    """Columns of a store as chunks of consecutive rows, memory-mapped: nothing is read before it is copied out."""
-
-    def __init__(self, chunks: dict[str, list[NDArray[Any]]]) -> None:
-        self._chunks = chunks
-        sizes = [len(chunk) for chunk in next(iter(chunks.values()), [])]
-        self._starts = np.cumsum([0, *sizes])
-
-    def copy(self, column: str, start: int, target: NDArray[Any]) -> None:
-        """Fill `target` [N] with the column's values of N rows from `start` on."""
-        number = int(np.searchsorted(self._starts, start, side="right")) - 1
-        done = 0
-        while done < len(target):
-            offset = start + done - int(self._starts[number])
-            values = self._chunks[column][number][offset : offset + len(target) - done]
-            target[done : done + len(values)] = values
-            done, number = done + len(values), number + 1

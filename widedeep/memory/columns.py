@@ -1,4 +1,4 @@
-"""Columns of codes that an additive model is made of, in chunks of consecutive rows; the chunks may be memory-mapped."""
+"""Columns of codes that an additive model is made of, in chunks of consecutive rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,10 +25,10 @@ def cross_column(store: EncodedStore, column: IndexColumn) -> Column:
 
 
 def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Column:
-    chunks = store.mapped(column.name)
+    chunks = store.chunks(column.name)
     if column.pooling is None:
         return CodeColumn([chunk.to_numpy() for chunk in chunks], column.size, first)
-    weights = [None] * len(chunks) if column.weights is None else store.mapped(column.weights)
+    weights = [None] * len(chunks) if column.weights is None else store.chunks(column.weights)
     lists = [
         ListChunk(
             chunk.explode().to_numpy(),
@@ -41,7 +41,7 @@ def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Co
 
 
 def _numeric_column(store: EncodedStore, name: str) -> CodeColumn:
-    chunks = [chunk.to_numpy() for chunk in store.mapped(name)]
+    chunks = [chunk.to_numpy() for chunk in store.chunks(name)]
     cuts = np.unique(np.quantile(np.concatenate(chunks), np.arange(1, NUMERIC_CODES) / NUMERIC_CODES, method="lower"))
     codes = [np.searchsorted(cuts, chunk, side="right").astype(np.int32) for chunk in chunks]
     return CodeColumn(codes, len(cuts) + 1)
@@ -55,4 +55,4 @@ def target(store: EncodedStore, kind: str) -> Target:
 
 
 def _whole(store: EncodedStore, name: str) -> Floats:
-    return pl.concat(store.mapped(name)).to_numpy()
+    return pl.concat(store.chunks(name)).to_numpy()
