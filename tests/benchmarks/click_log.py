@@ -14,7 +14,16 @@ WIDEDEEP = str(Path(sys.executable).with_name("widedeep"))
 
 NUMERIC = [f"I{number}" for number in range(1, 14)]
 CATEGORICAL = [f"C{number}" for number in range(1, 27)]
-CROSSES = [["C2", "C9"], ["C5", "C20"], ["C6", "C11"], ["C9", "C13"], ["C5", "C23"], ["C19", "C23"], ["C1", "C20"], ["C11", "C17"]]
+CROSSES = [
+    ["C2", "C9"],
+    ["C5", "C20"],
+    ["C6", "C11"],
+    ["C9", "C13"],
+    ["C5", "C23"],
+    ["C19", "C23"],
+    ["C1", "C20"],
+    ["C11", "C17"],
+]
 """Those planted in the log of planted.yaml, for a log that does not say which it has."""
 
 
@@ -58,7 +67,11 @@ def write_recipe(path: Path, log: ClickLog, *, with_test: bool = False, **sectio
     """Write the recipe of one epoch over `log`: embedding 16, MLP 400 x 3, batch 4096. `sections` replace or add to it."""
     import yaml
 
-    data: dict[str, Any] = {"train": str(log.train), "label": "label", "split": {"kind": "random", "valid": 0, "test": 0}}
+    data: dict[str, Any] = {
+        "train": str(log.train),
+        "label": "label",
+        "split": {"kind": "random", "valid": 0, "test": 0},
+    }
     recipe = {
         "name": path.stem,
         "data": data | ({"test": str(log.test)} if with_test else {}),

@@ -34,7 +34,6 @@ def growth(work: Path, runs: int = 1, rows: int = 1_000_000) -> Growth:
     for _ in range(runs):
         for log, measured in zip((small, large), sizes, strict=True):
             measured.append(_measured(log, work / "run"))
-    shutil.rmtree(work)
     return Growth(*sizes)
 
 
@@ -47,7 +46,5 @@ def _shortened(log: ClickLog, folder: Path, rows: int) -> ClickLog:
 
 
 def _measured(log: ClickLog, work: Path) -> Whole:
-    categorical: Sequence[dict[str, object]] = [
-        {"column": name, "max_size": _MAX_VOCABULARY} for name in CATEGORICAL
-    ]
+    categorical: Sequence[dict[str, object]] = [{"column": name, "max_size": _MAX_VOCABULARY} for name in CATEGORICAL]
     return ours(log, work, features={"numeric": NUMERIC, "categorical": categorical})

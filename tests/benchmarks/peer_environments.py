@@ -11,7 +11,8 @@ REQUIREMENTS = {
     "vowpal-wabbit": ["vowpalwabbit==9.11.9"],
     # pandas and requests are imported by it, but not among what it requires.
     "deepctr-torch": ["deepctr-torch==0.3.0", "pandas", "requests"],
-    "fuxictr": ["fuxictr==2.3.10"],
+    # It names an argument that Polars 2 has removed.
+    "fuxictr": ["fuxictr==2.3.10", "polars<2"],
 }
 SCRIPTS = Path(__file__).parent / "peers"
 _SHOWN = ("vowpalwabbit", "deepctr-torch", "fuxictr", "torch", "numpy", "pandas", "polars")
@@ -27,8 +28,8 @@ def peer_python(scratch: Path, name: str) -> Path:
     python, done = folder / "bin" / "python", folder / "installed"
     if not done.exists():
         needed = REQUIREMENTS[name]
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder.as_posix()], check=True)
+        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
         constraints = folder / "constraints.txt"
         constraints.write_text(f"torch=={version('torch')}\n")
         if name != "vowpal-wabbit":
@@ -52,7 +53,7 @@ def peer_versions(scratch: Path) -> str:
 
 def run_peer(scratch: Path, name: str, script: str, *arguments: str | Path) -> Any:
     """What the peer's script prints as its last line, parsed as JSON. Raises RuntimeError with what it complained of."""
-    command = [peer_python(scratch, name), SCRIPTS / script, *arguments]
+    command: list[str | Path] = [peer_python(scratch, name), SCRIPTS / script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{script} failed:\n{done.stderr}")

@@ -43,7 +43,7 @@ _BLOCK_ROWS = 1 << 16
 class Size:
     """How large the measurement is."""
 
-    steps: int = 150
+    steps: int = 100
     batch_size: int = 4096
     hidden: tuple[int, ...] = (400, 400, 400)
     runs: int = 3
@@ -95,7 +95,9 @@ def draw_store(directory: Path, table_rows: int, rows: int) -> tuple[EncodedStor
         for number, size in enumerate(CROSS_SIZES)
     ]
     draw = np.random.default_rng(0)
-    write_store(directory, (_block(draw, columns, min(_BLOCK_ROWS, rows - start)) for start in range(0, rows, _BLOCK_ROWS)))
+    write_store(
+        directory, (_block(draw, columns, min(_BLOCK_ROWS, rows - start)) for start in range(0, rows, _BLOCK_ROWS))
+    )
     return EncodedStore.open(directory), InputLayout.of(columns, NUMERIC)
 
 
@@ -109,7 +111,8 @@ def _zipf(uniform: np.ndarray, size: int) -> np.ndarray:
     # The inverse of the continuous power law on [1, size + 1), rounded down: 0 is the most frequent index.
     power = 1.0 - ZIPF_EXPONENT
     ranks = (1.0 + uniform * ((size + 1.0) ** power - 1.0)) ** (1.0 / power) - 1.0
-    return np.minimum(ranks, size - 1).astype(np.int32)
+    whole: np.ndarray = np.minimum(ranks, size - 1).astype(np.int32)
+    return whole
 
 
 def recipe_of(work: Path, kind: str, crosses: str, size: Size) -> Recipe:
@@ -225,12 +228,13 @@ def against_the_mlp_alone(work: Path, size: Size = Size(), table_rows: int = 200
     wide_deep = Contender(work, store, layout, size, "wide_deep", "out_of_fold")
     by_gradient = Contender(work, store, layout, size, "wide_deep", "gradient")
     input_dim = 16 * len(CARDINALITIES) + len(NUMERIC)
-    rounds: list[tuple[float, ...]] = []
+    figures: tuple[list[float], list[float], list[float], list[float]] = ([], [], [], [])
     for _ in range(size.runs):
         alone = mlp_alone(input_dim, deep.recipe, size.steps)
-        rounds.append((*(one.rows_per_second() / alone for one in (deep, wide_deep, by_gradient)), alone))
-    ratios = [list(column) for column in zip(*rounds, strict=True)]
-    return Against(*ratios, recipe=dump_recipe(wide_deep.recipe))
+        ratios = [one.rows_per_second() / alone for one in (deep, wide_deep, by_gradient)]
+        for figure, value in zip(figures, [*ratios, alone], strict=True):
+            figure.append(value)
+    return Against(*figures, dump_recipe(wide_deep.recipe))
 
 
 def large_tables_against_small(

@@ -123,8 +123,15 @@ class VowpalWabbit:
             self._run(name, "-t")
 
     def _run(self, name: str, *more: str | Path) -> float:
-        source = ["-d", self.work / f"{name}.txt", "--cache_file", self.work / f"{name}.cache", "--passes", "1"]
-        arguments = [*self.arguments, *source, *more]
+        source: list[str | Path] = [
+            "-d",
+            self.work / f"{name}.txt",
+            "--cache_file",
+            self.work / f"{name}.cache",
+            "--passes",
+            "1",
+        ]
+        arguments: list[str | Path] = [*self.arguments, *source, *more]
         seconds: float = run_peer(self.scratch, "vowpal-wabbit", "vowpal_wabbit.py", *arguments)["seconds"]
         return seconds
 
@@ -133,7 +140,14 @@ class VowpalWabbit:
         model, scores = self.work / "model.vw", self.work / "scores.txt"
         seconds = self._run("train", *rule, "-f", model)
         # The model brings its own rule, bits and crosses.
-        test = ["-d", self.work / "test.txt", "--cache_file", self.work / "test.cache", "--passes", "1"]
+        test: list[str | Path] = [
+            "-d",
+            self.work / "test.txt",
+            "--cache_file",
+            self.work / "test.cache",
+            "--passes",
+            "1",
+        ]
         run_peer(self.scratch, "vowpal-wabbit", "vowpal_wabbit.py", *test, "-t", "-i", model, "-p", scores)
         auc = roc_auc_score(self.label, np.loadtxt(scores))
         return Pass(self.rows / seconds, float(auc))

@@ -2,13 +2,9 @@
 
 import json
 import sys
-import time
-
-started = time.perf_counter()
 
 import numpy as np
 import pandas as pd
-import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat, get_feature_names
 from deepctr_torch.models import WDL
 from sklearn.preprocessing import LabelEncoder, MinMaxScaler
@@ -34,4 +30,4 @@ model.compile("adam", "binary_crossentropy", metrics=[])
 model.fit({name: train[name] for name in names}, train["label"].values, batch_size=4096, epochs=1, verbose=0)
 scores = model.predict({name: test[name] for name in names}, batch_size=4096)
 np.save(out_path, scores.reshape(-1))
-print(json.dumps({"seconds": time.perf_counter() - started, "torch": torch.__version__}))
+print(json.dumps({"rows": len(scores)}))
