@@ -28,7 +28,7 @@ def peer_python(scratch: Path, name: str) -> Path:
     python, done = folder / "bin" / "python", folder / "installed"
     if not done.exists():
         needed = REQUIREMENTS[name]
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder.as_posix()], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
         constraints = folder / "constraints.txt"
         constraints.write_text(f"torch=={version('torch')}\n")
@@ -44,7 +44,7 @@ def peer_versions(scratch: Path) -> str:
     peers = []
     for name in REQUIREMENTS:
         if (scratch / "peers" / name / "installed").exists():
-            command = [peer_python(scratch, name), "-m", "pip", "list", "--format", "json"]
+            command: list[str | Path] = [peer_python(scratch, name), "-m", "pip", "list", "--format", "json"]
             listed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             versions = {one["name"].lower(): one["version"] for one in listed}
             peers.append(", ".join(f"{one} {versions[one]}" for one in _SHOWN if one in versions))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.table.synth_criteo import CARDINALITIES, NUMERIC
+from widedeep.training import loop
 from widedeep.training.device import peak_memory_bytes, set_threads
 from widedeep.training.loop import Trainer
 
@@ -134,6 +136,19 @@ def recipe_of(work: Path, kind: str, crosses: str, size: Size) -> Recipe:
 # ------------------------------------------------------------------------------------------------------ what is timed
 
 
+def train_once(
+    recipe: Recipe, network: Network, layout: InputLayout, store: EncodedStore, work: Path
+) -> tuple[Trainer, StepClock]:
+    """The real loop over the store, with its checkpoint at the end, and the clock that watched every step of it."""
+    run, clock = RunDirectory(work / "run"), StepClock()
+    shutil.rmtree(run.path, ignore_errors=True)
+    run.best_path.parent.mkdir(parents=True)
+    trainer = Trainer(recipe, network, layout, store, None, run, torch.device("cpu"), clock)
+    with mock.patch.object(loop, "METER_SECONDS", 0.0):
+        trainer.run(resume=False)
+    return trainer, clock
+
+
 class Contender:
     """One kind of model on one store, trained anew at every run."""
 
@@ -169,13 +184,7 @@ class Contender:
             crosses.remember(torch.from_numpy(known.value), torch.from_numpy(known.support))
             crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
             crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
-        run = RunDirectory(self.work / "run")
-        shutil.rmtree(run.path, ignore_errors=True)
-        run.best_path.parent.mkdir(parents=True)
-        clock = StepClock()
-        trainer = Trainer(self.recipe, network, self.layout, self.store, None, run, torch.device("cpu"), clock)
-        trainer.run(resume=False)
-        return trainer, clock
+        return train_once(self.recipe, network, self.layout, self.store, self.work)
 
     def rows_per_second(self) -> float:
         """Of whole steps, after a warm-up; the checkpoint at the end is left out."""

@@ -1,6 +1,5 @@
 """The row of the wide part: a pass over encoded data against Vowpal Wabbit's pass over its cache."""
 
-import shutil
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from click_log import CATEGORICAL, NUMERIC, ClickLog, write_recipe
 from peer_environments import run_peer
 from sklearn.metrics import roc_auc_score
-from training_rows import StepClock
+from training_rows import train_once
 
 from widedeep.features.fields import bucket_name
 from widedeep.features.plan import FeaturePlan
@@ -22,10 +21,8 @@ from widedeep.pipeline.stages import build_crosses
 from widedeep.recipe.load import dump_recipe, load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import input_layout
 from widedeep.training.device import set_threads
-from widedeep.training.loop import Trainer
 from widedeep.training.validation import evaluate_store
 
 NAMESPACES = dict(zip([*CATEGORICAL, *NUMERIC], string.ascii_letters, strict=False))
@@ -88,12 +85,8 @@ def our_pass(data: Encoded, work: Path) -> Pass:
     layout = input_layout(data.plan, data.recipe)
     torch.manual_seed(0)
     network = Network(layout, data.recipe.model)
-    run = RunDirectory(work / "run")
-    shutil.rmtree(run.path, ignore_errors=True)
-    run.best_path.parent.mkdir(parents=True)
-    clock, cpu = StepClock(), torch.device("cpu")
-    Trainer(data.recipe, network, layout, data.train, None, run, cpu, clock).run(resume=False)
-    auc = evaluate_store(network, data.test, layout, "binary", cpu)["auc"]
+    _, clock = train_once(data.recipe, network, layout, data.train, work)
+    auc = evaluate_store(network, data.test, layout, "binary", torch.device("cpu"))["auc"]
     assert auc is not None
     return Pass(clock.rows_per_second(), auc)
 
