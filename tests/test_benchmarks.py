@@ -1,20 +1,15 @@
 """The bench cannot rot: its rows run on tiny inputs, without peers. No time is asserted."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
+import bench
 import pytest
+import rows
+from click_log import CATEGORICAL, NUMERIC, WIDEDEEP, ClickLog, make_log, open_log, write_recipe
+from figures import Failure, Figure, table
 
-BENCHMARKS = Path(__file__).parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import bench  # noqa: E402
-import rows  # noqa: E402
-from click_log import CATEGORICAL, NUMERIC, WIDEDEEP, ClickLog, make_log, open_log, write_recipe  # noqa: E402
-from figures import Failure, Figure, table  # noqa: E402
-
-from widedeep.recipe.load import load_recipe  # noqa: E402
+from widedeep.recipe.load import load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +120,14 @@ def test_a_row_that_fails_is_a_line_of_the_table_and_the_others_go_on(
     monkeypatch.setattr(bench, "in_own_process", bench.measure)
     monkeypatch.setattr(bench, "ROWS", {"fails": fails, "works": works})
     lines, recipes = bench.run(["fails", "works"], log, tmp_path, 3)
-    text = bench.report(lines, recipes, tmp_path, "drawn", "python bench.py")
+    text = bench.report(lines, recipes, tmp_path, "drawn", f"python bench.py --log {log.train.parent}")
+    text = bench.without_places(text, log.train.parent, tmp_path)
     assert isinstance(lines[0], Failure)
     assert "| fails | | | ValueError: nothing to measure | **not measured** |" in text
     assert "| a row | another | ≥ 0.60 | 0.60 (0.50 to 0.70) | met |" in text
     assert "```yaml\nname: it\n```" in text
     assert "peers: none installed" in text
+    assert "command: `python bench.py --log LOG`" in text
 
 
 @pytest.mark.parametrize(

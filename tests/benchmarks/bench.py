@@ -24,7 +24,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 # Nothing heavy is imported here: a process's peak memory counts what the process that started it had.
-from click_log import ClickLog, make_log, open_log
+from click_log import SEED, ClickLog, make_log, open_log
 from figures import Failure, Figure, table
 from peer_environments import peer_versions
 from rows import ROWS, Bench, Measured
@@ -121,38 +121,56 @@ def _commit() -> str:
     return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (" and changes" if git("status", "--short") else "")
 
 
+def without_places(text: str, log: Path, scratch: Path) -> str:
+    """The text without the paths of this machine: results are read elsewhere."""
+    for place, name in {
+        log: "LOG",
+        scratch: "$WIDEDEEP_BENCH",
+        Path(__file__).parents[2]: ".",
+        Path.home(): "~",
+    }.items():
+        text = text.replace(str(place), name)
+    return text
+
+
 def main() -> int:
     """Exit code 0, or 1 where a row could not be measured; a missed target is no failure."""
-    parser = argparse.ArgumentParser(description="Measure speed; prints a table and writes results/bench.md.")
-    parser.add_argument(
-        "--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"only these, written nowhere: {', '.join(ROWS)}"
-    )
-    parser.add_argument(
-        "--log", type=Path, metavar="DIR", help="a folder with train.csv and test.csv, instead of a drawn log"
-    )
-    parser.add_argument("--runs", type=int, default=3, help="repetitions of what is not said to run once (default: 3)")
-    asked = parser.parse_args()
+    asked = _asked()
     with tempfile.TemporaryDirectory(prefix="widedeep-bench-") as temporary:
         scratch = Path(os.environ.get("WIDEDEEP_BENCH", temporary)).resolve()
+        shutil.rmtree(scratch / "work", ignore_errors=True)
         if asked.log is None:
-            folder = scratch / "log"
-            folder.mkdir(parents=True, exist_ok=True)
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                log = pool.submit(make_log, folder, TRAIN_ROWS, TEST_ROWS).result()
+            log = _drawn(scratch / "log")
             said = (
-                f"drawn by `widedeep synth --shape criteo --seed 1`: {TRAIN_ROWS:,} train rows, {TEST_ROWS:,} test rows"
+                f"{TRAIN_ROWS:,} train rows, {TEST_ROWS:,} test rows, by `widedeep synth --shape criteo --seed {SEED}`"
             )
         else:
             log = open_log(asked.log.resolve())
             said = f"`{asked.log.name}`"
-        shutil.rmtree(scratch / "work", ignore_errors=True)
         lines, recipes = run(asked.rows or list(ROWS), log, scratch, asked.runs)
         text = report(lines, recipes, scratch, said, " ".join(["python", *sys.argv]))
+        text = without_places(text, log.train.parent, scratch)
         shutil.rmtree(scratch / "work", ignore_errors=True)
     print(text)
     if asked.rows is None:
         RESULTS.write_text(text)
     return 1 if any(isinstance(line, Failure) for line in lines) else 0
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure speed; print the table and write it to results/bench.md.")
+    rows = f"only these, printed and not written: {', '.join(ROWS)}"
+    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="NAME", help=rows)
+    log = "a folder with train.csv and test.csv, instead of a log that is drawn"
+    parser.add_argument("--log", type=Path, metavar="DIR", help=log)
+    parser.add_argument("--runs", type=int, default=3, help="repetitions of what is not said to run once (default: 3)")
+    return parser.parse_args()
+
+
+def _drawn(folder: Path) -> ClickLog:
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(make_log, folder, TRAIN_ROWS, TEST_ROWS).result()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 WIDEDEEP = str(Path(sys.executable).with_name("widedeep"))
 """The command line, as it is installed beside this Python."""
 
+SEED = 1
 NUMERIC = [f"I{number}" for number in range(1, 14)]
 CATEGORICAL = [f"C{number}" for number in range(1, 27)]
 CROSSES = [
@@ -53,7 +54,7 @@ def make_log(folder: Path, train_rows: int, test_rows: int) -> ClickLog:
         import polars as pl
 
         drawn = folder / "drawn"
-        command = [WIDEDEEP, "synth", "--shape", "criteo", "--rows", str(train_rows + test_rows), "--seed", "1"]
+        command = [WIDEDEEP, "synth", "--shape", "criteo", "--rows", str(train_rows + test_rows), "--seed", str(SEED)]
         subprocess.run([*command, "--force", "-o", drawn], check=True, stdout=subprocess.DEVNULL)
         rows = pl.scan_parquet(drawn / "log.parquet")
         rows.head(train_rows).sink_csv(folder / "train.csv")

@@ -1,4 +1,4 @@
-"""The rows of the table: what each measures, against what, with which target (issue: speed at the machine's limit)."""
+"""The rows of the table: what each measures, against what, with which target."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
