@@ -11,7 +11,7 @@ SAMPLE_LOG = $${WIDEDEEP_DATA:-data}/sample-log
 help:
 	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
 	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
-	@echo 'make bench        measure speed (tests/benchmarks)'
+	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
 	@echo 'make clean        remove .venv and what tools left behind; data/, runs/ and stages/ stay'
 	@echo 'PYTHON=python3.12 chooses the Python for .venv, WIDEDEEP_DATA=DIR where data sets lie (default: data)'
 
@@ -33,7 +33,7 @@ test: .venv/ready-dev
 	$(BIN)/python -m pytest -n $(JOBS)
 
 bench: .venv/ready-dev
-	$(BIN)/python -m pytest tests/benchmarks --override-ini addopts=-q -s
+	$(BIN)/python tests/benchmarks/bench.py
 
 clean:
 	rm -rf .venv build dist widedeep.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,7 @@
-"""The whole flow with every field kind at once on a million rows: eval's metrics are those of predict's scores; times stated."""
+"""The whole flow with every field kind at once on a million rows: eval's metrics are those of predict's scores; times stated.
+
+python -m pytest tests/benchmarks/test_every_field_kind.py --override-ini addopts=-qs
+"""
 
 import json
 import time

@@ -1,0 +1,143 @@
+"""The bench cannot rot: its rows run on tiny inputs, without peers. No time is asserted."""
+
+from pathlib import Path
+from typing import Any
+
+import bench
+import pytest
+import rows
+from click_log import CATEGORICAL, NUMERIC, WIDEDEEP, ClickLog, make_log, open_log, write_recipe
+from figures import Failure, Figure, table
+
+from widedeep.recipe.load import load_recipe
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> ClickLog:
+    return make_log(tmp_path_factory.mktemp("log"), 400, 100)
+
+
+def test_a_drawn_log_is_taken_up_again_and_its_recipe_has_all_its_columns(log: ClickLog) -> None:
+    changed = log.train.stat().st_mtime_ns
+    assert make_log(log.train.parent, 400, 100) == open_log(log.train.parent) == log
+    assert log.train.stat().st_mtime_ns == changed
+    assert len(log.train.read_text().splitlines()) == 401
+    assert len(log.test.read_text().splitlines()) == 101
+    assert len(log.crosses) == 8
+    recipe = load_recipe(write_recipe(log.train.parent / "log.yaml", log)).recipe
+    assert [field.column for field in recipe.features.categorical] == CATEGORICAL
+    assert [field.column for field in recipe.features.numeric] == NUMERIC
+
+
+def test_training_rows_give_a_ratio_for_every_repetition(tmp_path: Path) -> None:
+    from training_rows import Size, against_the_mlp_alone, large_tables_against_small, memory_of_large_tables
+
+    size = Size(steps=5, batch_size=64, hidden=(8,), runs=2)
+    against = against_the_mlp_alone(tmp_path / "against", size, table_rows=2_000)
+    for ratios in (against.deep, against.wide_deep, against.by_gradient, against.alone):
+        assert len(ratios) == 2
+        assert min(ratios) > 0
+    assert "hidden: [8]" in against.recipe
+    assert len(large_tables_against_small(tmp_path / "large", size, 2_000, 20_000)) == 2
+    peak, held = memory_of_large_tables(tmp_path / "memory", size, large_rows=120_000)
+    # 26 tables of 120,000 rows in all, 16 wide, with two moments each, float32 (sizes are rounded).
+    assert held == pytest.approx(120_000 * 16 * 3 * 4, rel=0.01)
+    assert peak > held
+
+
+def test_drawn_tables_have_the_rows_asked_for_and_frequent_indices_first(tmp_path: Path) -> None:
+    from training_rows import draw_store
+
+    store, layout = draw_store(tmp_path / "store", 50_000, 1_000)
+    sizes = {column.name: column.size for column in layout.index_columns}
+    assert sum(size for name, size in sizes.items() if name in CATEGORICAL) == pytest.approx(50_000, rel=0.01)
+    for name, indices in store.read(0, store.rows, list(sizes)).items():
+        assert 0 <= indices.min() <= indices.max() < sizes[name]
+        assert (indices < sizes[name] / 2).mean() > 0.5
+
+
+def test_the_wide_pass_learns_and_the_peers_text_holds_the_same_rows(log: ClickLog, tmp_path: Path) -> None:
+    from wide_row import encode, our_pass, write_text
+
+    data = encode(log, tmp_path)
+    done = our_pass(data, tmp_path)
+    assert done.rows_per_second > 0
+    assert 0 < done.auc < 1
+    write_text(data.test, tmp_path / "test.txt")
+    lines = (tmp_path / "test.txt").read_text().splitlines()
+    labels = [line.split(",")[0] for line in log.test.read_text().splitlines()[1:]]
+    assert [line.split(" ")[0] for line in lines] == ["1" if label == "1" else "-1" for label in labels]
+    assert all(line.count("|") == len(CATEGORICAL) + len(NUMERIC) for line in lines)
+
+
+def test_the_whole_row_trains_and_scores_with_the_command_line(log: ClickLog, tmp_path: Path) -> None:
+    from whole_row import ours
+
+    whole = ours(log, tmp_path / "ours", model={"deep": {"hidden": [4]}})
+    assert whole.seconds > 0
+    assert 0 <= whole.auc <= 1
+    assert whole.peak_bytes > 10_000_000
+
+
+def test_a_command_that_fails_is_told_with_what_it_complained_of(tmp_path: Path) -> None:
+    from whole_row import run_command
+
+    with pytest.raises(RuntimeError, match=r"nowhere.yaml"):
+        run_command([WIDEDEEP, "train", tmp_path / "nowhere.yaml"])
+
+
+def test_growth_measures_ten_times_the_train_and_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import growth_row
+    from whole_row import Whole
+
+    def counted(log: ClickLog, work: Path, **sections: Any) -> Whole:
+        train, test = (len(path.read_text().splitlines()) - 1 for path in (log.train, log.test))
+        return Whole(seconds=train, auc=0.5, peak_bytes=test)
+
+    monkeypatch.setattr(growth_row, "ours", counted)
+    result = growth_row.growth(tmp_path, rows=100)
+    assert result.small == [Whole(100, 0.5, 10)]
+    assert result.large == [Whole(1000, 0.5, 100)]
+
+
+def test_growth_says_so_where_the_disk_has_too_little_room(tmp_path: Path) -> None:
+    from growth_row import growth
+
+    with pytest.raises(OSError, match=r"GB of disk are needed and [\d,]+ GB are free"):
+        growth(tmp_path, rows=10**12)
+
+
+def test_a_row_that_fails_is_a_line_of_the_table_and_the_others_go_on(
+    log: ClickLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: rows.Bench) -> rows.Measured:
+        raise ValueError("nothing to measure")
+
+    def works(given: rows.Bench) -> rows.Measured:
+        assert not list(given.work.iterdir())
+        return rows.Measured([Figure("a row", "another", [0.5, 0.7, 0.6], at_least=0.6)], {"it": "name: it"})
+
+    monkeypatch.setattr(bench, "in_own_process", bench.measure)
+    monkeypatch.setattr(bench, "ROWS", {"fails": fails, "works": works})
+    lines, recipes = bench.run(["fails", "works"], log, tmp_path, 3)
+    text = bench.report(lines, recipes, tmp_path, "drawn", f"python bench.py --log {log.train.parent}")
+    text = bench.without_places(text, log.train.parent, tmp_path)
+    assert isinstance(lines[0], Failure)
+    assert "| fails | | | ValueError: nothing to measure | **not measured** |" in text
+    assert "| a row | another | ≥ 0.60 | 0.60 (0.50 to 0.70) | met |" in text
+    assert "```yaml\nname: it\n```" in text
+    assert "peers: none installed" in text
+    assert "command: `python bench.py --log LOG`" in text
+
+
+@pytest.mark.parametrize(
+    ("figure", "line"),
+    [
+        (Figure("r", "a", [2.0], at_most=1.5), "| r | a | ≤ 1.50 | 2.00 | **missed** |"),
+        (Figure("r", "a", [2.0]), "| r | a |  | 2.00 |  |"),
+        (Figure("r", "–", [4e7], at_least=3e7, form=",.0f"), "| r | – | ≥ 30,000,000 | 40,000,000 | met |"),
+        (Figure("r", "a", [4.5], at_most=5, unit=" GB", note="x"), "| r | a | ≤ 5.00 GB | 4.50 GB; x | met |"),
+    ],
+)
+def test_a_figure_is_held_against_its_target(figure: Figure, line: str) -> None:
+    assert table([figure]).splitlines()[-1] == line
