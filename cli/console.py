@@ -207,6 +207,25 @@ def _metric_cell(value: Any) -> str:
     return figure(value)
 
 
+def print_differences(metrics: Sequence[Mapping[str, str]]) -> None:
+    """One row per metric of two models: both figures, their difference and its interval."""
+    _print(_figures(metrics, name=0))
+
+
+def print_slices(slices: Sequence[Mapping[str, str]]) -> None:
+    """One row per slice of the rows in which one of two models is worse, below it what the figures mean."""
+    if not slices:
+        return
+    console = _console(open_stdout())
+    console.print()
+    console.print(_figures(slices, name=0))
+    console.print(
+        "difference of the mean loss of the slice's rows; the intervals hold together,\n"
+        "with 95%, for all slices that were looked at",
+        style="dim",
+    )
+
+
 def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
     """One line per column of an `ingest` report over `num_rows` rows; the values are cut where the line ends."""
     records = [profile_cells(column, num_rows) for column in columns if "type" in column]

@@ -7,6 +7,7 @@ import typer
 
 from widedeep.errors import UsageError
 
+from .against import show_comparison
 from .console import ConsoleReporter, print_metrics
 from .lookup import open_run
 from .options import JsonOption, RunArgument, TableOption, WaitOption, WorkOption, side_table_files
@@ -22,17 +23,40 @@ def evaluate(
     split: Annotated[
         Literal["train", "valid", "test"] | None, typer.Option("--split", help="One of the run's own splits.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="RUN2", help="Another run: how do they differ on the same rows?"),
+    ] = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="With --against: look at each of its values; may be repeated."),
+    ] = None,
     table: TableOption = None,
     work: WorkOption = Path(),
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a run on one of its splits, or on new labelled files."""
+    """Measure a run on one of its splits, or on new labelled files; alone, or against another run."""
     if files and split is not None:
         raise UsageError(f"--split {split} is a part of the run's own data: give it, or files, not both")
     tables = side_table_files(table)
     if tables and not files:
         raise UsageError("--table says where a side table of new files lies: name the files to measure on")
+    if slices and against is None:
+        raise UsageError("--slice says where two runs may differ: name the other with --against")
+    if against is not None:
+        show_comparison(
+            run,
+            against,
+            files or (),
+            split=split,
+            slices=slices or (),
+            tables=tables,
+            work=work,
+            wait=wait,
+            as_json=as_json,
+        )
+        return
     from widedeep.pipeline.experiment import evaluate_run
 
     reporter = ConsoleReporter()

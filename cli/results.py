@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -34,6 +35,12 @@ def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
         texts = [value] if isinstance(value, str) else _packed(value, _WIDTH - width)
         lines += [f"{title:<{width}}{text}\n" for title, text in zip([name, *[""] * len(texts)], texts, strict=False)]
     open_stdout().write("".join(lines))
+
+
+def print_sentences(sentences: Sequence[str]) -> None:
+    """Each sentence as a paragraph, in lines that fit the width."""
+    lines = [textwrap.fill(one, _WIDTH, subsequent_indent="  ", break_long_words=False) for one in sentences]
+    open_stdout().write("".join(f"{line}\n" for line in lines))
 
 
 def _packed(items: Sequence[str], width: int) -> list[str]:

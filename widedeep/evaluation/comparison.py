@@ -1,10 +1,13 @@
-"""Two models on the same rows: how much better one is, with an interval that takes the pairing into account."""
+"""Models on the same rows: figures with their errors, and how much better one model is, the pairing taken into account."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from widedeep.evaluation.grouped import group_aucs
 
 Numbers = NDArray[np.float64]
 
@@ -40,6 +43,127 @@ class Change:
         return self.value, self.low, self.high
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A figure of one model, and how much each unit of the sample (a row, or a group of rows) moves it."""
+
+    value: float
+    influence: Numbers
+    """[units]: what the unit adds to the figure's error, to first order; sums to 0."""
+
+    def minus(self, other: "Estimate") -> "Estimate":
+        """The difference from another model's figure on the same units."""
+        return Estimate(self.value - other.value, self.influence - other.influence)
+
+    def change(self) -> Change:
+        """The figure with its standard error, units being independent: the root of the sum of squared influences."""
+        return Change(self.value, float(np.sqrt(np.square(self.influence).sum())))
+
+
+def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of figures on the same units, such as those of several seeds."""
+    values = [one.value for one in estimates]
+    return Estimate(sum(values) / len(values), np.mean([one.influence for one in estimates], axis=0))
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The rows on which models are measured: what all of them are held against."""
+
+    kind: Literal["binary", "regression"]
+    label: Numbers
+    """[N]."""
+    weight: Numbers
+    """[N]."""
+    group: NDArray[np.int64] | None
+    """[N], numbers from 0; None where rows are independent."""
+
+    @classmethod
+    def of(
+        cls,
+        kind: Literal["binary", "regression"],
+        label: NDArray[np.floating],
+        weight: NDArray[np.floating] | None = None,
+        group: NDArray[np.uint64] | None = None,
+    ) -> "LabelledRows":
+        """From stored targets, [N] each; `group` is any number that tells groups apart."""
+        weights = np.ones(len(label)) if weight is None else weight.astype(np.float64)
+        codes = None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64)
+        return cls(kind, label.astype(np.float64), weights, codes)
+
+    def by_unit(self, influence: Numbers) -> Numbers:
+        """Influences [N] of rows as those of the independent units: of the groups, where there are any."""
+        return influence if self.group is None else np.bincount(self.group, weights=influence)
+
+
+def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Estimate]:
+    """AUC, GAUC (where rows have groups) and log loss at probabilities [N], or RMSE at predictions; without the undefined.
+
+    Where rows have groups, every error is that of groups drawn anew with all of their rows.
+    """
+    loss = _mean_estimate(rows, score_losses(rows.kind, rows.label, score))
+    if rows.kind == "regression":
+        return {} if loss is None else {"rmse": _root(loss)}
+    found = {"auc": _auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def score_losses(kind: Literal["binary", "regression"], label: Numbers, score: NDArray[np.floating]) -> Numbers:
+    """Each row's log loss (nats), [N], at probabilities [N] that are clipped as `MetricAccumulator` clips them; or its
+    squared error."""
+    if kind == "regression":
+        return np.square(label - score)
+    eps = float(np.finfo(score.dtype).eps)
+    of_label = np.where(label > 0.0, score, 1.0 - score.astype(np.float64))
+    losses: Numbers = -np.log(np.clip(of_label, eps, 1.0 - eps))
+    return losses
+
+
+def _mean_estimate(rows: LabelledRows, values: Numbers) -> Estimate | None:
+    total = float(rows.weight.sum())
+    if not total > 0.0:
+        return None
+    mean = float((rows.weight * values).sum()) / total
+    return Estimate(mean, rows.by_unit(rows.weight * (values - mean) / total))
+
+
+def _root(square: Estimate) -> Estimate:
+    root = float(np.sqrt(square.value))
+    return Estimate(root, square.influence / (2.0 * root) if root > 0.0 else np.zeros_like(square.influence))
+
+
+def _auc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate | None:
+    """AUC with the influences of DeLong, DeLong and Clarke-Pearson (1988), summed by group as Obuchowski (1997) does.
+
+    A positive moves it by its placement, the share of the negatives' weight below it, a negative likewise.
+    """
+    positive = rows.label > 0.0
+    higher, lower = score[positive], score[~positive]
+    of_higher, of_lower = rows.weight[positive], rows.weight[~positive]
+    if not of_higher.sum() > 0.0 or not of_lower.sum() > 0.0:
+        return None
+    placement = np.empty(len(score))
+    placement[positive] = _share_below(higher, lower, of_lower)
+    placement[~positive] = 1.0 - _share_below(lower, higher, of_higher)
+    share = np.where(positive, rows.weight / of_higher.sum(), rows.weight / of_lower.sum())
+    value = float((of_higher * placement[positive]).sum() / of_higher.sum())
+    return Estimate(value, rows.by_unit(share * (placement - value)))
+
+
+def _gauc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate | None:
+    """GAUC, a ratio of sums over groups, and its linearised error: what a bootstrap by group tends to, without its chance."""
+    if rows.group is None:
+        return None
+    signed_weight = np.where(rows.label > 0.0, rows.weight, -rows.weight)
+    group, auc, weight = group_aucs(rows.group.astype(np.uint64), score.astype(np.float64), signed_weight)
+    if not len(group):
+        return None
+    value = float((weight * auc).sum() / weight.sum())
+    influence = np.zeros(int(rows.group.max()) + 1)
+    influence[group.astype(np.int64)] = weight * (auc - value) / weight.sum()
+    return Estimate(value, influence)
+
+
 def row_losses(kind: Literal["binary", "regression"], label: Numbers, logit: Numbers) -> Numbers:
     """Each row's log loss (nats), or squared error, [N], at float64 logits [N], or predictions."""
     if kind == "regression":
@@ -66,22 +190,12 @@ def auc_rise(label: Numbers, before: Numbers, after: Numbers, weight: Numbers | 
 
     The error is that of DeLong, DeLong and Clarke-Pearson (1988) for paired scores, with weighted placements.
     """
-    positive = label > 0.0
-    weights = np.ones(len(label)) if weight is None else weight
-    of_positive, of_negative = weights[positive], weights[~positive]
-    if not of_positive.sum() > 0.0 or not of_negative.sum() > 0.0:
-        return None
-    rises = []
-    for scores in (before, after):
-        higher, lower = scores[positive], scores[~positive]
-        rises.append((_share_below(higher, lower, of_negative), 1.0 - _share_below(lower, higher, of_positive)))
-    (positives_before, negatives_before), (positives_after, negatives_after) = rises
-    by_positive = loss_fall(positives_after, positives_before, of_positive)
-    by_negative = loss_fall(negatives_after, negatives_before, of_negative)
-    return Change(by_positive.value, float(np.hypot(by_positive.error, by_negative.error)))
+    rows = LabelledRows.of("binary", label, weight)
+    risen, stood = _auc_estimate(rows, after), _auc_estimate(rows, before)
+    return None if risen is None or stood is None else risen.minus(stood).change()
 
 
-def _share_below(scores: Numbers, others: Numbers, weight: Numbers) -> Numbers:
+def _share_below(scores: NDArray[np.floating], others: NDArray[np.floating], weight: Numbers) -> Numbers:
     """The share of the others' weight that lies below each score, equal ones counting half."""
     order = np.argsort(others, kind="stable")
     held = np.concatenate([[0.0], np.cumsum(weight[order])])

@@ -184,19 +184,36 @@ def _partition_sums(rows: Rows, cutoffs: Sequence[int]) -> dict[str, float]:
     return sums
 
 
-def _auc_sums(ties: _Ties) -> dict[str, float]:
-    """Sum over the groups g of both classes of weight_g * AUC_g, where a tie counts half (Mann-Whitney)."""
+def group_aucs(
+    group: NDArray[np.uint64], score: FloatArray, signed_weight: FloatArray
+) -> tuple[NDArray[np.uint64], FloatArray, FloatArray]:
+    """Each group of both classes, rising, its AUC and its weight, [G] each, of rows [N] as `GroupedRanking.add` takes them."""
+    rows = np.empty(int(np.count_nonzero(signed_weight)), dtype=_ROW)
+    for name, values in (("group", group), ("score", score), ("signed_weight", signed_weight)):
+        rows[name] = values[signed_weight != 0.0]
+    if not len(rows):
+        return np.empty(0, dtype=np.uint64), np.empty(0), np.empty(0)
+    both, auc, weight = _aucs(_Ties.of_rows(rows))
+    return np.unique(rows["group"])[both], auc, weight
+
+
+def _aucs(ties: _Ties) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Which groups are of both classes, their AUC, where a tie counts half (Mann-Whitney), and their weight."""
     positive = np.add.reduceat(ties.positive_weight, ties.first)
     negative = np.add.reduceat(ties.negative_weight, ties.first)
     above = _sums_above(ties.positive_weight, ties.first, positive)
     concordant = np.add.reduceat(ties.negative_weight * (above + ties.positive_weight / 2), ties.first)
     both = np.flatnonzero((positive > 0) & (negative > 0))
-    weight = (positive + negative)[both]
-    auc = concordant[both] / (positive[both] * negative[both])
+    return both, concordant[both] / (positive[both] * negative[both]), (positive + negative)[both]
+
+
+def _auc_sums(ties: _Ties) -> dict[str, float]:
+    """Sum over the groups g of both classes of weight_g * AUC_g."""
+    both, auc, weight = _aucs(ties)
     return {
         "gauc": float((weight * auc).sum()),
         "gauc_weight": float(weight.sum()),
-        "groups_one_class": float(len(positive) - len(both)),
+        "groups_one_class": float(len(ties.first) - len(both)),
     }
 
 

@@ -25,7 +25,7 @@ from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.past_runs import typed_table
+from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe, dump_recipe
@@ -297,8 +297,5 @@ def evaluate_run(
     if files:
         return evaluate_files(scorer, files, reporter, tables)
     typed_dir = typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
-    splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
-    chosen = split or splits[0]
-    if chosen not in splits:
-        raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(splits)}")
+    chosen = chosen_split(typed_dir, split)
     return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)

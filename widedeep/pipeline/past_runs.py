@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from widedeep.errors import ArtefactError
+from widedeep.errors import ArtefactError, UsageError
 from widedeep.pipeline.stages import ingest
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
@@ -55,3 +55,12 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
     if ingested.key != manifest["keys"]["ingest"]:
         reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
     return ingested.path
+
+
+def chosen_split(typed_dir: Path, split: str | None) -> str:
+    """The split of a typed table to measure on: the one asked for, else test, else valid. Raises UsageError."""
+    splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
+    chosen = split or splits[0]
+    if chosen not in splits:
+        raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(splits)}")
+    return chosen

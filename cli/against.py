@@ -1,0 +1,149 @@
+"""`widedeep eval RUN --against RUN2`: two runs on the same rows, paired, and a verdict."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import ConsoleReporter, print_differences, print_slices
+from .lookup import open_run
+from .results import figure, print_facts, print_json, print_sentences
+
+if TYPE_CHECKING:
+    from widedeep.evaluation.slices import Slice
+    from widedeep.pipeline.against import Comparison
+
+_BESIDE = ("calibration", "ece", "mae", "r2")
+"""Metrics that are shown of both runs without a difference."""
+_NAMES = {"first": "RUN", "second": "RUN2"}
+_SHOWN_SLICES = 10
+
+
+def show_comparison(
+    run: str,
+    against: str,
+    files: Sequence[str],
+    *,
+    split: str | None,
+    slices: Sequence[str],
+    tables: Mapping[str, str],
+    work: Path,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Print how the runs that `run` and `against` mean differ."""
+    from widedeep.evaluation.verdict import HOLDS_FOR_GROUPS, HOLDS_FOR_ROWS, verdict
+    from widedeep.pipeline.against import compare_runs
+
+    reporter = ConsoleReporter()
+    first, second = open_run(run, work), open_run(against, work)
+    result = compare_runs(
+        first,
+        second,
+        files,
+        split=split,
+        slices=slices,
+        work_dir=work,
+        reporter=reporter,
+        tables=tables,
+        wait=wait,
+    )
+    verdicts = [verdict(name, change, "RUN", "RUN2") for name, change in result.differences.items()]
+    holds_for = HOLDS_FOR_GROUPS if result.grouped else HOLDS_FOR_ROWS
+    if as_json:
+        print_json(_as_object(result, first, second) | {"verdict": "; ".join(verdicts), "holds_for": holds_for})
+        return
+    print_differences(_rows(result))
+    print_slices([_slice_cells(one) for one in result.slices.worse[:_SHOWN_SLICES]])
+    print_sentences(["", *verdicts, "", _slices_told(result), holds_for, ""])
+    print_facts({f"{result.split or 'file'} rows": f"{result.rows:,}", "RUN": str(first), "RUN2": str(second)})
+
+
+def _as_object(result: "Comparison", first: Path, second: Path) -> dict[str, Any]:
+    from widedeep.evaluation.verdict import better
+
+    slices = result.slices
+    return {
+        "metrics": result.first,
+        "rows": result.rows,
+        "split": result.split,
+        "missing": result.missing,
+        "unseen": result.unseen,
+        "run": first,
+        "against": {"run": second, "metrics": result.second},
+        "differences": {
+            name: {
+                "value": change.value,
+                "low": change.low,
+                "high": change.high,
+                "better": _NAMES.get(better(name, change) or ""),
+            }
+            for name, change in result.differences.items()
+        },
+        "by_group": result.grouped,
+        "slices": {
+            "columns": slices.columns,
+            "looked_at": slices.looked_at,
+            "too_small": slices.too_small,
+            "worse": [_slice_object(one) for one in slices.worse],
+        },
+    }
+
+
+def _slice_object(one: "Slice") -> dict[str, Any]:
+    return {
+        "column": one.column,
+        "value": one.value,
+        "rows": one.rows,
+        "loss_difference": one.difference.value,
+        "low": one.low,
+        "high": one.high,
+        "worse": _NAMES[one.worse],
+    }
+
+
+def _rows(result: "Comparison") -> list[dict[str, str]]:
+    from widedeep.evaluation.metrics import metric_title
+    from widedeep.evaluation.verdict import signed
+
+    rows = []
+    for name in [*result.differences, *(name for name in _BESIDE if name in result.first)]:
+        change = result.differences.get(name)
+        rows.append(
+            {
+                "metric": metric_title(name),
+                "RUN": figure(result.first[name]),
+                "RUN2": figure(result.second[name]),
+                "RUN - RUN2": "" if change is None else signed(change.value),
+                "95% interval": "" if change is None else f"{signed(change.low)} to {signed(change.high)}",
+            }
+        )
+    return rows
+
+
+def _slice_cells(one: "Slice") -> dict[str, str]:
+    from widedeep.evaluation.verdict import signed
+
+    return {
+        "slice": f"{one.column}: {'–' if one.value is None else one.value}",
+        "rows": f"{one.rows:,}",
+        "worse": _NAMES[one.worse],
+        "RUN - RUN2": signed(one.difference.value),
+        "interval": f"{signed(one.low)} to {signed(one.high)}",
+    }
+
+
+def _slices_told(result: "Comparison") -> str:
+    slices = result.slices
+    if not slices.columns:
+        return "slices: no categorical field has few values; --slice names columns to look at"
+    of = f"values of {', '.join(slices.columns)}"
+    if not slices.looked_at:
+        return f"slices: none of the {of} has enough rows to be looked at"
+    worse = {name: sum(one.worse == name for one in slices.worse) for name in _NAMES}
+    found = (
+        f"RUN is worse in {worse['first']:,}, RUN2 in {worse['second']:,}"
+        if slices.worse
+        else "neither is worse in any"
+    )
+    small = f"; {slices.too_small:,} more have too few rows" if slices.too_small else ""
+    return f"slices: {found} of {slices.looked_at:,} {of}{small}"
