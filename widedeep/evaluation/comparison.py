@@ -93,7 +93,7 @@ class LabelledRows:
 
     def by_unit(self, influence: Numbers) -> Numbers:
         """Influences [N] of rows as those of the independent units: of the groups, where there are any."""
-        return influence if self.group is None else np.bincount(self.group, weights=influence)
+        return influence if self.group is None else np.bincount(self.group, weights=influence).astype(np.float64)
 
 
 def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Estimate]:

@@ -1,0 +1,154 @@
+"""Figures with their influences: against the metrics, against bootstraps, and how often their intervals hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from widedeep.evaluation import MetricAccumulator
+from widedeep.evaluation.comparison import Change, LabelledRows, estimates, mean_estimate, score_losses
+from widedeep.evaluation.verdict import better, verdict
+
+
+def drawn_rows(
+    seed: int, count: int = 400, groups: int | None = None, weighted: bool = False
+) -> tuple[LabelledRows, ...]:
+    draw = np.random.default_rng(seed)
+    group = None if groups is None else draw.integers(0, groups, count).astype(np.uint64)
+    # What rows of a group share makes them depend on each other.
+    shared = np.zeros(count) if groups is None else draw.normal(0, 1, groups)[group.astype(np.int64)]
+    label = (draw.random(count) < 1 / (1 + np.exp(-shared))).astype(np.float32)
+    weight = draw.integers(0, 4, count).astype(np.float32) if weighted else None
+    scores = [sigmoid(label + 0.5 * shared + draw.normal(0, 1, count)) for _ in range(2)]
+    return LabelledRows.of("binary", label, weight, group), *scores
+
+
+def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float32]:
+    return (1 / (1 + np.exp(-logit))).astype(np.float32)
+
+
+def noisy_copies(seed: int, rows: int, noise: tuple[float, float]) -> tuple[LabelledRows, list[NDArray[np.float32]]]:
+    """Labels drawn from known probabilities, and copies of the true logit with so much noise."""
+    draw = np.random.default_rng(seed)
+    logit = draw.normal(-1.0, 1.2, rows)
+    label = (draw.random(rows) < sigmoid(logit)).astype(np.float32)
+    return LabelledRows.of("binary", label), [sigmoid(logit + draw.normal(0, one, rows)) for one in noise]
+
+
+@given(st.integers(0, 2**32), st.booleans(), st.sampled_from([None, 1, 7, 60]))
+@settings(max_examples=40, deadline=None)
+def test_every_estimate_is_the_metric_of_the_same_name(seed: int, weighted: bool, groups: int | None) -> None:
+    rows, score, _ = drawn_rows(seed, 200, groups, weighted)
+    with MetricAccumulator("binary", grouped=groups is not None) as metrics:
+        group = None if rows.group is None else rows.group.astype(np.uint64)
+        metrics.add(rows.label, score, rows.weight, group)
+        expected = metrics.result()
+    found = estimates(rows, score)
+    assert found.keys() >= {"auc", "log_loss"} | ({"gauc"} if groups == 1 else set())
+    for name, estimate in found.items():
+        assert estimate.value == pytest.approx(expected[name], rel=1e-9), name
+        assert estimate.influence.sum() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_regression_has_the_error_of_its_root_mean_square() -> None:
+    draw = np.random.default_rng(0)
+    values, errors = [], []
+    for _ in range(400):
+        label, prediction = draw.normal(0, 1, 200), draw.normal(0, 1, 200)
+        rows = LabelledRows.of("regression", label)
+        found = estimates(rows, prediction)
+        assert list(found) == ["rmse"]
+        assert found["rmse"].value == pytest.approx(np.sqrt(np.square(label - prediction).mean()))
+        values.append(found["rmse"].value)
+        errors.append(found["rmse"].change().error)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.12)
+    assert estimates(LabelledRows.of("regression", label), label)["rmse"].change().error == 0.0
+
+
+@pytest.mark.parametrize("name", ["auc", "gauc", "log_loss"])
+def test_with_groups_the_error_is_that_of_a_bootstrap_by_group(name: str) -> None:
+    rows, first, second = drawn_rows(3, 3000, 150)
+    assert rows.group is not None
+    difference = estimates(rows, first)[name].minus(estimates(rows, second)[name]).change()
+    members = [np.flatnonzero(rows.group == number) for number in range(150)]
+    draw, values = np.random.default_rng(0), []
+    for _ in range(300):
+        chosen = draw.integers(0, 150, 150)
+        taken = np.concatenate([members[number] for number in chosen])
+        # A group drawn twice is two groups.
+        group = np.repeat(np.arange(150), [len(members[number]) for number in chosen]).astype(np.uint64)
+        again = LabelledRows.of("binary", rows.label[taken], None, group)
+        values.append(estimates(again, first[taken])[name].value - estimates(again, second[taken])[name].value)
+    assert difference.error == pytest.approx(np.std(values), rel=0.15)
+
+
+def test_rows_that_repeat_in_a_group_do_not_make_the_interval_narrower() -> None:
+    rows, first, second = drawn_rows(5, 300)
+    times = 10
+    group = np.repeat(np.arange(300), times).astype(np.uint64)
+    repeated = LabelledRows.of("binary", np.repeat(rows.label, times), None, group)
+    for name in ("auc", "log_loss"):
+        alone = estimates(rows, first)[name].minus(estimates(rows, second)[name]).change()
+        many = (
+            estimates(repeated, np.repeat(first, times))[name]
+            .minus(estimates(repeated, np.repeat(second, times))[name])
+            .change()
+        )
+        assert many.value == pytest.approx(alone.value, abs=1e-12)
+        assert many.error == pytest.approx(alone.error, rel=1e-9)
+
+
+def test_equally_noisy_copies_of_the_truth_are_told_apart_as_often_as_the_interval_says_and_a_worse_one_is_found() -> (
+    None
+):
+    equal = worse = 0
+    for seed in range(60):
+        rows, (first, second) = noisy_copies(seed, 4000, (0.5, 0.5))
+        change = estimates(rows, first)["auc"].minus(estimates(rows, second)["auc"]).change()
+        equal += better("auc", change) is None
+        rows, (first, second) = noisy_copies(seed, 4000, (0.5, 1.0))
+        worse += better("auc", estimates(rows, first)["auc"].minus(estimates(rows, second)["auc"]).change()) == "first"
+    assert equal >= 53  # 57 expected
+    assert worse >= 55
+
+
+def test_the_mean_of_seeds_is_the_mean_of_values_and_influences() -> None:
+    rows, first, second = drawn_rows(1)
+    one, other = estimates(rows, first)["auc"], estimates(rows, second)["auc"]
+    mean = mean_estimate([one, other])
+    assert mean.value == pytest.approx((one.value + other.value) / 2)
+    assert mean.change().error < max(one.change().error, other.change().error)
+    assert mean_estimate([one, one]).change().error == pytest.approx(one.change().error)
+
+
+def test_rows_of_no_weight_and_of_one_class_leave_figures_out() -> None:
+    score = np.array([0.2, 0.4, 0.6], dtype=np.float32)
+    ones = np.ones(3, dtype=np.float32)
+    assert list(estimates(LabelledRows.of("binary", ones), score)) == ["log_loss"]
+    assert estimates(LabelledRows.of("binary", ones, 0 * ones), score) == {}
+    group = np.array([1, 1, 2], dtype=np.uint64)
+    label = np.array([1, 0, 0], dtype=np.float32)
+    assert "gauc" not in estimates(
+        LabelledRows.of("binary", label, np.array([1, 0, 1], dtype=np.float32), group), score
+    )
+
+
+def test_a_probability_of_one_has_a_finite_loss() -> None:
+    losses = score_losses("binary", np.array([0.0, 1.0]), np.array([1.0, 1.0], dtype=np.float32))
+    assert np.isfinite(losses).all()
+    assert losses[0] > 15
+    assert losses[1] < 1e-6
+
+
+def test_the_verdict_names_the_better_model_and_how_much_it_is_better() -> None:
+    assert verdict("auc", Change(0.005, 0.001), "A", "B") == (
+        "A has a higher AUC than B, by 0.00500 (95%: 0.00304 to 0.00696)"
+    )
+    assert verdict("auc", Change(-0.005, 0.001), "A", "B").startswith("B has a higher AUC than A, by 0.00500")
+    assert verdict("log_loss", Change(0.005, 0.001), "A", "B").startswith("B has a lower log loss than A, by 0.00500")
+    assert verdict("log_loss", Change(-0.005, 0.001), "A", "B").startswith("A has a lower log loss than B")
+    assert verdict("auc", Change(0.001, 0.001), "A", "B") == (
+        "no difference in AUC can be told on these rows: A - B is +0.00100 (95%: -0.00096 to +0.00296)"
+    )
+    assert verdict("auc", Change(0.0, 0.0), "A", "B") == "A and B have the same AUC on these rows"
