@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import polars as pl
 
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
-from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_only
@@ -155,23 +154,8 @@ def _labels(typed_dir: Path, split: str) -> pl.DataFrame:
 
 
 def _differing_data(first: Scorer, second: Scorer, split: str) -> list[str]:
-    """The settings that decide which rows a split holds, and their labels, in which the runs' recipes differ."""
-    ours, theirs = _row_settings(first, split), _row_settings(second, split)
-    return [f"data.{name}" for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
-
-
-def _row_settings(scorer: Scorer, split: str) -> dict[str, Any]:
-    data = scorer.recipe.data
-    settings = data.model_dump(mode="json", include={"format", "label"})
-    source = split if getattr(data, split) is not None else "train"
-    settings[source] = [str(scorer.base_dir / path) for path in getattr(data, source)]
-    if source == "train":
-        settings["split"] = None if data.split is None else data.split.model_dump(mode="json")
-        if data.split is not None and data.split.kind == "time":
-            settings["time"] = None if data.time is None else data.time.model_dump(mode="json")
-    if split == "train":
-        settings["keep_negatives"] = data.keep_negatives
-    return settings
+    ours, theirs = (row_settings(run.recipe.data, run.base_dir, split) for run in (first, second))
+    return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
 
 
 def _lacking_columns(ours: Scorer, theirs: Scorer) -> list[str]:

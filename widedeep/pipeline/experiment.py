@@ -40,7 +40,7 @@ from widedeep.table.sources import Source
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
 from widedeep.training.loop import Outcome, Trainer
-from widedeep.training.validation import evaluate_store
+from widedeep.training.validation import evaluate_with_errors
 
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
@@ -240,15 +240,16 @@ def _finish(
     kind = recipe.data.label.kind
     held_out = [split for split in ("valid", "test") if split in stores]
     cutoffs = recipe.evaluation.cutoffs
-    metrics = {
-        split: evaluate_store(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
+    measured = {
+        split: evaluate_with_errors(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
     }
     write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
     gains = realised_gains(recipe, run, plan, network, stores[held_out[-1]], device) if held_out else None
     write_json(
         run.metrics_path,
         {
-            "metrics": metrics,
+            "metrics": {split: metrics for split, (metrics, _) in measured.items()},
+            "errors": {split: errors for split, (_, errors) in measured.items()},
             "crosses": gains,
             "rows": encoded.ingested.rows,
             "parameters": network.num_parameters(),

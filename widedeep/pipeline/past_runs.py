@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from widedeep.errors import ArtefactError, UsageError
 from widedeep.pipeline.stages import ingest
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.schema import Recipe
+from widedeep.recipe.schema import DataSettings, Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 
@@ -64,3 +65,16 @@ def chosen_split(typed_dir: Path, split: str | None) -> str:
     if chosen not in splits:
         raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(splits)}")
     return chosen
+
+
+def row_settings(data: DataSettings, base_dir: Path, split: str) -> dict[str, Any]:
+    """The settings, by name, that decide which rows a split holds and what their labels are."""
+    source = split if getattr(data, split) is not None else "train"
+    names = ["format", "label"]
+    if source == "train":
+        names += ["split", "time"] if data.split is not None and data.split.kind == "time" else ["split"]
+    if split == "train":
+        names.append("keep_negatives")
+    settings = data.model_dump(mode="json", include=set(names))
+    settings[source] = [str(base_dir / path) for path in getattr(data, source)]
+    return {f"data.{name}": value for name, value in settings.items()}

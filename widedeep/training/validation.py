@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from widedeep.errors import TrainingError
+from widedeep.evaluation.comparison import LabelledRows, estimates
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.batches import Batch, BatchStream, ListPart
-from widedeep.features.store import GROUP_COLUMN, EncodedStore
+from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
 from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -17,6 +18,8 @@ from widedeep.training.objective import Kind, score
 
 BATCH_ROWS = 16_384
 """Rows scored at a time where nothing is learnt."""
+ERROR_ROWS = 20_000_000
+"""Rows above which metrics are left without errors."""
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[Bag]]:
@@ -75,10 +78,11 @@ def evaluate_store(
     *,
     cutoffs: Sequence[int] = (10,),
     on_rows: Callable[[int], None] = lambda _rows: None,
+    on_scores: Callable[[NDArray[np.float32]], None] = lambda _scores: None,
 ) -> dict[str, float | None]:
     """Metrics over all rows of `store`, float32, in file order; ranking metrics at `cutoffs` where it has groups.
 
-    `on_rows` hears how many rows are done.
+    `on_rows` hears how many rows are done, `on_scores` the scores [B] of each batch.
     """
     index_names = [column.name for column in layout.index_columns]
     grouped = GROUP_COLUMN in store.columns
@@ -102,6 +106,31 @@ def evaluate_store(
                     "training.deep.learning_rate or training.wide.learning_rate, or training.warmup_steps"
                 )
             metrics.add(batch.label, scores, batch.weight, batch.group)
+            on_scores(scores)
             rows += len(batch.label)
             on_rows(rows)
         return metrics.result()
+
+
+def evaluate_with_errors(
+    network: Network,
+    store: EncodedStore,
+    layout: InputLayout,
+    kind: Kind,
+    device: torch.device,
+    *,
+    cutoffs: Sequence[int],
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """`evaluate_store`, and the standard errors of AUC, GAUC and log loss (or RMSE) for rows drawn anew, or groups of rows.
+
+    Errors take all scores in memory at once: above ERROR_ROWS rows, where they say little, there are none.
+    """
+    held: list[NDArray[np.float32]] = []
+    if store.rows > ERROR_ROWS:
+        return evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs), {}
+    metrics = evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=held.append)
+    columns = [name for name in (LABEL_COLUMN, WEIGHT_COLUMN, GROUP_COLUMN) if name in store.columns]
+    read = store.read(0, store.rows, columns)
+    rows = LabelledRows.of(kind, read[LABEL_COLUMN], read.get(WEIGHT_COLUMN), read.get(GROUP_COLUMN))
+    found = estimates(rows, np.concatenate(held))
+    return metrics, {name: estimate.change().error for name, estimate in found.items()}
