@@ -226,6 +226,11 @@ def print_slices(slices: Sequence[Mapping[str, str]]) -> None:
     )
 
 
+def print_run_table(lines: Sequence[Mapping[str, str]]) -> None:
+    """One row per recipe: its number, metrics and costs."""
+    _print(_figures(lines, name=0))
+
+
 def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
     """One line per column of an `ingest` report over `num_rows` rows; the values are cut where the line ends."""
     records = [profile_cells(column, num_rows) for column in columns if "type" in column]

@@ -55,3 +55,13 @@ def open_run(argument: str, work: Path) -> Path:
     if Path(argument).is_file():
         recipe_name = load_recipe(Path(argument), ()).recipe.name
     return find_run(argument, work, recipe_name)
+
+
+def open_runs(arguments: Sequence[str], work: Path) -> list[Path]:
+    """The runs that the arguments mean, as `open_run` says; a folder of runs, such as `runs/<recipe>`, all that are finished.
+
+    Raises ArtefactError when one means none.
+    """
+    from widedeep.pipeline.run_table import runs_in
+
+    return [path for argument in arguments for path in runs_in(argument, work) or [open_run(argument, work)]]

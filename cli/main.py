@@ -10,6 +10,7 @@ import widedeep
 from widedeep.errors import UsageError
 
 from .boundary import EXIT_CODES, guarded
+from .compare import compare
 from .crosses import crosses
 from .evaluate import evaluate
 from .ingest import ingest
@@ -57,6 +58,7 @@ app.command("ingest")(ingest)
 app.command("crosses")(crosses)
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("predict")(predict)
 
 

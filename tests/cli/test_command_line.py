@@ -19,8 +19,8 @@ Widedeep = Callable[..., tuple[int, str, str]]
 COMMANDS = [command.name for command in app.registered_commands]
 
 
-def test_the_seven_commands_are_there() -> None:
-    assert COMMANDS == ["init", "synth", "ingest", "crosses", "train", "eval", "predict"]
+def test_the_commands_are_there() -> None:
+    assert COMMANDS == ["init", "synth", "ingest", "crosses", "train", "eval", "compare", "predict"]
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in ["", *COMMANDS])], ids=str)

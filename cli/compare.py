@@ -1,0 +1,126 @@
+"""`widedeep compare`: a table of runs, best first, seeds of one recipe folded into mean and deviation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from .console import ConsoleReporter, print_run_table
+from .lookup import open_runs
+from .options import JsonOption, WorkOption
+from .results import duration, figure, print_facts, print_json, print_sentences
+
+if TYPE_CHECKING:
+    from widedeep.pipeline.run_table import Figure, TableLine
+
+_SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
+_MEANING = (
+    "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same rows "
+    "the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows."
+)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs, recipes (their latest run), or folders such as runs/RECIPE: all finished runs in them.",
+            show_default=False,
+        ),
+    ],
+    split: Annotated[
+        Literal["valid", "test"] | None, typer.Option("--split", help="Whose metrics; default: test, else valid.")
+    ] = None,
+    work: WorkOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Put runs beside each other, best first; seeds of one recipe are one line."""
+    from widedeep.pipeline.run_table import run_table
+
+    lines, chosen = run_table(open_runs(runs, work), split, ConsoleReporter())
+    if as_json:
+        print_json({"split": chosen, "lines": [_as_object(line) for line in lines]})
+        return
+    metrics = [name for name in _SHOWN if any(name in line.metrics for line in lines)]
+    print_run_table([_cells(number, line, metrics) for number, line in enumerate(lines, start=1)])
+    print_sentences(["", f"Metrics of the {chosen} rows. {_MEANING}", ""])
+    for number, line in enumerate(lines, start=1):
+        print_sentences([f"{number}. {_told(line)}"])
+        print_facts({" ": _place(line)})
+
+
+def _as_object(line: "TableLine") -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "differs": line.differs,
+        "seeds": [run.recipe.seed for run in line.runs],
+        "runs": [run.path for run in line.runs],
+        "metrics": {name: _figure_object(one) for name, one in line.metrics.items()},
+        "parameters": line.mean_of("parameters"),
+        "rows_per_second": line.mean_of("rows_per_second"),
+        "seconds": line.mean_of("seconds"),
+    }
+
+
+def _figure_object(one: "Figure") -> dict[str, float | None]:
+    rows = one.rows
+    interval = {"low": None, "high": None} if rows is None else {"low": rows.low, "high": rows.high}
+    return {"mean": one.mean, "deviation": one.deviation, **interval}
+
+
+def _cells(number: int, line: "TableLine", metrics: Sequence[str]) -> dict[str, str]:
+    from widedeep.evaluation.metrics import metric_title
+
+    cells = {"": str(number)}
+    for name in metrics:
+        one = line.metrics.get(name)
+        deviation = None if one is None else one.deviation
+        seeds = "" if deviation is None else f" ±{_short(deviation)}"
+        cells[metric_title(name)] = f"{figure(None if one is None else one.mean)}{seeds}"
+        if name == metrics[0]:
+            cells["rows ±"] = "–" if one is None or one.rows is None else _short(one.rows.high - one.mean)
+    return cells | {
+        "params": _rounded(line.mean_of("parameters")),
+        "rows/s": f"{line.mean_of('rows_per_second'):,.0f}",
+        "time": duration(line.mean_of("seconds")),
+    }
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}".removeprefix("0") if value < 10.0 else figure(value)
+
+
+def _rounded(count: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+def _told(line: "TableLine") -> str:
+    seeds = f"{len(line.runs)} seeds" if len(line.runs) > 1 else f"seed {line.runs[0].recipe.seed}"
+    return "; ".join([f"{line.name}, {seeds}", *(f"{name}={_value(value)}" for name, value in line.differs.items())])
+
+
+def _place(line: "TableLine") -> str:
+    path = line.runs[-1].path
+    return f"{path.parent}/" if len(line.runs) > 1 else str(path)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_entry(entry) for entry in value)}]"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _entry(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    name = " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
+    # Entries of one name differ by their settings.
+    rest = {key: value for key, value in entry.items() if key not in ("fields", "column", "name", "promised")}
+    told = ", ".join(f"{key} {value}" for key, value in rest.items() if value is not None)
+    return f"{name} ({told})" if told else name
