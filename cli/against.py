@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import ConsoleReporter, print_differences, print_slices
+from .console import ConsoleReporter, print_comparison, print_slices
 from .lookup import open_run
 from .results import figure, print_facts, print_json, print_sentences
 
@@ -31,7 +31,7 @@ def show_comparison(
     as_json: bool,
 ) -> None:
     """Print how the runs that `run` and `against` mean differ."""
-    from widedeep.evaluation.verdict import HOLDS_FOR_GROUPS, HOLDS_FOR_ROWS, verdict
+    from widedeep.evaluation.verdict import holds_for, verdict
     from widedeep.pipeline.against import compare_runs
 
     reporter = ConsoleReporter()
@@ -48,13 +48,13 @@ def show_comparison(
         wait=wait,
     )
     verdicts = [verdict(name, change, "RUN", "RUN2") for name, change in result.differences.items()]
-    holds_for = HOLDS_FOR_GROUPS if result.grouped else HOLDS_FOR_ROWS
+    scope = holds_for(grouped=result.grouped)
     if as_json:
-        print_json(_as_object(result, first, second) | {"verdict": "; ".join(verdicts), "holds_for": holds_for})
+        print_json(_as_object(result, first, second) | {"verdict": "; ".join(verdicts), "holds_for": scope})
         return
-    print_differences(_rows(result))
+    print_comparison(_rows(result))
     print_slices([_slice_cells(one) for one in result.slices.worse[:_SHOWN_SLICES]])
-    print_sentences(["", *verdicts, "", _slices_told(result), holds_for, ""])
+    print_sentences(["", *verdicts, "", _slices_told(result), scope, ""])
     print_facts({f"{result.split or 'file'} rows": f"{result.rows:,}", "RUN": str(first), "RUN2": str(second)})
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .console import ConsoleReporter, print_run_table
+from .console import ConsoleReporter, print_comparison
 from .lookup import open_runs
 from .options import JsonOption, WorkOption
 from .results import duration, figure, print_facts, print_json, print_sentences
@@ -45,7 +45,7 @@ def compare(
         print_json({"split": chosen, "lines": [_as_object(line) for line in lines]})
         return
     metrics = [name for name in _SHOWN if any(name in line.metrics for line in lines)]
-    print_run_table([_cells(number, line, metrics) for number, line in enumerate(lines, start=1)])
+    print_comparison([_cells(number, line, metrics) for number, line in enumerate(lines, start=1)])
     print_sentences(["", f"Metrics of the {chosen} rows. {_MEANING}", ""])
     for number, line in enumerate(lines, start=1):
         print_sentences([f"{number}. {_told(line)}"])

@@ -207,11 +207,6 @@ def _metric_cell(value: Any) -> str:
     return figure(value)
 
 
-def print_differences(metrics: Sequence[Mapping[str, str]]) -> None:
-    """One row per metric of two models: both figures, their difference and its interval."""
-    _print(_figures(metrics, name=0))
-
-
 def print_slices(slices: Sequence[Mapping[str, str]]) -> None:
     """One row per slice of the rows in which one of two models is worse, below it what the figures mean."""
     if not slices:
@@ -226,8 +221,8 @@ def print_slices(slices: Sequence[Mapping[str, str]]) -> None:
     )
 
 
-def print_run_table(lines: Sequence[Mapping[str, str]]) -> None:
-    """One row per recipe: its number, metrics and costs."""
+def print_comparison(lines: Sequence[Mapping[str, str]]) -> None:
+    """One row per metric, run or model, which stands first; then its figures."""
     _print(_figures(lines, name=0))
 
 

@@ -9,6 +9,7 @@ import typer
 import widedeep
 from widedeep.errors import UsageError
 
+from .ablate import ablate
 from .boundary import EXIT_CODES, guarded
 from .compare import compare
 from .crosses import crosses
@@ -59,6 +60,7 @@ app.command("crosses")(crosses)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
+app.command("ablate")(ablate)
 app.command("predict")(predict)
 
 

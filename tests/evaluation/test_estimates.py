@@ -5,9 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from widedeep.evaluation import MetricAccumulator
-from widedeep.evaluation.comparison import Change, LabelledRows, estimates, mean_estimate, score_losses
+from widedeep.evaluation.comparison import (
+    Change,
+    Estimate,
+    LabelledRows,
+    _student_deviations_95,
+    change_over_seeds,
+    estimates,
+    score_losses,
+)
 from widedeep.evaluation.verdict import better, verdict
 
 
@@ -113,13 +122,29 @@ def test_equally_noisy_copies_of_the_truth_are_told_apart_as_often_as_the_interv
     assert worse >= 55
 
 
-def test_the_mean_of_seeds_is_the_mean_of_values_and_influences() -> None:
-    rows, first, second = drawn_rows(1)
-    one, other = estimates(rows, first)["auc"], estimates(rows, second)["auc"]
-    mean = mean_estimate([one, other])
-    assert mean.value == pytest.approx((one.value + other.value) / 2)
-    assert mean.change().error < max(one.change().error, other.change().error)
-    assert mean_estimate([one, one]).change().error == pytest.approx(one.change().error)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_interval_over_seeds_holds_for_other_rows_and_other_seeds(seeds: int) -> None:
+    draw, held = np.random.default_rng(seeds), 0
+    for _ in range(2000):
+        # What a row adds is common to all seeds, what a seed adds to all rows; the truth is 0.
+        row, seed = draw.normal(0, 1, 100), draw.normal(0, 0.1, seeds)
+        figures = [Estimate(row.mean() + one, (row - row.mean()) / 100) for one in seed]
+        change = change_over_seeds(figures)
+        held += change.low <= 0.0 <= change.high
+    assert 0.93 < held / 2000 < 0.99
+
+
+def test_with_one_seed_or_equal_seeds_the_interval_is_that_of_rows_alone() -> None:
+    rows, first, _ = drawn_rows(1)
+    one = estimates(rows, first)["auc"]
+    assert change_over_seeds([one]) == one.change()
+    assert change_over_seeds([one, one]).error == pytest.approx(one.change().error)
+
+
+@pytest.mark.parametrize("freedom", [1, 1.9, 2, 2.5, 3, 4, 7.7, 30, 1e6, np.inf])
+def test_the_width_of_students_law_is_that_of_scipy(freedom: float) -> None:
+    expected = stats.t.ppf(0.975, np.floor(freedom)) if np.isfinite(freedom) else stats.norm.ppf(0.975)
+    assert _student_deviations_95(freedom) == pytest.approx(expected, rel=0.003)
 
 
 def test_rows_of_no_weight_and_of_one_class_leave_figures_out() -> None:

@@ -1,15 +1,21 @@
 """Differences between two models in words: which one is better, by how much, and what the interval holds for."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.metrics import metric_direction, metric_title
 
-HOLDS_FOR_ROWS = (
-    "95% intervals: for these trained models on rows drawn anew from where these came; "
-    "not for other seeds, whose spread `widedeep compare` shows"
-)
-HOLDS_FOR_GROUPS = HOLDS_FOR_ROWS.replace("on rows drawn anew", "on groups of rows drawn anew")
+
+def holds_for(*, grouped: bool, seeds: int = 1) -> str:
+    """What intervals hold for, of rows or groups of rows, and of one trained model or several seeds."""
+    units = "groups of rows" if grouped else "rows"
+    if seeds > 1:
+        return f"95% intervals: on {units} drawn anew from where these came, and for the mean of {seeds} other seeds"
+    return (
+        f"95% intervals: for these trained models on {units} drawn anew from where these came; "
+        "not for other seeds, whose spread `widedeep compare` shows"
+    )
 
 
 def better(name: str, change: Change) -> Literal["first", "second"] | None:
@@ -40,3 +46,23 @@ def told(change: Change) -> str:
 def signed(value: float) -> str:
     """A difference, with its sign."""
     return f"{value:+.5f}" if abs(value) < 10.0 else f"{value:+.4g}"
+
+
+def verdict_on_parts(name: str, whole: str, differences: Mapping[str, Change]) -> str:
+    """A sentence on how the whole does in the metric `name` against each part: part → the part minus the whole."""
+    title, how = metric_title(name), ("higher", "lower") if metric_direction(name) == "max" else ("lower", "higher")
+    beside: dict[str | None, list[str]] = {}
+    for part, change in differences.items():
+        beside.setdefault(better(name, change), []).append(part)
+    clauses = []
+    if beaten := beside.get("second"):
+        clauses.append(f"has a {how[0]} {title} than {_listed(beaten)}")
+    if ahead := beside.get("first"):
+        clauses.append(f"has a {how[1]} {title} than {_listed(ahead)}")
+    if alike := beside.get(None):
+        clauses.append(f"cannot be told from {_listed(alike)} by {title}")
+    return f"{whole} {', and '.join(clauses)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

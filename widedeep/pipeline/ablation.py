@@ -1,0 +1,145 @@
+"""A recipe's parts, one taken away at a time: kinds of model with and without crosses, paired with the whole."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from widedeep.errors import UsageError
+from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
+from widedeep.pipeline.experiment import TrainResult, train_seeds
+from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.resolve import LEFT_OUT
+from widedeep.recipe.schema import ModelSettings
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
+from widedeep.scoring.labelled import Scores, score_labelled, score_only
+from widedeep.scoring.scorer import Scorer
+from widedeep.table.ingest import typed_blocks
+
+Load = Callable[[Sequence[str]], LoadedRecipe]
+"""The recipe with these overrides on top."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kind of model, with the recipe's crosses or without."""
+
+    kind: str
+    crosses: bool
+    runs: tuple[TrainResult, ...]
+    """By seed."""
+    differences: dict[str, Change]
+    """Metric → this variant minus the whole, paired by row and by seed; see `change_over_seeds`."""
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        if ("crosses",) in LEFT_OUT[self.kind]:
+            return self.kind
+        return f"{self.kind} with crosses" if self.crosses else f"{self.kind} without crosses"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """All variants; the whole comes last."""
+
+    variants: tuple[Variant, ...]
+    added: dict[str, dict[str, Change]]
+    """Kind that takes crosses → metric → with them minus without."""
+    split: str
+    rows: int
+    grouped: bool
+
+
+def ablate(
+    load: Load, kinds: Sequence[str], work_dir: Path, reporter: Reporter, *, seeds: int, wait: bool = False
+) -> Ablation:
+    """Train what is missing of each kind with and without crosses, and compare all with the last kind with crosses.
+
+    The whole keeps the recipe's name, so that runs of it count; others are called after it. Measured on the test rows,
+    else the valid ones. Raises UsageError for kinds that there are not.
+    """
+    known = get_args(ModelSettings.model_fields["kind"].annotation)
+    for kind in kinds:
+        if kind not in known:
+            raise UsageError(f"--kinds {kind}: must be some of {', '.join(known)}")
+    found = _planned(load, list(dict.fromkeys(kinds)), reporter)
+    trained: list[tuple[str, bool, tuple[TrainResult, ...]]] = []
+    for number, (kind, crosses, loaded) in enumerate(found, start=1):
+        reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")
+        result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
+        trained.append((kind, crosses, tuple(result.runs)))
+    measured = _Measured(work_dir, reporter, wait)
+    figures = [[measured.estimates(run.run) for run in runs] for _, _, runs in trained]
+    whole = figures[-1]
+    variants = tuple(
+        Variant(kind, crosses, runs, _changes(ours, whole))
+        for (kind, crosses, runs), ours in zip(trained, figures, strict=True)
+    )
+    by_part = {(kind, crosses): ours for (kind, crosses, _), ours in zip(trained, figures, strict=True)}
+    added = {
+        kind: _changes(ours, by_part[kind, False])
+        for (kind, crosses), ours in by_part.items()
+        if crosses and (kind, False) in by_part
+    }
+    assert measured.rows is not None
+    return Ablation(variants, added, measured.split, len(measured.rows.label), measured.rows.group is not None)
+
+
+def _planned(load: Load, kinds: Sequence[str], reporter: Reporter) -> list[tuple[str, bool, LoadedRecipe]]:
+    """Kind, whether with crosses, and the recipe of every variant; the whole comes last."""
+    base = load(()).recipe
+    planned = []
+    for kind in kinds:
+        own_kind = [f"model.kind={kind}", f"name={base.name}-{kind}"]
+        full = load(own_kind)
+        if full.recipe.crosses:
+            planned.append((kind, False, load([*own_kind, "crosses=[]", f"name={base.name}-{kind}-no-crosses"])))
+        if kind == base.model.kind:
+            full = load(())
+        planned.append((kind, bool(full.recipe.crosses), full))
+    if not any(crosses for _, crosses, _ in planned):
+        reporter.note("none of these recipes has crosses: the kinds are compared without")
+    return planned
+
+
+class _Measured:
+    """Scores runs on one set of rows."""
+
+    def __init__(self, work_dir: Path, reporter: Reporter, wait: bool) -> None:
+        self._work_dir, self._reporter, self._wait = work_dir, reporter, wait
+        self.rows: LabelledRows | None = None
+        self.split = ""
+
+    def estimates(self, path: Path) -> dict[str, Estimate]:
+        """The run's figures."""
+        scorer = Scorer.load(path)
+        typed_dir = typed_table(RunDirectory(path), scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
+        self.split = chosen_split(typed_dir, None)
+        frames = typed_blocks(typed_dir, self.split)
+        if self.rows is None:
+            scored = score_labelled(scorer, frames, {})
+            self.rows = scored.rows(scorer)
+            scores: Scores = scored.scores
+        else:
+            scores = score_only(scorer, frames)
+        return estimates(self.rows, scores)
+
+
+def _changes(ours: Sequence[dict[str, Estimate]], theirs: Sequence[dict[str, Estimate]]) -> dict[str, Change]:
+    """Metric → ours minus theirs, seed by seed."""
+    return {
+        name: change_over_seeds([one[name].minus(other[name]) for one, other in zip(ours, theirs, strict=True)])
+        for name in ours[0]
+    }
+
+
+def mean_metric(runs: Sequence[TrainResult], split: str, name: str) -> tuple[float, float | None] | None:
+    """A metric's mean over the runs and its deviation, None for one run; None where a run has no such metric."""
+    values = [value for run in runs if (value := run.metrics[split].get(name)) is not None]
+    if len(values) < len(runs):
+        return None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
