@@ -64,13 +64,13 @@ def ablate(
 
 def _cells(one: "Variant", result: "Ablation", metric: str) -> dict[str, str]:
     from widedeep.evaluation.metrics import metric_title
-    from widedeep.evaluation.verdict import signed
+    from widedeep.evaluation.verdict import interval, signed
 
     change = one.differences[metric]
     cells = {"model": one.kind, "crosses": "yes" if one.crosses else "no"}
     cells[metric_title(metric)] = _figure(one, result.split, metric)
     cells["difference"] = "" if one is result.variants[-1] else signed(change.value)
-    cells["95% interval"] = "" if one is result.variants[-1] else f"{signed(change.low)} to {signed(change.high)}"
+    cells["95% interval"] = "" if one is result.variants[-1] else interval(change)
     if "log_loss" in one.differences:
         cells[metric_title("log_loss")] = _figure(one, result.split, "log_loss", deviation=False)
     return cells

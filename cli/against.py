@@ -53,7 +53,9 @@ def show_comparison(
         print_json(_as_object(result, first, second) | {"verdict": "; ".join(verdicts), "holds_for": scope})
         return
     print_comparison(_rows(result))
-    print_slices([_slice_cells(one) for one in result.slices.worse[:_SHOWN_SLICES]])
+    # What RUN loses comes first: whoever compares a new run wants to know that.
+    shown = sorted(result.slices.worse, key=lambda one: one.worse)[:_SHOWN_SLICES]
+    print_slices([_slice_cells(one) for one in shown])
     print_sentences(["", *verdicts, "", _slices_told(result), scope, ""])
     print_facts({f"{result.split or 'file'} rows": f"{result.rows:,}", "RUN": str(first), "RUN2": str(second)})
 
@@ -103,7 +105,7 @@ def _slice_object(one: "Slice") -> dict[str, Any]:
 
 def _rows(result: "Comparison") -> list[dict[str, str]]:
     from widedeep.evaluation.metrics import metric_title
-    from widedeep.evaluation.verdict import signed
+    from widedeep.evaluation.verdict import interval, signed
 
     rows = []
     for name in [*result.differences, *(name for name in _BESIDE if name in result.first)]:
@@ -114,7 +116,7 @@ def _rows(result: "Comparison") -> list[dict[str, str]]:
                 "RUN": figure(result.first[name]),
                 "RUN2": figure(result.second[name]),
                 "RUN - RUN2": "" if change is None else signed(change.value),
-                "95% interval": "" if change is None else f"{signed(change.low)} to {signed(change.high)}",
+                "95% interval": "" if change is None else interval(change),
             }
         )
     return rows
@@ -146,4 +148,5 @@ def _slices_told(result: "Comparison") -> str:
         else "neither is worse in any"
     )
     small = f"; {slices.too_small:,} more have too few rows" if slices.too_small else ""
-    return f"slices: {found} of {slices.looked_at:,} {of}{small}"
+    more = f"; --json tells all {len(slices.worse):,}" if len(slices.worse) > _SHOWN_SLICES else ""
+    return f"slices: {found} of {slices.looked_at:,} {of}{small}{more}"

@@ -127,7 +127,7 @@ def test_runs_of_another_split_are_compared_on_the_first_ones_rows_with_a_warnin
 def test_weights_and_groups_are_the_first_runs(train: Train, project: Path, widedeep: CommandLine) -> None:
     frame = pl.read_csv(project / "log.csv").with_columns(w=pl.col("id") % 3)
     frame.write_csv(project / "log.csv")
-    grouped, plain = train("grouped", "data.weight=w", "data.group=shape"), train("plain", "model.kind=deep")
+    grouped, plain = train("grouped", "data.weight=w", "data.group=user"), train("plain", "model.kind=deep")
     code, out, err = widedeep("eval", grouped, "--against", plain, "--json")
     assert code == 0, err
     result = json.loads(out)
@@ -139,6 +139,7 @@ def test_weights_and_groups_are_the_first_runs(train: Train, project: Path, wide
         assert result["differences"][name]["value"] == pytest.approx(
             result["metrics"][name] - result["against"]["metrics"][name], abs=1e-6
         )
+        assert result["differences"][name]["low"] < result["differences"][name]["value"]
     assert against(widedeep, plain, "--against", grouped)["differences"].keys() == {"auc", "log_loss"}
 
 
@@ -182,3 +183,14 @@ def test_what_cannot_be_compared_is_refused(
     assert out == ""
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_a_few_rows_have_differences_and_no_interval(trained: Path, tmp_path: Path, widedeep: CommandLine) -> None:
+    lines = (trained / "new.csv").read_text().splitlines()
+    (tmp_path / "few.csv").write_text("\n".join(lines[:6]) + "\n")
+    run = trained / "runs" / "small" / "latest"
+    result = against(widedeep, run, tmp_path / "few.csv", "--against", run)
+    assert result["differences"]["log_loss"] == {"value": 0.0, "low": None, "high": None, "better": None}
+    code, out, err = widedeep("eval", run, tmp_path / "few.csv", "--against", run)
+    assert (code, err) == (0, "")
+    assert "slices: none of the values of color, shape has enough rows" in " ".join(out.split())

@@ -9,6 +9,8 @@ from scipy import stats
 
 from widedeep.evaluation import MetricAccumulator
 from widedeep.evaluation.comparison import (
+    LEAST_GROUPS,
+    LEAST_OF_CLASS,
     Change,
     Estimate,
     LabelledRows,
@@ -57,7 +59,8 @@ def test_every_estimate_is_the_metric_of_the_same_name(seed: int, weighted: bool
     assert found.keys() >= {"auc", "log_loss"} | ({"gauc"} if groups == 1 else set())
     for name, estimate in found.items():
         assert estimate.value == pytest.approx(expected[name], rel=1e-9), name
-        assert estimate.influence.sum() == pytest.approx(0.0, abs=1e-9)
+        assert rows.enough == (groups in (None, 60))
+        assert estimate.influence.sum() == pytest.approx(0.0 if rows.enough else np.nan, abs=1e-9, nan_ok=True)
 
 
 def test_a_regression_has_the_error_of_its_root_mean_square() -> None:
@@ -177,3 +180,27 @@ def test_the_verdict_names_the_better_model_and_how_much_it_is_better() -> None:
         "no difference in AUC can be told on these rows: A - B is +0.00100 (95%: -0.00096 to +0.00296)"
     )
     assert verdict("auc", Change(0.0, 0.0), "A", "B") == "A and B have the same AUC on these rows"
+
+
+def test_too_few_positives_negatives_rows_or_groups_have_no_interval() -> None:
+    draw = np.random.default_rng(0)
+    first, second = draw.random((2, 60)).astype(np.float32)
+    label = np.repeat([0, 1], [LEAST_OF_CLASS, 60 - LEAST_OF_CLASS]).astype(np.float32)
+    groups = (np.arange(60) % LEAST_GROUPS).astype(np.uint64)
+    few = np.where(np.arange(60) == 0, 1, label).astype(np.float32)
+    for rows, enough in (
+        (LabelledRows.of("binary", label, None, groups), True),
+        (LabelledRows.of("binary", few), False),
+        (LabelledRows.of("binary", 1 - few), False),
+        (LabelledRows.of("regression", few), True),
+        (LabelledRows.of("regression", few, (np.arange(60) < LEAST_OF_CLASS - 1).astype(np.float32)), False),
+        (LabelledRows.of("binary", label, None, np.minimum(groups, LEAST_GROUPS - 2)), False),
+    ):
+        assert rows.enough == enough
+        ours, theirs = estimates(rows, first), estimates(rows, second)
+        for name in ours:
+            change = ours[name].minus(theirs[name]).change()
+            assert np.isfinite(change.error) == enough
+            assert enough or better(name, change) is None
+            assert enough or verdict(name, change, "A", "B").startswith("these are too few rows")
+            assert np.isfinite(change_over_seeds([ours[name]] * 3).error) == enough

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from widedeep.evaluation.comparison import LabelledRows, loss_fall, score_losses
-from widedeep.evaluation.slices import LEAST_GROUPS, LEAST_OF_CLASS, LEAST_ROWS, SliceColumn, compare_slices
+from widedeep.evaluation.comparison import LEAST_GROUPS, LEAST_OF_CLASS, LabelledRows, loss_fall, score_losses
+from widedeep.evaluation.slices import LEAST_ROWS, SliceColumn, compare_slices
 
 
 def drawn(seed: int, rows: int, *, hurt: int | None = None) -> tuple[LabelledRows, SliceColumn, list[np.ndarray]]:

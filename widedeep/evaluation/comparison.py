@@ -14,6 +14,10 @@ Numbers = NDArray[np.float64]
 
 DEVIATIONS_95 = 1.959963984540054
 """Half the width of a 95% interval of the normal law, in standard deviations."""
+LEAST_OF_CLASS = 20
+"""With fewer positives or negatives (or rows of a regression) an interval would hold for nothing."""
+LEAST_GROUPS = 30
+"""The same for groups, where rows come in groups."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,18 @@ class Estimate:
 
     value: float
     influence: Numbers
-    """[units]: what the unit adds to the figure's error, to first order; sums to 0."""
+    """[units]: what the unit adds to the figure's error, to first order; sums to 0. NaN where units are too few to tell."""
 
     def minus(self, other: "Estimate") -> "Estimate":
         """The difference from another model's figure on the same units."""
         return Estimate(self.value - other.value, self.influence - other.influence)
 
     def change(self) -> Change:
-        """The figure with its standard error, units being independent: the root of the sum of squared influences."""
-        return Change(self.value, float(np.sqrt(np.square(self.influence).sum())))
+        """The figure with its standard error, units being independent: the root of the sum of squared influences.
+
+        Infinite where the influences are unknown.
+        """
+        return change_over_seeds([self])
 
 
 def change_over_seeds(estimates: Sequence[Estimate]) -> Change:
@@ -72,6 +79,8 @@ def change_over_seeds(estimates: Sequence[Estimate]) -> Change:
     mean = float(values.mean())
     influence = np.mean([one.influence for one in estimates], axis=0)
     of_units = float(np.square(influence).sum())
+    if math.isnan(of_units):
+        return Change(mean, math.inf)
     if len(values) == 1:
         return Change(mean, math.sqrt(of_units))
     of_seeds = float(values.var(ddof=1)) / len(values)
@@ -126,6 +135,16 @@ class LabelledRows:
         codes = None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64)
         return cls(kind, label.astype(np.float64), weights, codes)
 
+    @property
+    def enough(self) -> bool:
+        """Whether the rows that have a weight are so many that errors mean something."""
+        kept = self.weight > 0.0
+        positives = int(np.count_nonzero(self.label[kept] > 0.0))
+        count = int(np.count_nonzero(kept))
+        if min(positives, count - positives) < LEAST_OF_CLASS if self.kind == "binary" else count < LEAST_OF_CLASS:
+            return False
+        return self.group is None or len(np.unique(self.group[kept])) >= LEAST_GROUPS
+
     def by_unit(self, influence: Numbers) -> Numbers:
         """Influences [N] of rows as those of the independent units: of the groups, where there are any."""
         return influence if self.group is None else np.bincount(self.group, weights=influence).astype(np.float64)
@@ -138,9 +157,13 @@ def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Esti
     """
     loss = _mean_estimate(rows, score_losses(rows.kind, rows.label, score))
     if rows.kind == "regression":
-        return {} if loss is None else {"rmse": _root(loss)}
-    found = {"auc": _auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
-    return {name: estimate for name, estimate in found.items() if estimate is not None}
+        found = {"rmse": None if loss is None else _root(loss)}
+    else:
+        found = {"auc": _auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
+    known = {name: estimate for name, estimate in found.items() if estimate is not None}
+    if rows.enough:
+        return known
+    return {name: Estimate(one.value, np.full_like(one.influence, np.nan)) for name, one in known.items()}
 
 
 def score_losses(kind: Literal["binary", "regression"], label: Numbers, score: NDArray[np.floating]) -> Numbers:

@@ -8,14 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.evaluation.comparison import Change, LabelledRows, Numbers
+from widedeep.evaluation.comparison import LEAST_GROUPS, LEAST_OF_CLASS, Change, LabelledRows, Numbers
 
 LEAST_ROWS = 200
-"""A slice of fewer rows is not looked at: its interval would hold for nothing."""
-LEAST_OF_CLASS = 20
-"""The same for positives and for negatives."""
-LEAST_GROUPS = 30
-"""The same for groups, where rows come in groups."""
+"""A slice of fewer rows is not looked at, nor one of fewer positives, negatives or groups than all rows need."""
 _SHARE_OF_ERRORS = 0.05
 
 

@@ -1,5 +1,6 @@
 """Differences between two models in words: which one is better, by how much, and what the interval holds for."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -30,6 +31,8 @@ def verdict(name: str, change: Change, first: str, second: str) -> str:
     title = metric_title(name)
     if change.value == 0.0 and change.error == 0.0:
         return f"{first} and {second} have the same {title} on these rows"
+    if math.isinf(change.error):
+        return f"these are too few rows, positives, negatives or groups to tell a difference in {title}"
     if better(name, change) is None:
         return f"no difference in {title} can be told on these rows: {first} - {second} is {told(change)}"
     winner, loser = (first, second) if better(name, change) == "first" else (second, first)
@@ -40,7 +43,12 @@ def verdict(name: str, change: Change, first: str, second: str) -> str:
 
 def told(change: Change) -> str:
     """The value and its interval: `+0.00512 (95%: +0.00410 to +0.00614)`."""
-    return f"{signed(change.value)} (95%: {signed(change.low)} to {signed(change.high)})"
+    return f"{signed(change.value)} (95%: {interval(change)})"
+
+
+def interval(change: Change) -> str:
+    """Both ends of the interval, or what stands for an unknown one."""
+    return "too few rows" if math.isinf(change.error) else f"{signed(change.low)} to {signed(change.high)}"
 
 
 def signed(value: float) -> str:

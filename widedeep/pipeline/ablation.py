@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
 from widedeep.pipeline.experiment import TrainResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, typed_table
@@ -60,7 +60,8 @@ def ablate(
     """Train what is missing of each kind with and without crosses, and compare all with the last kind with crosses.
 
     The whole keeps the recipe's name, so that runs of it count; others are called after it. Measured on the test rows,
-    else the valid ones. Raises UsageError for kinds that there are not.
+    else the valid ones. Raises UsageError for kinds that there are not,
+    and where no rows are held out.
     """
     known = get_args(ModelSettings.model_fields["kind"].annotation)
     for kind in kinds:
@@ -71,10 +72,14 @@ def ablate(
     for number, (kind, crosses, loaded) in enumerate(found, start=1):
         reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")
         result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
+        if not result.runs[0].metrics:
+            raise UsageError(f"{loaded.path}: holds no test or valid rows out, on which kinds could be compared")
         trained.append((kind, crosses, tuple(result.runs)))
     measured = _Measured(work_dir, reporter, wait)
     figures = [[measured.estimates(run.run) for run in runs] for _, _, runs in trained]
     whole = figures[-1]
+    if not whole[0]:
+        raise DataError(f"the {measured.split} rows have no weight: no metric compares the kinds")
     variants = tuple(
         Variant(kind, crosses, runs, _changes(ours, whole))
         for (kind, crosses, runs), ours in zip(trained, figures, strict=True)

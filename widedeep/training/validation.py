@@ -1,5 +1,6 @@
 """Metrics of a model on an encoded split."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -123,7 +124,7 @@ def evaluate_with_errors(
 ) -> tuple[dict[str, float | None], dict[str, float]]:
     """`evaluate_store`, and the standard errors of AUC, GAUC and log loss (or RMSE) for rows drawn anew, or groups of rows.
 
-    Errors take all scores in memory at once: above ERROR_ROWS rows, where they say little, there are none.
+    An error that too few rows leave unknown is left out. Errors take all scores in memory at once: above ERROR_ROWS rows, where they say little, there are none.
     """
     held: list[NDArray[np.float32]] = []
     if store.rows > ERROR_ROWS:
@@ -133,4 +134,5 @@ def evaluate_with_errors(
     read = store.read(0, store.rows, columns)
     rows = LabelledRows.of(kind, read[LABEL_COLUMN], read.get(WEIGHT_COLUMN), read.get(GROUP_COLUMN))
     found = estimates(rows, np.concatenate(held))
-    return metrics, {name: estimate.change().error for name, estimate in found.items()}
+    errors = {name: estimate.change().error for name, estimate in found.items()}
+    return metrics, {name: error for name, error in errors.items() if math.isfinite(error)}
