@@ -59,9 +59,8 @@ def ablate(
 ) -> Ablation:
     """Train what is missing of each kind with and without crosses, and compare all with the last kind with crosses.
 
-    The whole keeps the recipe's name, so that runs of it count; others are called after it. Measured on the test rows,
-    else the valid ones. Raises UsageError for kinds that there are not,
-    and where no rows are held out.
+    The variant that is the recipe itself keeps its name, so that its runs count; others are called after it. Measured
+    on the test rows, else the valid ones. Raises UsageError for kinds that there are not, and where no rows are held out.
     """
     known = get_args(ModelSettings.model_fields["kind"].annotation)
     for kind in kinds:
@@ -75,23 +74,27 @@ def ablate(
         if not result.runs[0].metrics:
             raise UsageError(f"{loaded.path}: holds no test or valid rows out, on which kinds could be compared")
         trained.append((kind, crosses, tuple(result.runs)))
-    measured = _Measured(work_dir, reporter, wait)
-    figures = [[measured.estimates(run.run) for run in runs] for _, _, runs in trained]
-    whole = figures[-1]
+    return _compared(trained, _Measured(work_dir, reporter, wait))
+
+
+def _compared(trained: Sequence[tuple[str, bool, tuple[TrainResult, ...]]], measured: "_Measured") -> Ablation:
+    scores = [[measured.scores(run.run) for run in runs] for _, _, runs in trained]
+    rows = measured.rows
+    assert rows is not None
+    whole = [estimates(rows, one) for one in scores[-1]]
     if not whole[0]:
         raise DataError(f"the {measured.split} rows have no weight: no metric compares the kinds")
-    variants = tuple(
-        Variant(kind, crosses, runs, _changes(ours, whole))
-        for (kind, crosses, runs), ours in zip(trained, figures, strict=True)
-    )
-    by_part = {(kind, crosses): ours for (kind, crosses, _), ours in zip(trained, figures, strict=True)}
-    added = {
-        kind: _changes(ours, by_part[kind, False])
-        for (kind, crosses), ours in by_part.items()
-        if crosses and (kind, False) in by_part
-    }
-    assert measured.rows is not None
-    return Ablation(variants, added, measured.split, len(measured.rows.label), measured.rows.group is not None)
+    variants: list[Variant] = []
+    added: dict[str, dict[str, Change]] = {}
+    before = whole
+    for (kind, crosses, runs), of_runs in zip(trained, scores, strict=True):
+        # One variant after the other: figures with their influences take far more memory than scores.
+        ours = [estimates(rows, one) for one in of_runs]
+        if crosses and variants and variants[-1].kind == kind:
+            added[kind] = _changes(ours, before)
+        variants.append(Variant(kind, crosses, runs, _changes(ours, whole)))
+        before = ours
+    return Ablation(tuple(variants), added, measured.split, len(rows.label), rows.group is not None)
 
 
 def _planned(load: Load, kinds: Sequence[str], reporter: Reporter) -> list[tuple[str, bool, LoadedRecipe]]:
@@ -119,19 +122,17 @@ class _Measured:
         self.rows: LabelledRows | None = None
         self.split = ""
 
-    def estimates(self, path: Path) -> dict[str, Estimate]:
-        """The run's figures."""
+    def scores(self, path: Path) -> Scores:
+        """The run's scores of the rows, which are the first run's."""
         scorer = Scorer.load(path)
         typed_dir = typed_table(RunDirectory(path), scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
         self.split = chosen_split(typed_dir, None)
         frames = typed_blocks(typed_dir, self.split)
-        if self.rows is None:
-            scored = score_labelled(scorer, frames, {})
-            self.rows = scored.rows(scorer)
-            scores: Scores = scored.scores
-        else:
-            scores = score_only(scorer, frames)
-        return estimates(self.rows, scores)
+        if self.rows is not None:
+            return score_only(scorer, frames)
+        scored = score_labelled(scorer, frames, {})
+        self.rows = scored.rows(scorer)
+        return scored.scores
 
 
 def _changes(ours: Sequence[dict[str, Estimate]], theirs: Sequence[dict[str, Estimate]]) -> dict[str, Change]:

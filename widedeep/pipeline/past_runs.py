@@ -1,4 +1,5 @@
-"""A run that was made before: found by what a user calls it, and the typed table it was trained on. No torch."""
+"""A run that was made before: found by what a user calls it, the typed table it was trained on, the rows it was measured
+on. No torch."""
 
 import os
 from pathlib import Path
