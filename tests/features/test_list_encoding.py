@@ -155,7 +155,7 @@ def test_batches_keep_every_list_with_its_row(tmp_path: Path, seed: int | None, 
         (part,) = batch.lists
         assert part.weights is not None
         ends = np.cumsum(part.lengths)
-        for row, start, end in zip(batch.indices[:, 0], ends - part.lengths, ends, strict=True):
+        for row, start, end in zip(batch.indices[0], ends - part.lengths, ends, strict=True):
             assert part.values[start:end].tolist() == lists[row]
             assert part.weights[start:end].tolist() == [v / 2 for v in lists[row]]
             found.append(int(row))
