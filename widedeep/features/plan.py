@@ -30,6 +30,8 @@ PLAN_FORMAT = 1
 UnseenCounts = dict[str, dict[str, int]]
 """Field → `missing` and `unseen`: numbers of rows."""
 _VOCABULARIES = "vocabularies"
+_DIGESTED_ROWS = 1 << 20
+"""Values digested together, at least: dozens of small vocabularies one by one would take half of a plan's loading."""
 _ROW = "\0row"
 
 
@@ -217,8 +219,14 @@ class FeaturePlan:
     def digest(self) -> str:
         """Hash over everything that was fitted: equal plans, and only they, have equal ones."""
         digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
+        waiting: list[pl.DataFrame] = []
         for _, vocabulary in self._vocabularies():
-            digest.update(vocabulary.select(pl.concat_str("value", "count", separator="\0")).write_ndjson().encode())
+            waiting.append(vocabulary.select(pl.concat_str("value", "count", separator="\0")))
+            if sum(map(len, waiting)) >= _DIGESTED_ROWS:
+                digest.update(pl.concat(waiting).write_ndjson().encode())
+                waiting = []
+        if waiting:
+            digest.update(pl.concat(waiting).write_ndjson().encode())
         return digest.hexdigest()
 
     def _facts(self) -> dict[str, Any]:
