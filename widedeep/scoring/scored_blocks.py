@@ -20,10 +20,14 @@ PART_ROWS = 1 << 15
 """Rows that a thread encodes and scores at a time: Polars takes milliseconds to set a query up, however few they are."""
 LEAVE_SECONDS = 1.0
 """How long an early end waits for the thread that reads: a pipe may stay silent for ever, and nothing can wake its reader."""
+WAKE_SECONDS = 0.1
+"""How often the caller's thread looks for signals while it waits for rows."""
 
 TypedBlocks = Generator[tuple[pl.DataFrame, pl.DataFrame]]
 """(Raw columns, typed ones) of the same rows."""
 _Part = Future[tuple[NDArray[np.float32], UnseenCounts]]
+_Read = tuple[pl.DataFrame, pl.DataFrame, list[_Part]] | BaseException | None
+"""A block and its parts under way, what ended the reading early, or the end."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,23 @@ class _Reader:
 
     def __init__(self, scorer: Scorer, blocks: TypedBlocks, workers: ThreadPoolExecutor, *, blocks_ahead: int) -> None:
         self._scorer, self._blocks, self._workers = scorer, blocks, workers
-        self._read: Queue[tuple[pl.DataFrame, pl.DataFrame, list[_Part]] | BaseException | None] = Queue(blocks_ahead)
+        self._read: Queue[_Read] = Queue(blocks_ahead)
         self._left = threading.Event()
         # A daemon, since the process must not wait for one that waits for a silent pipe.
         self._thread = threading.Thread(target=self._run, name="widedeep-read", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, list[_Part]]]:
-        while (block := self._read.get()) is not None:
+        while (block := self._next()) is not None:
             if isinstance(block, BaseException):
                 raise block
             yield block
+
+    def _next(self) -> _Read:
+        # Polars' handler of SIGINT lets a wait go on: one without an end would never hear of Ctrl-C.
+        while True:
+            with suppress(Empty):
+                return self._read.get(timeout=WAKE_SECONDS)
 
     def close(self) -> None:
         """Let the thread and the workers end, whatever they have still to do."""
