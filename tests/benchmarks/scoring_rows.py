@@ -48,23 +48,25 @@ def _ready_batches(scorer: Scorer, table: Path) -> list[tuple[torch.Tensor, torc
     index_names = [column.name for column in scorer.layout.index_columns]
     assert not scorer.layout.list_columns, "the forward is measured without lists"
     return [
-        (
-            torch.from_numpy(np.ascontiguousarray(part.select(index_names).to_numpy())),
-            torch.from_numpy(np.ascontiguousarray(part.select(scorer.layout.numeric_columns).to_numpy())),
-        )
+        (_matrix(part.select(index_names)), _matrix(part.select(scorer.layout.numeric_columns)))
         for part in encoded.iter_slices(scorer.batch_rows)
     ]
 
 
+def _matrix(part: pl.DataFrame) -> torch.Tensor:
+    """[F, B], as the network takes it."""
+    return torch.from_numpy(np.ascontiguousarray(part.to_numpy().T))
+
+
 def _forward_rate(scorer: Scorer, batches: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
     """Rows per second, over as many rounds of the batches as `INPUT_ROWS` take."""
-    rounds = max(1, INPUT_ROWS // sum(len(indices) for indices, _ in batches))
+    rounds = max(1, INPUT_ROWS // sum(indices.shape[1] for indices, _ in batches))
     num_rows, started = 0, time.perf_counter()
     with torch.inference_mode():
         for _ in range(rounds):
             for indices, numerics in batches:
                 scorer.network(indices, numerics)
-                num_rows += len(indices)
+                num_rows += indices.shape[1]
     return num_rows / (time.perf_counter() - started)
 
 

@@ -14,6 +14,7 @@ from widedeep.features.batches import ListPart
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.store import as_lists
 from widedeep.files import replacing_file
+from widedeep.kernels.choose import FEW_ROWS
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import PARTS, Network
@@ -26,8 +27,8 @@ from widedeep.training.device import choose_device
 from widedeep.training.objective import score
 from widedeep.training.validation import BATCH_ROWS, bag_of
 
-CPU_BATCH_ROWS = 4096
-"""Rows scored at a time on the CPU, whose caches hold what the layers of no more than these hand on."""
+CPU_BATCH_ROWS = FEW_ROWS
+"""Rows scored at a time on the CPU: the caches hold what the layers hand on, and nothing waits for Numba."""
 GOLDEN_TOLERANCE = 1e-5
 """How far a golden row's score may lie from the one it had when the run was finished."""
 
