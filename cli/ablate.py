@@ -9,7 +9,6 @@ import typer
 
 from widedeep.reporting import Reporter
 
-from .console import ConsoleReporter, print_comparison
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .results import figure, print_facts, print_json, print_sentences
@@ -32,6 +31,8 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """Train wide, deep, wide & deep, with and without crosses, and compare."""
+    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+
     reporter = ConsoleReporter()
     given = tuple(overrides or ())
     open_recipe(recipe, given, reporter)  # its notes; those of the variants say what the kinds say already

@@ -3,13 +3,10 @@
 import contextlib
 import errno
 import os
-import platform
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Callable
-from importlib import metadata
 from types import FrameType
 
 from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError
@@ -104,6 +101,10 @@ def _say_known(error: WidedeepError) -> int:
 
 
 def _say_bug(error: BaseException) -> None:
+    # Not at the top: `--help` should not wait for them.
+    import platform
+    import traceback
+
     _say("".join(traceback.format_exception(error)).rstrip("\n"))
     versions = [f"widedeep {_version('widedeep')}", f"Python {platform.python_version()}", platform.platform()]
     versions += [f"{name} {_version(name)}" for name in _REPORTED_VERSIONS]
@@ -113,6 +114,8 @@ def _say_bug(error: BaseException) -> None:
 
 
 def _version(distribution: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .console import ConsoleReporter, print_comparison
 from .lookup import open_runs
 from .options import JsonOption, WorkOption
 from .results import duration, figure, print_facts, print_json, print_sentences
@@ -38,6 +37,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Put runs beside each other, best first; seeds of one recipe are one line."""
+    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+
     from widedeep.pipeline.run_table import run_table
 
     lines, chosen = run_table(open_runs(runs, work), split, ConsoleReporter())

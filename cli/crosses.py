@@ -8,7 +8,6 @@ import typer
 
 from widedeep.errors import UsageError
 
-from .console import ConsoleReporter, print_collisions, print_crosses
 from .discover import DEFAULT_FDR, discover
 from .lookup import open_recipe
 from .options import ForceOption, JsonOption, SetOption, WaitOption, WorkOption
@@ -125,6 +124,9 @@ def _check(find: bool, weights: bool, of_discovery: Mapping[str, object]) -> Non
 
 
 def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: bool, as_json: bool) -> None:
+    # Not at the top: `--help` should not wait for Rich.
+    from .console import ConsoleReporter, print_collisions, print_crosses
+
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.collisions import build_crosses_and_report  # only now: a faulty recipe need not wait for it

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from widedeep.errors import OutputExistsError, UsageError
 
-from .console import ConsoleReporter, print_discovery
 from .lookup import open_recipe, open_run
 from .results import duration, gain_cell, print_facts, print_json
 
@@ -33,6 +32,8 @@ def discover(
     as_json: bool,
 ) -> None:
     """Discover crosses of the recipe's fields and show them."""
+    from .console import ConsoleReporter, print_discovery  # not at the top: `--help` should not wait for Rich
+
     reporter = ConsoleReporter()
     if write is not None and write.exists() and not force:
         raise OutputExistsError(f"{write}: exists already; --force replaces it")

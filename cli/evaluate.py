@@ -7,8 +7,6 @@ import typer
 
 from widedeep.errors import UsageError
 
-from .against import show_comparison
-from .console import ConsoleReporter, print_metrics
 from .lookup import open_run
 from .options import JsonOption, RunArgument, TableOption, WaitOption, WorkOption, side_table_files
 from .results import counts, print_facts, print_json
@@ -37,6 +35,9 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run on one of its splits, or on new labelled files; alone, or against another run."""
+    from .against import show_comparison  # not at the top: `--help` should not wait for Rich
+    from .console import ConsoleReporter, print_metrics
+
     if files and split is not None:
         raise UsageError(f"--split {split} is a part of the run's own data: give it, or files, not both")
     tables = side_table_files(table)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from .console import ConsoleReporter, print_columns
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .profile_cells import short_number
@@ -17,6 +16,8 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Read the raw files into a typed, split table and profile it."""
+    from .console import ConsoleReporter, print_columns  # not at the top: `--help` should not wait for Rich
+
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.stages import ingest as ingest_stage  # only now: a faulty recipe need not wait for it

@@ -8,7 +8,6 @@ import typer
 
 from widedeep.errors import OutputExistsError, UsageError
 
-from .console import ConsoleReporter
 from .options import ForceOption
 from .results import open_stdout
 
@@ -31,6 +30,8 @@ def init(
     force: ForceOption = False,
 ) -> None:
     """Look at a table and print a recipe for it, with a reason for every choice."""
+    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+
     if output is not None and output.is_dir():
         raise UsageError(f"{output}: is a directory; -o names the recipe file to write")
     if output is not None and output.exists() and not force:

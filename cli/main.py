@@ -1,5 +1,6 @@
 """The `widedeep` command: its Typer app, one file per command beside this one."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -82,6 +83,9 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    # GNU OpenMP's threads wait for torch's next operation in a loop; the default of some milliseconds takes the cores
+    # from our own kernels between two of them. Read when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.stdout is not None:
         # A column name that the terminal's encoding lacks must not end a command whose work is done.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

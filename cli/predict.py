@@ -9,7 +9,6 @@ import typer
 
 from widedeep.errors import UsageError
 
-from .console import ConsoleReporter
 from .lookup import open_run
 from .options import ForceOption, JsonOption, RunArgument, TableOption, WorkOption, side_table_files
 from .results import counts, print_facts, print_json, stdout_bytes
@@ -37,6 +36,8 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Score any table with a run, row by row, in input order."""
+    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+
     if output == "-" and as_json:
         raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one of them")
     tables = side_table_files(table)
@@ -73,4 +74,13 @@ def _inputs(files: Sequence[str]) -> list[Path | str | BinaryIO]:
         raise UsageError("`-` (stdin) can be read once only: it is given twice")
     if "-" in files and sys.stdin is None:
         raise UsageError("`-` asks for stdin, which is closed: name a file, or pipe rows in")
-    return [sys.stdin.buffer if file == "-" else file for file in files]
+    return [_stdin_bytes() if file == "-" else file for file in files]
+
+
+def _stdin_bytes() -> BinaryIO:
+    # A buffer of its own: the thread that reads may still wait in it when the process ends, and Python, which closes
+    # `sys.stdin` then, would wait with it and abort.
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:
+        return sys.stdin.buffer

@@ -9,7 +9,6 @@ import typer
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.files import replacing_directory
 
-from .console import ConsoleReporter
 from .options import ForceOption, JsonOption
 from .results import print_facts, print_json
 
@@ -39,6 +38,8 @@ def synth(
     """Write a sample click log with planted crosses, and its recipe."""
     from widedeep.table.synth import FILE_NAMES, write_criteo_log, write_sample_log
     from widedeep.table.synth_criteo import Planting
+
+    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     asked = {
         name: count

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import ConsoleReporter, print_gains, print_metrics
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .results import duration, print_facts, print_json
@@ -27,6 +26,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Run every stage that is missing, train the model and evaluate it."""
+    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
@@ -50,6 +51,8 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
 
 
 def _print_run(result: "TrainResult", as_json: bool) -> None:
+    from .console import print_gains, print_metrics  # not at the top: `--help` should not wait for Rich
+
     if as_json:
         print_json(_as_object(result))
         return
@@ -66,6 +69,8 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
 
 
 def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
+    from .console import print_metrics  # not at the top: `--help` should not wait for Rich
+
     speed = fmean(run.rows_per_second for run in result.runs)
     if as_json:
         runs = [_as_object(run) for run in result.runs]

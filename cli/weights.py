@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import ConsoleReporter, print_weights
 from .lookup import open_run
 from .results import figure, print_facts, print_json
 
@@ -18,6 +17,8 @@ _MISSING = "missing"
 
 def show_weights(run: str, work: Path, *, top: int | None, min_support: int | None, wait: bool, as_json: bool) -> None:
     """Print the strongest weights of the run that `run` means."""
+    from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
+
     reporter = ConsoleReporter()
     found = open_run(run, work)
     from widedeep.pipeline.weights import strongest_weights_of

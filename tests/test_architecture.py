@@ -120,7 +120,7 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
     program = (
         "import sys; from widedeep_cli.main import dispatch; "
         f"code = dispatch({arguments!r}); "
-        "sys.exit(code or ','.join({'torch', 'polars', 'numpy'} & set(sys.modules)) or None)"
+        "sys.exit(code or ','.join({'torch', 'polars', 'numpy', 'rich'} & set(sys.modules)) or None)"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

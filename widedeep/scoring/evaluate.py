@@ -1,6 +1,7 @@
 """Metrics of a run: on new labelled files, or on typed rows of its own splits."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,6 +11,7 @@ from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.targets import stored_targets
 from widedeep.reporting import Reporter
 from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.table.sources import Source
 
@@ -36,14 +38,15 @@ def evaluate_files(
 
 def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str | None) -> EvalResult:
     """Metrics over typed frames that hold the label, and the weight where the recipe names one."""
-    odd_values, num_rows = OddValues(scorer.plan), 0
+    odd_values, num_rows = OddValues(), 0
     recipe = scorer.recipe
     grouped = recipe.data.group is not None
-    with MetricAccumulator(recipe.data.label.kind, cutoffs=recipe.evaluation.cutoffs, grouped=grouped) as metrics:
-        for frame in frames:
-            scores, encoded = scorer.score(frame)
-            odd_values.count(frame, encoded)
-            targets = {column.name: column.to_numpy() for column in stored_targets(frame)}
-            metrics.add(targets[LABEL_COLUMN], scores, targets.get(WEIGHT_COLUMN), targets.get(GROUP_COLUMN))
-            num_rows += len(frame)
+    with (
+        MetricAccumulator(recipe.data.label.kind, cutoffs=recipe.evaluation.cutoffs, grouped=grouped) as metrics,
+        closing(scored_blocks(scorer, ((frame, frame) for frame in frames), odd_values)) as blocks,
+    ):
+        for block in blocks:
+            targets = {column.name: column.to_numpy() for column in stored_targets(block.typed)}
+            metrics.add(targets[LABEL_COLUMN], block.scores, targets.get(WEIGHT_COLUMN), targets.get(GROUP_COLUMN))
+            num_rows += len(block.typed)
         return EvalResult(metrics.result(), num_rows, split, odd_values.missing, odd_values.unseen)

@@ -1,6 +1,7 @@
 """Any table → scores, streaming, in input order."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from widedeep.errors import OutputExistsError, UsageError
 from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.table.sources import FileKind, Source
 
@@ -56,12 +58,13 @@ def predict_files(
             f"--keep: `{SCORE}` is the name of the scores, and a column can be kept once: {', '.join(keep)}"
         )
     scorer = Scorer.load(run)
-    odd_values = OddValues(scorer.plan)
+    odd_values = OddValues()
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
     kept = _Kept(keep, chosen)
-    num_rows = write_frames(_scored(scorer, rows, odd_values, kept), output, chosen)
+    with closing(scored_blocks(scorer, iter(rows), odd_values)) as blocks:
+        num_rows = write_frames(_frames(blocks, kept), output, chosen)
     return PredictResult(num_rows, output if isinstance(output, Path) else None, odd_values.missing, odd_values.unseen)
 
 
@@ -87,8 +90,6 @@ class _Kept:
         return [raw[name] for name in self._names]
 
 
-def _scored(scorer: Scorer, rows: InputRows, odd_values: OddValues, kept: _Kept) -> Iterator[pl.DataFrame]:
-    for raw, typed in rows:
-        scores, encoded = scorer.score(typed)
-        odd_values.count(typed, encoded)
-        yield pl.DataFrame([*kept.of(raw), pl.Series(SCORE, scores)])
+def _frames(blocks: Iterator[ScoredBlock], kept: _Kept) -> Iterator[pl.DataFrame]:
+    for block in blocks:
+        yield pl.DataFrame([*kept.of(block.raw), pl.Series(SCORE, block.scores)])

@@ -1,13 +1,13 @@
-"""New rows on their way to a score: read, typed as in training, odd values counted."""
+"""New rows on their way to a score: read, typed as in training; their odd values summed up."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
 import polars as pl
 
-from widedeep.features.plan import FeaturePlan
+from widedeep.features.plan import UnseenCounts
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
@@ -48,7 +48,7 @@ class InputRows:
         self._tables = SideTables.load(scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables)
         self._columns = self._tables.log_columns(columns)
 
-    def __iter__(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    def __iter__(self) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
         finished = 0
         with self._reporter.work("score", total_size(self._inputs), "bytes") as meter:
             for source in self._inputs:
@@ -77,16 +77,15 @@ class InputRows:
 
 
 class OddValues:
-    """Counts, over typed blocks and their encodings, the rows whose value was missing or unseen in train; only fields that have any."""
+    """Sums up the rows whose value was missing or unseen in train; only fields that have any."""
 
-    def __init__(self, plan: FeaturePlan) -> None:
-        self._plan = plan
+    def __init__(self) -> None:
         self.missing: dict[str, int] = {}
         self.unseen: dict[str, int] = {}
 
-    def count(self, typed: pl.DataFrame, encoded: pl.DataFrame) -> None:
-        """Add one block's counts."""
-        for field, counts in self._plan.count_unseen(typed, encoded).items():
-            for total, number in ((self.missing, counts["missing"]), (self.unseen, counts["unseen"])):
+    def add(self, counts: UnseenCounts) -> None:
+        """Add the counts of some rows."""
+        for field, of_field in counts.items():
+            for total, number in ((self.missing, of_field["missing"]), (self.unseen, of_field["unseen"])):
                 if number:
                     total[field] = total.get(field, 0) + number

@@ -14,6 +14,7 @@ from widedeep.features.batches import ListPart
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.store import as_lists
 from widedeep.files import replacing_file
+from widedeep.kernels.choose import FEW_ROWS
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import PARTS, Network
@@ -26,6 +27,8 @@ from widedeep.training.device import choose_device
 from widedeep.training.objective import score
 from widedeep.training.validation import BATCH_ROWS, bag_of
 
+CPU_BATCH_ROWS = FEW_ROWS
+"""Rows scored at a time on the CPU: the caches hold what the layers hand on, and nothing waits for Numba."""
 GOLDEN_TOLERANCE = 1e-5
 """How far a golden row's score may lie from the one it had when the run was finished."""
 
@@ -63,6 +66,9 @@ class Scorer:
         self.recipe, self.plan, self.device = recipe, plan, device
         self.network = network.to(device).eval()
         self.layout = input_layout(plan, recipe)
+        lists = (name for pair in self.layout.list_names for name in pair if name is not None)
+        self._columns = [*(column.name for column in self.layout.index_columns), *self.layout.numeric_columns, *lists]
+        self.batch_rows = CPU_BATCH_ROWS if device.type == "cpu" else BATCH_ROWS
         self.source_kinds: dict[str, Any] = {}
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
@@ -91,21 +97,20 @@ class Scorer:
         return scorer
 
     def score(self, frame: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
-        """Scores [N] float32 of the typed rows, in order, and the rows as they were encoded."""
-        encoded = self.plan.encode(frame)
-        names = [column.name for column in self.layout.index_columns]
+        """Scores [N] float32 of the typed rows, in order, and the columns that the model reads, as they were encoded."""
+        encoded = self.plan.encode(frame, self._columns)
         # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
-        indices = _matrix(encoded, names, np.int32)
+        indices = _matrix(encoded, [column.name for column in self.layout.index_columns], np.int32)
         numerics = _matrix(encoded, self.layout.numeric_columns, np.float32)
         lists = [_list_part(encoded, column) for column in self.layout.list_columns]
         scores = np.empty(len(frame), dtype=np.float32)
         with torch.inference_mode():
-            for start in range(0, len(frame), BATCH_ROWS):
-                part = slice(start, start + BATCH_ROWS)
+            for start in range(0, len(frame), self.batch_rows):
+                part = slice(start, start + self.batch_rows)
                 logit = self.network(
                     torch.from_numpy(indices[:, part]).to(self.device),
                     torch.from_numpy(numerics[:, part]).to(self.device),
-                    [bag_of(column.taken(start, start + BATCH_ROWS), self.device) for column in lists],
+                    [bag_of(column.taken(start, start + self.batch_rows), self.device) for column in lists],
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
