@@ -37,9 +37,9 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Put runs beside each other, best first; seeds of one recipe are one line."""
-    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
-
     from widedeep.pipeline.run_table import run_table
+
+    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     lines, chosen = run_table(open_runs(runs, work), split, ConsoleReporter())
     if as_json:

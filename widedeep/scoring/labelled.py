@@ -1,6 +1,7 @@
 """Labelled rows with a run's scores, held in memory: what a comparison of runs needs."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from widedeep.evaluation.slices import SliceColumn
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.targets import stored_targets
 from widedeep.scoring.rows import OddValues
+from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
 
 Scores = NDArray[np.float32]
@@ -49,16 +51,15 @@ class ScoredRows:
 
 def score_labelled(scorer: Scorer, frames: Iterator[pl.DataFrame], slices: Mapping[str, str]) -> ScoredRows:
     """Score typed frames that hold the label; of `slices`, name → typed column, the values are kept. Raises DataError."""
-    odd_values = OddValues(scorer.plan)
+    odd_values = OddValues()
     targets: list[pl.DataFrame] = []
     sliced: list[pl.DataFrame] = []
     scores: list[Scores] = []
-    for frame in frames:
-        block, encoded = scorer.score(frame)
-        odd_values.count(frame, encoded)
-        scores.append(block)
-        targets.append(stored_targets(frame))
-        sliced.append(frame.select(pl.col(column).alias(name) for name, column in slices.items()))
+    with closing(scored_blocks(scorer, ((frame, frame) for frame in frames), odd_values)) as blocks:
+        for block in blocks:
+            scores.append(block.scores)
+            targets.append(stored_targets(block.typed))
+            sliced.append(block.typed.select(pl.col(column).alias(name) for name, column in slices.items()))
     if not scores:
         raise DataError("there are no rows to compare on")
     stored, columns = pl.concat(targets), pl.concat(sliced)
@@ -73,7 +74,8 @@ def score_labelled(scorer: Scorer, frames: Iterator[pl.DataFrame], slices: Mappi
 
 def score_only(scorer: Scorer, frames: Iterator[pl.DataFrame]) -> Scores:
     """Scores [N] of typed frames, which need hold no label."""
-    scores = [scorer.score(frame)[0] for frame in frames]
+    with closing(scored_blocks(scorer, ((frame, frame) for frame in frames), OddValues())) as blocks:
+        scores = [block.scores for block in blocks]
     return np.concatenate(scores) if scores else np.empty(0, dtype=np.float32)
 
 
