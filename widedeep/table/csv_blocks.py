@@ -91,9 +91,7 @@ class _Run:
     """Stored bytes of the source read when it was cut."""
 
 
-def _record_runs(
-    stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int
-) -> Iterator[_Run]:
+def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
     carry, line = _after_skipped_lines(stream, settings.skip_lines, block_bytes)
     final = False
     while not final:
@@ -171,9 +169,7 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
 class _Table:
     """One table under way: what its runs of records are parsed with."""
 
-    def __init__(
-        self, settings: FormatSettings, dialect: Dialect, columns: Sequence[str] | None, name: str
-    ) -> None:
+    def __init__(self, settings: FormatSettings, dialect: Dialect, columns: Sequence[str] | None, name: str) -> None:
         self.names = list(settings.columns) if settings.columns is not None else None
         self._settings, self._dialect, self._columns, self._name = settings, dialect, columns, name
 
