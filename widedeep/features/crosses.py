@@ -47,24 +47,27 @@ class MixTable:
     def __init__(self, mixes: NDArray[np.uint64]) -> None:
         """`mixes` [N], all different, in order of rank."""
         order = np.argsort(mixes)
-        self._mixes, self._ranks = mixes[order], order.astype(np.int32)
+        # One past the last, which no mix goes beyond, stands for none.
+        self._mixes = np.append(mixes[order], np.uint64(2**64 - 1))
+        self._ranks = np.append(order, -1).astype(np.int32)
         bits = len(mixes).bit_length() + 1
         self._shift = np.uint64(64 - bits)
-        self._starts = np.searchsorted(self._mixes >> self._shift, np.arange(2**bits, dtype=np.uint64)).astype(np.int32)
+        firsts = self._mixes[:-1] >> self._shift
+        self._starts = np.searchsorted(firsts, np.arange(2**bits, dtype=np.uint64)).astype(np.int32)
 
     def ranks(self, mixes: NDArray[np.uint64]) -> NDArray[np.int32]:
         """The rank of each mix [rows], -1 for one that is not in the vocabulary."""
-        last = len(self._mixes) - 1
-        ranks = np.full(len(mixes), -1, dtype=np.int32)
-        rows = np.arange(len(mixes))
-        places = self._starts[mixes >> self._shift]
+        places = self._starts.take((mixes >> self._shift).view(np.int64))
+        found = self._mixes.take(places)
+        ranks: NDArray[np.int32] = np.where(found == mixes, self._ranks.take(places), -1)
+        rows = np.flatnonzero(found < mixes)
+        places = places.take(rows)
         while len(rows):
-            rows, places = rows[places <= last], places[places <= last]
-            found, wanted = self._mixes[places], mixes[rows]
-            equal = found == wanted
-            ranks[rows[equal]] = self._ranks[places[equal]]
-            further = found < wanted
-            rows, places = rows[further], places[further] + 1
+            wanted, places = mixes.take(rows), places + 1
+            found = self._mixes.take(places)
+            ranks[rows] = np.where(found == wanted, self._ranks.take(places), -1)
+            further = np.flatnonzero(found < wanted)
+            rows, places = rows.take(further), places.take(further)
         return ranks
 
 
