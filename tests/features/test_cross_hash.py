@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.features.crosses import cross_members, cross_name, mix
+from widedeep.features.crosses import MixTable, cross_members, cross_name, mix
 from widedeep.features.value_hash import CROSS_SEED, value_hash
 from widedeep.table.canonical import canonical_text
 
@@ -124,3 +124,14 @@ def test_one_and_its_float_and_its_text_are_one_member() -> None:
         for column in columns
     }
     assert seen == {(mix_of("1", "1"), mix_of("20", "20"))}
+
+
+@given(
+    known=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40) | st.integers(2**64 - 40, 2**64 - 1), unique=True),
+    others=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40)),
+)
+def test_a_mix_is_found_at_its_rank_however_alike_the_first_bits_are(known: list[int], others: list[int]) -> None:
+    table = MixTable(np.array(known, dtype=np.uint64))
+    asked = known + others
+    expected = [known.index(mix) if mix in known else -1 for mix in asked]
+    assert table.ranks(np.array(asked, dtype=np.uint64)).tolist() == expected

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from widedeep.errors import ColumnError, DataError, RecipeError
 from widedeep.recipe.schema import FormatSettings
+from widedeep.table import csv_blocks
 from widedeep.table.blocks import RawBlock
 from widedeep.table.sources import read_blocks
 
@@ -201,3 +202,27 @@ def test_a_lone_opening_quote_does_not_read_an_endless_stream_into_memory(monkey
         list(read_blocks(stream, FormatSettings(), None, name="<stdin>", block_bytes=4096))
     with pytest.raises(DataError, match=r"<stdin>:1: a line longer than 1 MiB"):
         list(read_blocks(Endless(b"", b"x"), FormatSettings(), None, name="<stdin>", block_bytes=4096))
+
+
+@given(
+    lines=st.lists(st.text(st.sampled_from("a,, \t\r\x00é#"), max_size=6), min_size=1, max_size=8),
+    width=st.integers(2, 4),
+    block_bytes=st.integers(1, 60),
+    comment=st.sampled_from([None, "#"]),
+)
+def test_lines_that_are_checked_all_at_once_read_as_those_that_are_checked_one_by_one(
+    lines, width, block_bytes, comment
+):
+    content = ("\n".join([",".join(f"c{number}" for number in range(width)), *lines]) + "\n").encode()
+    outcomes = []
+    for at_once in (csv_blocks._even_records, lambda *_: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(csv_blocks, "_even_records", at_once)
+            try:
+                found = blocks_of(content, block_bytes, comment=comment)
+                outcomes.append(
+                    [(block.line_of(i), row) for block in found for i, row in enumerate(block.frame.rows())]
+                )
+            except DataError as error:
+                outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from widedeep.features.crosses import mix
+from widedeep.features.crosses import MixTable, mix
 from widedeep.features.quantiles import bucket_number
 from widedeep.features.value_hash import CROSS_SEED, value_hash
 
@@ -180,9 +180,9 @@ class FittedCross:
         return FIRST + (self.buckets if self.buckets is not None else len(self.vocabulary))
 
     @cached_property
-    def _by_value(self) -> pl.DataFrame:
+    def _table(self) -> MixTable:
         # Kept, because sorting a large vocabulary takes longer than encoding a small block.
-        return self.vocabulary.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int32)).sort("value")
+        return MixTable(self.vocabulary["value"].to_numpy())
 
     @property
     def hash_columns(self) -> dict[str, str]:
@@ -198,9 +198,8 @@ class FittedCross:
         mixed = self.mixed()
         if self.buckets is not None:
             return ((mixed % self.buckets).cast(pl.Int32) + FIRST).alias(self.name)
-        if self.vocabulary.is_empty():
-            return (mixed.cast(pl.Boolean).cast(pl.Int32) * 0 + UNKNOWN).alias(self.name)
-        values, ranks = pl.lit(self._by_value["value"]), pl.lit(self._by_value["rank"])
-        place = values.search_sorted(mixed).clip(0, len(self._by_value) - 1)
-        known = values.gather(place) == mixed
-        return pl.when(known).then(ranks.gather(place) + FIRST).otherwise(UNKNOWN).cast(pl.Int32).alias(self.name)
+        ranks = mixed.map_batches(self._ranks, return_dtype=pl.Int32, is_elementwise=True)
+        return pl.when(ranks >= 0).then(ranks + FIRST).otherwise(UNKNOWN).cast(pl.Int32).alias(self.name)
+
+    def _ranks(self, mixes: pl.Series) -> pl.Series:
+        return pl.Series(mixes.name, self._table.ranks(mixes.to_numpy()))

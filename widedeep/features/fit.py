@@ -3,7 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,9 @@ def fit_plan(
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = _VocabularyFits(features, spill_dir)
-    for block in _shown(blocks(), "fit fields", reporter, total_rows):
-        for numeric in numerics:
-            numeric.add(block)
-        categoricals.add(block)
+    with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+        for block in _shown(blocks(), "fit fields", reporter, total_rows):
+            _run(threads, [*(partial(numeric.add, block) for numeric in numerics), *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     grids = {numeric.name: numeric for numeric in numerics}
     crossed = []
@@ -61,22 +62,31 @@ def fit_plan(
         cuts = {name: grids[name].bucket_cuts(buckets) for name, buckets in sorted(cross.granularity.items())}
         crossed.append(_CrossFit(cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
     if any(fit.counts is not None for fit in crossed):
-        for block in _shown(blocks(), "fit crosses", reporter, total_rows):
-            _count_crosses(plan, crossed, block)
+        with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+            for block in _shown(blocks(), "fit crosses", reporter, total_rows):
+                _count_crosses(plan, crossed, block, threads)
     plan = replace(plan, crosses=tuple(fit.result() for fit in crossed))
     _refuse_shared_names(plan)
     return plan
 
 
-def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame) -> None:
+def _run(threads: ThreadPoolExecutor, tasks: Sequence[Callable[[], None]]) -> None:
+    """Run tasks that touch nothing in common."""
+    for future in [threads.submit(task) for task in tasks]:
+        future.result()
+
+
+def _count_crosses(
+    plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame, threads: ThreadPoolExecutor
+) -> None:
     counted = [fit for fit in crossed if fit.counts is not None]
     dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
     hashes = block.select(plan.member_hashes([fit.unfitted for fit in dense]))
-    for fit in counted:
-        if fit in dense:
-            fit.add(hashes)
-        else:
-            fit.add(plan.cross_rows(block.lazy(), fit.unfitted).collect())
+
+    def count(fit: _CrossFit) -> None:
+        fit.add(hashes if fit in dense else plan.cross_rows(block.lazy(), fit.unfitted).collect())
+
+    _run(threads, [partial(count, fit) for fit in counted])
 
 
 def _refuse_shared_names(plan: FeaturePlan) -> None:
@@ -174,15 +184,19 @@ class _VocabularyFits:
             if _is_counted(field)
         }
 
-    def add(self, block: pl.DataFrame) -> None:
-        for field in self.categorical:
+    def additions(self, block: pl.DataFrame) -> list[Callable[[], None]]:
+        """What counts a block's values: a task for each vocabulary."""
+        columns: dict[str, list[Callable[[], None]]] = {}
+        for field in self._fields():
             if _is_counted(field):
-                self._count(field, block[text_name(field.column, self.features)])
-        for listed in self.multi_valued:
-            if _is_counted(listed):
-                self._count(listed, block[values_name(listed)].explode())
+                columns.setdefault(_vocabulary(field), []).append(partial(self._count, field, block))
+        return [partial(_run_all, tasks) for tasks in columns.values()]
 
-    def _count(self, field: CategoricalField | MultiValuedField, values: pl.Series) -> None:
+    def _count(self, field: CategoricalField | MultiValuedField, block: pl.DataFrame) -> None:
+        if isinstance(field, MultiValuedField):
+            values = block[values_name(field)].explode()
+        else:
+            values = block[text_name(field.column, self.features)]
         if field.buckets == "auto":
             values = values.to_frame().select(value_hash(pl.col(values.name), _seed(field))).to_series()
         self.counts[_vocabulary(field)].add(values)
@@ -227,6 +241,11 @@ class _VocabularyFits:
             for field in self.multi_valued
         )
         return tuple(categoricals), tuple(lists)
+
+
+def _run_all(tasks: Sequence[Callable[[], None]]) -> None:
+    for task in tasks:
+        task()
 
 
 _NO_VALUES = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from widedeep.errors import ArtefactError
 from widedeep.files import write_json, writing
+from widedeep.ordered import map_in_order
 
 STORE_FORMAT = 3
 """Format version of the store; one of a newer format is refused."""
-SHARD_ROWS = 1 << 20
+SHARD_ROWS = 1 << 18
 RECORD_ROWS = 1 << 14
 """Rows of one Arrow record batch: what is read together, wherever a reader starts."""
 LABEL_COLUMN = "#label"
@@ -56,16 +57,15 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
     """Write encoded frames, in order, as shards of `shard_rows` rows (the last may be shorter), columns sorted by name."""
     with writing(directory):
         directory.mkdir(parents=True)
-    shards: list[Shard] = []
     dtypes: dict[str, str] = {}
-    for frame in _cut(frames, shard_rows):
-        ordered = frame.select(sorted(frame.columns))
-        dtypes = {name: str(dtype) for name, dtype in ordered.schema.items()}
-        path = directory / f"shard-{len(shards):05d}.arrow"
-        with writing(path), path.open("wb") as file:
-            # Through a Python file: Polars' own writer drops the operating system's reason for a failure.
-            ordered.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
-        shards.append(Shard(path.name, len(frame), path.stat().st_size, _checksum(path)))
+
+    def named() -> Iterator[tuple[Path, pl.DataFrame]]:
+        for number, frame in enumerate(_cut(frames, shard_rows)):
+            ordered = frame.select(sorted(frame.columns))
+            dtypes.update((name, str(dtype)) for name, dtype in ordered.schema.items())
+            yield directory / f"shard-{number:05d}.arrow", ordered
+
+    shards = list(map_in_order(_write_shard, named()))
     write_json(
         directory / "manifest.json",
         {
@@ -75,6 +75,14 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
             "shards": [vars(shard) for shard in shards],
         },
     )
+
+
+def _write_shard(place: tuple[Path, pl.DataFrame]) -> Shard:
+    path, frame = place
+    with writing(path), path.open("wb") as file:
+        # Through a Python file: Polars' own writer drops the operating system's reason for a failure.
+        frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
+    return Shard(path.name, len(frame), path.stat().st_size, _checksum(path))
 
 
 def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:

@@ -17,6 +17,7 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
+from widedeep.ordered import map_in_order
 from widedeep.pipeline.keys import file_identity, key_of
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe
@@ -34,6 +35,8 @@ PLAN_FORMAT = 1
 """The same for the fitted plan and the encoding."""
 MEMORY_FORMAT = 1
 """The same for what crosses remember."""
+_ENCODED_ROWS = 1 << 16
+"""Rows that a thread encodes at once."""
 MOST_MEMORY, BYTES_PER_VALUE = 8 * 2**30, 5
 """Bytes that the values of crosses may take, and those of one value and its support."""
 
@@ -209,18 +212,22 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
     known = _KnownRows(plan)
     total = sum(ingested.rows.values())
     done = 0
+
+    def encoded(block: pl.DataFrame) -> pl.DataFrame:
+        return plan.encode(block).hstack(stored_targets(block))
+
     with reporter.work("encode", total, "rows") as meter:
         for split in ingested.rows:
 
             def frames(split: str = split) -> Iterator[pl.DataFrame]:
                 nonlocal done
-                for block in typed_blocks(ingested.path, split):
-                    encoded = plan.encode(block)
+                blocks = typed_blocks(ingested.path, split, _ENCODED_ROWS)
+                for block in map_in_order(encoded, blocks):
                     if split == "train":
-                        known.count(encoded)
+                        known.count(block)
                     done += len(block)
                     meter.update(done)
-                    yield encoded.hstack(stored_targets(block))
+                    yield block
 
             write_store(out_dir / split, frames())
     write_json(out_dir / "report.json", {"crosses": known.report(), "plan_digest": plan.digest})

@@ -4,8 +4,8 @@ Polars fills short rows silently and refuses a quote inside an unquoted value, s
 and rewritten where their quotes are unusual (`csv_quotes`).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import DataError, Fault, RecipeError
+from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import FormatSettings
 from widedeep.table.blocks import BLANKS, RawBlock, clean_texts, require_columns
 from widedeep.table.csv_quotes import Dialect, complete_records
@@ -41,25 +42,16 @@ def read_csv_blocks(
     an unclosed quote, bytes that are not UTF-8, a header named twice, no header or no rows.
     """
     dialect = _dialect(settings)
-    names = list(settings.columns) if settings.columns is not None else None
     first_row = 0
     with ByteStream(source, name, encoding=settings.encoding) as stream:
-        for data, line in _record_runs(stream, settings, dialect, block_bytes):
-            _check_utf8(data, line, name)
-            if names is None:
-                header = _header(data, dialect, name, line)
-                if header is None:
-                    continue
-                names, data, line = header
-            if first_row == 0:
-                require_columns(columns or (), names, name)
-            records = _records(data, line, dialect, len(names), name)
+        table = _Table(settings, dialect, columns, name)
+        runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
+        for frame, records, bytes_done in map_in_order(table.parse, runs):
             if records.num_rows:
-                frame = _parse(records, names, columns, settings, name)
-                yield RawBlock(frame, name, first_row, stream.bytes_done, int(records.first_line), records.lines)
+                yield RawBlock(frame, name, first_row, bytes_done, int(records.first_line), records.lines)
                 first_row += records.num_rows
         if first_row == 0:
-            _refuse_no_rows(stream, settings, names, name)
+            _refuse_no_rows(stream, settings, table.names, name)
 
 
 def _dialect(settings: FormatSettings) -> Dialect:
@@ -88,10 +80,18 @@ def _refuse_no_rows(stream: ByteStream, settings: FormatSettings, names: list[st
 # ------------------------------------------------------------------------------------------- whole records from bytes
 
 
-def _record_runs(
-    stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int
-) -> Iterator[tuple[bytes, int]]:
-    """Runs of whole records with plain quotes, each with the 1-based line it starts on."""
+@dataclass(frozen=True)
+class _Run:
+    """Whole records with plain quotes."""
+
+    data: bytes
+    line: int
+    """1-based line it starts on."""
+    bytes_done: int
+    """Stored bytes of the source read when it was cut."""
+
+
+def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
     carry, line = _after_skipped_lines(stream, settings.skip_lines, block_bytes)
     final = False
     while not final:
@@ -115,8 +115,8 @@ def _record_runs(
                 f"{stream.name}:{at}: a line longer than {_RECORD_LIMIT >> 20} MiB; is this delimited text?"
             )
         if run.records:
-            yield run.records, line
-        line += data.count(b"\n", 0, run.consumed)
+            yield _Run(run.records, line, stream.bytes_done)
+        line += int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8, count=run.consumed) == _NEWLINE))
         carry = data[run.consumed :]
 
 
@@ -144,8 +144,8 @@ def _check_utf8(data: bytes, line: int, name: str) -> None:
         ) from None
 
 
-def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[str], bytes, int] | None:
-    """The names, the bytes after the header and their line; None when these lines are blank or comments."""
+def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[str], int, int] | None:
+    """The names, where the header ends and the lines up to there; None when these lines are blank or comments."""
     start = 0
     while start < len(data):
         values, end = dialect.values_at(data, start)
@@ -161,9 +161,42 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
                     f"{name}:{at}: the header names column {twice!r} twice; "
                     "rename one, or set data.format.header: false and name the columns"
                 )
-            return names, data[end:], line + data.count(b"\n", 0, end)
+            return names, end, data.count(b"\n", 0, end)
         start = end
     return None
+
+
+class _Table:
+    """One table under way: what its runs of records are parsed with."""
+
+    def __init__(self, settings: FormatSettings, dialect: Dialect, columns: Sequence[str] | None, name: str) -> None:
+        self.names = list(settings.columns) if settings.columns is not None else None
+        self._settings, self._dialect, self._columns, self._name = settings, dialect, columns, name
+
+    def without_header(self, runs: Iterable[_Run]) -> Iterator[_Run]:
+        """The runs behind the header, once the wanted columns are known to be there. Raises ColumnError, DataError."""
+        is_first = True
+        for run in runs:
+            if self.names is None:
+                _check_utf8(run.data, run.line, self._name)
+                header = _header(run.data, self._dialect, self._name, run.line)
+                if header is None:
+                    continue
+                self.names, end, num_lines = header
+                run = replace(run, data=run.data[end:], line=run.line + num_lines)
+            if is_first:
+                require_columns(self._columns or (), self.names, self._name)
+                is_first = False
+            yield run
+
+    def parse(self, run: _Run) -> tuple[pl.DataFrame, "_Records", int]:
+        """The run's rows, what was found out about them, and `bytes_done`. Raises DataError."""
+        assert self.names is not None
+        _check_utf8(run.data, run.line, self._name)
+        records = _even_records(run, self._dialect, len(self.names)) or _records(
+            run.data, run.line, self._dialect, len(self.names), self._name
+        )
+        return _parse(records, self.names, self._columns, self._settings, self._name), records, run.bytes_done
 
 
 # --------------------------------------------------------------------------------------------- records checked, parsed
@@ -210,6 +243,23 @@ def _records(data: bytes, line: int, dialect: Dialect, width: int, name: str) ->
         data = b"".join(pieces)
     first_line = int(lines[0]) if lines is not None and len(lines) else line
     return _Records(data, int((~dropped).sum()), first_line, lines, quoted, _has_blank_edges(array, dialect))
+
+
+def _even_records(run: _Run, dialect: Dialect, width: int) -> _Records | None:
+    """The records of a run without quotes and comments in which each line has `width` values; None for any other run."""
+    data = run.data
+    special = [character for character in (dialect.quote, dialect.comment) if character is not None]
+    if width == 1 or not data or any(character in data for character in special):
+        return None
+    array = np.frombuffer(data, dtype=np.uint8)
+    separators, ends = np.flatnonzero(array == dialect.separator[0]), np.flatnonzero(array == _NEWLINE)
+    if len(separators) != len(ends) * (width - 1):
+        return None
+    of_line = separators.reshape(len(ends), width - 1)
+    if not ((of_line[:, -1] < ends).all() and (of_line[1:, 0] > ends[:-1]).all()):
+        return None
+    blank_edges = any(blank.encode() in data for blank in BLANKS) and _has_blank_edges(array, dialect)
+    return _Records(data, len(ends), run.line, None, quoted=False, blank_edges=blank_edges)
 
 
 def _dropped(

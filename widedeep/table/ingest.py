@@ -1,7 +1,8 @@
 """Raw files → typed, checked, split table on disk."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from widedeep.errors import DataError
 from widedeep.files import writing
+from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.table.blocks import RawBlock
@@ -50,27 +52,32 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     parts = drawn_parts(data)
     splits = [split for split in SPLITS if split in files or split in parts]
     typing = Typing(recipe)
-    tables = {split: _SplitTable(out_dir / split) for split in splits}
-    tables["train"].keep_negatives = data.keep_negatives
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
-    unsplit = PartWriter(out_dir / _UNSPLIT) if by_time else None
-    rows_read = 0
-    for split, block in _blocks(files, recipe, base_dir, reporter):
-        typed = typing.apply(block)
+
+    def typed(placed: tuple[str, RawBlock, int]) -> list[tuple[str, pl.DataFrame]]:
+        split, block, first_position = placed
+        frame = typing.convert(block)
         if split != "train" or not parts:
-            tables[split].add(typed)
-        elif unsplit is not None:
-            unsplit.add(typed)
-            rows_read += typed.height
-        else:
-            for drawn, frame in split_frames(typed, row_splits(data, block, rows_read)):
-                tables[drawn].add(frame)
-            rows_read += typed.height
-    if unsplit is not None:
-        unsplit.flush()
-        _distribute_by_time(recipe, out_dir, tables, rows_read)
-    for table in tables.values():
-        table.writer.flush()
+            return [(split, frame)]
+        if by_time:
+            return [(_UNSPLIT, frame)]
+        return list(split_frames(frame, row_splits(data, block, first_position)))
+
+    with ThreadPoolExecutor(1) as writing_thread:
+        tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
+        tables["train"].keep_negatives = data.keep_negatives
+        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
+        for frames in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
+            for split, frame in frames:
+                if split == _UNSPLIT and unsplit is not None:
+                    unsplit.add(frame)
+                else:
+                    tables[split].add(frame)
+        if unsplit is not None:
+            unsplit.finish()
+            _distribute_by_time(recipe, out_dir, tables, unsplit.num_rows)
+        for table in tables.values():
+            table.writer.finish()
     _check_splits(recipe, tables, parts)
     report = _report(recipe, typing, tables, out_dir)
     _refuse_empty_columns(report)
@@ -84,8 +91,8 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
 class _SplitTable:
     """One split under way: its parts and what is counted over its rows."""
 
-    def __init__(self, directory: Path) -> None:
-        self.writer = PartWriter(directory)
+    def __init__(self, writer: PartWriter) -> None:
+        self.writer = writer
         self.keep_negatives = 1.0
         self.rows_seen = 0
         self.target = TargetTally()
@@ -131,6 +138,15 @@ def _blocks(
                     meter.update(finished + done)
                 finished += done
     side_tables.warn_unmatched()
+
+
+def _placed(blocks: Iterable[tuple[str, RawBlock]], typing: Typing) -> Iterator[tuple[str, RawBlock, int]]:
+    """Each block with its split and its first row's position among the train rows; its kinds are noted."""
+    num_train = 0
+    for split, block in blocks:
+        typing.note_kinds(block)
+        yield split, block, num_train
+        num_train += block.frame.height if split == "train" else 0
 
 
 def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitTable], num_rows: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.ordered import map_in_order
 from widedeep.table.alone import (
     alone_auc,
     auc_of_cells,
@@ -108,10 +109,8 @@ def profile_columns(
         is_whole=samples["train"].is_whole,
         binary=binary,
     )
-    profiles = {}
-    for column in columns:
-        if column.role == "weights":
-            continue
+
+    def profiled(column: TypedColumn) -> ColumnProfile:
         values = train[column.name]
         others = {split: frame[column.name] for split, (frame, _) in frames.items() if split != "train"}
         if values.dtype.is_numeric():
@@ -120,8 +119,11 @@ def profile_columns(
             profile = _profile_of_values(values, others, rows)
         if column.role == "label" and binary:
             profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
-        profiles[column.name] = profile if column.role not in TARGETS else _without_label(profile, column.role)
-    return profiles
+        return profile if column.role not in TARGETS else _without_label(profile, column.role)
+
+    shown = [column for column in columns if column.role != "weights"]
+    names = (column.name for column in shown)
+    return dict(zip(names, map_in_order(profiled, shown), strict=True))
 
 
 def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:

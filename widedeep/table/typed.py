@@ -1,5 +1,6 @@
 """The typed table: which source columns a recipe needs, as what, and their conversion block by block."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -148,21 +149,30 @@ class Typing:
         """Texts, NaN and infinities counted as missing, per typed column."""
         self.lists = ListTally()
         """What was left out of lists."""
+        self._lock = threading.Lock()
+        """Held while anything is counted."""
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
-        self._note_kinds(block)
+        self.note_kinds(block)
+        return self.convert(block)
+
+    def convert(self, block: RawBlock) -> pl.DataFrame:
+        """`apply` to a block whose kinds are noted; blocks may be converted on several threads at once."""
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
         features = block.frame.select(self._feature(block, column) for column in plain)
         typed = pl.DataFrame([*series.values(), *features]).select(column.name for column in self.columns)
+        with self._lock:
+            for column in self.columns:
+                self.missing[column.name] += typed[column.name].null_count()
         for column in self.columns:
-            self.missing[column.name] += typed[column.name].null_count()
             if column.role == "number":
                 self._check_numbers(block, column, typed[column.name])
         return typed
 
-    def _note_kinds(self, block: RawBlock) -> None:
+    def note_kinds(self, block: RawBlock) -> None:
+        """Take in what the columns hold, blocks in order. Raises DataError where it is not what it was before."""
         seen: dict[str, Kind] = {}
         for column in self.needed:
             try:
@@ -190,7 +200,8 @@ class Typing:
                     yield GROUP, group_values(block, column.column).alias(GROUP)
                 case "values":
                     assert isinstance(column.field, MultiValuedField)
-                    values, weights = list_values(block, column.field, self._data, self.lists)
+                    with self._lock:
+                        values, weights = list_values(block, column.field, self._data, self.lists)
                     yield column.name, values.alias(column.name)
                     if weights is not None:
                         name = weights_name(column.field)
@@ -224,7 +235,8 @@ class Typing:
         if key not in known:
             bad_is_missing = self._data.bad_numbers == "missing"
             known[key], bad = moment_values(block, settings, bad_is_missing=bad_is_missing, where=where)
-            self.bad_numbers[column.name] += bad
+            with self._lock:
+                self.bad_numbers[column.name] += bad
         return known[key]
 
     def _feature(self, block: RawBlock, column: TypedColumn) -> pl.Expr:
@@ -243,7 +255,8 @@ class Typing:
         bad = numbers.is_null() & raw.is_not_null()
         if raw.dtype == pl.String:
             bad &= (raw != "").fill_null(False)
-        self.bad_numbers[column.name] += int(bad.sum())
+        with self._lock:
+            self.bad_numbers[column.name] += int(bad.sum())
         if bad.any() and self._data.bad_numbers == "error":
             row = bad.arg_true()[0]
             raise DataError(

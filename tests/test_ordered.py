@@ -1,0 +1,52 @@
+"""Work on threads comes back in order, and so do its errors."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from widedeep.ordered import map_in_order
+
+
+def test_results_come_in_the_order_of_the_items_however_long_each_takes() -> None:
+    first_may_end = threading.Event()
+
+    def slow_first(item: int) -> int:
+        if item == 0:
+            assert first_may_end.wait(10)
+        else:
+            first_may_end.set()
+        return -item
+
+    assert list(map_in_order(slow_first, range(50))) == [-item for item in range(50)]
+
+
+def test_an_error_of_drawing_comes_after_the_results_and_errors_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 0
+        raise KeyError("the items end badly")
+
+    drawn = map_in_order(lambda item: 1 // item, items())
+    assert next(drawn) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(drawn)
+    drawn = map_in_order(lambda item: item, items())
+    assert [next(drawn), next(drawn)] == [1, 0]
+    with pytest.raises(KeyError):
+        next(drawn)
+
+
+def test_only_a_few_items_are_drawn_ahead() -> None:
+    drawn_items: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            drawn_items.append(item)
+            yield item
+
+    results = map_in_order(lambda item: item, items())
+    assert next(results) == 0
+    assert len(drawn_items) < 100
+    results.close()  # type: ignore[attr-defined]
+    assert len(drawn_items) < 100
