@@ -15,7 +15,7 @@ from widedeep.errors import ArtefactError
 from widedeep.files import write_json, writing
 from widedeep.ordered import map_in_order
 
-STORE_FORMAT = 3
+STORE_FORMAT = 4
 """Format version of the store; one of a newer format is refused."""
 SHARD_ROWS = 1 << 18
 RECORD_ROWS = 1 << 14
