@@ -15,6 +15,8 @@ from widedeep.kernels.threads import in_parts
 
 _HOW = {"sum": sparse.SUM, "mean": sparse.MEAN, "max": sparse.MAX}
 _NO_WEIGHTS = np.empty(0, dtype=np.float32)
+_DIRECT_ROWS = 1 << 16
+"""Rows of a range up to which a row's place among the touched ones is looked up without a hash: a fast cache holds them."""
 _LEAST_ROWS = 256
 """Rows of a batch below which threads cost more than they bring."""
 
@@ -148,6 +150,7 @@ def _entries(lookups: Lookups, table: Tensor, out: Tensor, gradient: Tensor, fac
         columns.starts,
         columns.places,
         columns.bounds,
+        np.append(columns.range_starts, len(table)),
         slopes,
         bag_rows,
         bag_gradients,
@@ -175,7 +178,7 @@ def _scratch(most: int, width: int) -> sparse.Scratch:
     size = 1 << (2 * most - 1).bit_length()
     return sparse.Scratch(
         np.empty(size, dtype=np.int64),
-        np.empty(size, dtype=np.int32),
+        np.full(max(size, _DIRECT_ROWS), -1, dtype=np.int32),
         np.empty(most, dtype=np.int64),
         np.empty((most, width), dtype=np.float32),
     )

@@ -53,6 +53,8 @@ class Columns:
         starts = sorted({column.start for column in columns})
         ordered = sorted(columns, key=lambda column: column.start)
         dense = [column for column in ordered if column.pooling is None]
+        self.range_starts = _longs(starts)
+        """[G]: the first table row of each range."""
         self.positions = _longs([column.position for column in dense])
         self.starts = _longs([column.start for column in dense])
         self.places = _longs([column.place for column in dense])

@@ -22,7 +22,7 @@ def ftrl(
     table: Tensor,
     z: Tensor,
     n: Tensor,
-    rows: Tensor,
+    rows: Tensor | slice,
     gradients: Tensor,
     *,
     alpha: float,

@@ -22,6 +22,8 @@ Ints = NDArray[np.int32]
 
 AHEAD = 12
 """Rows that are asked for before they are needed: enough to hide memory's delay behind the work on them."""
+WHOLE_GROUPS = 4
+"""Groups per part from which on each is one part's work: none then looks at the rows of the others."""
 SUM, MEAN, MAX = 0, 1, 2
 """The ways of pooling, in numbers."""
 
@@ -37,6 +39,8 @@ class Entries(NamedTuple):
     places: Longs
     column_bounds: Longs
     """[G + 1]: the columns of each group."""
+    range_starts: Longs
+    """[G + 1]: the first table row of each group, and the number of rows."""
     gradient: Floats
     bag_rows: Longs
     """[N] table rows of the bags' values."""
@@ -52,9 +56,9 @@ class Scratch(NamedTuple):
     """Room for one part's work on one group."""
 
     keys: Longs
-    """[S], a power of two at least twice the group's look-ups."""
+    """[H], a power of two at least twice the group's look-ups."""
     slots: Ints
-    """[S]."""
+    """[S], H at least; all -1 between groups. Ranges of up to S rows need no hash."""
     rows: Longs
     """[M], the group's distinct table rows."""
     sums: Floats
@@ -204,14 +208,16 @@ def _scrambled(row: int) -> np.uint64:
 
 @compiled
 def _part_of(scrambled: np.uint64, parts: int) -> int:
-    part: int = np.int64((scrambled >> np.uint64(48)) % np.uint64(parts))  # type: ignore[assignment]
+    # The upper bits, scaled to the parts: a division takes longer than all else here.
+    part: int = np.int64(((scrambled >> np.uint64(32)) * np.uint64(parts)) >> np.uint64(32))  # type: ignore[assignment]
     return part
 
 
 @compiled
-def _slot_of(row: int, scrambled: np.uint64, keys: Longs, slots: Ints) -> np.uint64:
-    mask = np.uint64(len(keys) - 1)
-    slot = (scrambled >> np.uint64(32)) & mask
+def _slot_of(row: int, first_row: int, direct: bool, mask: np.uint64, keys: Longs, slots: Ints) -> np.uint64:
+    if direct:
+        return np.uint64(row - first_row)
+    slot: np.uint64 = (_scrambled(row) >> np.uint64(16)) & mask
     while slots[slot] >= 0 and keys[slot] != row:
         slot = (slot + np.uint64(1)) & mask
     return slot
@@ -220,9 +226,15 @@ def _slot_of(row: int, scrambled: np.uint64, keys: Longs, slots: Ints) -> np.uin
 @compiled
 def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scratch) -> int:
     """Sum the gradients of the part's rows of one group into `scratch`; returns how many rows there are."""
+    if len(entries.column_bounds) > WHOLE_GROUPS * parts:
+        if group % parts != part:
+            return 0
+        part, parts = 0, 1
     keys, slots, rows, sums = scratch
+    first_row = entries.range_starts[group]
+    direct = entries.range_starts[group + 1] - first_row <= len(slots)
+    mask = np.uint64(len(keys) - 1)
     width = sums.shape[1]
-    slots[:] = -1
     count = 0
     factor = entries.factor
     for c in range(entries.column_bounds[group], entries.column_bounds[group + 1]):
@@ -230,12 +242,13 @@ def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scr
         place = np.uint64(entries.places[c])
         for b in range(entries.num_rows):
             row = start + np.int64(entries.indices[base + b])
-            scrambled = _scrambled(row)
-            if _part_of(scrambled, parts) != part:
+            if parts > 1 and _part_of(_scrambled(row), parts) != part:
                 continue
-            slot = _slot_of(row, scrambled, keys, slots)
+            slot = _slot_of(row, first_row, direct, mask, keys, slots)
             if slots[slot] < 0:
-                slots[slot], keys[slot], rows[count] = count, row, row
+                slots[slot], rows[count] = count, row
+                if not direct:
+                    keys[slot] = row
                 for d in range(width):
                     sums[np.uint64(count), np.uint64(d)] = factor * entries.gradient[np.uint64(b), place + np.uint64(d)]
                 count += 1
@@ -245,18 +258,24 @@ def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scr
                     sums[known, np.uint64(d)] += factor * entries.gradient[np.uint64(b), place + np.uint64(d)]
     for j in range(entries.bag_bounds[group], entries.bag_bounds[group + 1]):
         row = entries.bag_rows[j]
-        scrambled = _scrambled(row)
-        if _part_of(scrambled, parts) != part:
+        if parts > 1 and _part_of(_scrambled(row), parts) != part:
             continue
-        slot = _slot_of(row, scrambled, keys, slots)
+        slot = _slot_of(row, first_row, direct, mask, keys, slots)
         if slots[slot] < 0:
-            slots[slot], keys[slot], rows[count] = count, row, row
+            slots[slot], rows[count] = count, row
+            if not direct:
+                keys[slot] = row
             for d in range(width):
                 sums[count, d] = factor * entries.bag_gradients[j, d]
             count += 1
         else:
             for d in range(width):
                 sums[slots[slot], d] += factor * entries.bag_gradients[j, d]
+    if direct:
+        for u in range(count):
+            slots[rows[u] - first_row] = -1
+    else:
+        slots[: len(keys)] = -1
     return count
 
 

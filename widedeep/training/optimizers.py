@@ -37,7 +37,7 @@ class FtrlVector:
             moved,
             self.states["z"].view(-1, 1),
             self.states["n"].view(-1, 1),
-            torch.arange(moved.numel(), device=moved.device),
+            slice(None),
             gradient.reshape(-1, 1) * batch_weight,
             alpha=self.settings.learning_rate,
             beta=self.settings.beta,
