@@ -1,5 +1,9 @@
 """One contract for every implementation of the sparse hot path: what it reads and updates is what plain torch says."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -11,7 +15,8 @@ from widedeep.kernels import cpu, reference
 from widedeep.kernels.lookups import Bag, Column, Columns, Lookups
 from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 
-IMPLEMENTATIONS = [cpu]
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed (Linux only)")
+IMPLEMENTATIONS = ["cpu", pytest.param("cuda", marks=needs_triton)]
 RULES: list[Rule] = [
     Ftrl(0.1, 1.0, 0.02, 0.3),
     Adagrad(0.1, 0.01),
@@ -19,6 +24,11 @@ RULES: list[Rule] = [
     Adam(0.01, 3, 0.02),
     Sgd(0.1),
 ]
+
+
+def implementation(name: str) -> tuple[ModuleType, str]:
+    """The module and the device that it is tested on; without a CUDA device Triton's interpreter works on the CPU."""
+    return import_module(f"widedeep.kernels.{name}"), "cuda" if name == "cuda" and torch.cuda.is_available() else "cpu"
 
 
 class Case:
@@ -50,82 +60,111 @@ class Case:
         self.gradient = torch.randn(rows, self.out_dim, generator=generator)
         self.generator = generator
 
+    def on(self, device: str) -> "Case":
+        """This case with its tensors on the device."""
+        bags = [
+            Bag(bag.values.to(device), bag.bounds.to(device), None if bag.weights is None else bag.weights.to(device))
+            for bag in self.bags
+        ]
+        self.lookups = replace(self.lookups, indices=self.lookups.indices.to(device), bags=bags)
+        self.table, self.gradient = self.table.to(device), self.gradient.to(device)
+        return self
+
     def states(self, rule: Rule) -> list[torch.Tensor]:
         shape = (len(self.table), 1) if isinstance(rule, RowwiseAdagrad) else self.table.shape
-        return [torch.rand(shape, generator=self.generator) for _ in rule.states]
+        return [torch.rand(shape, generator=self.generator).to(self.table.device) for _ in rule.states]
 
-    def read(self, kernels: ModuleType) -> torch.Tensor:
-        out = torch.full((len(self.gradient), self.out_dim), torch.nan)
+    def read(self, kernels: ModuleType, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        out = torch.full((len(self.gradient), self.out_dim), torch.nan, dtype=dtype, device=self.table.device)
         kernels.look_up(self.table, self.lookups, out)
         return out
 
 
-CASES = st.builds(
-    Case,
-    st.integers(0, 2**31),
-    st.sampled_from([1, 2, 7, 600]),
-    st.sampled_from([1, 4, 10, 16]),
-    st.booleans(),
-    st.lists(st.sampled_from([2, 3, 50, 3_000]), min_size=1, max_size=3),
-    st.lists(st.sampled_from(["sum", "mean", "max"]), max_size=3),
-)
+def hold_for_cases(name: str, examples: int, check: Callable[[ModuleType, Case], None]) -> None:
+    """Run the check on random cases; few and small ones where an interpreter takes its time."""
+    kernels, device = implementation(name)
+    slow = name == "cuda" and device == "cpu"
+    cases = st.builds(
+        Case,
+        st.integers(0, 2**31),
+        st.sampled_from([1, 2, 7, 30] if slow else [1, 2, 7, 600]),
+        st.sampled_from([1, 4, 10, 16]),
+        st.booleans(),
+        st.lists(st.sampled_from([2, 3, 50, 3_000]), min_size=1, max_size=3),
+        st.lists(st.sampled_from(["sum", "mean", "max"]), max_size=3),
+    )
+
+    @given(cases)
+    @settings(max_examples=examples // 5 if slow else examples)
+    def hold(case: Case) -> None:
+        check(kernels, case.on(device))
+
+    hold()
 
 
-@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
-@given(CASES)
-@settings(max_examples=60)
-def test_every_place_of_the_output_holds_what_the_table_says(kernels: ModuleType, case: Case) -> None:
-    out = case.read(kernels)
-    torch.testing.assert_close(out, case.read(reference), rtol=1e-5, atol=1e-6)
-    assert not out.isnan().any()
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_every_place_of_the_output_holds_what_the_table_says(name: str) -> None:
+    def check(kernels: ModuleType, case: Case) -> None:
+        out = case.read(kernels)
+        torch.testing.assert_close(out, case.read(reference), rtol=1e-5, atol=1e-6)
+        assert not out.isnan().any()
+
+    hold_for_cases(name, 60, check)
 
 
-@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
-@given(CASES, st.sampled_from([1.0, 512.0]))
-@settings(max_examples=40)
-def test_an_update_moves_the_touched_rows_as_the_rule_says_and_no_others(
-    kernels: ModuleType, rule: Rule, case: Case, factor: float
+def assert_same_update(
+    kernels: ModuleType, rule: Rule, case: Case, factor: float, other_rule: Rule | None = None
 ) -> None:
+    """Update by the reference and by `kernels` (under `other_rule` where it is another form of the same) and compare."""
     results = []
     out, states = case.read(reference), case.states(rule)
-    for implementation in (reference, kernels):
+    for module, own_rule in ((reference, rule), (kernels, other_rule or rule)):
         table, own = case.table.clone(), [state.clone() for state in states]
-        implementation.update(rule, table, own, case.lookups, out, case.gradient, factor=factor)
+        module.update(own_rule, table, own, case.lookups, out, case.gradient, factor=factor)
         results.append([table, *own])
     for expected, given_ in zip(*results, strict=True):
         torch.testing.assert_close(given_, expected, rtol=2e-4, atol=2e-5 * float(expected.abs().max()))
     touched = reference.summed_gradients(case.table, case.lookups, case.gradient)[0]
-    others = torch.ones(len(case.table), dtype=torch.bool)
+    others = torch.ones(len(case.table), dtype=torch.bool, device=case.table.device)
     others[touched] = False
     assert torch.equal(results[1][0][others], case.table[others])
 
 
-@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
-@given(CASES)
-@settings(max_examples=30)
-def test_a_dense_gradient_has_the_sums_of_the_touched_rows(kernels: ModuleType, case: Case) -> None:
-    results = []
-    for implementation in (reference, kernels):
-        dense = torch.zeros_like(case.table)
-        implementation.add_gradients(dense, case.table, case.lookups, case.read(reference), case.gradient)
-        results.append(dense)
-    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@pytest.mark.parametrize("factor", [1.0, 512.0])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_an_update_moves_the_touched_rows_as_the_rule_says_and_no_others(name: str, rule: Rule, factor: float) -> None:
+    hold_for_cases(name, 20, lambda kernels, case: assert_same_update(kernels, rule, case, factor))
 
 
-@pytest.mark.parametrize("kernels", IMPLEMENTATIONS)
-@given(CASES)
-@settings(max_examples=30)
-def test_a_row_that_is_read_twice_pays_its_decay_once(kernels: ModuleType, case: Case) -> None:
-    results = []
-    for implementation in (reference, kernels):
-        table, received = case.table.clone(), torch.zeros(len(case.table), dtype=torch.float64)
-        implementation.pay(table, received, case.lookups, -0.25)
-        implementation.pay(table, received, case.lookups, -0.5)
-        results.append((table, received))
-    torch.testing.assert_close(results[1][0], results[0][0])
-    assert torch.equal(results[1][1], results[0][1])
-    assert set(results[1][1].tolist()) <= {0.0, -0.5}
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_dense_gradient_has_the_sums_of_the_touched_rows(name: str) -> None:
+    def check(kernels: ModuleType, case: Case) -> None:
+        results = []
+        for module in (reference, kernels):
+            dense = torch.zeros_like(case.table)
+            module.add_gradients(dense, case.table, case.lookups, case.read(reference), case.gradient)
+            results.append(dense)
+        torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+    hold_for_cases(name, 30, check)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_row_that_is_read_twice_pays_its_decay_once(name: str) -> None:
+    def check(kernels: ModuleType, case: Case) -> None:
+        results = []
+        for module in (reference, kernels):
+            table = case.table.clone()
+            received = torch.zeros(len(case.table), dtype=torch.float64, device=table.device)
+            module.pay(table, received, case.lookups, -0.25)
+            module.pay(table, received, case.lookups, -0.5)
+            results.append((table, received))
+        torch.testing.assert_close(results[1][0], results[0][0])
+        assert torch.equal(results[1][1], results[0][1])
+        assert set(results[1][1].tolist()) <= {0.0, -0.5}
+
+    hold_for_cases(name, 30, check)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
@@ -144,12 +183,14 @@ def test_the_number_of_threads_does_not_change_a_bit(rule: Rule) -> None:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_the_last_index_of_an_int32_column_is_read_and_updated() -> None:
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_the_last_index_of_an_int32_column_is_read_and_updated(name: str) -> None:
     # The matrix holds int32; the table row is its sum with the range's start, which does not fit an int32.
+    kernels, _ = implementation(name)
     last = torch.iinfo(torch.int32).max
     columns = Columns([Column(0, 0, 0), Column(1, last - 3, 1)])
     lookups = Lookups(columns, torch.tensor([[0, 1], [4, 5]], dtype=torch.int32), [])
     storage = torch.zeros(1).expand(last + 3, 1)  # no memory: every row is the same number
     out = torch.full((2, 2), torch.nan)
-    cpu.look_up(storage, lookups, out)
+    kernels.look_up(storage, lookups, out)
     assert out.tolist() == [[0.0, 0.0], [0.0, 0.0]]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -65,6 +65,22 @@ class Columns:
             np.searchsorted([column.start for column in self.bags], [*starts, np.iinfo(np.int64).max])
         )
         """[G + 1]: the columns of lists of each range."""
+        self._on: dict[torch.device, DeviceColumns] = {}
+
+    def on(self, device: torch.device) -> "DeviceColumns":
+        """The columns with one value a row, on the device; copied there once."""
+        if device not in self._on:
+            arrays = (self.positions, self.starts, self.places)
+            self._on[device] = DeviceColumns(*(torch.from_numpy(array).to(device) for array in arrays))
+        return self._on[device]
+
+
+class DeviceColumns(NamedTuple):
+    """Columns.positions, .starts and .places as tensors [C] int64."""
+
+    positions: Tensor
+    starts: Tensor
+    places: Tensor
 
 
 def _longs(numbers: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
@@ -88,3 +104,16 @@ class Lookups:
     def num_rows(self) -> int:
         """Rows of the batch."""
         return self.indices.shape[1]
+
+    @cached_property
+    def sorted_rows(self) -> tuple[Tensor, Tensor]:
+        """The table rows of all look-ups, ascending, and where each stood before. Both [E] int64.
+
+        Before: the columns with one value a row behind each other, then the bags' values. Equal rows keep that order.
+        """
+        columns = self.columns.on(self.indices.device)
+        dense = self.indices.index_select(0, columns.positions) + columns.starts.unsqueeze(1)
+        bags = [self.bags[bag.position].values.long() + bag.start for bag in self.columns.bags]
+        rows = torch.cat([dense.flatten(), *bags])
+        rows, order = torch.sort(rows, stable=True)
+        return rows, order

@@ -83,7 +83,7 @@ def adam(
     gradients: Tensor,
     *,
     learning_rate: float,
-    step: int,
+    step: int | Tensor,
     l2: float,
 ) -> None:
     """Lazy Adam (Kingma and Ba, ICLR 2015, moments of untouched rows left alone); `l2` acts on the touched rows.
@@ -136,7 +136,7 @@ def update(
     out: Tensor,
     gradient: Tensor,
     *,
-    factor: float = 1.0,
+    factor: float | Tensor = 1.0,
 ) -> None:
     """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
 
@@ -168,7 +168,7 @@ def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, g
     dense[rows] = gradients
 
 
-def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None:
+def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float | Tensor) -> None:
     """Shrink the rows that the batch reads by exp(decay - received), and note that they have received `decay`.
 
     `received` [R] float64: logarithms of the shrinkage paid so far.
@@ -210,6 +210,7 @@ def _pooled(vectors: Tensor, column: Column, lookups: Lookups) -> Tensor:
 def summed_gradients(table: Tensor, lookups: Lookups, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The rows [U] int64 that the batch read, without duplicates, and their gradients [U, D]."""
     columns, width = lookups.columns, table.shape[1]
+    gradient = gradient.to(table.dtype)  # bfloat16 where autocast is on, and sums of it would round again
     rows, gradients = [], []
     for position, start, place in _dense(columns):
         rows.append(lookups.indices[position].long() + start)

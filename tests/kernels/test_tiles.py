@@ -1,0 +1,107 @@
+"""What the Triton kernels promise beyond the common contract. Without a CUDA device they run in Triton's interpreter."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_look_ups import RULES, Case, assert_same_update, implementation
+
+from widedeep.kernels import reference
+from widedeep.kernels.rules import Adam, Rule, Sgd
+
+pytest.importorskip("triton", reason="triton is not installed (Linux only)")
+KERNELS, DEVICE = implementation("cuda")
+POOLINGS = ["sum", "mean", "max"]
+
+
+def test_a_row_that_fills_more_chunks_than_are_added_at_a_time_gets_all_of_its_gradients() -> None:
+    case = Case(3, 2_100, 2, summed=False, sizes=[2], bags=[]).on(DEVICE)
+    rows, _ = case.lookups.sorted_rows
+    longest = int(torch.bincount(rows).max())
+    assert longest > (64 + 1) * 32, "a run must be longer than one span of chunks"
+    assert_same_update(KERNELS, Sgd(0.01), case, 1.0)
+
+
+def test_the_deep_input_may_be_bfloat16_while_sums_and_tables_stay_float32() -> None:
+    case = Case(5, 20, 10, summed=False, sizes=[3, 50], bags=POOLINGS).on(DEVICE)
+    out = case.read(KERNELS, torch.bfloat16)
+    # Half a unit of bfloat16's last place on a device; the interpreter cuts off instead of rounding.
+    torch.testing.assert_close(out.float(), case.read(reference), rtol=2**-7, atol=1e-6)
+    case.gradient = case.gradient.bfloat16()
+    assert_same_update(KERNELS, Adam(0.01, 3), case, 1.0)
+
+
+@pytest.mark.parametrize("rule", [Adam(0.01, 7, 0.02), Sgd(0.1)], ids=["Adam", "Sgd"])
+def test_numbers_that_move_may_lie_on_the_device_so_that_a_captured_step_reads_them_anew(rule: Rule) -> None:
+    case = Case(6, 9, 4, summed=False, sizes=[3, 50], bags=[]).on(DEVICE)
+    moving = torch.tensor([7.0, 16.0, -0.5], dtype=torch.float64, device=DEVICE)
+    other = Adam(0.01, moving[0], 0.02) if isinstance(rule, Adam) else rule
+    assert_same_update(KERNELS, rule, case, 16.0, other)
+    results = []
+    for decay in (-0.5, moving[2]):
+        table, received = case.table.clone(), torch.zeros(len(case.table), dtype=torch.float64, device=DEVICE)
+        KERNELS.pay(table, received, case.lookups, decay)
+        results.append((table, received))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_equal_inputs_give_equal_bytes(rule: Rule) -> None:
+    case = Case(8, 9, 4, summed=False, sizes=[2, 50], bags=["max"]).on(DEVICE)
+    states, results = case.states(rule), []
+    for _ in range(2):
+        table, own = case.table.clone(), [state.clone() for state in states]
+        KERNELS.update(rule, table, own, case.lookups, case.read(KERNELS), case.gradient)
+        results.append([table, *own])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from widedeep.kernels import tiles
+
+TYPES = {
+    "indices": "*i32", "values": "*i32", "bounds": "*i64", "positions": "*i64", "starts": "*i64", "places": "*i64",
+    "sorted_rows": "*i64", "order": "*i64", "out": "*bf16", "gradient": "*bf16", "weights": "*fp32", "table": "*fp32",
+    "first_state": "*fp32", "second_state": "*fp32", "partial_sums": "*fp32", "spread_gradients": "*fp32",
+    "numbers": "*fp32", "received": "*fp64", "decay": "*fp64",
+}
+
+def compiled(kernel, **constants):
+    names = [parameter.name for parameter in kernel.params]
+    signature = {name: "constexpr" if name in constants else TYPES.get(name, "i32") for name in names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"], kernel
+    print(kernel.__name__)
+
+compiled(tiles.gather, BLOCK_B=32, BLOCK_D=16)
+compiled(tiles.gather_sum, BLOCK_B=256)
+for how in range(3):
+    compiled(tiles.pool, HOW=how, WEIGHTED=how > 0, ADDED=how == 0, BLOCK_B=16, BLOCK_D=16)
+    compiled(tiles.spread, HOW=how, WEIGHTED=how > 0, BLOCK_B=16, BLOCK_D=16)
+for rule in range(6):
+    compiled(tiles.sum_chunk, RULE=rule, CHUNK=32, BLOCK_D=16)
+    compiled(tiles.finish, RULE=rule, CHUNK=32, BLOCK_D=16)
+compiled(tiles.pay, BLOCK=32, BLOCK_D=16)
+"""
+
+
+def test_every_kernel_compiles_for_hopper_cards(tmp_path: Path) -> None:
+    # The interpreter takes more than the compiler does; the compiler needs no device.
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    program = tmp_path / "compile.py"
+    program.write_text(COMPILE)
+    run = subprocess.run(
+        [sys.executable, str(program)],
+        env={**environment, "TRITON_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-4_000:]
+    assert len(run.stdout.split()) == 21
