@@ -138,6 +138,19 @@ def test_an_update_moves_the_touched_rows_as_the_rule_says_and_no_others(name: s
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_maximum_has_its_gradient_though_decay_was_paid_since_it_was_read(name: str) -> None:
+    kernels, device = implementation(name)
+    case = Case(1, 30, 4, summed=False, sizes=[50], bags=["max"]).on(device)
+    out, results = case.read(reference), []
+    for module in (reference, kernels):
+        table, received = case.table.clone(), torch.zeros(50, dtype=torch.float64, device=device)
+        module.pay(table, received, case.lookups, -0.1)
+        module.update(Sgd(0.1), table, [], case.lookups, out, case.gradient)
+        results.append(table)
+    torch.testing.assert_close(results[1], results[0])
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_dense_gradient_has_the_sums_of_the_touched_rows(name: str) -> None:
     def check(kernels: ModuleType, case: Case) -> None:
         results = []

@@ -64,7 +64,7 @@ def update(
     settings = [np.float32(number) for number in numbers]
     _on_rows(
         lookups,
-        _entries(lookups, table, out, gradient, factor),
+        _entries(lookups, table, gradient, factor),
         table.shape[1],
         lambda part, parts, entries, scratch: kernel(part, parts, entries, scratch, weights, *state, *settings),
     )
@@ -91,7 +91,7 @@ def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, g
     target = dense.numpy()
     _on_rows(
         lookups,
-        _entries(lookups, table, out, gradient, 1.0),
+        _entries(lookups, table, gradient, 1.0),
         table.shape[1],
         lambda part, parts, entries, scratch: sparse.add_gradients(part, parts, entries, scratch, target),
     )
@@ -125,7 +125,7 @@ def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None
     in_parts(part, _parts(lookups))
 
 
-def _entries(lookups: Lookups, table: Tensor, out: Tensor, gradient: Tensor, factor: float) -> sparse.Entries:
+def _entries(lookups: Lookups, table: Tensor, gradient: Tensor, factor: float) -> sparse.Entries:
     columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
     slopes = gradient.contiguous().numpy()
     sizes = [len(lookups.bags[column.position].values) for column in columns.bags]
@@ -135,7 +135,7 @@ def _entries(lookups: Lookups, table: Tensor, out: Tensor, gradient: Tensor, fac
     for column, first_value in zip(columns.bags, ends[:-1], strict=True):
         values, bounds, factors = _arrays(lookups.bags[column.position])
         fixed = (values, bounds, factors, column.start, _HOW[column.pooling or "sum"], table.numpy(), column.place)
-        target = (out.numpy(), slopes, int(first_value), bag_rows, bag_gradients)
+        target = (slopes, int(first_value), bag_rows, bag_gradients)
 
         def part(number: int, parts: int, fixed: Any = fixed, target: Any = target) -> None:
             first, last = (lookups.num_rows * (number + i) // parts for i in (0, 1))

@@ -157,7 +157,6 @@ def spread(
     how: int,
     table: Floats,
     place: int,
-    out: Floats,
     gradient: Floats,
     first_value: int,
     rows: Longs,
@@ -167,7 +166,8 @@ def spread(
 ) -> None:
     """Fill `rows` and `gradients` from `first_value` on: what `pool`'s backward pass gives each value of the bag.
 
-    Where several values are the largest, they share the gradient evenly, as torch has it.
+    Where several values are the largest, they share the gradient evenly, as torch has it. The largest is found anew: since
+    it was pooled, the rows may have paid decay.
     """
     width = table.shape[1]
     for b in range(first, last):
@@ -185,16 +185,15 @@ def spread(
                 if how == MEAN:
                     g /= total
                 elif how == MAX:
-                    largest = out[b, place + d]
-                    if weight * table[row, d] != largest:
-                        g = np.float32(0.0)
-                    else:
-                        ties = 0
-                        for k in range(bounds[b], bounds[b + 1]):
-                            other = weights[k] if len(weights) else np.float32(1.0)
-                            if other * table[start + values[k], d] == largest:
-                                ties += 1
-                        g /= np.float32(ties)
+                    value, ties = weight * table[row, d], 0
+                    for k in range(bounds[b], bounds[b + 1]):
+                        other = weights[k] if len(weights) else np.float32(1.0)
+                        other *= table[start + values[k], d]
+                        if other == value:
+                            ties += 1
+                        elif other > value:
+                            g = np.float32(0.0)
+                    g /= np.float32(ties)
                 gradients[entry, d] = g
 
 
