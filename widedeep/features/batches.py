@@ -147,11 +147,29 @@ class BatchStream:
                 skipped -= rows
                 continue
             loaded = self._load(window)
-            order = None if self._seed is None else self._generator(window + 1).permutation(rows)
+            order = self._order(window)
             for start in range(skipped, rows, slab_rows):
                 stop = min(start + slab_rows, rows)
                 yield _part(loaded, start, stop) if order is None else _ordered(loaded, order[start:stop])
             skipped = 0
+
+    def row_numbers(self) -> Iterator[NDArray[np.int64]]:
+        """The store's rows of each batch that iterating gives, [B] each; nothing is read."""
+        skipped = self._start_batch * self._batch_size
+        rest = np.empty(0, dtype=np.int64)
+        for window in range(len(self._windows)):
+            if skipped >= (size := self._rows_of(window)):
+                skipped -= size
+                continue
+            rows = np.concatenate([np.arange(start, start + size) for start, size in self._chunks_of(window)])
+            order = self._order(window)
+            rest = np.concatenate([rest, (rows if order is None else rows[order])[skipped:]])
+            skipped = 0
+            full = len(rest) - len(rest) % self._batch_size
+            yield from rest[:full].reshape(-1, self._batch_size)
+            rest = rest[full:]
+        if len(rest):
+            yield rest
 
     def _generator(self, purpose: int) -> np.random.Generator:
         # 0 orders the chunks, w + 1 orders the rows of window w: no draw depends on how far a stream was read.
@@ -164,10 +182,17 @@ class BatchStream:
     def _rows_of_chunk(self, chunk: int) -> int:
         return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
 
+    def _chunks_of(self, window: int) -> list[tuple[int, int]]:
+        """First row and rows of each chunk of the window."""
+        return [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+
+    def _order(self, window: int) -> NDArray[np.int64] | None:
+        """The order of the window's rows; None stands for the file's."""
+        return None if self._seed is None else self._generator(window + 1).permutation(self._rows_of(window))
+
     def _load(self, window: int) -> Batch:
         """The rows of a window's chunks, in file order within each."""
-        chunks = [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
-        rows = sum(size for _, size in chunks)
+        chunks, rows = self._chunks_of(window), self._rows_of(window)
         indices = np.empty((len(self._index_columns), rows), dtype=np.int32)
         numerics = np.empty((len(self._numeric_columns), rows), dtype=np.float32)
         label = np.empty(rows, dtype=np.float32)

@@ -79,8 +79,9 @@ def _kernel(rule: Rule) -> tuple[Callable[..., None], tuple[float, ...]]:
         case RowwiseAdagrad():
             return sparse.rowwise_adagrad, (rule.learning_rate, rule.l2, TINY)
         case Adam():
-            step_size = rule.learning_rate / (1.0 - BETA1**rule.step)
-            v_scale = 1.0 / (1.0 - BETA2**rule.step)
+            step = int(rule.step)
+            step_size = rule.learning_rate / (1.0 - BETA1**step)
+            v_scale = 1.0 / (1.0 - BETA2**step)
             return sparse.adam, (step_size, v_scale, rule.l2, BETA1, BETA2, EPSILON)
         case Sgd():
             return sparse.sgd, (rule.learning_rate,)

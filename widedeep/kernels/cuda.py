@@ -155,11 +155,18 @@ def _numbers(rule: Rule) -> tuple[object, list[float | Tensor]]:
 
 def _vector(numbers: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
     """The numbers on the device, in one tensor; those that are tensors there need no copy from the host."""
-    known = _constants(tuple(0.0 if isinstance(n, Tensor) else n for n in numbers), dtype, device)
+    fixed = tuple(0.0 if isinstance(number, Tensor) else number for number in numbers)
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        # A graph takes no copy from the host, and may not depend on what a cache lets go.
+        vector = torch.empty(len(fixed), dtype=dtype, device=device)
+        for place, number in enumerate(fixed):
+            vector[place].fill_(number)
+    else:
+        vector = _constants(fixed, dtype, device)
     moving = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Tensor)]
-    vector = known.clone() if moving else known
-    for place, number in moving:
-        vector[place].copy_(number)
+    vector = vector.clone() if moving else vector
+    for place, tensor in moving:
+        vector[place].copy_(tensor)
     return vector
 
 

@@ -28,7 +28,10 @@ class Bag:
     def rows(self) -> Tensor:
         """[N] int64, ascending: the row that each value belongs to."""
         lengths = self.bounds.diff()
-        return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+        numbers = torch.arange(len(lengths), device=lengths.device)
+        return torch.repeat_interleave(
+            numbers, lengths, output_size=len(self.values)
+        )  # the size spares a wait for cuda
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants, as its paper recommends them."""
 TINY = 1e-10
@@ -47,8 +49,8 @@ class Adam:
 
     states: ClassVar[tuple[str, ...]] = ("m", "v")
     learning_rate: float
-    step: int
-    """1-based number of the update, the same for every row."""
+    step: int | Tensor
+    """1-based number of the update, the same for every row; on cuda a scalar there, so that a captured step moves on."""
     l2: float = 0.0
 
 

@@ -16,7 +16,9 @@ DEVIATION = 0.01
 
 
 class Embeddings(nn.Module):
-    """Shape: indices [F, B] int32, numerics [D, B] float32, bags → deep input [B, sum of widths + D] float32.
+    """Shape: indices [F, B] int32, numerics [D, B] float32, bags → deep input [B, sum of widths + D].
+
+    The deep input is float32, or where autocast is on what its linear layers want, so that it is written once.
 
     By ascending width: the columns with one value a row, then those of lists, pooled; the numerics stand last.
     """
@@ -48,7 +50,10 @@ class Embeddings(nn.Module):
         self.output_dim = place + len(layout.numeric_columns)
 
     def forward(self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = ()) -> Tensor:
-        out = torch.empty(indices.shape[1], self.output_dim, dtype=numerics.dtype, device=numerics.device)
+        device = numerics.device
+        autocast = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if autocast else numerics.dtype
+        out = torch.empty(indices.shape[1], self.output_dim, dtype=dtype, device=device)
         for table in self.tables.values():
             assert isinstance(table, Table)
             table.fill(indices, bags, out)

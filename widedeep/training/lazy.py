@@ -25,12 +25,13 @@ class LazyOptimizer:
     settings: WideOptimizer | DeepOptimizer
     l2: float
     states: dict[str, Tensor] = field(init=False)
-    steps: int = field(init=False, default=0)
-    decay: float = field(init=False, default=0.0)
-    """Logarithm of the shrinkage that a row touched at no step would have received by now."""
+    clock: Tensor = field(init=False)
+    """[2] float64, where the table is, so that a captured step moves on: the steps so far, and the logarithm of the
+    shrinkage that a row touched at no step would have received by now."""
 
     def __post_init__(self) -> None:
         weight = self.table.weight
+        self.clock = torch.zeros(2, dtype=torch.float64, device=weight.device)
         self.states = {
             name: torch.zeros_like(weight[:, :1] if name == "row_n" else weight)
             for name in RULES[self.settings.optimizer].states
@@ -49,13 +50,13 @@ class LazyOptimizer:
         touched = self.table.touched
         assert touched is not None, "step without a training forward pass"
         self.table.touched = None
-        self.steps += 1
+        self.clock[0] += 1
         rate = self.settings.learning_rate * scale
         if "decay_received" in self.states:
             # w <- (1 - rate*l2) w - rate*g: the shrinkage of the weights that the gradient was taken at comes first.
-            self.decay += math.log1p(-rate * self.l2)
+            self.clock[1] += math.log1p(-rate * self.l2)
             self._pay_decay(touched.lookups)
-        rule = self._rule(rate, self.steps)
+        rule = self._rule(rate, self._steps())
         kernels_for(self.table.weight.device).update(
             rule,
             self.table.weight,
@@ -66,7 +67,7 @@ class LazyOptimizer:
             factor=batch_weight if isinstance(rule, Ftrl) else 1.0,
         )
 
-    def _rule(self, rate: float, step: int) -> Rule:
+    def _rule(self, rate: float, step: int | Tensor) -> Rule:
         settings = self.settings
         match settings.optimizer:
             case "ftrl":
@@ -85,7 +86,13 @@ class LazyOptimizer:
 
     def _pay_decay(self, lookups: Lookups) -> None:
         weight, received = self.table.weight, self.states["decay_received"]
-        kernels_for(weight.device).pay(weight, received, lookups, self.decay)
+        kernels_for(weight.device).pay(weight, received, lookups, self._decay())
+
+    def _steps(self) -> int | Tensor:
+        return int(self.clock[0]) if self.clock.device.type == "cpu" else self.clock[0]
+
+    def _decay(self) -> float | Tensor:
+        return float(self.clock[1]) if self.clock.device.type == "cpu" else self.clock[1]
 
     def rehearse(self) -> None:
         """Read and update a table of one row by this rule: what is compiled on first use is compiled now."""
@@ -101,8 +108,8 @@ class LazyOptimizer:
         """Bring every row up to date, so that the table may be read as a whole."""
         if "decay_received" in self.states:
             received = self.states["decay_received"]
-            self.table.weight.mul_((self.decay - received).exp().to(self.table.weight.dtype).unsqueeze(-1))
-            received.fill_(self.decay)
+            self.table.weight.mul_((self.clock[1] - received).exp().to(self.table.weight.dtype).unsqueeze(-1))
+            received.fill_(self.clock[1])
 
 
 def small_lookups(table: Table) -> tuple[Tensor, Lookups, Tensor]:

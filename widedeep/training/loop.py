@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.metrics import metric_direction
-from widedeep.features.batches import Batch, BatchStream
+from widedeep.features.batches import BatchStream
 from widedeep.features.store import EncodedStore
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -20,14 +21,18 @@ from widedeep.runs import RunDirectory
 from widedeep.training import checkpoints
 from widedeep.training.device import training_precision
 from widedeep.training.events import EventLog
+from widedeep.training.feed import DeviceBatch, Feed, feed_for
+from widedeep.training.graph import CapturedStep
 from widedeep.training.interrupts import InterruptWatch
 from widedeep.training.objective import mean_loss
 from widedeep.training.optimizers import Optimizers
 from widedeep.training.schedule import Schedule
-from widedeep.training.validation import evaluate_store, to_device
+from widedeep.training.validation import evaluate_store
 
 LOG_STEPS = 50
 """Steps between two logged ones; on cuda also between two looks at the loss (each look waits for the device)."""
+READ_ROWS = 1 << 20
+"""Rows read at a time where a whole set goes to the device."""
 METER_SECONDS = 0.2
 """Time between two updates of the live line."""
 
@@ -85,6 +90,10 @@ class Trainer:
         self._saved_at = self._shown_at = time.monotonic()
         # On the device, so that a step need not wait for it: sums since the last look at the loss.
         self._recent = torch.zeros(2, dtype=torch.float64, device=device)
+        self._feed: Feed | None = None
+        self._learn: Callable[[DeviceBatch, float], None] = self._learn_from
+        if device.type == "cuda":
+            self._learn = CapturedStep(self._learn_from, self.optimizers.forget, recipe.training.batch_size, reporter)
 
     def run(self, *, resume: bool) -> Outcome:
         """Train to the end, or to the first interrupt.
@@ -117,21 +126,13 @@ class Trainer:
 
     def _train_epoch(self, watch: InterruptWatch, events: EventLog, meter: Meter) -> None:
         progress, size = self.progress, self.settings.batch_size
-        stream = BatchStream(
-            self.train_store,
-            self._index_names,
-            self.layout.numeric_columns,
-            size,
-            list_columns=self.layout.list_names,
-            num_folds=None if self.network.cross_memory is None else self.recipe.model.wide.folds,
-            seed=self.recipe.seed,
-            epoch=progress.epoch,
-            start_batch=progress.batch,
-        )
+        stream = self._stream(size, seed=self.recipe.seed, epoch=progress.epoch, start_batch=progress.batch)
+        if self._feed is None:
+            self._feed = feed_for(self.device, self.train_store, lambda: self._stream(READ_ROWS, seed=None))
         done_before = progress.epoch * self.train_store.rows
         look_every = 1 if self.device.type == "cpu" else LOG_STEPS
         self.network.train()
-        for batch in stream:
+        for batch in self._feed.batches(stream):
             if watch.received is not None:
                 self._leave(watch.received)
             started = time.perf_counter()
@@ -139,7 +140,7 @@ class Trainer:
             if progress.step % look_every == 0 or progress.batch == self._batches:
                 self._look_at_loss(batch)
             self._training_seconds += time.perf_counter() - started
-            self._trained_rows += len(batch.label)
+            self._trained_rows += len(batch)
             if progress.step % LOG_STEPS == 0:
                 self._log_step(events)
             if time.monotonic() - self._shown_at >= METER_SECONDS:
@@ -149,28 +150,41 @@ class Trainer:
         if watch.received is not None:
             self._leave(watch.received)
 
-    def _step(self, batch: Batch) -> None:
+    def _stream(self, batch_size: int, *, seed: int | None, epoch: int = 0, start_batch: int = 0) -> BatchStream:
+        return BatchStream(
+            self.train_store,
+            self._index_names,
+            self.layout.numeric_columns,
+            batch_size,
+            list_columns=self.layout.list_names,
+            num_folds=None if self.network.cross_memory is None else self.recipe.model.wide.folds,
+            seed=seed,
+            epoch=epoch,
+            start_batch=start_batch,
+        )
+
+    def _step(self, batch: DeviceBatch) -> None:
         progress = self.progress
         scale = progress.schedule.scale(self.settings, progress.step)
         progress.step += 1
         progress.batch += 1
-        if self.recipe.model.deep.batch_norm and self.network.towers and len(batch.label) == 1:
+        if self.recipe.model.deep.batch_norm and self.network.towers and len(batch) == 1:
             return  # a batch of one has no variance to normalise by
-        indices, numerics, bags = to_device(batch, self.device)
-        folds = None if batch.folds is None else torch.from_numpy(batch.folds).to(self.device, torch.int64)
-        label = torch.from_numpy(batch.label).to(self.device)
-        weight = None if batch.weight is None else torch.from_numpy(batch.weight).to(self.device)
-        batch_weight = float(len(batch.label)) if batch.weight is None else float(batch.weight.sum())
-        if batch_weight == 0.0:
+        if batch.weight_sum == 0.0:
             return  # rows of weight 0 teach nothing, and their mean loss is 0/0
-        with training_precision(self.device):
-            logit = self.network(indices, numerics, bags, folds)
-        loss = mean_loss(self.kind, logit.float(), label, weight)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizers.step(scale, batch_weight)
-        self._recent += torch.stack([loss.detach().double() * batch_weight, _scalar(batch_weight, self.device)])
+        self._learn(batch, scale)
 
-    def _look_at_loss(self, batch: Batch) -> None:
+    def _learn_from(self, batch: DeviceBatch, scale: float) -> None:
+        """The part of a step that the device does; it waits for nothing."""
+        with training_precision(self.device):
+            logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds)
+        loss = mean_loss(self.kind, logit.float(), batch.label, batch.weight)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizers.step(scale, batch.weight_sum)
+        self._recent[0] += loss.detach().double() * batch.weight_sum
+        self._recent[1] += batch.weight_sum
+
+    def _look_at_loss(self, batch: DeviceBatch) -> None:
         if not math.isfinite(float(self._recent[0])):
             raise TrainingError(self._non_finite_message(batch))
         self._absorb_recent()
@@ -181,17 +195,17 @@ class Trainer:
         self.progress.loss_sum += loss_sum
         self.progress.weight_sum += weight_sum
 
-    def _non_finite_message(self, batch: Batch) -> str:
+    def _non_finite_message(self, batch: DeviceBatch) -> str:
         progress = self.progress
         first = (progress.batch - 1) * self.settings.batch_size
         largest = ""
-        if batch.numerics.size:
-            column = int(abs(batch.numerics).max(axis=1).argmax())
-            value = float(abs(batch.numerics[column]).max())
+        if batch.numerics.numel():
+            largest_of = batch.numerics.abs().amax(dim=1)
+            column, value = int(largest_of.argmax()), float(largest_of.max())
             largest = f" The batch's largest numeric input is {value:g}, in {self.layout.numeric_columns[column]}."
         return (
             f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}, rows {first:,} to "
-            f"{first + len(batch.label) - 1:,} of its shuffled order).{largest} Try a smaller "
+            f"{first + len(batch) - 1:,} of its shuffled order).{largest} Try a smaller "
             "training.deep.learning_rate or training.wide.learning_rate, training.warmup_steps, or `transform: cdf` "
             "for numerics"
         )
@@ -294,7 +308,3 @@ class Trainer:
             self.progress = Progress(**{**saved, "schedule": Schedule(**saved["schedule"])})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(f"{path}: checkpoint of another model or version ({error}); train again") from error
-
-
-def _scalar(value: float, device: torch.device) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64, device=device)

@@ -63,7 +63,9 @@ class Optimizers:
         if network.cross_memory is not None:
             self._rates["memory"] = MEMORY_LEARNING_RATE
             parameters = list(network.cross_memory.parameters())
-            self.dense["memory"] = torch.optim.Adam(parameters, lr=MEMORY_LEARNING_RATE, fused=True)
+            self.dense["memory"] = torch.optim.Adam(
+                parameters, lr=MEMORY_LEARNING_RATE, fused=True, capturable=parameters[0].device.type == "cuda"
+            )
         tables = network.embedding_tables()
         groups: list[dict[str, Any]] = []
         for table in tables:
@@ -107,11 +109,12 @@ class Optimizers:
             return
         rate = settings.learning_rate
         self._rates[name] = rate
+        capturable = groups[0]["params"][0].device.type == "cuda"  # see training/graph.py
         match settings.optimizer:
             case "adam":
-                self.dense[name] = torch.optim.Adam(groups, lr=rate, fused=True)
+                self.dense[name] = torch.optim.Adam(groups, lr=rate, fused=True, capturable=capturable)
             case "adamw":
-                self.dense[name] = torch.optim.AdamW(groups, lr=rate, fused=True)
+                self.dense[name] = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=capturable)
             case "adagrad" | "rowwise_adagrad":  # a tower's weights have no rows of their own
                 self.dense[name] = torch.optim.Adagrad(groups, lr=rate)
             case "sgd":
@@ -154,6 +157,15 @@ class Optimizers:
             kernels_for(table.weight.device).look_up(*small)
             kernels_for(table.weight.device).add_gradients(torch.zeros_like(small[0]), *small, small[2])
 
+    def forget(self) -> None:
+        """Drop the gradients and look-ups of a step that did not come to its end."""
+        for table in [lazy.table for lazy in self.lazy.values()] + self.dense_tables:
+            table.touched = None
+        for vector in self.vectors.values():
+            vector.parameter.grad = None
+        for optimizer in self.dense.values():
+            optimizer.zero_grad()
+
     @torch.no_grad()
     def settle(self) -> None:
         """Bring every table up to date before it is evaluated or kept as the best."""
@@ -172,14 +184,13 @@ class Optimizers:
 
     def numbers(self) -> dict[str, list[float]]:
         """The rest of the state: steps and owed decay of each lazy optimizer."""
-        return {name: [lazy.steps, lazy.decay] for name, lazy in self.lazy.items()}
+        return {name: lazy.clock.tolist() for name, lazy in self.lazy.items()}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Iterable[float]]) -> None:
         """Take over what `tensors` and `numbers` gave. Raises KeyError or ValueError when it is another model's."""
         for name, lazy in self.lazy.items():
-            steps, lazy.decay = numbers[name]
-            lazy.steps = int(steps)
+            lazy.clock.copy_(torch.tensor(list(numbers[name]), dtype=torch.float64))
             for key, state in lazy.states.items():
                 state.copy_(tensors[f"{name}.{key}"])
         for name, vector in self.vectors.items():

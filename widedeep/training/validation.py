@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from widedeep.errors import TrainingError
 from widedeep.evaluation.comparison import LabelledRows, estimates
@@ -15,6 +16,7 @@ from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, E
 from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.training.feed import bag_from
 from widedeep.training.objective import Kind, score
 
 BATCH_ROWS = 16_384
@@ -23,7 +25,7 @@ ERROR_ROWS = 20_000_000
 """Rows above which metrics are left without errors."""
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, list[Bag]]:
+def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[Bag]]:
     """The batch's indices [F, B] int32, numerics [D, B] float32 and bags on the device."""
     bags = [bag_of(part, device) for part in batch.lists]
     return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
@@ -31,9 +33,7 @@ def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.T
 
 def bag_of(part: ListPart, device: torch.device) -> Bag:
     """A column of lists as the model takes it."""
-    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(part.lengths)])
-    weights = None if part.weights is None else torch.from_numpy(part.weights).to(device)
-    return Bag(torch.from_numpy(part.values).to(device), torch.from_numpy(bounds).to(device), weights)
+    return bag_from(part, lambda array: torch.from_numpy(array).to(device))
 
 
 def store_logits(

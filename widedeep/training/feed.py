@@ -1,0 +1,200 @@
+"""Batches where the arithmetic happens: views of host memory on the CPU; on cuda cut from a set that is kept there, or copied
+while the step before runs. Every feed gives the batches of the stream that it is handed, in its order.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from widedeep.features.batches import Batch, BatchStream, ListPart
+from widedeep.features.store import EncodedStore
+from widedeep.kernels.lookups import Bag
+
+SHARE_OF_FREE_MEMORY = 0.5
+"""What an encoded set may take of the device's free memory; the rest is for activations and scratch."""
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """A batch as the model takes it, on the device."""
+
+    indices: Tensor
+    """[F, B] int32."""
+    numerics: Tensor
+    """[D, B] float32."""
+    label: Tensor
+    """[B] float32."""
+    weight: Tensor | None
+    """[B] float32, where the store has row weights."""
+    weight_sum: float
+    """Sum of the weights, or B; known to the host, so that no step waits for it."""
+    bags: tuple[Bag, ...] = ()
+    folds: Tensor | None = None
+    """[B] int64, where they were asked for."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def tensors(self) -> list[Tensor]:
+        """All of them."""
+        parts = [self.indices, self.numerics, self.label, self.weight, self.folds]
+        parts += [part for bag in self.bags for part in (bag.values, bag.bounds, bag.weights)]
+        return [part for part in parts if part is not None]
+
+
+class Feed(Protocol):
+    """Where batches come from."""
+
+    def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
+        """The batches that iterating over the stream gives, on the device."""
+        ...
+
+
+class HostFeed:
+    """The stream's batches, which on the CPU are where they are needed."""
+
+    def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
+        return (_batch(batch, torch.from_numpy) for batch in stream)
+
+
+class CopyingFeed:
+    """On cuda: the next batch is copied from pinned memory, on a stream of its own, while the device works on this one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._side = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
+        with ThreadPoolExecutor(1, thread_name_prefix="widedeep-feed") as copier:
+            batches = iter(stream)
+            upcoming = copier.submit(self._next, batches)
+            while (ready := upcoming.result()) is not None:
+                upcoming = copier.submit(self._next, batches)
+                batch, copied = ready
+                current = torch.cuda.current_stream(self._device)
+                current.wait_event(copied)
+                for tensor in batch.tensors():
+                    tensor.record_stream(current)
+                yield batch
+
+    def _next(self, batches: Iterator[Batch]) -> tuple[DeviceBatch, torch.cuda.Event] | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        with torch.cuda.stream(self._side):
+            return _batch(batch, self._copied), self._side.record_event()
+
+    def _copied(self, array: NDArray[Any]) -> Tensor:
+        source = torch.from_numpy(array)
+        pinned = torch.empty(source.shape, dtype=source.dtype, pin_memory=True).copy_(source)
+        return pinned.to(self._device, non_blocking=True)
+
+
+class ResidentFeed:
+    """The whole set on the device, batches cut from it by their rows' numbers."""
+
+    def __init__(self, whole: BatchStream, rows: int, device: torch.device) -> None:
+        """`whole` gives the set's rows in file order, in batches of any size."""
+        self._device = device
+        parts: list[Batch] = []
+        done = 0
+        for part in whole:
+            if not parts:
+                self._indices = torch.empty(len(part.indices), rows, dtype=torch.int32, device=device)
+                self._numerics = torch.empty(len(part.numerics), rows, device=device)
+            place = slice(done, done + len(part))
+            self._indices[:, place] = torch.from_numpy(part.indices).to(device)
+            self._numerics[:, place] = torch.from_numpy(part.numerics).to(device)
+            done += len(part)
+            parts.append(replace(part, indices=part.indices[:, :0], numerics=part.numerics[:, :0]))
+        weights = [part.weight for part in parts if part.weight is not None]
+        folds = [part.folds for part in parts if part.folds is not None]
+        self._label = _on(np.concatenate([part.label for part in parts]), device)
+        self._host_weight = np.concatenate(weights) if weights else None
+        self._weight = None if self._host_weight is None else _on(self._host_weight, device)
+        self._folds = _on(np.concatenate(folds), device) if folds else None
+        self._lists = [_ResidentList(list(lists), device) for lists in zip(*(p.lists for p in parts), strict=True)]
+
+    def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
+        numbers = stream.row_numbers()
+        with ThreadPoolExecutor(1, thread_name_prefix="widedeep-feed") as reader:
+            upcoming = reader.submit(next, numbers, None)
+            while (rows := upcoming.result()) is not None:
+                upcoming = reader.submit(next, numbers, None)
+                yield self._cut(rows)
+
+    def _cut(self, rows: NDArray[np.int64]) -> DeviceBatch:
+        places = _on(rows, self._device)
+        return DeviceBatch(
+            self._indices.index_select(1, places),
+            self._numerics.index_select(1, places),
+            self._label[places],
+            None if self._weight is None else self._weight[places],
+            float(len(rows)) if self._host_weight is None else float(self._host_weight[rows].sum()),
+            tuple(column.cut(rows, places) for column in self._lists),
+            None if self._folds is None else self._folds[places].long(),
+        )
+
+
+class _ResidentList:
+    """A column of lists on the device."""
+
+    def __init__(self, parts: list[ListPart], device: torch.device) -> None:
+        self._host_lengths = np.concatenate([part.lengths for part in parts])
+        weights = [part.weights for part in parts if part.weights is not None]
+        self._values = _on(np.concatenate([part.values for part in parts]), device)
+        self._lengths = _on(self._host_lengths, device)
+        self._starts = self._lengths.cumsum(0) - self._lengths
+        self._weights = _on(np.concatenate(weights), device) if weights else None
+
+    def cut(self, rows: NDArray[np.int64], places: Tensor) -> Bag:
+        # How many values there are must be known to the host, which would else have to wait for the device to say.
+        total = int(self._host_lengths[rows].sum())
+        lengths = self._lengths[places]
+        ends = lengths.cumsum(0)
+        shifts = self._starts[places] - (ends - lengths)
+        taken = torch.repeat_interleave(shifts, lengths, output_size=total)
+        taken += torch.arange(total, device=taken.device)
+        bounds = torch.cat([ends.new_zeros(1), ends])
+        return Bag(self._values[taken], bounds, None if self._weights is None else self._weights[taken])
+
+
+def feed_for(device: torch.device, store: EncodedStore, whole: Callable[[], BatchStream]) -> Feed:
+    """On cuda the set is kept there where it fits a share of the free memory; on the CPU nothing is copied.
+
+    `whole` gives the stream of the store in file order.
+    """
+    if device.type == "cpu":
+        return HostFeed()
+    free = torch.cuda.mem_get_info(device)[0]
+    # What the shards take on disk, uncompressed, is about what their columns take in memory.
+    fits = sum(shard.bytes for shard in store.shards) <= SHARE_OF_FREE_MEMORY * free
+    return ResidentFeed(whole(), store.rows, device) if fits else CopyingFeed(device)
+
+
+def _batch(batch: Batch, put: Callable[[NDArray[Any]], Tensor]) -> DeviceBatch:
+    return DeviceBatch(
+        put(batch.indices),
+        put(batch.numerics),
+        put(batch.label),
+        None if batch.weight is None else put(batch.weight),
+        float(len(batch)) if batch.weight is None else float(batch.weight.sum()),
+        tuple(bag_from(part, put) for part in batch.lists),
+        None if batch.folds is None else put(batch.folds).long(),
+    )
+
+
+def bag_from(part: ListPart, put: Callable[[NDArray[Any]], Tensor]) -> Bag:
+    """A column of lists as the model takes it; `put` brings an array to the device."""
+    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(part.lengths)])
+    return Bag(put(part.values), put(bounds), None if part.weights is None else put(part.weights))
+
+
+def _on(array: NDArray[Any], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
