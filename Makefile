@@ -12,6 +12,7 @@ help:
 	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
 	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
+	@echo 'make bench-gpu    the same for one CUDA device: tests/benchmarks/results/gpu.md'
 	@echo 'make clean        remove .venv and what tools left behind; data/, runs/ and stages/ stay'
 	@echo 'PYTHON=python3.12 chooses the Python for .venv, WIDEDEEP_DATA=DIR where data sets lie (default: data)'
 
@@ -34,6 +35,9 @@ test: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/bench.py
+
+bench-gpu: .venv/ready-dev
+	$(BIN)/python tests/benchmarks/bench_gpu.py
 
 clean:
 	rm -rf .venv build dist widedeep.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -62,4 +66,4 @@ venv:
 	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
 	exit 1
 
-.PHONY: help quickstart test bench clean venv
+.PHONY: help quickstart test bench bench-gpu clean venv

@@ -4,13 +4,21 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from test_look_ups import RULES, Case, assert_same_update, implementation
 
+from widedeep.features.plan import IndexColumn
 from widedeep.kernels import reference
+from widedeep.kernels.lookups import Bag
 from widedeep.kernels.rules import Adam, Rule, Sgd
+from widedeep.model.layout import InputLayout
+from widedeep.model.network import Network
+from widedeep.recipe.schema import ModelSettings, TrainingSettings
+from widedeep.training.objective import mean_loss
+from widedeep.training.optimizers import Optimizers
 
 pytest.importorskip("triton", reason="triton is not installed (Linux only)")
 KERNELS, DEVICE = implementation("cuda")
@@ -58,6 +66,60 @@ def test_equal_inputs_give_equal_bytes(rule: Rule) -> None:
         KERNELS.update(rule, table, own, case.lookups, case.read(KERNELS), case.gradient)
         results.append([table, *own])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def trained(
+    kernels: ModuleType, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, **optimizer: object
+) -> dict[str, torch.Tensor]:
+    """The weights after a few steps of a small Wide & Deep with these kernels and a deep input of this type."""
+    columns = [("a", 5, None), ("b", 40, None), ("l", 9, "mean")]
+    layout = InputLayout.of(
+        [
+            IndexColumn(name, "categorical", size, (name,), 4, size - 2, pooling=pooling)  # type: ignore[arg-type]
+            for name, size, pooling in columns
+        ],
+        ["x"],
+    )
+    for module in ("model.table", "training.lazy", "training.optimizers"):
+        monkeypatch.setattr(f"widedeep.{module}.kernels_for", lambda _device, **_: kernels)
+    generator = torch.Generator().manual_seed(2)
+    torch.manual_seed(1)
+    network = Network(layout, ModelSettings.model_validate({"deep": {"hidden": [6]}}), bias=0.1).to(DEVICE)
+    optimizers = Optimizers(network, TrainingSettings.model_validate({"deep": optimizer, "dense_rows": 0}))
+    network.train()
+    for _ in range(4):
+        lengths = torch.randint(1, 4, (8,), generator=generator)
+        bounds = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        values = torch.randint(0, 9, (int(bounds[-1]),), generator=generator).int()
+        indices = torch.stack([torch.randint(0, size, (8,), generator=generator) for size in (5, 40)]).int()
+        numerics, label = torch.randn(1, 8, generator=generator), torch.rand(8, generator=generator).round()
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            bag = Bag(values.to(DEVICE), bounds.to(DEVICE), None)
+            logit = network(indices.to(DEVICE), numerics.to(DEVICE), [bag])
+        touched = network.embedding_tables()[0].touched
+        assert touched is not None
+        assert touched.output.dtype == dtype
+        mean_loss("binary", logit.float(), label.to(DEVICE), None).backward()
+        optimizers.step(1.0, 8.0)
+    optimizers.settle()
+    return network.state_dict()
+
+
+OPTIMIZERS = [{"optimizer": "sgd", "embedding_l2": 0.3}, {"optimizer": "adamw", "embedding_l2": 0.3}]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer["optimizer"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_network_learns_by_the_tiles_what_it_learns_in_plain_torch(
+    dtype: torch.dtype, optimizer: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"learning_rate": 0.02, **optimizer}
+    expected, given = (trained(kernels, monkeypatch, dtype, **settings) for kernels in (reference, KERNELS))
+    # The interpreter cuts bfloat16 off where torch rounds, which the steps carry on.
+    tolerance = 1e-4 if dtype == torch.float32 else 2e-2
+    for name, weights in expected.items():
+        bound = tolerance * float(weights.abs().max())
+        torch.testing.assert_close(given[name], weights, rtol=0, atol=bound, msg=lambda m, name=name: f"{name}: {m}")
 
 
 COMPILE = """

@@ -39,7 +39,8 @@ class Wide(nn.Module):
     def forward(
         self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None
     ) -> Tensor:
-        logit: Tensor = self.numeric @ numerics
+        with torch.autocast(numerics.device.type, enabled=False):  # the wide part adds up in float32 on every device
+            logit: Tensor = self.numeric @ numerics
         if self.memory is not None:
             own_bags = [bags[i] for i in self._remembered_bags]
             logit = logit + self.memory(indices.index_select(0, self.get_buffer("remembered")), own_bags, folds)

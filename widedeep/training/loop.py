@@ -91,9 +91,10 @@ class Trainer:
         # On the device, so that a step need not wait for it: sums since the last look at the loss.
         self._recent = torch.zeros(2, dtype=torch.float64, device=device)
         self._feed: Feed | None = None
-        self._learn: Callable[[DeviceBatch, float], None] = self._learn_from
+        self.learn: Callable[[DeviceBatch, float], None] = self._learn_from
+        """One batch's update at a scale of the learning rates; on cuda captured in a graph where that can be."""
         if device.type == "cuda":
-            self._learn = CapturedStep(self._learn_from, self.optimizers.forget, recipe.training.batch_size, reporter)
+            self.learn = CapturedStep(self._learn_from, self.optimizers.forget, recipe.training.batch_size, reporter)
 
     def run(self, *, resume: bool) -> Outcome:
         """Train to the end, or to the first interrupt.
@@ -172,7 +173,7 @@ class Trainer:
             return  # a batch of one has no variance to normalise by
         if batch.weight_sum == 0.0:
             return  # rows of weight 0 teach nothing, and their mean loss is 0/0
-        self._learn(batch, scale)
+        self.learn(batch, scale)
 
     def _learn_from(self, batch: DeviceBatch, scale: float) -> None:
         """The part of a step that the device does; it waits for nothing."""
