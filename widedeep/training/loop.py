@@ -13,6 +13,8 @@ from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.metrics import metric_direction
 from widedeep.features.batches import BatchStream
 from widedeep.features.store import EncodedStore
+from widedeep.kernels import reference
+from widedeep.kernels.choose import kernels_for
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.schema import Recipe
@@ -93,7 +95,7 @@ class Trainer:
         self._feed: Feed | None = None
         self.learn: Callable[[DeviceBatch, float], None] = self._learn_from
         """One batch's update at a scale of the learning rates; on cuda captured in a graph where that can be."""
-        if device.type == "cuda":
+        if device.type == "cuda" and kernels_for(device) is not reference:  # plain torch waits for the device
             self.learn = CapturedStep(self._learn_from, self.optimizers.forget, recipe.training.batch_size, reporter)
 
     def run(self, *, resume: bool) -> Outcome:
