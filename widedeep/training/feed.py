@@ -111,7 +111,8 @@ class ResidentFeed:
             self._indices[:, place] = torch.from_numpy(part.indices).to(device)
             self._numerics[:, place] = torch.from_numpy(part.numerics).to(device)
             done += len(part)
-            parts.append(replace(part, indices=part.indices[:, :0], numerics=part.numerics[:, :0]))
+            # What is on the device is let go here; a view, even of no column, would hold it.
+            parts.append(replace(part, indices=part.indices[:, :0].copy(), numerics=part.numerics[:, :0].copy()))
         weights = [part.weight for part in parts if part.weight is not None]
         folds = [part.folds for part in parts if part.folds is not None]
         self._label = _on(np.concatenate([part.label for part in parts]), device)
