@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.metrics import metric_direction
@@ -21,7 +21,7 @@ from widedeep.training import checkpoints
 from widedeep.training.device import training_precision
 from widedeep.training.events import EventLog
 from widedeep.training.interrupts import InterruptWatch
-from widedeep.training.objective import mean_loss
+from widedeep.training.objective import distillation_loss, mean_loss
 from widedeep.training.optimizers import Optimizers
 from widedeep.training.schedule import Schedule
 from widedeep.training.validation import evaluate_store, to_device
@@ -80,6 +80,7 @@ class Trainer:
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
+        self._normalises = any(isinstance(module, nn.BatchNorm1d) for module in network.modules())
         self._batches = math.ceil(train.rows / recipe.training.batch_size)
         self._trained_rows, self._training_seconds = 0, 0.0
         self._saved_at = self._shown_at = time.monotonic()
@@ -154,7 +155,7 @@ class Trainer:
         scale = progress.schedule.scale(self.settings, progress.step)
         progress.step += 1
         progress.batch += 1
-        if self.recipe.model.deep.batch_norm and self.network.towers and len(batch.label) == 1:
+        if self._normalises and len(batch.label) == 1:
             return  # a batch of one has no variance to normalise by
         indices, numerics, bags = to_device(batch, self.device)
         folds = None if batch.folds is None else torch.from_numpy(batch.folds).to(self.device, torch.int64)
@@ -164,9 +165,11 @@ class Trainer:
         if batch_weight == 0.0:
             return  # rows of weight 0 teach nothing, and their mean loss is 0/0
         with training_precision(self.device):
-            logit = self.network(indices, numerics, bags, folds)
-        loss = mean_loss(self.kind, logit.float(), label, weight)
-        loss.backward()  # type: ignore[no-untyped-call]
+            logit = self.network(indices, numerics, bags, folds).float()
+        loss = objective = mean_loss(self.kind, logit, label, weight)
+        if self.network.branches:
+            objective = loss + distillation_loss(self.kind, logit, self.network.branches, weight)
+        objective.backward()  # type: ignore[no-untyped-call]
         self.optimizers.step(scale, batch_weight)
         self._recent += torch.stack([loss.detach().double() * batch_weight, _scalar(batch_weight, self.device)])
 
