@@ -8,7 +8,7 @@ from widedeep.recipe.schema import CrossNetworkSettings, DcnV2Settings, DeepSett
 
 
 class DcnV2(nn.Module):
-    """Cross layers over the deep input x_0, and the hidden layers of `model.deep` (section 3.2, figure 1).
+    """Cross layers over the deep input x_0, and the hidden layers of `model.deep`.
 
     `stacked`: the hidden layers read x_L, and one linear unit reads them. `parallel`: they read x_0, and one linear unit
     reads both, side by side.
@@ -49,9 +49,10 @@ class FullCross(nn.Module):
 
 
 class MixedCross(nn.Module):
-    """x_(l+1) = sum_i G_i(x_l) E_i(x_l) + x_l, E_i(x_l) = x_0 * (U_i tanh(C_i tanh(V_i' x_l)) + b) (section 3.3, equations 3 to 5).
+    """x_(l+1) = sum_i G_i(x_l) E_i(x_l) + x_l, E_i(x_l) = x_0 * (U_i tanh(C_i tanh(V_i' x_l)) + b).
 
-    The gate is a softmax over experts of one linear unit each.
+    The paper's mixture of low-rank experts, with its non-linearity between the projections; the gate G is a softmax over
+    one linear unit for each expert.
 
     Shape: x_0, x_l [B, N] → [B, N].
     """

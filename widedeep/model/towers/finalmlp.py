@@ -9,9 +9,9 @@ from widedeep.recipe.schema import DeepSettings, FinalMlpSettings
 
 
 class FinalMlp(nn.Module):
-    """o_1' w_1 + o_2' w_2 + sum_h o_1h' W_h o_2h, o_i = MLP_i(g_i * x) (section 3).
+    """o_1' w_1 + o_2' w_2 + sum_h o_1h' W_h o_2h, o_i = MLP_i(g_i * x).
 
-    Feature selection g_i and two networks give o_1 and o_2; the bilinear fusion of their H chunks adds the products. The
+    Gates g_i select inputs for two networks, which give o_1 and o_2; the bilinear fusion adds products of their H chunks. The
     paper's bias is the model's own.
 
     Shape: deep input [B, N] → [B].
@@ -41,7 +41,7 @@ class FinalMlp(nn.Module):
 
 
 class Gate(nn.Module):
-    """2 sigmoid(MLP(context)) * x: from 0 to 2 for each input, 1 on average at first (equations 4 and 5).
+    """2 sigmoid(MLP(context)) * x: from 0 to 2 for each input, 1 on average at first.
 
     The context is the embeddings of some fields. Without one the paper's context is a learnt vector, the same for every
     row; what its MLP would make of it is learnt directly.

@@ -38,7 +38,10 @@ class FinalNet(nn.Module):
 
 
 class FactorizedInteraction(nn.Module):
-    """h = W x + b in two halves h_2 and h_1, then [h_2, h_1 * h_2] (`concat`) or h_2 + h_1 * h_2 (`sum`).
+    """h_1 = W_1 x + b_1, h_2 = h_1 * (W_2 x + b_2), then h_1 + h_2 (`sum`) or [h_1, h_2] (`concat`).
+
+    `sum` is the paper's layer of second order, `concat` its authors' code for as many weights as a linear layer has; the
+    non-linearity that the paper allows around the second factor is the identity, as in that code.
 
     Shape: [B, input_dim] → [B, output_dim]; with `concat` the output's width must be even.
     """
