@@ -23,7 +23,9 @@ def ablate(
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Train N seeds of each.")] = 1,
     kinds: Annotated[
         str,
-        typer.Option("--kinds", metavar="A,B,…", help="Kinds of model; the last is what others are compared with."),
+        typer.Option(
+            "--kinds", metavar="A,B,…", help="Kinds of model (`model.kind`), the last the one to compare with."
+        ),
     ] = "wide,deep,wide_deep",
     work: WorkOption = Path(),
     overrides: SetOption = None,

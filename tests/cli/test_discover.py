@@ -252,7 +252,7 @@ def test_on_a_run_that_knows_the_crosses_they_are_not_found_again(here: Path, ru
         assert in_json(widedeep, "planted.yaml", "--on", name)["crosses"] == []
 
 
-@pytest.mark.parametrize("kind", ["wide", "deep"])
+@pytest.mark.parametrize("kind", ["wide", "deep", "dcn"])
 def test_on_a_run_of_any_kind_what_it_lacks_is_found(
     kind: str, here: Path, tmp_path: Path, widedeep: CommandLine
 ) -> None:

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from widedeep.recipe.kinds import KINDS
+
 CommandLine = Callable[..., tuple[int, str, str]]
 
 
@@ -190,9 +192,10 @@ def test_seeds_report_mean_and_deviation_over_one_split(project: Path, widedeep:
     assert len(list(project.glob("stages/ingest/*"))) == 1
 
 
-@pytest.mark.parametrize("kind", ["wide", "deep", "wide_deep"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_trains_and_scores(kind: str, project: Path, widedeep: CommandLine) -> None:
-    code, out, err = widedeep("train", "small.yaml", "--json", "--set", f"model.kind={kind}")
+    dim = ("--set", "model.embeddings.dim=8")
+    code, out, err = widedeep("train", "small.yaml", "--json", "--set", f"model.kind={kind}", *dim)
     assert code == 0, err
     run = json.loads(out)["run"]
     assert widedeep("predict", run, "log.csv", "-o", "scores.csv")[0] == 0

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.resolve import resolve
 from widedeep.recipe.schema import Recipe
@@ -74,7 +75,12 @@ def recipes(draw: st.DrawFn) -> Recipe:
         "crosses": draw(
             st.sampled_from([[], [[number, categories[0]]], [{"fields": columns[1:], **hashed, **proven}]])
         ),
-        "model": {"kind": draw(st.sampled_from(["wide", "deep", "wide_deep"])), "deep": {"hidden": [7] * 40}},
+        "model": {
+            "kind": draw(st.sampled_from(sorted(KINDS))),
+            "embeddings": {"dim": 8},
+            "deep": {"hidden": [8] * 40},
+            "finalmlp": {"second": {"hidden": [4, 2]}, "heads": 2},
+        },
         "training": {
             "wide": {"optimizer": draw(st.sampled_from(["ftrl", "adam"]))},
             "deep": {"learning_rate": draw(st.floats(1e-300, 1e300))},
@@ -118,14 +124,37 @@ def test_every_default_is_written_out_in_the_order_of_the_schema() -> None:
         ("wide", {"wide"}, {"wide"}),
         ("deep", {"embeddings", "deep"}, {"deep"}),
         ("wide_deep", {"wide", "embeddings", "deep"}, {"wide", "deep"}),
+        ("fm", {"wide", "embeddings"}, {"wide", "deep"}),
+        ("deepfm", {"wide", "embeddings", "deep"}, {"wide", "deep"}),
+        ("dcn", {"embeddings", "deep", "cross_network"}, {"deep"}),
+        ("dcn_v2", {"embeddings", "deep", "cross_network", "dcn_v2"}, {"deep"}),
+        ("finalmlp", {"embeddings", "deep", "finalmlp"}, {"deep"}),
+        ("finalnet", {"embeddings", "deep", "finalnet"}, {"deep"}),
     ],
 )
 def test_parts_that_the_kind_lacks_are_not_written(kind: str, model_parts: set[str], training_parts: set[str]) -> None:
-    recipe = read(f"data: {{train: x, label: y}}\nfeatures: {{categorical: [c]}}\nmodel: {{kind: {kind}}}\n")
+    text = "data: {train: x, label: y}\nfeatures: {categorical: [c, d]}\n"
+    model = f"model: {{kind: {kind}, embeddings: {{dim: 8}}}}\n"
+    recipe = read(text + model)
     data = yaml.safe_load(dump_recipe(recipe))
     assert set(data["model"]) - {"kind"} == model_parts
     assert set(data["training"]) & {"wide", "deep"} == training_parts
     assert ("crosses" in data) == (kind != "deep")
+    with_crosses = yaml.safe_load(dump_recipe(read(text + model + "crosses: [[c, d]]\n")))
+    also_wide = set() if kind == "deep" else {"wide"}
+    assert set(with_crosses["model"]) - {"kind"} == model_parts | also_wide
+    assert set(with_crosses["training"]) & {"wide", "deep"} == training_parts | also_wide
+
+
+def test_experts_are_written_only_where_there_is_a_rank() -> None:
+    text = "data: {train: x, label: y}\nfeatures: {categorical: [c]}\nmodel: {kind: dcn_v2, dcn_v2: "
+    assert yaml.safe_load(dump_recipe(read(text + "{}}\n")))["model"]["dcn_v2"] == {
+        "structure": "parallel",
+        "rank": None,
+    }
+    recipe = read(text + "{rank: 8, experts: 2}}\n")
+    assert yaml.safe_load(dump_recipe(recipe))["model"]["dcn_v2"]["experts"] == 2
+    assert read(dump_recipe(recipe)) == recipe
 
 
 def test_the_settings_of_discovered_crosses_are_written_only_where_they_are_set() -> None:

@@ -266,14 +266,30 @@ def test_parts_that_the_kind_lacks_are_left_out_with_a_note() -> None:
     settings = ("training.deep.learning_rate=0.1", "training.wide.l1=2", "model.deep.hidden=[3]")
     wide, deep = load(text, *settings, "model.kind=wide"), load(text, *settings, "model.kind=deep")
     assert wide.notes == (
-        "model.deep is left out of the resolved recipe: model.kind is wide",
-        "training.deep is left out of the resolved recipe: model.kind is wide",
+        "model.deep is left out of the resolved recipe: model.kind is wide; it takes crosses, model.wide, training.wide",
+        "training.deep is left out of the resolved recipe: model.kind is wide; it takes crosses, model.wide, training.wide",
     )
     assert deep.notes == (
-        "crosses is left out of the resolved recipe: model.kind is deep",
-        "training.wide is left out of the resolved recipe: model.kind is deep",
+        "crosses is left out of the resolved recipe: model.kind is deep; it takes model.embeddings, model.deep, training.deep",
+        "training.wide is left out of the resolved recipe: model.kind is deep; it takes model.embeddings, model.deep, training.deep",
     )
     assert wide.recipe == load(text, "training.wide.l1=2", "model.kind=wide").recipe
     assert deep.recipe.crosses == ()
     assert load(text, *settings).notes == ()
     assert load(SHORT, "model.kind=wide").notes == ()
+
+
+def test_a_kind_without_a_linear_part_of_its_own_takes_the_wide_settings_where_there_are_crosses() -> None:
+    settings = ("model.kind=dcn_v2", "training.wide.l1=2", "model.dcn_v2.structure=stacked", "model.finalmlp.heads=2")
+    with_crosses = load(SHORT + "crosses: [[city, device]]\n", *settings)
+    takes = "it takes crosses, model.wide, model.embeddings, model.deep, model.cross_network, model.dcn_v2, training.wide, training.deep"
+    assert with_crosses.notes == (f"model.finalmlp is left out of the resolved recipe: model.kind is dcn_v2; {takes}",)
+    assert with_crosses.recipe.training.wide.l1 == 2
+    without = load(SHORT, *settings)
+    why = "model.kind is dcn_v2 and there are no crosses; it takes crosses, model.embeddings, model.deep, model.cross_network, model.dcn_v2, training.deep"
+    assert without.notes == (
+        f"model.finalmlp is left out of the resolved recipe: {why}",
+        f"training.wide is left out of the resolved recipe: {why}",
+    )
+    assert without.recipe.training.wide.l1 == 0
+    assert without.recipe.model.dcn_v2.structure == "stacked"

@@ -115,3 +115,50 @@ def test_sound_sections_are_checked_beside_faulty_ones() -> None:
         "r:3: crosses.0.fields.1: no field is named 'c'; a cross takes names of fields under `features`",
         "r:4: training.epochs: must be at least 1, is 0",
     ]
+
+
+@pytest.mark.parametrize("kind", ["fm", "deepfm"])
+def test_a_factorization_machine_asks_for_embeddings_of_one_width(kind: str) -> None:
+    features = "{categorical: [a, {column: b, embedding_dim: 4}], multi_valued: [{column: c, embedding_dim: 8}]}"
+    rule = f"`model.kind: {kind}` multiplies embeddings with each other, so that all need one width"
+    assert faults_of(features, rest=f"model: {{kind: {kind}}}\n") == [
+        f"r:4: model.embeddings.dim: {rule}: set it to a number, such as 16; it is auto"
+    ]
+    assert faults_of(features, rest=f"model: {{kind: {kind}, embeddings: {{dim: 8}}}}\n") == [
+        f"r:2: features.categorical.1: {rule}: `embedding_dim` of 'b' is 4, model.embeddings.dim (line 4) is 8; take it out here"
+    ]
+    assert (
+        faults_of("{categorical: [a], numeric: [n]}", rest=f"model: {{kind: {kind}, embeddings: {{dim: 8}}}}\n") == []
+    )
+    assert faults_of(features, rest="model: {kind: dcn}\n") == []
+
+
+def test_a_context_of_finalmlp_names_fields_that_have_an_embedding() -> None:
+    features = "{categorical: [user, item], numeric: [age], date_time: [{column: at, parts: [hour]}]}"
+    model = "model: {{kind: finalmlp, finalmlp: {{first_context: {}, second_context: {}}}}}\n"
+    assert faults_of(features, rest=model.format("[user, at.hour]", "[item]")) == []
+    assert faults_of(features, rest=model.format("[usr]", "[item, age]")) == [
+        "r:4: model.finalmlp.first_context.0: no field with an embedding is named 'usr'; did you mean 'user'?",
+        "r:4: model.finalmlp.second_context.1: no field with an embedding is named 'age'; numbers have none",
+    ]
+
+
+def test_heads_of_finalmlp_divide_the_last_width_of_both_networks() -> None:
+    rest = "model: {kind: finalmlp, deep: {hidden: [8, 6]}, finalmlp: {heads: 3, second: {hidden: [4]}}}\n"
+    assert faults_of("{numeric: [age]}", rest=rest) == [
+        "r:4: model.finalmlp.heads: 3 heads must divide the last width of both networks, model.finalmlp.second.hidden ends with 4"
+    ]
+    assert faults_of("{numeric: [age]}", rest=rest.replace("[4]", "[9]")) == []
+
+
+def test_layers_of_finalnet_that_are_halved_have_even_widths() -> None:
+    rest = "model: {kind: finalnet, deep: {hidden: [8, 5]}}\n"
+    assert faults_of("{numeric: [age]}", rest=rest) == [
+        "r:4: model.deep.hidden: `residual: concat` halves every width, so that they must be even, is [8, 5]"
+    ]
+    assert faults_of("{numeric: [age]}", rest=rest.replace("deep:", "finalnet: {residual: sum}, deep:")) == []
+
+
+def test_experts_without_a_rank_are_refused() -> None:
+    (fault,) = faults_of("{numeric: [age]}", rest="model: {kind: dcn_v2, dcn_v2: {experts: 2}}\n")
+    assert fault.startswith("r:4: model.dcn_v2: `experts` are matrices of low rank: give `rank` a number")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from widedeep.features.plan import IndexColumn
 from widedeep.kernels.lookups import Bag
-from widedeep.model.layout import InputLayout, automatic_dim
+from widedeep.model.layout import DeepInput, InputLayout, automatic_dim
 from widedeep.model.table import Table, TableColumn
 from widedeep.recipe.schema import EmbeddingSettings
 
@@ -32,6 +32,7 @@ class Embeddings(nn.Module):
             rule = automatic_dim(column.cardinality) if settings.dim == "auto" else settings.dim
             by_width.setdefault(column.embedding_dim or rule, []).append((position, column))
         self.tables = nn.ModuleDict()
+        vectors: dict[str, tuple[int, int]] = {}
         place = 0
         for width, members in sorted(by_width.items()):
             places = range(place, place + width * len(members), width)
@@ -44,18 +45,22 @@ class Embeddings(nn.Module):
             )
             table.initialise(DEVIATION)
             self.tables[str(width)] = table
+            vectors |= {column.name: (start, width) for start, (_, column) in zip(places, members, strict=True)}
             place += width * len(members)
-        self.vectors_dim = place
-        """Width of all vectors together, which come before the numerics."""
-        self.output_dim = place + len(layout.numeric_columns)
+        self.output = DeepInput(vectors, len(layout.numeric_columns))
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the deep input."""
+        return self.output.dim
 
     def forward(self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = ()) -> Tensor:
         device = numerics.device
         autocast = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type) if autocast else numerics.dtype
-        out = torch.empty(indices.shape[1], self.output_dim, dtype=dtype, device=device)
+        out = torch.empty(indices.shape[1], self.output.dim, dtype=dtype, device=device)
         for table in self.tables.values():
             assert isinstance(table, Table)
             table.fill(indices, bags, out)
-        out[:, self.vectors_dim :] = numerics.T
+        out[:, self.output.vectors_dim :] = numerics.T
         return out.requires_grad_() if self.training else out

@@ -1,7 +1,7 @@
 """What a model is built from: the sizes of its inputs, and the embedding width that a cardinality deserves."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,31 @@ class InputLayout:
     def positions(self, kinds: Sequence[Literal["categorical", "bucketed", "cross"]]) -> list[int]:
         """Positions in the index matrix of the columns of these kinds."""
         return [i for i, column in enumerate(self.index_columns) if column.kind in kinds]
+
+
+@dataclass(frozen=True)
+class DeepInput:
+    """What stands where in the deep input [B, dim]: vectors in the order of their places, then the numerics."""
+
+    vectors: Mapping[str, tuple[int, int]]
+    """By field: the first column of its vector, and the width."""
+    num_numerics: int
+
+    @property
+    def vectors_dim(self) -> int:
+        """Width of all vectors together."""
+        return sum(width for _, width in self.vectors.values())
+
+    @property
+    def dim(self) -> int:
+        """Width of the whole."""
+        return self.vectors_dim + self.num_numerics
+
+    def columns_of(self, fields: Sequence[str]) -> list[int]:
+        """The columns of these fields' vectors."""
+        return [
+            place for name in fields for start, width in [self.vectors[name]] for place in range(start, start + width)
+        ]
 
 
 def automatic_dim(cardinality: int) -> int:

@@ -11,11 +11,10 @@ from widedeep.model.layout import InputLayout
 from widedeep.model.memory import CrossValues
 from widedeep.model.table import Table
 from widedeep.model.towers import TOWERS
+from widedeep.model.towers.finalnet import FinalNet
 from widedeep.model.wide import Wide
+from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
-
-PARTS: dict[str, tuple[str, ...]] = {"wide": ("wide",), "deep": ("deep",), "wide_deep": ("wide", "deep")}
-"""Which parts each `model.kind` adds up."""
 
 
 class Network(nn.Module):
@@ -29,15 +28,14 @@ class Network(nn.Module):
         """`correction` is added to the logit where nothing is learnt: what sampling the train rows has moved it by."""
         super().__init__()
         self.correction = correction
-        parts = PARTS[settings.kind]
+        kind = KINDS[settings.kind]
         self.bias = nn.Parameter(torch.tensor(bias))
-        self.wide = Wide(layout, settings.wide) if "wide" in parts else None
-        towers = [part for part in parts if part != "wide"]
-        self.embeddings = Embeddings(layout, settings.embeddings) if towers else None
+        self.wide = Wide(layout, settings.wide) if kind.has_wide(crosses=bool(layout.crosses)) else None
+        self.embeddings = Embeddings(layout, settings.embeddings) if kind.towers else None
         self.towers = nn.ModuleDict()
         if self.embeddings is not None:
-            for part in towers:
-                self.towers[part] = TOWERS[part](self.embeddings.output_dim, settings)
+            for name in kind.towers:
+                self.towers[name] = TOWERS[name](self.embeddings.output, settings)
 
     def forward(
         self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None
@@ -61,6 +59,13 @@ class Network(nn.Module):
     def cross_memory(self) -> CrossValues | None:
         """What holds the crosses from memory, where there are any."""
         return None if self.wide is None else self.wide.memory
+
+    @property
+    def branches(self) -> tuple[Tensor, ...]:
+        """Of the last training forward pass: logits [B] whose mean a tower gave, and which learn from the whole."""
+        return tuple(
+            branch for tower in self.towers.values() if isinstance(tower, FinalNet) for branch in tower.branches
+        )
 
     def num_parameters(self) -> int:
         """Trained numbers, tables included."""

@@ -10,8 +10,8 @@ from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
 from widedeep.pipeline.experiment import TrainResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.resolve import LEFT_OUT
 from widedeep.recipe.schema import ModelSettings
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -37,7 +37,7 @@ class Variant:
     @property
     def name(self) -> str:
         """In words."""
-        if ("crosses",) in LEFT_OUT[self.kind]:
+        if KINDS[self.kind].wide == "never":
             return self.kind
         return f"{self.kind} with crosses" if self.crosses else f"{self.kind} without crosses"
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence, Set
 
-from widedeep.recipe.places import Finding, KeyPath
+from widedeep.recipe.kinds import KINDS
+from widedeep.recipe.places import Finding, KeyPath, dotted
 from widedeep.recipe.schema import CategoricalField, FeatureSettings, MultiValuedField, NumericField, Recipe
 from widedeep.recipe.wording import did_you_mean, told
 
@@ -146,6 +147,57 @@ def _group_needs_classes(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
         yield Finding(("data", "group"), "ranking metrics need a binary label; take the group out")
 
 
+def _embeddings_of_one_width(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    kind, dim = recipe.model.kind, recipe.model.embeddings.dim
+    if not KINDS[kind].one_width:
+        return
+    rule = f"`model.kind: {kind}` multiplies embeddings with each other, so that all need one width"
+    if dim == "auto":
+        yield Finding(("model", "embeddings", "dim"), f"{rule}: set it to a number, such as 16; it is auto")
+        return
+    for path, name, field in _fields(recipe):
+        own = None if isinstance(field, NumericField) else field.embedding_dim
+        if own is not None and own != dim:
+            where = cite(("model", "embeddings", "dim"))
+            yield Finding(path, f"{rule}: `embedding_dim` of '{name}' is {own}, {where} is {dim}; take it out here")
+
+
+def _two_networks_fit(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    if recipe.model.kind != "finalmlp":
+        return
+    settings = recipe.model.finalmlp
+    for path, deep in (
+        (("model", "deep", "hidden"), recipe.model.deep),
+        (("model", "finalmlp", "second", "hidden"), settings.second or recipe.model.deep),
+    ):
+        if deep.hidden[-1] % settings.heads:
+            message = f"{settings.heads} heads must divide the last width of both networks, {dotted(path)} ends with {deep.hidden[-1]}"
+            yield Finding(("model", "finalmlp", "heads"), message)
+            break
+    known = [name for _, name, field in _fields(recipe) if not isinstance(field, NumericField)]
+    for part in ("first_context", "second_context"):
+        for position, name in enumerate(getattr(settings, part)):
+            if name not in known:
+                hint = did_you_mean(name, known) or "; numbers have none"
+                yield Finding(
+                    ("model", "finalmlp", part, position), f"no field with an embedding is named '{name}'{hint}"
+                )
+
+
+def _blocks_can_be_halved(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    settings = recipe.model.finalnet
+    if recipe.model.kind != "finalnet" or settings.residual != "concat":
+        return
+    for path, deep in (
+        (("model", "deep", "hidden"), recipe.model.deep),
+        (("model", "finalnet", "second", "hidden"), settings.second),
+    ):
+        if deep is not None and any(width % 2 for width in deep.hidden):
+            yield Finding(
+                path, f"`residual: concat` halves every width, so that they must be even, is {list(deep.hidden)}"
+            )
+
+
 _Field = NumericField | CategoricalField | MultiValuedField
 
 
@@ -177,5 +229,8 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"features", "crosses"}), _cross_members_are_fields),
     (frozenset({"features", "crosses"}), _granularities_cut_numeric_members),
     (frozenset({"crosses"}), _crosses_differ),
+    (frozenset({"features", "model"}), _embeddings_of_one_width),
+    (frozenset({"features", "model"}), _two_networks_fit),
+    (frozenset({"model"}), _blocks_can_be_halved),
     (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from widedeep.recipe.resolve import LEFT_OUT
+from widedeep.recipe.resolve import left_out
 from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import FLOAT_PATTERN
 
@@ -38,11 +38,11 @@ def dump_recipe(recipe: Recipe) -> str:
     """YAML text of a resolved recipe, in the order of the schema.
 
     Left out: the parts that `model.kind` lacks, and settings that another one rules out (a vocabulary's where a field is
-    hashed, FTRL's where the optimizer is another). Loading the text gives an equal recipe, and dumping that the same
+    hashed, FTRL's where the optimizer is another, experts where there is no rank). Loading the text gives an equal recipe, and dumping that the same
     text.
     """
     data = recipe.model_dump()
-    for path in LEFT_OUT[recipe.model.kind]:
+    for path in left_out(recipe):
         parent = data
         for key in path[:-1]:
             parent = parent[key]
@@ -56,6 +56,9 @@ def dump_recipe(recipe: Recipe) -> str:
     wide = data["training"].get("wide")
     if wide is not None and wide["optimizer"] != "ftrl":
         del wide["beta"], wide["l1"]
+    dcn_v2 = data["model"].get("dcn_v2")
+    if dcn_v2 is not None and dcn_v2["rank"] is None:
+        del dcn_v2["experts"]
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     return text
 

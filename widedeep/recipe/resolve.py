@@ -4,31 +4,18 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from widedeep.recipe.checks import METRICS
+from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.places import KeyPath, dotted
 from widedeep.recipe.schema import (
     ColumnSplit,
     DataSettings,
-    DeepOptimizer,
-    DeepSettings,
-    EmbeddingSettings,
+    ModelSettings,
     RandomSplit,
     Recipe,
     Settings,
     Split,
-    WideOptimizer,
-    WideSettings,
+    TrainingSettings,
 )
-
-LEFT_OUT: Mapping[str, Mapping[tuple[str, ...], Any]] = {
-    "wide": {
-        ("model", "embeddings"): EmbeddingSettings(),
-        ("model", "deep"): DeepSettings(),
-        ("training", "deep"): DeepOptimizer(),
-    },
-    "deep": {("crosses",): (), ("model", "wide"): WideSettings(), ("training", "wide"): WideOptimizer()},
-    "wide_deep": {},
-}
-"""By `model.kind`: the parts that it lacks, with their defaults."""
 
 _S = TypeVar("_S", bound=Settings)
 
@@ -41,12 +28,31 @@ def resolve(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, tuple[str
     recipe = _with(recipe, ("data", "split"), _explicit_split(recipe.data))
     if recipe.training.early_stopping.metric is None:
         recipe = _with(recipe, ("training", "early_stopping", "metric"), METRICS[recipe.data.label.kind][0])
+    kind = KINDS[recipe.model.kind]
+    reason = f"model.kind is {recipe.model.kind}"
+    if kind.wide == "with crosses" and not recipe.crosses:
+        reason += " and there are no crosses"
+    takes = ", ".join(kind.sections(crosses=bool(recipe.crosses)))
     notes = []
-    for path, default in LEFT_OUT[recipe.model.kind].items():
-        recipe = _with(recipe, path, default)
+    for path in left_out(recipe):
+        recipe = _with(recipe, path, _default(path))
         if _given(given, path):
-            notes.append(f"{dotted(path)} is left out of the resolved recipe: model.kind is {recipe.model.kind}")
+            notes.append(f"{dotted(path)} is left out of the resolved recipe: {reason}; it takes {takes}")
     return recipe, tuple(notes)
+
+
+def left_out(recipe: Recipe) -> tuple[tuple[str, ...], ...]:
+    """The parts that the recipe's `model.kind` lacks."""
+    taken = KINDS[recipe.model.kind].sections(crosses=bool(recipe.crosses))
+    parts: list[tuple[str, ...]] = [("crosses",)]
+    parts += [("model", name) for name in ModelSettings.model_fields if name != "kind"]
+    parts += [("training", "wide"), ("training", "deep")]
+    return tuple(path for path in parts if dotted(path) not in taken)
+
+
+def _default(path: tuple[str, ...]) -> Any:
+    sections: dict[str, type[Settings]] = {"model": ModelSettings, "training": TrainingSettings}
+    return sections.get(path[0], Recipe).model_fields[path[-1]].default
 
 
 def _explicit_split(data: DataSettings) -> Split | None:

@@ -35,16 +35,20 @@ __all__ = [
     "CategoricalField",
     "ColumnName",
     "ColumnSplit",
+    "CrossNetworkSettings",
     "CrossSettings",
     "DataSettings",
     "DatePart",
     "DateTimeField",
+    "DcnV2Settings",
     "DeepOptimizer",
     "DeepSettings",
     "EarlyStopping",
     "EmbeddingSettings",
     "EvaluationSettings",
     "FeatureSettings",
+    "FinalMlpSettings",
+    "FinalNetSettings",
     "FormatSettings",
     "KeySplit",
     "LabelSettings",
@@ -99,14 +103,74 @@ class WideSettings(Settings):
     """Parts of the train rows; each is trained with cross values fitted on the others."""
 
 
+class CrossNetworkSettings(Settings):
+    """The cross network of Deep & Cross, in the kinds `dcn` and `dcn_v2`."""
+
+    layers: Annotated[int, Field(ge=1, le=64)] = 3
+    """Cross layers; l of them reach interactions of l + 1 inputs."""
+
+
+class DcnV2Settings(Settings):
+    """What DCN-V2 adds to the cross network: a matrix in place of a vector."""
+
+    structure: Literal["parallel", "stacked"] = "parallel"
+    """`parallel`: cross network and `model.deep` side by side; `stacked`: `model.deep` reads what the cross network gives."""
+    rank: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Null: a full matrix a layer. A number: matrices of this rank, several experts mixed by a gate."""
+    experts: Annotated[int, Field(ge=1, le=256)] = 4
+    """Matrices of low rank in each layer; only with `rank`."""
+
+    @model_validator(mode="after")
+    def _experts_have_a_rank(self) -> "DcnV2Settings":
+        if self.rank is None and self.experts != type(self).model_fields["experts"].default:
+            raise ValueError(
+                "`experts` are matrices of low rank: give `rank` a number, such as 32, or take `experts` out"
+            )
+        return self
+
+
+class FinalMlpSettings(Settings):
+    """Two feed-forward networks side by side: the first is `model.deep`."""
+
+    second: DeepSettings | None = None
+    """The second network; null: one like the first."""
+    heads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Parts that the two outputs are cut into before they are multiplied; must divide the last width of both networks."""
+    gate_hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = (64,)
+    """Hidden layers of a gate that has a context."""
+    first_context: tuple[str, ...] = ()
+    """Fields whose embeddings decide what the first network sees of its inputs, such as the user's; none: the same for every row."""
+    second_context: tuple[str, ...] = ()
+    """Likewise for the second network, such as the item's."""
+
+
+class FinalNetSettings(Settings):
+    """Factorized interaction layers, which multiply, in place of the linear ones of `model.deep`.
+
+    The published settings normalise each layer (`model.deep.batch_norm: true`), which keeps products from growing.
+    """
+
+    blocks: Literal[1, 2] = 2
+    """2: another block beside the first; the logit is their mean, and each also learns from it."""
+    second: DeepSettings | None = None
+    """Layers of the second block; null: as `model.deep`."""
+    residual: Literal["concat", "sum"] = "concat"
+    """How a layer joins its linear half and its products: `concat` has as many weights as a linear layer, `sum` twice that."""
+
+
 class ModelSettings(Settings):
     """Which parts make the logit."""
 
-    kind: Literal["wide", "deep", "wide_deep"] = "wide_deep"
-    """`wide` is a linear model over fields and crosses, `deep` embeddings and a tower, `wide_deep` the sum of both."""
+    kind: Literal["wide", "deep", "wide_deep", "fm", "deepfm", "dcn", "dcn_v2", "finalmlp", "finalnet"] = "wide_deep"
+    """`wide` is a linear model over fields and crosses, `deep` embeddings and a tower, `wide_deep` the sum of both. `fm` and
+    `deepfm` have the wide part too; `dcn`, `dcn_v2`, `finalmlp` and `finalnet` have it where the recipe lists crosses."""
     wide: WideSettings = WideSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
     deep: DeepSettings = DeepSettings()
+    cross_network: CrossNetworkSettings = CrossNetworkSettings()
+    dcn_v2: DcnV2Settings = DcnV2Settings()
+    finalmlp: FinalMlpSettings = FinalMlpSettings()
+    finalnet: FinalNetSettings = FinalNetSettings()
 
 
 # ------------------------------------------------------------------------------------------------------ training

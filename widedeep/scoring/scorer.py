@@ -17,7 +17,8 @@ from widedeep.files import replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import PARTS, Network
+from widedeep.model.network import Network
+from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
@@ -35,7 +36,7 @@ GOLDEN_TOLERANCE = 1e-5
 
 def input_layout(plan: FeaturePlan, recipe: Recipe) -> InputLayout:
     """The encoded columns that the model's kind reads: without a wide part, no buckets and no crosses."""
-    with_wide = "wide" in PARTS[recipe.model.kind]
+    with_wide = KINDS[recipe.model.kind].has_wide(crosses=bool(recipe.crosses))
     columns = tuple(c for c in plan.index_columns if with_wide or c.kind == "categorical")
     return InputLayout.of(columns, plan.numeric_columns)
 

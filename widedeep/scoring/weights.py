@@ -95,7 +95,7 @@ def _stored_wide(run: RunDirectory) -> dict[str, NDArray[np.float32]]:
             names = set(file.keys())
             if "model.wide.numeric" not in names:
                 raise UsageError(
-                    f"{run.path}: the run has no wide part, and so no wide weights: train with model.kind wide or wide_deep"
+                    f"{run.path}: the run has no wide part, and so no wide weights: train with a model.kind that has one, such as wide_deep"
                 )
             return {name: file.get_tensor(name) for name in (_WEIGHTS, _SCALE, _OFFSET) if name in names}
     except FileNotFoundError as error:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from widedeep.recipe.kinds import KINDS
+
 _FEW_STEPS = 100
 """Steps an epoch below which one epoch says little: more of them, and more patience."""
 
@@ -35,8 +37,9 @@ def model_settings(size: Size) -> tuple[Setting, ...]:
     hidden = [32] if rows < 2_000 else [64, 32] if rows < 20_000 else [128, 64] if rows < 200_000 else [256, 128]
     dropout = 0.2 if rows < 200_000 else 0.1
     deep = {"hidden": hidden, "dropout": dropout}
+    others = ", ".join(kind for kind in KINDS if kind != "wide_deep")
     return (
-        Setting("kind", "wide_deep", "a linear model over every value, and embeddings with a tower; try wide and deep"),
+        Setting("kind", "wide_deep", f"a linear model over every value, and embeddings with a tower; try {others}"),
         Setting("deep", deep, f"sized for {rows:,} train rows"),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.metrics import metric_direction
@@ -26,7 +26,7 @@ from widedeep.training.events import EventLog
 from widedeep.training.feed import DeviceBatch, Feed, feed_for
 from widedeep.training.graph import CapturedStep
 from widedeep.training.interrupts import InterruptWatch
-from widedeep.training.objective import mean_loss
+from widedeep.training.objective import distillation_loss, mean_loss
 from widedeep.training.optimizers import Optimizers
 from widedeep.training.schedule import Schedule
 from widedeep.training.validation import evaluate_store
@@ -87,6 +87,7 @@ class Trainer:
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
+        self._normalises = any(isinstance(module, nn.BatchNorm1d) for module in network.modules())
         self._batches = math.ceil(train.rows / recipe.training.batch_size)
         self._trained_rows, self._training_seconds = 0, 0.0
         self._saved_at = self._shown_at = time.monotonic()
@@ -171,7 +172,7 @@ class Trainer:
         scale = progress.schedule.scale(self.settings, progress.step)
         progress.step += 1
         progress.batch += 1
-        if self.recipe.model.deep.batch_norm and self.network.towers and len(batch) == 1:
+        if self._normalises and len(batch) == 1:
             return  # a batch of one has no variance to normalise by
         if batch.weight_sum == 0.0:
             return  # rows of weight 0 teach nothing, and their mean loss is 0/0
@@ -180,9 +181,11 @@ class Trainer:
     def _learn_from(self, batch: DeviceBatch, scale: float) -> None:
         """The part of a step that the device does; it waits for nothing."""
         with training_precision(self.device):
-            logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds)
-        loss = mean_loss(self.kind, logit.float(), batch.label, batch.weight)
-        loss.backward()  # type: ignore[no-untyped-call]
+            logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds).float()
+        loss = objective = mean_loss(self.kind, logit, batch.label, batch.weight)
+        if self.network.branches:
+            objective = loss + distillation_loss(self.kind, logit, self.network.branches, batch.weight)
+        objective.backward()  # type: ignore[no-untyped-call]
         self.optimizers.step(scale, batch.weight_sum)
         self._recent[0] += loss.detach().double() * batch.weight_sum
         self._recent[1] += batch.weight_sum

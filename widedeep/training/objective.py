@@ -1,5 +1,6 @@
 """The loss on logits, and the way from a logit to a score."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +16,17 @@ def mean_loss(kind: Kind, logit: Tensor, label: Tensor, weight: Tensor | None) -
     if weight is None:
         return loss(logit, label)
     return (loss(logit, label, reduction="none") * weight).sum() / weight.sum()
+
+
+def distillation_loss(kind: Kind, logit: Tensor, branches: Sequence[Tensor], weight: Tensor | None) -> Tensor:
+    """What branches [B] whose mean is part of the logit lose against the score of the whole, summed; a scalar.
+
+    FINAL's self-distillation (SIGIR 2023): the teacher is the model itself and learns nothing from it. The rest of the
+    logit (bias, wide part) stands beside each branch as it stands beside their mean.
+    """
+    teacher = score(kind, logit).detach()
+    rest = (logit - torch.stack(tuple(branches)).mean(dim=0)).detach()
+    return torch.stack([mean_loss(kind, rest + branch, teacher, weight) for branch in branches]).sum()
 
 
 def score(kind: Kind, logit: Tensor) -> Tensor:

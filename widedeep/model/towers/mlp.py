@@ -1,4 +1,6 @@
-"""The feed-forward tower of Wide & Deep (arXiv 1606.07792, section 3.2)."""
+"""The feed-forward tower of Wide & Deep (arXiv 1606.07792, section 3.2), and the layers that other towers take from it."""
+
+from collections.abc import Callable
 
 from torch import nn
 
@@ -12,19 +14,30 @@ def build_mlp(input_dim: int, settings: DeepSettings) -> nn.Sequential:
 
     Shape: [B, input_dim] float32 → [B] float32.
     """
+    return nn.Sequential(*hidden_layers(input_dim, settings), linear(settings.hidden[-1], 1, bias=False), nn.Flatten(0))
+
+
+def linear(input_dim: int, output_dim: int, *, bias: bool = True) -> nn.Linear:
+    """A linear layer with Glorot's normal weights (AISTATS 2010) and biases of zero. Shape: [B, input_dim] → [B, output_dim]."""
+    layer = nn.Linear(input_dim, output_dim, bias=bias)
+    nn.init.xavier_normal_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def hidden_layers(
+    input_dim: int, settings: DeepSettings, layer: Callable[[int, int], nn.Module] = linear
+) -> list[nn.Module]:
+    """The hidden layers; `layer` makes what stands before each activation. Shape: [B, input_dim] → [B, hidden[-1]]."""
     layers: list[nn.Module] = []
     width = input_dim
     for hidden_dim in settings.hidden:
-        linear = nn.Linear(width, hidden_dim)
-        nn.init.xavier_normal_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        layers.append(linear)
+        layers.append(layer(width, hidden_dim))
         if settings.batch_norm:
             layers.append(nn.BatchNorm1d(hidden_dim))
         layers.append(_ACTIVATIONS[settings.activation]())
         if settings.dropout:
             layers.append(nn.Dropout(settings.dropout))
         width = hidden_dim
-    last = nn.Linear(width, 1, bias=False)
-    nn.init.xavier_normal_(last.weight)
-    return nn.Sequential(*layers, last, nn.Flatten(0))
+    return layers

@@ -1,0 +1,39 @@
+"""The pairwise interactions of a factorization machine (Rendle, ICDM 2010), also DeepFM's (arXiv 1703.04247)."""
+
+import torch
+from torch import Tensor, nn
+
+from widedeep.model.layout import DeepInput
+from widedeep.recipe.schema import EmbeddingSettings
+
+DEVIATION = 0.01
+"""Standard deviation of the numerics' fresh vectors, as of embeddings."""
+
+
+class FactorizationMachine(nn.Module):
+    """sum over i < j of <v_i, v_j> x_i x_j (Rendle, equation 1; the wide part is its linear part).
+
+    It is taken in linear time as (|sum_i v_i x_i|^2 - sum_i |v_i x_i|^2) / 2 (Rendle, lemma 3.1). A categorical field is
+    x_i = 1 with its embedding v_i, a list its pooled embedding; a numeric input x_i has a vector of its own here, which is
+    learnt and penalised like tower weights. All vectors have one width, K = `model.embeddings.dim`.
+
+    Shape: deep input [B, F * K + D] → [B].
+    """
+
+    def __init__(self, given: DeepInput, embeddings: EmbeddingSettings) -> None:
+        super().__init__()
+        assert isinstance(embeddings.dim, int), "the recipe's checks ask for a number"
+        assert all(width == embeddings.dim for _, width in given.vectors.values()), (
+            "the recipe's checks ask for one width"
+        )
+        self.num_vectors, self.dim = len(given.vectors), embeddings.dim
+        self.numeric_vectors = nn.Parameter(torch.empty(given.num_numerics, self.dim))
+        nn.init.normal_(self.numeric_vectors, std=DEVIATION)
+
+    def forward(self, deep_input: Tensor) -> Tensor:
+        vectors_dim = self.num_vectors * self.dim
+        vectors = deep_input[:, :vectors_dim].reshape(len(deep_input), self.num_vectors, self.dim)
+        numerics = deep_input[:, vectors_dim:]
+        sums: Tensor = vectors.sum(dim=1) + numerics @ self.numeric_vectors
+        squares: Tensor = vectors.square().sum(dim=1) + numerics.square() @ self.numeric_vectors.square()
+        return 0.5 * (sums.square() - squares).sum(dim=1)
