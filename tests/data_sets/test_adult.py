@@ -38,10 +38,10 @@ def encoded_matrix(loaded: LoadedRecipe, work: Path) -> tuple[csr_matrix, np.nda
     names = [column.name for column in plan.index_columns]
     (batch,) = BatchStream(store, names, plan.numeric_columns, store.rows, seed=None)
     starts = np.cumsum([0, *(column.size for column in plan.index_columns)])
-    hot = (batch.indices + starts[:-1]).ravel()
+    hot = (batch.indices.T + starts[:-1]).ravel()
     rows = np.repeat(np.arange(store.rows), len(names))
     one_hot = csr_matrix((np.ones(len(hot)), (rows, hot)), shape=(store.rows, starts[-1]))
-    return hstack([one_hot, batch.numerics]).tocsr(), batch.label
+    return hstack([one_hot, batch.numerics.T]).tocsr(), batch.label
 
 
 def test_wide_by_full_batch_sgd_reaches_the_optimum_that_scikit_learn_finds(tmp_path: Path) -> None:
