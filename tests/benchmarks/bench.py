@@ -136,7 +136,8 @@ def without_places(text: str, log: Path, scratch: Path) -> str:
 def main() -> int:
     """Exit code 0, or 1 where a row could not be measured; a missed target is no failure."""
     asked = _asked()
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does (cli/main.py); the rows' processes get it
+    # As the command line does (cli/main.py); the rows' processes get it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     with tempfile.TemporaryDirectory(prefix="widedeep-bench-") as temporary:
         scratch = Path(os.environ.get("WIDEDEEP_BENCH", temporary)).resolve()
         shutil.rmtree(scratch / "work", ignore_errors=True)
