@@ -107,7 +107,7 @@ class VowpalWabbit:
 
     def __init__(self, data: Encoded, crosses: Sequence[Sequence[str]], work: Path, scratch: Path) -> None:
         self.work, self.scratch, self.rows = work, scratch, data.train.rows
-        self.label = pl.concat(data.test.mapped(LABEL_COLUMN)).to_numpy()
+        self.label = pl.concat(data.test.chunks(LABEL_COLUMN)).to_numpy()
         self.arguments = ["--loss_function", "logistic", "-b", _BITS]
         for left, right in crosses:
             self.arguments += ["--interactions", NAMESPACES[left] + NAMESPACES[right]]
