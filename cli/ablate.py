@@ -62,7 +62,7 @@ def ablate(
     added = [f"crosses add to {kind}: {told(changes[metric])}" for kind, changes in result.added.items()]
     print_sentences(["", sentences["verdict"], *added, "", sentences["holds_for"], ""])
     facts = {f"{result.split} rows": f"{result.rows:,}", "seeds": str(seeds)}
-    print_facts(facts | {one.name: str(one.runs[-1].run.parent) for one in result.variants})
+    print_facts(facts | {one.name: str(one.result.runs[-1].run.parent) for one in result.variants})
 
 
 def _cells(one: "Variant", result: "Ablation", metric: str) -> dict[str, str]:
@@ -80,13 +80,11 @@ def _cells(one: "Variant", result: "Ablation", metric: str) -> dict[str, str]:
 
 
 def _figure(one: "Variant", split: str, name: str, *, deviation: bool = True) -> str:
-    from widedeep.pipeline.ablation import mean_metric
-
-    found = mean_metric(one.runs, split, name)
+    found = one.result.summary[split].get(name)
     if found is None:
         return figure(None)
-    mean, spread = found
-    return figure(mean) if spread is None or not deviation else f"{figure(mean)} ±{f'{spread:.4f}'.removeprefix('0')}"
+    spread = f" ±{found['deviation']:.4f}".replace("±0", "±") if deviation and len(one.result.runs) > 1 else ""
+    return f"{figure(found['mean'])}{spread}"
 
 
 def _as_object(result: "Ablation", metric: str) -> dict[str, Any]:
@@ -100,15 +98,16 @@ def _as_object(result: "Ablation", metric: str) -> dict[str, Any]:
 
 
 def _variant_object(one: "Variant", split: str) -> dict[str, Any]:
-    from widedeep.pipeline.ablation import mean_metric
-
-    metrics = {name: mean_metric(one.runs, split, name) for name in one.runs[0].metrics[split]}
+    several = len(one.result.runs) > 1
     return {
         "kind": one.kind,
         "crosses": one.crosses,
-        "metrics": {name: {"mean": pair[0], "deviation": pair[1]} for name, pair in metrics.items() if pair},
+        "metrics": {
+            name: {"mean": found["mean"], "deviation": found["deviation"] if several else None}
+            for name, found in one.result.summary[split].items()
+        },
         "differences": _change_objects(one.differences),
-        "runs": [asdict(run) for run in one.runs],
+        "runs": [asdict(run) for run in one.result.runs],
     }
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from widedeep.evaluation.comparison import Change, loss_fall, row_losses
-from widedeep.kernels.threads import in_threads
 from widedeep.memory.additive import Additive, Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
+from widedeep.ordered import in_threads
 
 FOLDS = 5
 FIRST_SWEEPS = 8

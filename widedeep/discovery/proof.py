@@ -11,9 +11,9 @@ from widedeep.discovery.fold_models import FIRST_SWEEPS, LIST_STEPS
 from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
 from widedeep.evaluation.comparison import Change, auc_rise, loss_fall, row_losses
-from widedeep.kernels.threads import in_threads
 from widedeep.memory.additive import Additive, fit_additive
 from widedeep.memory.columns import Column, Floats
+from widedeep.ordered import in_threads
 from widedeep.reporting import Meter, Reporter
 
 CHAIN_SWEEPS = 3

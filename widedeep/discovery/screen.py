@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from widedeep.discovery.fields import Codes, CrossField, expanded
 from widedeep.kernels.cells import leave_one_out, runs_of
-from widedeep.kernels.threads import in_threads
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import Floats
+from widedeep.ordered import in_threads
 from widedeep.reporting import Meter
 
 PENALTIES = np.array([1.0, 4.0, 16.0, 64.0, 256.0])

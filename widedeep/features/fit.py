@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from widedeep.features.quantiles import QuantileGrid
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
+from widedeep.ordered import in_threads
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
 from widedeep.table.typed import text_name, values_name, weights_name
@@ -52,9 +52,9 @@ def fit_plan(
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = _VocabularyFits(features, spill_dir)
-    with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
-        for block in _shown(blocks(), "fit fields", reporter, total_rows):
-            _run(threads, [*(partial(numeric.add, block) for numeric in numerics), *categoricals.additions(block)])
+    for block in _shown(blocks(), "fit fields", reporter, total_rows):
+        tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
+        in_threads(_run, [*tasks, *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     grids = {numeric.name: numeric for numeric in numerics}
     crossed = []
@@ -62,23 +62,18 @@ def fit_plan(
         cuts = {name: grids[name].bucket_cuts(buckets) for name, buckets in sorted(cross.granularity.items())}
         crossed.append(_CrossFit(cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
     if any(fit.counts is not None for fit in crossed):
-        with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
-            for block in _shown(blocks(), "fit crosses", reporter, total_rows):
-                _count_crosses(plan, crossed, block, threads)
+        for block in _shown(blocks(), "fit crosses", reporter, total_rows):
+            _count_crosses(plan, crossed, block)
     plan = replace(plan, crosses=tuple(fit.result() for fit in crossed))
     _refuse_shared_names(plan)
     return plan
 
 
-def _run(threads: ThreadPoolExecutor, tasks: Sequence[Callable[[], None]]) -> None:
-    """Run tasks that touch nothing in common."""
-    for future in [threads.submit(task) for task in tasks]:
-        future.result()
+def _run(task: Callable[[], None]) -> None:
+    task()
 
 
-def _count_crosses(
-    plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame, threads: ThreadPoolExecutor
-) -> None:
+def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame) -> None:
     counted = [fit for fit in crossed if fit.counts is not None]
     dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
     hashes = block.select(plan.member_hashes([fit.unfitted for fit in dense]))
@@ -86,7 +81,7 @@ def _count_crosses(
     def count(fit: _CrossFit) -> None:
         fit.add(hashes if fit in dense else plan.cross_rows(block.lazy(), fit.unfitted).collect())
 
-    _run(threads, [partial(count, fit) for fit in counted])
+    in_threads(count, counted)
 
 
 def _refuse_shared_names(plan: FeaturePlan) -> None:
@@ -245,7 +240,7 @@ class _VocabularyFits:
 
 def _run_all(tasks: Sequence[Callable[[], None]]) -> None:
     for task in tasks:
-        task()
+        _run(task)
 
 
 _NO_VALUES = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})

@@ -8,12 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.kernels import sparse
+from widedeep.kernels import reading, sparse
 from widedeep.kernels.lookups import Bag, Lookups
-from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
+from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 from widedeep.kernels.threads import in_parts
 
-_HOW = {"sum": sparse.SUM, "mean": sparse.MEAN, "max": sparse.MAX}
+_KERNELS: dict[type[Rule], Callable[..., None]] = {
+    Ftrl: sparse.ftrl,
+    Adagrad: sparse.adagrad,
+    RowwiseAdagrad: sparse.rowwise_adagrad,
+    Adam: sparse.adam,
+    Sgd: sparse.sgd,
+}
+_HOW = {"sum": reading.SUM, "mean": reading.MEAN, "max": reading.MAX}
 _NO_WEIGHTS = np.empty(0, dtype=np.float32)
 _DIRECT_ROWS = 1 << 16
 """Rows of a range up to which a row's place among the touched ones is looked up without a hash: a fast cache holds them."""
@@ -22,22 +29,22 @@ _LEAST_ROWS = 256
 
 
 def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
-    """Fill the columns of `out` [B, W] that belong to the table (see Lookups)."""
+    """As reference.look_up."""
     columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
     weights, target = table.numpy(), out.numpy()
 
     def part(number: int, parts: int) -> None:
         first, last = (lookups.num_rows * (number + i) // parts for i in (0, 1))
         if columns.summed:
-            sparse.gather_sum(indices, stride, columns.positions, columns.starts, weights, target, first, last)
+            reading.gather_sum(indices, stride, columns.positions, columns.starts, weights, target, first, last)
         else:
-            sparse.gather(
+            reading.gather(
                 indices, stride, columns.positions, columns.starts, columns.places, weights, target, first, last
             )
         for column in columns.bags:
             values, bounds, factors = _arrays(lookups.bags[column.position])
             how = _HOW[column.pooling or "sum"]
-            sparse.pool(
+            reading.pool(
                 values, bounds, factors, column.start, how, weights, column.place, columns.summed, target, first, last
             )
 
@@ -49,19 +56,13 @@ def update(
     table: Tensor,
     states: list[Tensor],
     lookups: Lookups,
-    out: Tensor,
     gradient: Tensor,
     *,
     factor: float = 1.0,
 ) -> None:
-    """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
-
-    `out` [B, W] is what it gave, `gradient` [B, W] the loss's gradient by it, taken times `factor`; `states` are the
-    rule's, in its order.
-    """
+    """As reference.update; the sums do not depend on the number of threads."""
     weights, state = table.numpy(), [tensor.numpy() for tensor in states]
-    kernel, numbers = _kernel(rule)
-    settings = [np.float32(number) for number in numbers]
+    kernel, settings = _KERNELS[type(rule)], [np.float32(number) for number in rule.numbers()]
     _on_rows(
         lookups,
         _entries(lookups, table, gradient, factor),
@@ -70,25 +71,8 @@ def update(
     )
 
 
-def _kernel(rule: Rule) -> tuple[Callable[..., None], tuple[float, ...]]:
-    match rule:
-        case Ftrl():
-            return sparse.ftrl, (rule.alpha, rule.beta, rule.l1, rule.l2)
-        case Adagrad():
-            return sparse.adagrad, (rule.learning_rate, rule.l2, TINY)
-        case RowwiseAdagrad():
-            return sparse.rowwise_adagrad, (rule.learning_rate, rule.l2, TINY)
-        case Adam():
-            step = int(rule.step)
-            step_size = rule.learning_rate / (1.0 - BETA1**step)
-            v_scale = 1.0 / (1.0 - BETA2**step)
-            return sparse.adam, (step_size, v_scale, rule.l2, BETA1, BETA2, EPSILON)
-        case Sgd():
-            return sparse.sgd, (rule.learning_rate,)
-
-
-def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, gradient: Tensor) -> None:
-    """Set the rows of `dense` [R, D] that the batch touched to their gradients, duplicates summed."""
+def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tensor) -> None:
+    """As reference.add_gradients."""
     target = dense.numpy()
     _on_rows(
         lookups,
@@ -99,10 +83,7 @@ def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, g
 
 
 def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None:
-    """Shrink the rows that the batch reads by exp(decay - received), and note that they have received `decay`.
-
-    `received` [R] float64: logarithms of the shrinkage paid so far.
-    """
+    """As reference.pay."""
     weights, paid, columns = table.numpy(), received.numpy(), lookups.columns
     indices, stride = _flat(lookups.indices)
     rows = [lookups.bags[bag.position].values.numpy().astype(np.int64) + bag.start for bag in columns.bags]
@@ -140,7 +121,7 @@ def _entries(lookups: Lookups, table: Tensor, gradient: Tensor, factor: float) -
 
         def part(number: int, parts: int, fixed: Any = fixed, target: Any = target) -> None:
             first, last = (lookups.num_rows * (number + i) // parts for i in (0, 1))
-            sparse.spread(*fixed, *target, first, last)
+            reading.spread(*fixed, *target, first, last)
 
         in_parts(part, _parts(lookups))
     return sparse.Entries(

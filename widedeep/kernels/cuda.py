@@ -13,15 +13,22 @@ from torch import Tensor
 
 from widedeep.kernels import tiles
 from widedeep.kernels.lookups import Bag, Column, Lookups
-from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
+from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 
+_KINDS: dict[type[Rule], object] = {
+    Ftrl: tiles.FTRL,
+    Adagrad: tiles.ADAGRAD,
+    RowwiseAdagrad: tiles.ROWWISE_ADAGRAD,
+    Adam: tiles.ADAM,
+    Sgd: tiles.SGD,
+}
 _HOW = {"sum": tiles.SUM, "mean": tiles.MEAN, "max": tiles.MAX}
 _TILE, _BAG_TILE = 4_096, 1_024
 """Numbers of a tile that one program works on: few enough that the compiler keeps them in registers."""
 
 
 def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
-    """Fill the columns of `out` [B, W] that belong to the table (see Lookups); out may be bfloat16."""
+    """As reference.look_up; `out` may be bfloat16."""
     columns, width = lookups.columns.on(table.device), table.shape[1]
     indices, stride = _indices(lookups)
     block_d = _padded(width)
@@ -50,30 +57,21 @@ def update(
     table: Tensor,
     states: list[Tensor],
     lookups: Lookups,
-    out: Tensor,
     gradient: Tensor,
     *,
     factor: float | Tensor = 1.0,
 ) -> None:
-    """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
-
-    `out` [B, W] is what it gave, `gradient` [B, W] the loss's gradient by it, taken times `factor`; `states` are the
-    rule's, in its order. The gradient may be bfloat16; sums are float32.
-    """
-    kind, numbers = _numbers(rule)
-    _sum(kind, [factor, *numbers], table, states, table, lookups, gradient)
+    """As reference.update; the gradient may be bfloat16, sums are float32."""
+    _sum(_KINDS[type(rule)], [factor, *rule.numbers()], table, states, table, lookups, gradient)
 
 
-def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, gradient: Tensor) -> None:
-    """Set the rows of `dense` [R, D] that the batch touched to their gradients, duplicates summed."""
+def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tensor) -> None:
+    """As reference.add_gradients."""
     _sum(tiles.SET, [1.0], dense, [], table, lookups, gradient)
 
 
 def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float | Tensor) -> None:
-    """Shrink the rows that the batch reads by exp(decay - received), and note that they have received `decay`.
-
-    `received` [R] float64: logarithms of the shrinkage paid so far.
-    """
+    """As reference.pay."""
     rows, _ = lookups.sorted_rows
     if not len(rows):
         return
@@ -135,22 +133,6 @@ def _spread(table: Tensor, lookups: Lookups, gradient: Tensor) -> Tensor:
             BLOCK_B=block_b, BLOCK_D=block_d,
         )  # fmt: skip
     return gradients
-
-
-def _numbers(rule: Rule) -> tuple[object, list[float | Tensor]]:
-    match rule:
-        case Ftrl():
-            return tiles.FTRL, [rule.alpha, rule.beta, rule.l1, rule.l2]
-        case Adagrad():
-            return tiles.ADAGRAD, [rule.learning_rate, rule.l2, TINY]
-        case RowwiseAdagrad():
-            return tiles.ROWWISE_ADAGRAD, [rule.learning_rate, rule.l2, TINY]
-        case Adam():
-            step_size = rule.learning_rate / (1.0 - BETA1**rule.step)
-            v_scale = 1.0 / (1.0 - BETA2**rule.step)
-            return tiles.ADAM, [step_size, v_scale, rule.l2, BETA1, BETA2, EPSILON]
-        case Sgd():
-            return tiles.SGD, [rule.learning_rate]
 
 
 def _vector(numbers: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from widedeep.kernels.lookups import Bag, Column, Columns, Lookups, Pooling
-from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
+from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, Ftrl, Rule, Sgd
 
 
 def sum_duplicates(inverse: Tensor, gradients: Tensor, num_rows: int) -> Tensor:
@@ -50,27 +50,14 @@ def adagrad(
     learning_rate: float,
     l2: float,
 ) -> None:
-    """AdaGrad, element-wise (Duchi et al., JMLR 2011); `l2` acts on the touched rows."""
+    """AdaGrad, element-wise (Duchi et al., JMLR 2011) or, with a state `n` [R, 1], row-wise (rules.RowwiseAdagrad).
+
+    `l2` acts on the touched rows.
+    """
     weights = table[rows]
     gradients = gradients.add(weights, alpha=l2) if l2 else gradients
-    new_n = n[rows] + gradients * gradients
-    table[rows] = weights - learning_rate * gradients / (new_n.sqrt() + TINY)
-    n[rows] = new_n
-
-
-def rowwise_adagrad(
-    table: Tensor,
-    n: Tensor,
-    rows: Tensor,
-    gradients: Tensor,
-    *,
-    learning_rate: float,
-    l2: float,
-) -> None:
-    """rules.RowwiseAdagrad; the state `n` is [R, 1]."""
-    weights = table[rows]
-    gradients = gradients.add(weights, alpha=l2) if l2 else gradients
-    new_n = n[rows] + gradients.square().mean(dim=1, keepdim=True)
+    squares = gradients * gradients
+    new_n = n[rows] + (squares if n.shape == table.shape else squares.mean(dim=1, keepdim=True))
     table[rows] = weights - learning_rate * gradients / (new_n.sqrt() + TINY)
     n[rows] = new_n
 
@@ -133,15 +120,13 @@ def update(
     table: Tensor,
     states: list[Tensor],
     lookups: Lookups,
-    out: Tensor,
     gradient: Tensor,
     *,
     factor: float | Tensor = 1.0,
 ) -> None:
     """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
 
-    `out` [B, W] is what it gave, `gradient` [B, W] the loss's gradient by it, taken times `factor`; `states` are the
-    rule's, in its order.
+    `gradient` [B, W] is the loss's gradient by what it gave, taken times `factor`; `states` are the rule's, in its order.
     """
     rows, gradients = summed_gradients(table, lookups, gradient)
     gradients = gradients * factor
@@ -152,9 +137,6 @@ def update(
         case Adagrad():
             (n,) = states
             adagrad(table, n, rows, gradients, learning_rate=rule.learning_rate, l2=rule.l2)
-        case RowwiseAdagrad():
-            (n,) = states
-            rowwise_adagrad(table, n, rows, gradients, learning_rate=rule.learning_rate, l2=rule.l2)
         case Adam():
             m, v = states
             adam(table, m, v, rows, gradients, learning_rate=rule.learning_rate, step=rule.step, l2=rule.l2)
@@ -162,7 +144,7 @@ def update(
             sgd(table, rows, gradients, learning_rate=rule.learning_rate)
 
 
-def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, out: Tensor, gradient: Tensor) -> None:
+def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tensor) -> None:
     """Set the rows of `dense` [R, D] that the batch touched to their gradients, duplicates summed."""
     rows, gradients = summed_gradients(table, lookups, gradient)
     dense[rows] = gradients

@@ -1,4 +1,5 @@
-"""The optimizer rules that update rows of a table: their settings and the states that each keeps."""
+"""The optimizer rules that update rows of a table: their settings, the states that each keeps, and the numbers that a
+compiled loop takes."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,6 +22,10 @@ class Ftrl:
     l1: float
     l2: float
 
+    def numbers(self) -> tuple[float | Tensor, ...]:
+        """alpha, beta, l1, l2."""
+        return self.alpha, self.beta, self.l1, self.l2
+
 
 @dataclass(frozen=True)
 class Adagrad:
@@ -30,17 +35,19 @@ class Adagrad:
     learning_rate: float
     l2: float = 0.0
 
+    def numbers(self) -> tuple[float | Tensor, ...]:
+        """Rate, l2, epsilon."""
+        return self.learning_rate, self.l2, TINY
+
 
 @dataclass(frozen=True)
-class RowwiseAdagrad:
+class RowwiseAdagrad(Adagrad):
     """AdaGrad with one sum a row, of its gradient's mean square: n += mean(g^2), w -= rate * g / (sqrt(n) + epsilon).
 
     Source: Naumov et al. 2019, arXiv 1906.00091 (its sparse optimizer). The state takes one number a row.
     """
 
     states: ClassVar[tuple[str, ...]] = ("row_n",)
-    learning_rate: float
-    l2: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,11 @@ class Adam:
     """1-based number of the update, the same for every row; on cuda a scalar there, so that a captured step moves on."""
     l2: float = 0.0
 
+    def numbers(self) -> tuple[float | Tensor, ...]:
+        """rate / (1 - beta1^step), 1 / (1 - beta2^step), l2, beta1, beta2, epsilon."""
+        step_size = self.learning_rate / (1.0 - BETA1**self.step)
+        return step_size, 1.0 / (1.0 - BETA2**self.step), self.l2, BETA1, BETA2, EPSILON
+
 
 @dataclass(frozen=True)
 class Sgd:
@@ -60,6 +72,10 @@ class Sgd:
 
     states: ClassVar[tuple[str, ...]] = ()
     learning_rate: float
+
+    def numbers(self) -> tuple[float | Tensor, ...]:
+        """Rate."""
+        return (self.learning_rate,)
 
 
 Rule = Ftrl | Adagrad | RowwiseAdagrad | Adam | Sgd

@@ -1,10 +1,9 @@
-"""The hot loops over a batch's look-ups: gather, pool, sum a row's gradients, apply the optimizer's rule to it in place.
+"""The hot loops that update a table: sum each row's gradients over a batch's look-ups, apply the optimizer's rule in place.
 
-Every kernel does one part of the work: batch rows from `first` to before `last`, or the table rows whose hash falls
-to `part` of `parts`. A table row's gradients are summed in the order of the batch, so the sums do not depend on `parts`.
+Every kernel does one part of the work: whole ranges of the table, or the rows whose hash falls to `part` of `parts`. A
+row's gradients are summed in the order of the batch, so the sums do not depend on `parts`.
 
-Shapes: `indices` [F * stride], column f's index of batch row b at f * stride + b; `columns`, `starts`, `places` [C] as in
-lookups.Column; `out` and `gradient` [B, W]; tables and states [R, D]. All floats are float32.
+Shapes as in reading.py; states are shaped as their table, [R, D].
 """
 
 import math
@@ -15,17 +14,12 @@ from numpy.typing import NDArray
 
 from widedeep.kernels.compiled import compiled
 from widedeep.kernels.prefetch import prefetch
-
-Floats = NDArray[np.float32]
-Longs = NDArray[np.int64]
-Ints = NDArray[np.int32]
+from widedeep.kernels.reading import Floats, Ints, Longs
 
 AHEAD = 12
 """Rows that are asked for before they are needed: enough to hide memory's delay behind the work on them."""
 WHOLE_GROUPS = 4
 """Groups per part from which on each is one part's work: none then looks at the rows of the others."""
-SUM, MEAN, MAX = 0, 1, 2
-"""The ways of pooling, in numbers."""
 
 
 class Entries(NamedTuple):
@@ -63,141 +57,6 @@ class Scratch(NamedTuple):
     """[M], the group's distinct table rows."""
     sums: Floats
     """[M, D], their gradients."""
-
-
-# ------------------------------------------------------------------------------------------------ reading
-
-
-@compiled
-def gather(
-    indices: Ints,
-    stride: int,
-    columns: Longs,
-    starts: Longs,
-    places: Longs,
-    table: Floats,
-    out: Floats,
-    first: int,
-    last: int,
-) -> None:
-    """Write each column's vector to its place."""
-    width = table.shape[1]
-    for b in range(first, last):
-        for c in range(len(columns)):
-            index = columns[c] * stride + b
-            if b + 1 < last:
-                prefetch(table, starts[c] + np.int64(indices[index + 1]))
-            row = np.uint64(starts[c] + indices[index])
-            place = np.uint64(places[c])
-            for d in range(width):
-                out[np.uint64(b), place + np.uint64(d)] = table[row, np.uint64(d)]
-
-
-@compiled
-def gather_sum(
-    indices: Ints, stride: int, columns: Longs, starts: Longs, table: Floats, out: Floats, first: int, last: int
-) -> None:
-    """Write the sum of all columns' weights, of a table [R, 1] to out [B, 1]."""
-    for b in range(first, last):
-        out[b, 0] = np.float32(0.0)
-    for c in range(len(columns)):
-        base, start = columns[c] * stride, starts[c]
-        for b in range(first, last):
-            out[b, 0] += table[np.uint64(start + indices[base + b]), 0]
-
-
-@compiled
-def pool(
-    values: Ints,
-    bounds: Longs,
-    weights: Floats,
-    start: int,
-    how: int,
-    table: Floats,
-    place: int,
-    added: bool,
-    out: Floats,
-    first: int,
-    last: int,
-) -> None:
-    """Write, or add, each row's pooled vectors; `weights` [N] or [0]. A row without values gives zeros."""
-    width = table.shape[1]
-    pooled = np.empty(width, dtype=np.float32)
-    for b in range(first, last):
-        pooled[:] = np.float32(0.0)
-        total = np.float32(0.0)
-        for j in range(bounds[b], bounds[b + 1]):
-            row = np.uint64(start + values[j])
-            weight = weights[j] if len(weights) else np.float32(1.0)
-            total += weight
-            if how == MAX:
-                for d in range(width):
-                    value = weight * table[row, d]
-                    if j == bounds[b] or value > pooled[d]:
-                        pooled[d] = value
-            else:
-                for d in range(width):
-                    pooled[d] += weight * table[row, d]
-        if how == MEAN and total > 0:
-            for d in range(width):
-                pooled[d] /= total
-        for d in range(width):
-            if added:
-                out[b, place + d] += pooled[d]
-            else:
-                out[b, place + d] = pooled[d]
-
-
-@compiled
-def spread(
-    values: Ints,
-    bounds: Longs,
-    weights: Floats,
-    start: int,
-    how: int,
-    table: Floats,
-    place: int,
-    gradient: Floats,
-    first_value: int,
-    rows: Longs,
-    gradients: Floats,
-    first: int,
-    last: int,
-) -> None:
-    """Fill `rows` and `gradients` from `first_value` on: what `pool`'s backward pass gives each value of the bag.
-
-    Where several values are the largest, they share the gradient evenly, as torch has it. The largest is found anew: since
-    it was pooled, the rows may have paid decay.
-    """
-    width = table.shape[1]
-    for b in range(first, last):
-        total = np.float32(0.0)
-        for j in range(bounds[b], bounds[b + 1]):
-            total += weights[j] if len(weights) else np.float32(1.0)
-        if total <= 0:
-            total = np.float32(1.0)
-        for j in range(bounds[b], bounds[b + 1]):
-            weight = weights[j] if len(weights) else np.float32(1.0)
-            row, entry = start + values[j], first_value + j
-            rows[entry] = row
-            for d in range(width):
-                g = weight * gradient[b, place + d]
-                if how == MEAN:
-                    g /= total
-                elif how == MAX:
-                    value, ties = weight * table[row, d], 0
-                    for k in range(bounds[b], bounds[b + 1]):
-                        other = weights[k] if len(weights) else np.float32(1.0)
-                        other *= table[start + values[k], d]
-                        if other == value:
-                            ties += 1
-                        elif other > value:
-                            g = np.float32(0.0)
-                    g /= np.float32(ties)
-                gradients[entry, d] = g
-
-
-# ------------------------------------------------------------------------------------------------ summing duplicates
 
 
 @compiled
@@ -323,6 +182,15 @@ def _pay_row(part: int, parts: int, row: int, table: Floats, received: NDArray[n
 
 
 @compiled
+def _ask_ahead(rows: Longs, u: int, count: int, table: Floats, first_state: Floats, second_state: Floats) -> None:
+    if u + AHEAD < count:
+        row = rows[u + AHEAD]
+        prefetch(table, row)
+        prefetch(first_state, row)
+        prefetch(second_state, row)
+
+
+@compiled
 def ftrl(
     part: int,
     parts: int,
@@ -342,10 +210,7 @@ def ftrl(
     for group in range(len(entries.column_bounds) - 1):
         count = _sum_group(part, parts, group, entries, scratch)
         for u in range(count):
-            if u + AHEAD < count:
-                prefetch(table, scratch.rows[u + AHEAD])
-                prefetch(z, scratch.rows[u + AHEAD])
-                prefetch(n, scratch.rows[u + AHEAD])
+            _ask_ahead(scratch.rows, u, count, table, z, n)
             row, own = np.uint64(scratch.rows[u]), np.uint64(u)
             for i in range(width):
                 d = np.uint64(i)
@@ -378,9 +243,7 @@ def adagrad(
     for group in range(len(entries.column_bounds) - 1):
         count = _sum_group(part, parts, group, entries, scratch)
         for u in range(count):
-            if u + AHEAD < count:
-                prefetch(table, scratch.rows[u + AHEAD])
-                prefetch(n, scratch.rows[u + AHEAD])
+            _ask_ahead(scratch.rows, u, count, table, n, n)
             row, own = np.uint64(scratch.rows[u]), np.uint64(u)
             for i in range(width):
                 d = np.uint64(i)
@@ -406,9 +269,7 @@ def rowwise_adagrad(
     for group in range(len(entries.column_bounds) - 1):
         count = _sum_group(part, parts, group, entries, scratch)
         for u in range(count):
-            if u + AHEAD < count:
-                prefetch(table, scratch.rows[u + AHEAD])
-                prefetch(n, scratch.rows[u + AHEAD])
+            _ask_ahead(scratch.rows, u, count, table, n, n)
             row, own = np.uint64(scratch.rows[u]), np.uint64(u)
             squares = np.float32(0.0)
             for i in range(width):
@@ -444,10 +305,7 @@ def adam(
     for group in range(len(entries.column_bounds) - 1):
         count = _sum_group(part, parts, group, entries, scratch)
         for u in range(count):
-            if u + AHEAD < count:
-                prefetch(table, scratch.rows[u + AHEAD])
-                prefetch(m, scratch.rows[u + AHEAD])
-                prefetch(v, scratch.rows[u + AHEAD])
+            _ask_ahead(scratch.rows, u, count, table, m, v)
             row, own = np.uint64(scratch.rows[u]), np.uint64(u)
             for i in range(width):
                 d = np.uint64(i)

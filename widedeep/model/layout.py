@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from widedeep.features.plan import IndexColumn
 
@@ -33,10 +32,6 @@ class InputLayout:
     def crosses(self) -> tuple[IndexColumn, ...]:
         """The crosses: those with one value a row, then those with several."""
         return tuple(column for column in (*self.index_columns, *self.list_columns) if column.kind == "cross")
-
-    def positions(self, kinds: Sequence[Literal["categorical", "bucketed", "cross"]]) -> list[int]:
-        """Positions in the index matrix of the columns of these kinds."""
-        return [i for i, column in enumerate(self.index_columns) if column.kind in kinds]
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,15 @@
 """A recipe's parts, one taken away at a time: kinds of model with and without crosses, paired with the whole."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
-from widedeep.pipeline.experiment import TrainResult, train_seeds
+from widedeep.pipeline.experiment import SeedsResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.schema import ModelSettings
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import Scores, score_labelled, score_only
@@ -29,8 +26,8 @@ class Variant:
 
     kind: str
     crosses: bool
-    runs: tuple[TrainResult, ...]
-    """By seed."""
+    result: SeedsResult
+    """Its runs by seed, and their metrics' means and deviations."""
     differences: dict[str, Change]
     """Metric → this variant minus the whole, paired by row and by seed; see `change_over_seeds`."""
 
@@ -62,23 +59,22 @@ def ablate(
     The variant that is the recipe itself keeps its name, so that its runs count; others are called after it. Measured
     on the test rows, else the valid ones. Raises UsageError for kinds that there are not, and where no rows are held out.
     """
-    known = get_args(ModelSettings.model_fields["kind"].annotation)
     for kind in kinds:
-        if kind not in known:
-            raise UsageError(f"--kinds {kind}: must be some of {', '.join(known)}")
+        if kind not in KINDS:
+            raise UsageError(f"--kinds {kind}: must be some of {', '.join(KINDS)}")
     found = _planned(load, list(dict.fromkeys(kinds)), reporter)
-    trained: list[tuple[str, bool, tuple[TrainResult, ...]]] = []
+    trained: list[tuple[str, bool, SeedsResult]] = []
     for number, (kind, crosses, loaded) in enumerate(found, start=1):
         reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")
         result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
         if not result.runs[0].metrics:
             raise UsageError(f"{loaded.path}: holds no test or valid rows out, on which kinds could be compared")
-        trained.append((kind, crosses, tuple(result.runs)))
+        trained.append((kind, crosses, result))
     return _compared(trained, _Measured(work_dir, reporter, wait))
 
 
-def _compared(trained: Sequence[tuple[str, bool, tuple[TrainResult, ...]]], measured: "_Measured") -> Ablation:
-    scores = [[measured.scores(run.run) for run in runs] for _, _, runs in trained]
+def _compared(trained: Sequence[tuple[str, bool, SeedsResult]], measured: "_Measured") -> Ablation:
+    scores = [[measured.scores(run.run) for run in result.runs] for _, _, result in trained]
     rows = measured.rows
     assert rows is not None
     whole = [estimates(rows, one) for one in scores[-1]]
@@ -87,12 +83,12 @@ def _compared(trained: Sequence[tuple[str, bool, tuple[TrainResult, ...]]], meas
     variants: list[Variant] = []
     added: dict[str, dict[str, Change]] = {}
     before = whole
-    for (kind, crosses, runs), of_runs in zip(trained, scores, strict=True):
+    for (kind, crosses, result), of_runs in zip(trained, scores, strict=True):
         # One variant after the other: figures with their influences take far more memory than scores.
         ours = [estimates(rows, one) for one in of_runs]
         if crosses and variants and variants[-1].kind == kind:
             added[kind] = _changes(ours, before)
-        variants.append(Variant(kind, crosses, runs, _changes(ours, whole)))
+        variants.append(Variant(kind, crosses, result, _changes(ours, whole)))
         before = ours
     return Ablation(tuple(variants), added, measured.split, len(rows.label), rows.group is not None)
 
@@ -141,11 +137,3 @@ def _changes(ours: Sequence[dict[str, Estimate]], theirs: Sequence[dict[str, Est
         name: change_over_seeds([one[name].minus(other[name]) for one, other in zip(ours, theirs, strict=True)])
         for name in ours[0]
     }
-
-
-def mean_metric(runs: Sequence[TrainResult], split: str, name: str) -> tuple[float, float | None] | None:
-    """A metric's mean over the runs and its deviation, None for one run; None where a run has no such metric."""
-    values = [value for run in runs if (value := run.metrics[split].get(name)) is not None]
-    if len(values) < len(runs):
-        return None
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None

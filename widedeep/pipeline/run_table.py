@@ -12,7 +12,7 @@ from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.metrics import metric_direction
 from widedeep.pipeline.past_runs import row_settings
 from widedeep.recipe.differences import differing_settings
-from widedeep.recipe.load import dump_recipe, load_recipe
+from widedeep.recipe.load import dump_recipe, load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact
@@ -38,12 +38,9 @@ class FinishedRun:
         """Raises ArtefactError for a run that is missing, unfinished or damaged."""
         run = RunDirectory(path)
         manifest = run.require_done()
-        base_dir = Path(manifest["base_dir"])
-        # Runs of format 1 learnt every cross by gradient, and their recipes do not say so.
-        overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
-        recipe = load_recipe(run.recipe_path, overrides, name=path.parent.name, base_dir=base_dir).recipe
+        loaded = load_run_recipe(run, manifest)
         facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
-        return cls(path, recipe, base_dir, manifest["keys"]["encoded"], facts)
+        return cls(path, loaded.recipe, loaded.base_dir, manifest["keys"]["encoded"], facts)
 
 
 @dataclass(frozen=True)

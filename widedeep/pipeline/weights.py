@@ -10,7 +10,7 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import EncodedStore
 from widedeep.features.support import EncodedBlock, Support, encoded_blocks, stored_blocks
 from widedeep.pipeline.past_runs import finished_stage, typed_table
-from widedeep.recipe.load import load_recipe
+from widedeep.recipe.load import load_run_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.weights import WeightsResult, strongest_weights, wide_weights
@@ -28,7 +28,7 @@ def strongest_weights_of(
     """
     run = RunDirectory(path)
     manifest = run.require_done()
-    recipe = load_recipe(run.recipe_path, name=path.parent.name, base_dir=Path(manifest["base_dir"])).recipe
+    recipe = load_run_recipe(run, manifest).recipe
     plan = FeaturePlan.load(run.plan_dir)
     weights = wide_weights(run, plan)
 

@@ -1,7 +1,7 @@
 """Reading a recipe: strict YAML, overrides, validation with all faults at once, resolution."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from widedeep.recipe.resolve import resolve
 from widedeep.recipe.schema import Recipe
 from widedeep.recipe.strict_yaml import Document, read_yaml
 from widedeep.recipe.wording import findings_of, told
+from widedeep.runs import RunDirectory
 
-__all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "parse_recipe", "resolve_paths"]
+__all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "load_run_recipe", "parse_recipe", "resolve_paths"]
 
 _STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
 """Sections that are right by themselves, so that the sound part of a faulty recipe can be checked."""
@@ -36,6 +37,16 @@ class LoadedRecipe:
     """What its relative data paths start from."""
     notes: tuple[str, ...]
     """What the user should know, such as settings that the model's kind leaves out."""
+
+
+def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRecipe:
+    """The resolved recipe of a finished run, whose manifest is given, and where its relative paths start.
+
+    Raises RecipeError for a text that is none.
+    """
+    # Runs of format 1 learnt every cross by gradient, and their recipes do not say so.
+    overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
+    return load_recipe(run.recipe_path, overrides, name=run.path.parent.name, base_dir=Path(manifest["base_dir"]))
 
 
 def load_recipe(

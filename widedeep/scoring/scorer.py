@@ -19,7 +19,7 @@ from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.kinds import KINDS
-from widedeep.recipe.load import load_recipe
+from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
 from widedeep.table.ingest import scan_typed
@@ -82,10 +82,8 @@ class Scorer:
         """
         run = RunDirectory(path)
         manifest = run.require_done()
-        base_dir = Path(manifest["base_dir"])
-        # Runs of format 1 learnt every cross by gradient, and their recipes do not say so.
-        overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
-        recipe = load_recipe(run.recipe_path, overrides, name=path.parent.name, base_dir=base_dir).recipe
+        loaded = load_run_recipe(run, manifest)
+        recipe = loaded.recipe
         plan = FeaturePlan.load(run.plan_dir)
         network = Network(input_layout(plan, recipe), recipe.model, correction=logit_correction(recipe))
         recall_crosses(network, run)
@@ -93,7 +91,7 @@ class Scorer:
         restore_model(network, tensors, run.best_path)
         scorer = cls(recipe, plan, network, choose_device("auto"))
         scorer.source_kinds = read_json_artefact(run.plan_dir / "source_kinds.json", "the run is damaged")
-        scorer.base_dir = base_dir
+        scorer.base_dir = loaded.base_dir
         scorer._check_golden_rows(run)
         return scorer
 

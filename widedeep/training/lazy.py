@@ -62,7 +62,6 @@ class LazyOptimizer:
             self.table.weight,
             [self.states[name] for name in rule.states],
             touched.lookups,
-            touched.output.detach(),
             touched.gradient,
             factor=batch_weight if isinstance(rule, Ftrl) else 1.0,
         )
@@ -100,7 +99,7 @@ class LazyOptimizer:
         rule, kernels = self._rule(self.settings.learning_rate, 1), kernels_for(table.device)
         kernels.look_up(table, lookups, out)
         states = [torch.zeros(1, self.states[name].shape[1], device=table.device) for name in rule.states]
-        kernels.update(rule, table, states, lookups, out, out)
+        kernels.update(rule, table, states, lookups, out)
         if "decay_received" in self.states:
             kernels.pay(table, torch.zeros(1, dtype=torch.float64, device=table.device), lookups, 0.0)
 

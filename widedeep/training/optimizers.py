@@ -139,7 +139,7 @@ class Optimizers:
             table.touched = None
             table.weight.grad = torch.zeros_like(table.weight)
             kernels_for(table.weight.device).add_gradients(
-                table.weight.grad, table.weight, touched.lookups, touched.output.detach(), touched.gradient
+                table.weight.grad, table.weight, touched.lookups, touched.gradient
             )
         for name, optimizer in self.dense.items():
             for group in optimizer.param_groups:
@@ -153,9 +153,9 @@ class Optimizers:
         for lazy in self.lazy.values():
             lazy.rehearse()
         for table in self.dense_tables:
-            small = small_lookups(table)
-            kernels_for(table.weight.device).look_up(*small)
-            kernels_for(table.weight.device).add_gradients(torch.zeros_like(small[0]), *small, small[2])
+            small, lookups, out = small_lookups(table)
+            kernels_for(small.device).look_up(small, lookups, out)
+            kernels_for(small.device).add_gradients(torch.zeros_like(small), small, lookups, out)
 
     def forget(self) -> None:
         """Drop the gradients and look-ups of a step that did not come to its end."""
