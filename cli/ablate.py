@@ -66,7 +66,7 @@ def ablate(
 
 
 def _cells(one: "Variant", result: "Ablation", metric: str) -> dict[str, str]:
-    from widedeep.evaluation.metrics import metric_title
+    from widedeep.evaluation.formulas import metric_title
     from widedeep.evaluation.verdict import interval, signed
 
     change = one.differences[metric]

@@ -104,7 +104,7 @@ def _slice_object(one: "Slice") -> dict[str, Any]:
 
 
 def _rows(result: "Comparison") -> list[dict[str, str]]:
-    from widedeep.evaluation.metrics import metric_title
+    from widedeep.evaluation.formulas import metric_title
     from widedeep.evaluation.verdict import interval, signed
 
     rows = []

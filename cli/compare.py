@@ -73,7 +73,7 @@ def _figure_object(one: "Figure") -> dict[str, float | None]:
 
 
 def _cells(number: int, line: "TableLine", metrics: Sequence[str]) -> dict[str, str]:
-    from widedeep.evaluation.metrics import metric_title
+    from widedeep.evaluation.formulas import metric_title
 
     cells = {"": str(number)}
     for name in metrics:

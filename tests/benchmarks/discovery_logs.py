@@ -40,6 +40,7 @@ def recipe_of(logs: Path, name: str, drawn: tuple[int, int, Planting]) -> Loaded
     """The recipe beside a log, which is drawn where it is missing."""
     path = logs / name / "recipe.yaml"
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_criteo_log(path.parent, *drawn, Reporter())
     return load_recipe(path)
 

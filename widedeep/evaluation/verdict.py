@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from widedeep.evaluation.comparison import Change
-from widedeep.evaluation.metrics import metric_direction, metric_title
+from widedeep.evaluation.formulas import metric_direction, metric_title
 
 
 def holds_for(*, grouped: bool, seeds: int = 1) -> str:

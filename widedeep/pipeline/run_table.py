@@ -9,7 +9,7 @@ from typing import Any
 
 from widedeep.errors import ArtefactError, UsageError
 from widedeep.evaluation.comparison import Change
-from widedeep.evaluation.metrics import metric_direction
+from widedeep.evaluation.formulas import metric_direction
 from widedeep.pipeline.past_runs import row_settings
 from widedeep.recipe.differences import differing_settings
 from widedeep.recipe.load import dump_recipe, load_run_recipe

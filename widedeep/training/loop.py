@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
-from widedeep.evaluation.metrics import metric_direction
+from widedeep.evaluation.formulas import metric_direction
 from widedeep.features.batches import BatchStream
 from widedeep.features.store import EncodedStore
 from widedeep.kernels import reference

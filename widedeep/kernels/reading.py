@@ -1,0 +1,149 @@
+"""The hot loops that read a table: gather, pool, and what a pool's backward pass gives each value of a bag.
+
+Every kernel does one part of the work: batch rows from `first` to before `last`.
+
+Shapes: `indices` [F * stride], column f's index of batch row b at f * stride + b; `columns`, `starts`, `places` [C] as in
+lookups.Column; `out` and `gradient` [B, W]; tables [R, D]. All floats are float32.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.kernels.compiled import compiled
+from widedeep.kernels.prefetch import prefetch
+
+Floats = NDArray[np.float32]
+Longs = NDArray[np.int64]
+Ints = NDArray[np.int32]
+
+SUM, MEAN, MAX = 0, 1, 2
+"""The ways of pooling, in numbers."""
+
+
+@compiled
+def gather(
+    indices: Ints,
+    stride: int,
+    columns: Longs,
+    starts: Longs,
+    places: Longs,
+    table: Floats,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write each column's vector to its place."""
+    width = table.shape[1]
+    for b in range(first, last):
+        for c in range(len(columns)):
+            index = columns[c] * stride + b
+            if b + 1 < last:
+                prefetch(table, starts[c] + np.int64(indices[index + 1]))
+            row = np.uint64(starts[c] + indices[index])
+            place = np.uint64(places[c])
+            for d in range(width):
+                out[np.uint64(b), place + np.uint64(d)] = table[row, np.uint64(d)]
+
+
+@compiled
+def gather_sum(
+    indices: Ints, stride: int, columns: Longs, starts: Longs, table: Floats, out: Floats, first: int, last: int
+) -> None:
+    """Write the sum of all columns' weights, of a table [R, 1] to out [B, 1]."""
+    for b in range(first, last):
+        out[b, 0] = np.float32(0.0)
+    for c in range(len(columns)):
+        base, start = columns[c] * stride, starts[c]
+        for b in range(first, last):
+            out[b, 0] += table[np.uint64(start + indices[base + b]), 0]
+
+
+@compiled
+def pool(
+    values: Ints,
+    bounds: Longs,
+    weights: Floats,
+    start: int,
+    how: int,
+    table: Floats,
+    place: int,
+    added: bool,
+    out: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Write, or add, each row's pooled vectors; `weights` [N] or [0]. A row without values gives zeros."""
+    width = table.shape[1]
+    pooled = np.empty(width, dtype=np.float32)
+    for b in range(first, last):
+        pooled[:] = np.float32(0.0)
+        total = np.float32(0.0)
+        for j in range(bounds[b], bounds[b + 1]):
+            row = np.uint64(start + values[j])
+            weight = weights[j] if len(weights) else np.float32(1.0)
+            total += weight
+            if how == MAX:
+                for d in range(width):
+                    value = weight * table[row, d]
+                    if j == bounds[b] or value > pooled[d]:
+                        pooled[d] = value
+            else:
+                for d in range(width):
+                    pooled[d] += weight * table[row, d]
+        if how == MEAN and total > 0:
+            for d in range(width):
+                pooled[d] /= total
+        for d in range(width):
+            if added:
+                out[b, place + d] += pooled[d]
+            else:
+                out[b, place + d] = pooled[d]
+
+
+@compiled
+def spread(
+    values: Ints,
+    bounds: Longs,
+    weights: Floats,
+    start: int,
+    how: int,
+    table: Floats,
+    place: int,
+    gradient: Floats,
+    first_value: int,
+    rows: Longs,
+    gradients: Floats,
+    first: int,
+    last: int,
+) -> None:
+    """Fill `rows` and `gradients` from `first_value` on: what `pool`'s backward pass gives each value of the bag.
+
+    Where several values are the largest, they share the gradient evenly, as torch has it. The largest is found anew: since
+    it was pooled, the rows may have paid decay.
+    """
+    width = table.shape[1]
+    for b in range(first, last):
+        total = np.float32(0.0)
+        for j in range(bounds[b], bounds[b + 1]):
+            total += weights[j] if len(weights) else np.float32(1.0)
+        if total <= 0:
+            total = np.float32(1.0)
+        for j in range(bounds[b], bounds[b + 1]):
+            weight = weights[j] if len(weights) else np.float32(1.0)
+            row, entry = start + values[j], first_value + j
+            rows[entry] = row
+            for d in range(width):
+                g = weight * gradient[b, place + d]
+                if how == MEAN:
+                    g /= total
+                elif how == MAX:
+                    value, ties = weight * table[row, d], 0
+                    for k in range(bounds[b], bounds[b + 1]):
+                        other = weights[k] if len(weights) else np.float32(1.0)
+                        other *= table[start + values[k], d]
+                        if other == value:
+                            ties += 1
+                        elif other > value:
+                            g = np.float32(0.0)
+                    g /= np.float32(ties)
+                gradients[entry, d] = g
