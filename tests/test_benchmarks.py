@@ -45,6 +45,15 @@ def test_training_rows_give_a_ratio_for_every_repetition(tmp_path: Path) -> None
     assert peak > held
 
 
+def test_the_profile_of_training_names_the_kernels_that_a_step_spends_time_in() -> None:
+    from profile_training import profile
+    from training_rows import Size
+
+    stats = profile("wide", "gradient", Size(steps=3, batch_size=64), table_rows=2_000)
+    functions = {name for _, _, name in stats.stats}  # type: ignore[attr-defined]
+    assert {"ftrl", "gather_sum"} <= functions
+
+
 def test_drawn_tables_have_the_rows_asked_for_and_frequent_indices_first(tmp_path: Path) -> None:
     from training_rows import draw_store
 

@@ -1,4 +1,7 @@
-"""The encoded store of one split: uncompressed Arrow shards that are memory-mapped, and a manifest with checksums."""
+"""The encoded store of one split: uncompressed Arrow shards that can be memory-mapped, and a manifest with checksums.
+
+Polars copies what it reads of them, so that a reader holds what it asked for and no more.
+"""
 
 import hashlib
 import json
@@ -107,7 +110,7 @@ def _checksum(path: Path) -> str:
 
 
 class EncodedStore:
-    """A finished store, read by memory mapping."""
+    """A finished store."""
 
     def __init__(self, directory: Path, rows: int, columns: tuple[str, ...], shards: Sequence[Shard]) -> None:
         self.directory, self.rows, self.columns, self.shards = directory, rows, columns, tuple(shards)
@@ -145,7 +148,7 @@ class EncodedStore:
                 raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
 
     def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Columns of `rows` consecutive rows from `start`, each [rows]; copies of the mapped bytes where shards meet."""
+        """Columns of `rows` consecutive rows from `start`, each [rows]."""
         return {name: series.to_numpy() for name, series in self._read(start, rows, columns).items()}
 
     def read_lists(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, Lists]:

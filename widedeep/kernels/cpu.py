@@ -1,5 +1,6 @@
 """Look-ups and sparse updates on the CPU: torch tensors in, Numba's loops over them on torch's number of threads."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -157,13 +158,26 @@ def _on_rows(
 
 
 def _scratch(most: int, width: int) -> sparse.Scratch:
-    size = 1 << (2 * most - 1).bit_length()
-    return sparse.Scratch(
-        np.empty(size, dtype=np.int64),
-        np.full(max(size, _DIRECT_ROWS), -1, dtype=np.int32),
-        np.empty(most, dtype=np.int64),
-        np.empty((most, width), dtype=np.float32),
-    )
+    kept = _kept.by_width.get(width)
+    if kept is None or len(kept.rows) < most:
+        size = 1 << (2 * most - 1).bit_length()
+        kept = _kept.by_width[width] = sparse.Scratch(
+            np.empty(size, dtype=np.int64),
+            np.full(max(size, _DIRECT_ROWS), -1, dtype=np.int32),
+            np.empty(most, dtype=np.int64),
+            np.empty((most, width), dtype=np.float32),
+        )
+    return kept
+
+
+class _Kept(threading.local):
+    """This thread's scratch: making it anew takes as long as summing a batch's gradients in it."""
+
+    def __init__(self) -> None:
+        self.by_width: dict[int, sparse.Scratch] = {}
+
+
+_kept = _Kept()
 
 
 def _parts(lookups: Lookups) -> int:
