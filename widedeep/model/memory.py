@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from widedeep.kernels.lookups import Bag
@@ -80,5 +79,10 @@ class CrossValues(nn.Module):
             rows = rows + first
         known = value[rows]
         place = support[rows].to(torch.int64) + cross * SUPPORT_BUCKETS
-        scale = F.embedding(place * SIGNS + (known < 0), self.scale).squeeze(-1)
-        return scale * known + F.embedding(place, self.offset).squeeze(-1)
+        return _gathered(self.scale, place * SIGNS + (known < 0)) * known + _gathered(self.offset, place)
+
+
+def _gathered(weights: Tensor, places: Tensor) -> Tensor:
+    """weights [W, 1] at `places`, in their shape; a few weights read by all rows, whose gradient gather sums ten times as
+    fast as an embedding does."""
+    return weights.flatten().gather(0, places.flatten()).view(places.shape)
