@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from widedeep.errors import DataError, WidedeepError
+from widedeep.errors import ColumnError, DataError, WidedeepError
 from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
@@ -174,7 +174,24 @@ def test_a_table_that_cannot_be_trained_on_is_refused(
     assert "Traceback" not in err
 
 
-NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+@pytest.mark.parametrize("name", ["*", "^c.*$"])
+def test_a_column_whose_name_reads_as_a_pattern_is_left_out(tmp_path: Path, name: str) -> None:
+    columns = {**base_columns(), name: list(range(ROWS))}
+    recipe, text = suggested(tmp_path, columns)
+    assert used(recipe) == {"city": "categorical", "price": "numeric"}
+    assert "reads as a pattern of names" in text.split("# Left out")[1]
+    pl.DataFrame(columns).write_parquet(tmp_path / "log.parquet")
+    assert (
+        "reads as a pattern of names"
+        in init_recipe([str(tmp_path / "log.parquet")], "click", recipe_folder=tmp_path).text
+    )
+    with pytest.raises(ColumnError, match="reads as a pattern of names; rename"):
+        init_recipe([str(tmp_path / "log.csv")], name, recipe_folder=tmp_path)
+
+
+NAMES = st.sampled_from(["*", "^b$"]) | st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8
+)
 CELLS = st.sampled_from(["", "1", "2.5", "a|b", "2024-01-02 9:05", "yes", "no", "#", "1e3", "é", "[x]", "a: b", "-"])
 
 

@@ -4,11 +4,14 @@ import ast
 import inspect
 import textwrap
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from widedeep.errors import RecipeError
 from widedeep.recipe import schema
+from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.schema import Recipe, Settings
 
 SECTIONS = [section for section in vars(schema).values() if isinstance(section, type) and issubclass(section, Settings)]
@@ -54,6 +57,14 @@ def test_a_recipe_cannot_be_changed() -> None:
     recipe = Recipe.model_validate({"name": "a", "data": {"train": "x", "label": "y"}, "features": {}})
     with pytest.raises(ValidationError, match="frozen"):
         recipe.seed = 3
+
+
+@pytest.mark.parametrize("name", ["*", "^city|price$"])
+def test_a_column_whose_name_stands_for_others_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match="reads as a pattern of names"):
+        parse_recipe(
+            f"data: {{train: log.csv, label: click}}\nfeatures: {{categorical: ['{name}']}}", "recipe", Path(), "a"
+        )
 
 
 def test_an_infinite_number_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Settings(BaseModel):
@@ -20,8 +20,19 @@ def _as_scalar_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) or value is None else (value,)
 
 
+def is_pattern(name: str) -> bool:
+    """Whether Polars takes a column's name for other columns, `*` for all of them and `^…$` for those that match."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
+def _no_pattern(name: str) -> str:
+    if is_pattern(name):
+        raise ValueError(f"{name!r} cannot be a column's name here (it reads as a pattern of names): rename the column")
+    return name
+
+
 Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Scalar = bool | int | float | str
 Scalars = Annotated[tuple[Scalar, ...], BeforeValidator(_as_scalar_list), Field(min_length=1)]
-ColumnName = Annotated[str, Field(min_length=1)]
+ColumnName = Annotated[str, Field(min_length=1), AfterValidator(_no_pattern)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -322,4 +322,4 @@ def _parse(
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{name}: cannot be parsed at or after line {records.first_line}: {error}") from error
     assert frame.height == records.num_rows, (frame.height, records.num_rows)
-    return clean_texts(frame.select(wanted), settings, may_have_blanks=records.blank_edges)
+    return clean_texts(frame[wanted], settings, may_have_blanks=records.blank_edges)

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.errors import DataError
+from widedeep.errors import ColumnError, DataError
+from widedeep.recipe.base import is_pattern
 from widedeep.recipe.schema import FormatSettings
 from widedeep.table.blocks import RawBlock, clean_texts, require_columns
 from widedeep.table.sniff import HEAD_BYTES, sniff
@@ -23,6 +24,7 @@ _MAX_CELLS = 16_000_000
 _MAX_FILES = 32
 _SLICES = 10
 """Logs drift: as many places of the table are looked at."""
+_A_PATTERN = "its name reads as a pattern of names: rename it"
 _FAULTS = (pl.exceptions.PolarsError, OSError, ValueError)
 
 
@@ -55,6 +57,8 @@ def spread_sample(files: Sequence[Source], label: str, max_rows: int = MAX_ROWS)
 
     `label` helps to tell a header from data. Raises DataError, ColumnError, UsageError (see `sniff`).
     """
+    if is_pattern(label):
+        raise ColumnError(f"{files[0]}: a label called {label!r} reads as a pattern of names; rename the column")
     kinds = {kind_by_ending(file) or "csv" for file in files}
     if len(kinds) > 1:
         raise DataError(f"{files[0]}, …: parts of one table must be of one kind; these are {', '.join(sorted(kinds))}")
@@ -79,6 +83,9 @@ def spread_sample(files: Sequence[Source], label: str, max_rows: int = MAX_ROWS)
     frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
     if len(paths) > _MAX_FILES:
         share *= _MAX_FILES / len(paths)
+    patterns = {name: _A_PATTERN for name in lines.columns if is_pattern(name)}
+    frames = [frame[[name for name in frame.columns if name not in patterns]] for frame in frames]
+    left_out |= patterns
     return _joined(frames, share, format=changes, is_text=kind == "csv", left_out=left_out)
 
 
@@ -113,6 +120,7 @@ def _columnar_sample(files: Sequence[Source], label: str, max_rows: int) -> Spre
     schema = _schema(*tables[0])
     require_columns([label], schema.names(), str(files[0]))
     left_out = {name: f"holds {dtype} values" for name, dtype in schema.items() if not _is_readable(dtype)}
+    left_out |= {name: _A_PATTERN for name in schema.names() if is_pattern(name)}
     columns = [name for name in schema.names() if name not in left_out]
     require_columns([label], columns, str(files[0]))
     counts = [_num_rows(*table) for table in tables]
