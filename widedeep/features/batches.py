@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from widedeep.features.folds import row_folds
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.ordered import in_threads
 
 CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
@@ -21,6 +22,10 @@ RUN_CHUNKS = 8
 """Chunks that are read at once where they follow each other; more would only hold more rows twice."""
 SLAB_ROWS = 1 << 16
 """Rows that are put in order at a time (a batch at least): the first batch need not wait for its whole window."""
+TILE_ROWS = 512
+"""Rows that are turned into columns, or back, at a time: a near cache holds them."""
+_LINE = 16
+"""Numbers in a line of the cache."""
 SLABS_AHEAD = 2
 """Slabs that wait for the consumer or are being made."""
 
@@ -146,11 +151,14 @@ class BatchStream:
             if skipped >= rows:
                 skipped -= rows
                 continue
-            loaded = self._load(window)
+            loaded, inputs = self._load(window)
             order = self._order(window)
             for start in range(skipped, rows, slab_rows):
                 stop = min(start + slab_rows, rows)
-                yield _part(loaded, start, stop) if order is None else _ordered(loaded, order[start:stop])
+                if order is None or inputs is None:
+                    yield _part(loaded, start, stop)
+                else:
+                    yield self._ordered(loaded, inputs, order[start:stop])
             skipped = 0
 
     def row_numbers(self) -> Iterator[NDArray[np.int64]]:
@@ -190,27 +198,41 @@ class BatchStream:
         """The order of the window's rows; None stands for the file's."""
         return None if self._seed is None else self._generator(window + 1).permutation(self._rows_of(window))
 
-    def _load(self, window: int) -> Batch:
-        """The rows of a window's chunks, in file order within each."""
+    def _load(self, window: int) -> tuple[Batch, NDArray[np.int32] | None]:
+        """The rows of a window's chunks, in file order within each.
+
+        Where they are to be shuffled, the indices and the numerics' bits come apart, as [rows, F + D], and the batch has
+        none: a row is then one piece of memory, not one number in each of many columns.
+        """
         chunks, rows = self._chunks_of(window), self._rows_of(window)
-        indices = np.empty((len(self._index_columns), rows), dtype=np.int32)
-        numerics = np.empty((len(self._numeric_columns), rows), dtype=np.float32)
+        names = [*self._index_columns, *self._numeric_columns]
+        shuffled = self._seed is not None
+        inputs = np.empty((rows, len(names)), dtype=np.int32) if shuffled else None
+        indices = np.empty((0 if shuffled else len(self._index_columns), rows), dtype=np.int32)
+        numerics = np.empty((0 if shuffled else len(self._numeric_columns), rows), dtype=np.float32)
         label = np.empty(rows, dtype=np.float32)
         weight = np.empty(rows, dtype=np.float32) if self._weighted else None
         group = np.empty(rows, dtype=np.uint64) if self._grouped else None
-        targets: dict[str, NDArray[Any]] = dict(zip(self._index_columns, indices, strict=True))
-        targets |= dict(zip(self._numeric_columns, numerics, strict=True))
         single = {LABEL_COLUMN: label, WEIGHT_COLUMN: weight, GROUP_COLUMN: group}
-        targets |= {name: target for name, target in single.items() if target is not None}
-        for start, places in self._runs(window):
-            columns = self._store.read(start, sum(size for _, size in places), list(targets))
-            read = 0
+        targets: dict[str, NDArray[Any]] = {name: target for name, target in single.items() if target is not None}
+        if not shuffled:
+            targets |= dict(zip(names, [*indices, *numerics], strict=True))
+
+        def read(run: tuple[int, list[tuple[int, int]]]) -> None:
+            start, places = run
+            columns = self._store.read(start, sum(size for _, size in places), [*targets, *(names if shuffled else ())])
+            first = 0
             for place, size in places:
+                own = {name: column[first : first + size] for name, column in columns.items()}
                 for name, target in targets.items():
-                    target[place : place + size] = columns[name][read : read + size]
-                read += size
+                    target[place : place + size] = own[name]
+                if inputs is not None:
+                    _write_rows([own[name].view(np.int32) for name in names], inputs[place : place + size])
+                first += size
+
+        in_threads(read, self._runs(window))
         folds = [row_folds(start, size, self._num_folds) for start, size in chunks] if self._num_folds else None
-        return Batch(
+        batch = Batch(
             indices,
             numerics,
             label,
@@ -218,6 +240,24 @@ class BatchStream:
             self._load_lists(window),
             group,
             None if folds is None else np.concatenate(folds),
+        )
+        return batch, inputs
+
+    def _ordered(self, batch: Batch, inputs: NDArray[np.int32], order: NDArray[np.int64]) -> Batch:
+        """The rows that `order` names, of what `_load` gives."""
+        columns = _columns(inputs.shape[1], len(order))
+        for start in range(0, len(order), TILE_ROWS):
+            part = order[start : start + TILE_ROWS]
+            columns[:, start : start + len(part)] = inputs.take(part, axis=0, mode="clip").T
+        num_indices = len(self._index_columns)
+        return Batch(
+            columns[:num_indices],
+            columns[num_indices:].view(np.float32),
+            batch.label[order],
+            None if batch.weight is None else batch.weight[order],
+            tuple(part.ordered(order) for part in batch.lists),
+            None if batch.group is None else batch.group[order],
+            None if batch.folds is None else batch.folds[order],
         )
 
     def _runs(self, window: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
@@ -259,22 +299,18 @@ class BatchStream:
         )
 
 
-def _ordered(batch: Batch, order: NDArray[np.int64]) -> Batch:
-    """The rows that `order` names."""
-    indices = np.empty((len(batch.indices), len(order)), dtype=np.int32)
-    numerics = np.empty((len(batch.numerics), len(order)), dtype=np.float32)
-    # Column by column, which keeps what is read at random in the cache; without a look for indices out of range.
-    for source, target in zip([*batch.indices, *batch.numerics], [*indices, *numerics], strict=True):
-        np.take(source, order, out=target, mode="clip")
-    return Batch(
-        indices,
-        numerics,
-        batch.label[order],
-        None if batch.weight is None else batch.weight[order],
-        tuple(part.ordered(order) for part in batch.lists),
-        None if batch.group is None else batch.group[order],
-        None if batch.folds is None else batch.folds[order],
-    )
+def _columns(number: int, rows: int) -> NDArray[np.int32]:
+    """Room for columns [number, rows], apart by no power of two: else all of them would fall to the same few cache lines."""
+    return np.empty((number, rows + _LINE), dtype=np.int32)[:, :rows]
+
+
+def _write_rows(columns: Sequence[NDArray[np.int32]], rows: NDArray[np.int32]) -> None:
+    """Write C columns [N] to rows [N, C]."""
+    block = _columns(len(columns), len(rows))
+    for target, column in zip(block, columns, strict=True):
+        target[:] = column
+    for first in range(0, len(rows), TILE_ROWS):
+        rows[first : first + TILE_ROWS] = block[:, first : first + TILE_ROWS].T
 
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:

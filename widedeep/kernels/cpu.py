@@ -110,7 +110,7 @@ def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None
 
 def _entries(lookups: Lookups, table: Tensor, gradient: Tensor, factor: float) -> sparse.Entries:
     columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
-    slopes = gradient.contiguous().numpy()
+    slopes = (gradient if factor == 1.0 else gradient * factor).contiguous().numpy()
     sizes = [len(lookups.bags[column.position].values) for column in columns.bags]
     ends = np.cumsum([0, *sizes], dtype=np.int64)
     bag_rows = np.empty(ends[-1], dtype=np.int64)
@@ -138,7 +138,6 @@ def _entries(lookups: Lookups, table: Tensor, gradient: Tensor, factor: float) -
         bag_rows,
         bag_gradients,
         ends[columns.bag_bounds],
-        np.float32(factor),
     )
 
 

@@ -18,6 +18,8 @@ from widedeep.kernels.reading import Floats, Ints, Longs
 
 AHEAD = 12
 """Rows that are asked for before they are needed: enough to hide memory's delay behind the work on them."""
+BLOCK = 512
+"""Numbers that FTRL works on at a time, small enough for the first cache."""
 WHOLE_GROUPS = 4
 """Groups per part from which on each is one part's work: none then looks at the rows of the others."""
 
@@ -42,8 +44,6 @@ class Entries(NamedTuple):
     """[N, D]."""
     bag_bounds: Longs
     """[G + 1]: the bags' values of each group."""
-    factor: np.float32
-    """What the gradients are multiplied by."""
 
 
 class Scratch(NamedTuple):
@@ -82,6 +82,34 @@ def _slot_of(row: int, first_row: int, direct: bool, mask: np.uint64, keys: Long
 
 
 @compiled
+def _sum_numbers(
+    indices: Ints,
+    start: int,
+    first_row: int,
+    gradient: Floats,
+    place: int,
+    slots: Ints,
+    rows: Longs,
+    sums: Floats,
+    count: int,
+) -> int:
+    """_sum_group for one column of a table of width 1 whose range needs no hash: in a third of its general loop's time."""
+    slopes, stride, first = gradient.ravel(), np.uint64(gradient.shape[1]), np.uint64(place)
+    shift = start - first_row
+    for i in range(len(indices)):
+        b = np.uint64(i)
+        row = np.int64(indices[b])
+        slot = np.uint64(row + shift)
+        known = slots[slot]
+        if known < 0:
+            known = count
+            slots[slot], rows[np.uint64(count)], sums[np.uint64(count)] = count, start + row, np.float32(0.0)
+            count += 1
+        sums[np.uint64(known)] += slopes[b * stride + first]
+    return count
+
+
+@compiled
 def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scratch) -> int:
     """Sum the gradients of the part's rows of one group into `scratch`; returns how many rows there are."""
     if len(entries.column_bounds) > WHOLE_GROUPS * parts:
@@ -94,10 +122,13 @@ def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scr
     mask = np.uint64(len(keys) - 1)
     width = sums.shape[1]
     count = 0
-    factor = entries.factor
     for c in range(entries.column_bounds[group], entries.column_bounds[group + 1]):
         base, start = entries.columns[c] * entries.stride, entries.starts[c]
         place = np.uint64(entries.places[c])
+        if width == 1 and direct and parts == 1:
+            own = entries.indices[base : base + entries.num_rows]
+            count = _sum_numbers(own, start, first_row, entries.gradient, place, slots, rows, sums.ravel(), count)
+            continue
         for b in range(entries.num_rows):
             row = start + np.int64(entries.indices[base + b])
             if parts > 1 and _part_of(_scrambled(row), parts) != part:
@@ -108,12 +139,12 @@ def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scr
                 if not direct:
                     keys[slot] = row
                 for d in range(width):
-                    sums[np.uint64(count), np.uint64(d)] = factor * entries.gradient[np.uint64(b), place + np.uint64(d)]
+                    sums[np.uint64(count), np.uint64(d)] = entries.gradient[np.uint64(b), place + np.uint64(d)]
                 count += 1
             else:
                 known = np.uint64(slots[slot])
                 for d in range(width):
-                    sums[known, np.uint64(d)] += factor * entries.gradient[np.uint64(b), place + np.uint64(d)]
+                    sums[known, np.uint64(d)] += entries.gradient[np.uint64(b), place + np.uint64(d)]
     for j in range(entries.bag_bounds[group], entries.bag_bounds[group + 1]):
         row = entries.bag_rows[j]
         if parts > 1 and _part_of(_scrambled(row), parts) != part:
@@ -124,11 +155,11 @@ def _sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scr
             if not direct:
                 keys[slot] = row
             for d in range(width):
-                sums[count, d] = factor * entries.bag_gradients[j, d]
+                sums[count, d] = entries.bag_gradients[j, d]
             count += 1
         else:
             for d in range(width):
-                sums[slots[slot], d] += factor * entries.bag_gradients[j, d]
+                sums[slots[slot], d] += entries.bag_gradients[j, d]
     if direct:
         for u in range(count):
             slots[rows[u] - first_row] = -1
@@ -191,6 +222,55 @@ def _ask_ahead(rows: Longs, u: int, count: int, table: Floats, first_state: Floa
 
 
 @compiled
+def _collect(rows: Longs, table: Floats, block: Floats) -> None:
+    width = table.shape[1]
+    if width == 1:  # the wide part: a loop over one number costs more than the number
+        numbers = table.ravel()
+        for u in range(len(rows)):
+            block[np.uint64(u)] = numbers[np.uint64(rows[np.uint64(u)])]
+        return
+    for u in range(len(rows)):
+        for d in range(width):
+            block[u * width + d] = table[rows[u], d]
+
+
+@compiled
+def _bring_back(rows: Longs, block: Floats, table: Floats) -> None:
+    width = table.shape[1]
+    if width == 1:
+        numbers = table.ravel()
+        for u in range(len(rows)):
+            numbers[np.uint64(rows[np.uint64(u)])] = block[np.uint64(u)]
+        return
+    for u in range(len(rows)):
+        for d in range(width):
+            table[rows[u], d] = block[u * width + d]
+
+
+@compiled
+def _follow(
+    gradients: Floats,
+    w: Floats,
+    z: Floats,
+    n: Floats,
+    alpha: np.float32,
+    beta: np.float32,
+    l1: np.float32,
+    l2: np.float32,
+) -> None:
+    zero = np.float32(0.0)
+    for i in range(len(gradients)):
+        g = gradients[i]
+        old_root, new_n = math.sqrt(n[i]), n[i] + g * g
+        new_root = math.sqrt(new_n)
+        new_z = z[i] + g - (new_root - old_root) / alpha * w[i]
+        n[i] = new_n
+        z[i] = new_z
+        shrunk = max(abs(new_z) - l1, zero)
+        w[i] = (shrunk if new_z < zero else zero - shrunk) / ((beta + new_root) / alpha + l2)
+
+
+@compiled
 def ftrl(
     part: int,
     parts: int,
@@ -204,26 +284,23 @@ def ftrl(
     l1: np.float32,
     l2: np.float32,
 ) -> None:
-    """rules.Ftrl."""
+    """rules.Ftrl. The rows of a block are copied together and back: its roots and divisions then go eight at a time."""
     width = table.shape[1]
-    zero = np.float32(0.0)
+    block = max(1, BLOCK // width)
+    size = block * width
+    own_w, own_z, own_n = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     for group in range(len(entries.column_bounds) - 1):
         count = _sum_group(part, parts, group, entries, scratch)
-        for u in range(count):
-            _ask_ahead(scratch.rows, u, count, table, z, n)
-            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
-            for i in range(width):
-                d = np.uint64(i)
-                g = scratch.sums[own, d]
-                old_root, new_n = math.sqrt(n[row, d]), n[row, d] + g * g
-                new_root = math.sqrt(new_n)
-                new_z = z[row, d] + g - (new_root - old_root) / alpha * table[row, d]
-                n[row, d] = new_n
-                z[row, d] = new_z
-                shrunk = max(abs(new_z) - l1, zero)
-                if new_z < zero:
-                    shrunk = -shrunk
-                table[row, d] = -shrunk / ((beta + new_root) / alpha + l2) if shrunk != zero else zero
+        for first in range(0, count, block):
+            rows = scratch.rows[first : min(first + block, count)]
+            sums = scratch.sums[first : first + len(rows)].ravel()
+            _collect(rows, table, own_w)
+            _collect(rows, z, own_z)
+            _collect(rows, n, own_n)
+            _follow(sums, own_w, own_z, own_n, alpha, beta, l1, l2)
+            _bring_back(rows, own_w, table)
+            _bring_back(rows, own_z, z)
+            _bring_back(rows, own_n, n)
 
 
 @compiled

@@ -12,10 +12,17 @@ Kind = Literal["binary", "regression"]
 
 def mean_loss(kind: Kind, logit: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
     """Weighted mean over the batch of the logistic loss, or of the squared error. All inputs [B] float32; returns a scalar."""
-    loss = F.binary_cross_entropy_with_logits if kind == "binary" else F.mse_loss
-    if weight is None:
-        return loss(logit, label)
-    return (loss(logit, label, reduction="none") * weight).sum() / weight.sum()
+    losses = logistic_losses(logit, label) if kind == "binary" else F.mse_loss(logit, label, reduction="none")
+    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+
+
+def logistic_losses(logit: Tensor, label: Tensor) -> Tensor:
+    """Each row's logistic loss, -log sigmoid of the logit on the label's side. All [B] float32.
+
+    Torch's own function for it wakes all threads for the least batch, and on a machine that has other work a step then
+    waits for them longer than for all else.
+    """
+    return F.softplus(logit) - label * logit
 
 
 def distillation_loss(kind: Kind, logit: Tensor, branches: Sequence[Tensor], weight: Tensor | None) -> Tensor:
