@@ -138,6 +138,8 @@ def main() -> int:
     asked = _asked()
     # As the command line does (cli/main.py); the rows' processes get it.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # As an installed package has it, ours and the peers': no start compiles the source anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="widedeep-bench-") as temporary:
         scratch = Path(os.environ.get("WIDEDEEP_BENCH", temporary)).resolve()
         shutil.rmtree(scratch / "work", ignore_errors=True)
