@@ -140,6 +140,22 @@ def test_an_update_moves_the_touched_rows_as_the_rule_says_and_no_others(name: s
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_small_vector_follows_ftrl_as_a_table_does(name: str) -> None:
+    kernels, device = implementation(name)
+    rule = Ftrl(0.1, 1.0, 0.5, 0.3)
+    numbers = [torch.rand(600, generator=torch.Generator().manual_seed(i)).to(device) for i in range(4)]
+    weights, z, n, gradients = numbers
+    gradients = gradients * 4 - 2
+    expected = [weights.clone().view(-1, 1), z.clone().view(-1, 1), n.clone().view(-1, 1)]
+    rows = torch.arange(600, device=device)
+    reference.ftrl(*expected, rows, gradients.view(-1, 1), alpha=0.1, beta=1.0, l1=0.5, l2=0.3)
+    kernels.update_numbers(rule, weights, z, n, gradients)
+    for found, wanted in zip((weights, z, n), expected, strict=True):
+        torch.testing.assert_close(found, wanted.flatten(), rtol=1e-5, atol=1e-6)
+    assert 0 < (weights == 0).sum() < 600
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_maximum_has_its_gradient_though_decay_was_paid_since_it_was_read(name: str) -> None:
     kernels, device = implementation(name)
     case = Case(1, 30, 4, summed=False, sizes=[50], bags=["max"]).on(device)

@@ -16,8 +16,8 @@ from widedeep.ordered import in_threads
 
 CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
-WINDOW_CHUNKS = 64
-"""Chunks whose rows are shuffled together: about a million rows."""
+WINDOW_CHUNKS = 32
+"""Chunks whose rows are shuffled together: about half a million rows."""
 RUN_CHUNKS = 8
 """Chunks that are read at once where they follow each other; more would only hold more rows twice."""
 SLAB_ROWS = 1 << 16

@@ -13,7 +13,7 @@ FEW_ROWS = 8_192
 
 
 def kernels_for(device: torch.device, *, rows: int | None = None) -> ModuleType:
-    """A module with `look_up`, `update`, `add_gradients` and `pay`, as in kernels.reference.
+    """A module with `look_up`, `update`, `update_numbers`, `add_gradients` and `pay`, as in kernels.reference.
 
     `rows` is the size of a batch that is only read; None stands for training.
     """

@@ -72,6 +72,12 @@ def update(
     )
 
 
+def update_numbers(rule: Ftrl, weights: Tensor, z: Tensor, n: Tensor, gradients: Tensor) -> None:
+    """As reference.update_numbers."""
+    numbers = [np.float32(number) for number in rule.numbers()]
+    sparse.follow_ftrl(gradients.numpy(), weights.numpy(), z.numpy(), n.numpy(), *numbers)
+
+
 def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tensor) -> None:
     """As reference.add_gradients."""
     target = dense.numpy()

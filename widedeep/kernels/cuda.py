@@ -13,6 +13,7 @@ from torch import Tensor
 
 from widedeep.kernels import tiles
 from widedeep.kernels.lookups import Bag, Column, Lookups
+from widedeep.kernels.reference import update_numbers as update_numbers  # a few numbers, and no wait for the device
 from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 
 _KINDS: dict[type[Rule], object] = {

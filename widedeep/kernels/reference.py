@@ -41,6 +41,21 @@ def ftrl(
     n[rows] = new_n
 
 
+def update_numbers(rule: Ftrl, weights: Tensor, z: Tensor, n: Tensor, gradients: Tensor) -> None:
+    """FTRL-Proximal on every number of a small vector, on summed gradients. All [N] float32."""
+    ftrl(
+        weights.view(-1, 1),
+        z.view(-1, 1),
+        n.view(-1, 1),
+        slice(None),
+        gradients.view(-1, 1),
+        alpha=rule.alpha,
+        beta=rule.beta,
+        l1=rule.l1,
+        l2=rule.l2,
+    )
+
+
 def adagrad(
     table: Tensor,
     n: Tensor,

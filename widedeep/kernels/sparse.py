@@ -248,7 +248,7 @@ def _bring_back(rows: Longs, block: Floats, table: Floats) -> None:
 
 
 @compiled
-def _follow(
+def follow_ftrl(
     gradients: Floats,
     w: Floats,
     z: Floats,
@@ -258,6 +258,7 @@ def _follow(
     l1: np.float32,
     l2: np.float32,
 ) -> None:
+    """rules.Ftrl on numbers that lie side by side, all [N]."""
     zero = np.float32(0.0)
     for i in range(len(gradients)):
         g = gradients[i]
@@ -297,7 +298,7 @@ def ftrl(
             _collect(rows, table, own_w)
             _collect(rows, z, own_z)
             _collect(rows, n, own_n)
-            _follow(sums, own_w, own_z, own_n, alpha, beta, l1, l2)
+            follow_ftrl(sums, own_w, own_z, own_n, alpha, beta, l1, l2)
             _bring_back(rows, own_w, table)
             _bring_back(rows, own_z, z)
             _bring_back(rows, own_n, n)

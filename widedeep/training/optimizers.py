@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from widedeep.kernels import reference
 from widedeep.kernels.choose import kernels_for
+from widedeep.kernels.rules import Ftrl
 from widedeep.model.network import Network
 from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimizer
@@ -22,8 +22,8 @@ class FtrlVector:
 
     def __init__(self, parameter: nn.Parameter, settings: WideOptimizer, *, penalised: bool) -> None:
         self.parameter = parameter
-        self.settings = settings
-        self.l1, self.l2 = (settings.l1, settings.l2) if penalised else (0.0, 0.0)
+        l1, l2 = (settings.l1, settings.l2) if penalised else (0.0, 0.0)
+        self._rule = Ftrl(settings.learning_rate, settings.beta, l1, l2)
         # FTRL holds the whole past in z; a weight that does not start at zero enters it as an offset.
         self.start = parameter.detach().clone()
         self.states = {"z": torch.zeros_like(parameter.data), "n": torch.zeros_like(parameter.data)}
@@ -32,20 +32,18 @@ class FtrlVector:
         gradient = self.parameter.grad
         if gradient is None or not self.parameter.numel():
             return
-        moved = (self.parameter.detach() - self.start).reshape(-1, 1)
-        reference.ftrl(
-            moved,
-            self.states["z"].view(-1, 1),
-            self.states["n"].view(-1, 1),
-            slice(None),
-            gradient.reshape(-1, 1) * batch_weight,
-            alpha=self.settings.learning_rate,
-            beta=self.settings.beta,
-            l1=self.l1,
-            l2=self.l2,
-        )
+        moved = self.parameter.detach() - self.start
+        z, n = self.states["z"], self.states["n"]
+        summed = gradient * batch_weight
+        kernels = kernels_for(moved.device)
+        kernels.update_numbers(self._rule, moved.view(-1), z.view(-1), n.view(-1), summed.view(-1))
         with torch.no_grad():
-            self.parameter.copy_(self.start + moved.view(self.parameter.shape))
+            torch.add(self.start, moved, out=self.parameter.data)
+
+    def rehearse(self) -> None:
+        """Update one number: what is compiled on first use is compiled now."""
+        numbers = [torch.zeros(1, device=self.start.device) for _ in range(4)]
+        kernels_for(self.start.device).update_numbers(self._rule, *numbers)
 
 
 class Optimizers:
@@ -152,6 +150,8 @@ class Optimizers:
         """Read and update tables of one row: what is compiled on first use is compiled now."""
         for lazy in self.lazy.values():
             lazy.rehearse()
+        for vector in self.vectors.values():
+            vector.rehearse()
         for table in self.dense_tables:
             small, lookups, out = small_lookups(table)
             kernels_for(small.device).look_up(small, lookups, out)
