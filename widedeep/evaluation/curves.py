@@ -51,7 +51,9 @@ def roc_and_precision(rows: LabelledRows, score: NDArray[np.floating]) -> tuple[
     ordered, positive = score[order], rows.label[order] > 0.0
     weight = rows.weight[order]
     # Equal scores pass a threshold together.
-    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1) if len(ordered) else np.empty(0, dtype=np.int64)
+    last = (
+        np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1) if len(ordered) else np.empty(0, dtype=np.int64)
+    )
     of_positives = np.cumsum(np.where(positive, weight, 0.0))[last]
     of_negatives = np.cumsum(np.where(positive, 0.0, weight))[last]
     if not len(last) or not of_positives[-1] > 0.0 or not of_negatives[-1] > 0.0:
@@ -61,7 +63,9 @@ def roc_and_precision(rows: LabelledRows, score: NDArray[np.floating]) -> tuple[
     precision = np.divide(of_positives, passed, out=np.ones_like(passed), where=passed > 0.0)
     kept = _spread(recall + fall_out)
     roc = Curve(np.concatenate([[0.0], fall_out[kept]]), np.concatenate([[0.0], recall[kept]]))
-    kept = _spread(recall)
+    # Before the first positive precision is 0 at a recall of 0, which says nothing.
+    begun = np.flatnonzero(recall)
+    kept = begun[_spread(recall[begun])]
     return roc, Curve(np.concatenate([[0.0], recall[kept]]), np.concatenate([precision[kept[:1]], precision[kept]]))
 
 
