@@ -123,23 +123,17 @@ def _gains(report: RunReport, run: int) -> Table:
     gains: Mapping[str, Any] = one.finished.facts["crosses"]
     ends = [end for cross in gains["crosses"] for part in ("promised", "realised") for end in cross[part][1:]]
     scale = Scale(min(0.0, *ends), max(0.0, *ends))
-    rows = [
-        [
-            text(" × ".join(cross["columns"])),
-            Cell(
-                "",
-                lines=[
-                    _gain("promised", cross["promised"], scale, None),
-                    _gain("realised", cross["realised"], scale, run),
-                ],
-            ),
-        ]
-        for cross in gains["crosses"]
-    ]
-    if len(gains["crosses"]) > 1:
+    rows = []
+    for cross in gains["crosses"]:
+        both = [_gain("promised", cross["promised"], scale, None), _gain("realised", cross["realised"], scale, run)]
+        rows.append([text(" × ".join(cross["columns"])), Cell("", lines=both, is_number=False)])
+    if len(rows) > 1:
         together = gains["all"]
-        promised = Line("promised", _thousandths(together["promised"]), "", None)
-        rows.append([text("all of them"), Cell("", lines=lines, is_number=False)])
+        both = [
+            Line("promised", _thousandths(together["promised"]), "", None),
+            _gain("realised", together["realised"], None, run),
+        ]
+        rows.append([text("all of them"), Cell("", lines=both, is_number=False)])
     held_out = "test" if "test" in one.finished.facts["metrics"] else "valid"
     title = name(report, run) if len(report.runs) > 1 else ""
     caption = (
