@@ -52,12 +52,12 @@ def _metrics(report: RunReport, names: list[str]) -> Table:
 
 def _verdicts(report: RunReport) -> list[str]:
     """What the paired differences say of the metric that ranks, in words."""
-    best = name(report, 0)
-    paired = [
-        f"{verdict(metric, change, name(report, run), best)}."
-        for run, one in enumerate(report.runs)
-        for metric, change in list(one.behind.items())[:1]
-    ]
+    paired = []
+    for run, one in enumerate(report.runs):
+        for metric, change in list(one.behind.items())[:1]:
+            names = name(report, run), name(report, 0)
+            told = verdict(metric, change, *names)
+            paired.append(f"{told if told.startswith(names) else told[0].upper() + told[1:]}.")
     if len(report.runs) > 1 and report.other_rows:
         return [
             f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows are not the same, so that "
@@ -107,4 +107,4 @@ def _seeds(report: RunReport, names: list[str]) -> list[Table]:
 def _over_seeds(one: Figure | None) -> Cell:
     if one is None:
         return Cell("–")
-    return Cell(figure(one.mean), "" if one.deviation is None else f"±{figure(one.deviation)}")
+    return Cell(figure(one.mean), "" if one.deviation is None else f"±{one.deviation:.4f}")

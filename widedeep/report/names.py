@@ -47,7 +47,8 @@ def change_cell(change: Change | None, *, signed: bool = False) -> Cell:
     shown = signed_text if signed else figure
     if math.isinf(change.error):
         return Cell(shown(change.value), "too few rows")
-    return Cell(shown(change.value), f"{shown(change.low)} to {shown(change.high)}")
+    between = " to " if signed or change.low < 0.0 else "–"
+    return Cell(shown(change.value), f"{shown(change.low)}{between}{shown(change.high)}")
 
 
 def signed_text(value: float) -> str:

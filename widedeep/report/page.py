@@ -9,7 +9,7 @@ from widedeep import __version__
 from widedeep.pipeline.measured_runs import RunReport
 from widedeep.report.drawing import RUN_STYLES
 from widedeep.report.headline import headline
-from widedeep.report.names import detail, listed
+from widedeep.report.names import listed
 from widedeep.report.parts import crosses, slices
 from widedeep.report.pictures import learning, ranking, scores
 from widedeep.report.provenance import environment, recipes
@@ -51,4 +51,4 @@ def _facts(report: RunReport) -> list[str]:
         facts.append(f"in {int(groups):,} groups")
     label = first.finished.recipe.data.label
     facts.append(f"label: {label.column}" if label.kind == "binary" else f"label: {label.column}, a number")
-    return facts if len(report.runs) > 1 else [*facts, detail(report, 0)]
+    return facts

@@ -18,6 +18,7 @@ SHOWN_VALUES = 10
 """Of a column's values those of most rows; `--json` tells all."""
 _VALUE_LENGTH = 40
 """A longer value is cut."""
+_ABOUT_AUC = " Within a slice the column itself no longer helps to rank, so that figures here may all lie below that of all rows."
 
 
 # ---------------------------------------------------------------------------------------------------- slices
@@ -36,14 +37,13 @@ def slices(report: RunReport) -> Section:
         "slices",
         "By slice",
         intro=[
-            f"{metric_title(metric)} of the {report.split} rows at each value of a column, with its 95% interval. Within a "
-            "slice the column itself no longer helps to rank, so that figures here may all lie below that of all rows."
+            f"{metric_title(metric)} of the {report.split} rows at each value of a column, with its 95% interval.{_ABOUT_AUC if metric == 'auc' else ''}"
         ],
         tables=[table for table in tables.values() if table.rows],
         legend=legend(report),
         pairs_tables=True,
         notes=[
-            f"A figure needs {LEAST_ROWS} rows, and enough of either class and of groups for an interval.{told} With so many "
+            f"A figure needs {LEAST_ROWS} rows, and of either class and of groups as many as an interval needs.{told} With so many "
             "intervals some miss by chance: `widedeep eval RUN --against RUN2` corrects for how many were looked at."
         ],
     )

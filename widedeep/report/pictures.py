@@ -35,7 +35,7 @@ def _loss_by_epoch(report: RunReport, kind: str) -> Chart:
         title,
         charts.epochs_chart("loss", title, label, of_valid, of_train, _best_epochs(report)),
         "Where the loss of valid rows stops falling while that in training goes on, the model begins to learn rows by heart. "
-        f"The loss in training is a mean over the epoch, while the weights still move and dropout is on.{more}",
+        f"The loss in training is a mean over the epoch, while the weights still move, with dropout if there is any.{more}",
         [*legend(report), Legend("whole line: valid rows", None), Legend("dotted: in training", None), *_ring(report)],
     )
 
