@@ -43,7 +43,7 @@ class MeasuredRun:
     finished: FinishedRun
     manifest: dict[str, Any]
     epochs: list[dict[str, Any]]
-    """The events of its epochs, as training logged them."""
+    """The events of its epochs, as training logged them; none where the log is gone."""
     metrics: dict[str, float | None]
     """As `widedeep eval` gives them."""
     changes: dict[str, Change]
@@ -177,6 +177,8 @@ def _are_same(rows: LabelledRows, others: LabelledRows) -> bool:
 
 
 def _epochs(run: RunDirectory) -> list[dict[str, Any]]:
+    if not run.events_path.exists():  # scoring does without, so that a copy of a run may lack it
+        return []
     try:
         events = [json.loads(line) for line in run.events_path.read_text(encoding="utf-8").splitlines()]
         return [event for event in events if event["event"] == "epoch"]

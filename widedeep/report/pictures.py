@@ -15,6 +15,9 @@ _LOSS = {"binary": "log_loss", "regression": "rmse"}
 def learning(report: RunReport) -> Section:
     """The loss and the metric that ranks, by epoch."""
     kind = report.runs[0].finished.recipe.data.label.kind
+    if not any(one.epochs for one in report.runs):
+        told = "What training logged, `events.jsonl`, is no longer with the runs."
+        return Section("learning", "Learning curves", intro=[told])
     valid = any(epoch["valid"] for one in report.runs for epoch in one.epochs)
     drawn = [_loss_by_epoch(report, kind)]
     if valid and _LOSS[kind] != RANKED_BY[kind]:
