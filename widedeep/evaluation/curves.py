@@ -12,7 +12,7 @@ CURVE_POINTS = 400
 """A curve is thinned to about so many thresholds, evenly spread along it: its area moves by some 1e-5."""
 CALIBRATION_BINS = 12
 LOG_ODDS_LIMIT = 12.0
-LOG_ODDS_STEP = 0.1
+LOG_ODDS_STEP = 0.05
 ERROR_BINS = 60
 _SHOWN_ERRORS = 0.005
 """Share of the errors that is left out of their histogram at either end."""

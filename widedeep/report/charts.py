@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from widedeep.evaluation.curves import Bins, Curve, Histogram
@@ -12,14 +12,21 @@ from widedeep.report.drawing import INK, QUIET, RUN_COLOURS, RUN_STYLES, drawn
 
 Numbers = NDArray[np.float64]
 
-_PROBABILITIES = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+_PROBABILITIES = (
+    (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999),
+    (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995),
+    tuple(place / 100 for place in range(1, 100)),
+)
+"""What may stand below a histogram of scores: of the first that has enough places in its range."""
+_ENOUGH_TICKS = 3
 _LEAST_SHARE = 0.001
 """Ends of a histogram that hold less of every class are not shown."""
 _SHOWN_BINS = 40
 _INTERVALS_OF_RUNS = 3
 """Of more runs the intervals would hide each other."""
-RARE = 0.1
-"""Below this rate calibration is drawn on logarithmic axes, or all bins would lie in one corner."""
+_SETTLED_RECALL = 0.03
+_RARE = 0.1
+_WIDE = 8.0
 
 
 def epochs_chart(
@@ -71,7 +78,9 @@ def precision_chart(described: str, curves: Sequence[Curve | None], rate: float)
         for style, curve in zip(RUN_STYLES, curves, strict=False):
             if curve is not None:
                 axes.plot(curve.x, curve.y, color=style.colour, linestyle=style.line, drawstyle="steps-pre")
-        axes.set(xlim=(0, 1), ylim=(0, 1.01))
+        # The first few rows, of which one may be positive by chance, must not set the scale where positives are rare.
+        settled = [float(curve.y[curve.x >= _SETTLED_RECALL].max()) for curve in curves if curve is not None]
+        axes.set(xlim=(0, 1), ylim=(0, min(1.15 * max(settled, default=1.0), 1.01)))
         _percent(axes)
         _label(axes, "positives found (recall)", "positives among those taken")
 
@@ -83,21 +92,31 @@ def _percent(axes: Axes) -> None:
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
+def is_logarithmic(bins: Sequence[Bins], rate: float | None) -> bool:
+    """Whether calibration needs logarithmic axes: rare positives, and scores so far apart that most bins lie in a corner."""
+    low, high = _ends([one.predicted for one in bins])
+    return rate is not None and 0.0 < rate < _RARE and low > 0.0 and high / low > _WIDE
+
+
+def _ends(values: Sequence[Numbers]) -> tuple[float, float]:
+    together = np.concatenate(values)
+    return float(together.min()), float(together.max())
+
+
 def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) -> str:
     """Mean label by mean score; `rate` is that of the positives, None for a regression."""
-    rare = rate is not None and rate < RARE
+    logarithmic = is_logarithmic(bins, rate)
 
     def draw(axes: Axes) -> None:
-        low = min(float(min(one.predicted.min(), one.observed.min())) for one in bins)
-        high = max(float(max(one.predicted.max(), one.observed.max())) for one in bins)
-        if rare:
-            # Bins without a positive have no place on a logarithmic axis.
-            above = [v for one in bins for v in (*one.predicted, *one.observed) if v > 0.0]
-            low = min(above, default=1e-4)
+        # Bins without a positive have no place on a logarithmic axis.
+        shown = [one.observed > 0.0 if logarithmic else np.ones(len(one.observed), dtype=bool) for one in bins]
+        low, high = _ends(
+            [ends[kept] for one, kept in zip(bins, shown, strict=True) for ends in (one.predicted, one.observed)]
+        )
+        if logarithmic:
             axes.set(xscale="log", yscale="log")
         axes.plot([low, high], [low, high], color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
-        for style, one in zip(RUN_STYLES, bins, strict=False):
-            kept = one.observed > 0.0 if rare else np.ones(len(one.observed), dtype=bool)
+        for style, one, kept in zip(RUN_STYLES, bins, shown, strict=False):
             x, y = one.predicted[kept], one.observed[kept]
             axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4.0, linewidth=1.2)
             if len(bins) <= _INTERVALS_OF_RUNS:
@@ -105,7 +124,8 @@ def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) 
         if rate is not None:
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g}%"))
-                if rare:
+                if logarithmic:
+                    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                     axis.set_minor_locator(NullLocator())
         what = "label" if rate is None else "rate of positives"
         _label(axes, f"mean {'prediction' if rate is None else 'score'} of the bin", f"{what} seen in the bin")
@@ -121,7 +141,7 @@ def score_chart(name: str, described: str, run: int, spread: Histogram, shown: s
     def draw(axes: Axes) -> None:
         axes.stairs(100 * of_positives, edges, fill=True, color=RUN_COLOURS[run], alpha=0.55)
         axes.stairs(100 * of_negatives, edges, color=INK, linewidth=1.2)
-        axes.xaxis.set_major_locator(FixedLocator([_log_odds(p) for p in _PROBABILITIES]))
+        axes.xaxis.set_major_locator(FixedLocator(_probability_ticks(edges[0], edges[-1])))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 / (1.0 + np.exp(-value)):.4g}%"))
         axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
         _label(axes, "score (spaced by log-odds)", "rows of the class, %")
@@ -144,8 +164,14 @@ def _merged(spread: Histogram, name: str, shown: slice) -> tuple[Numbers, Number
     return edges, np.add.reduceat(spread.shares[name][: min(starts[-1] + size, len(spread.edges) - 1)], starts)
 
 
-def _log_odds(probability: float) -> float:
-    return float(np.log(probability / (1.0 - probability)))
+def _probability_ticks(low: float, high: float) -> list[float]:
+    """Log-odds of round probabilities between two log-odds."""
+    for probabilities in _PROBABILITIES:
+        log_odds = [float(np.log(p / (1.0 - p))) for p in probabilities]
+        ticks = [one for one in log_odds if low <= one <= high]
+        if len(ticks) >= _ENOUGH_TICKS:
+            break
+    return ticks
 
 
 def error_chart(described: str, spreads: Sequence[Histogram]) -> str:

@@ -136,14 +136,13 @@ def _calibration(report: RunReport, binary: bool) -> Chart:
     rate = report.runs[0].metrics["positives"] if binary else None
     title = "Calibration: what was seen by what was predicted"
     told = "the score is the rate" if binary else "the prediction is the label"
+    bins = [one.calibration for one in report.runs]
     axes = (
-        " Both axes are logarithmic; a bin without a positive is left out."
-        if rate is not None and rate < charts.RARE
-        else ""
+        " Both axes are logarithmic; a bin without a positive is left out." if charts.is_logarithmic(bins, rate) else ""
     )
     return Chart(
         title,
-        charts.calibration_chart(title, [one.calibration for one in report.runs], rate),
+        charts.calibration_chart(title, bins, rate),
         f"Rows in up to {CALIBRATION_BINS} bins of equal size by their {'score' if binary else 'prediction'}. On the "
         f"broken line {told}; above it the model says too little, below too much. Bars are 95% intervals of rows taken as "
         f"independent.{axes}",
