@@ -95,6 +95,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for overrides in (
         ["name=small"],
         ["name=deep", "model.kind=deep", "training.epochs=1"],
+        [
+            "name=other",
+            "model.kind=deep",
+            "training.epochs=1",
+            "data.split={kind: random, valid: 0.1, test: 0.3, seed: 3}",
+        ],
         ["name=number", "data.label={column: price, kind: regression}", "crosses=[]"],
     ):
         train(load_recipe(folder / "small.yaml", overrides), folder, Reporter())
@@ -282,6 +288,18 @@ def test_what_is_no_run_is_refused_as_eval_refuses_it(folder: Path, tmp_path: Pa
         assert expected[0] == 4
         assert widedeep("report", run, "-o", tmp_path / "page.html", "--work", folder) == expected
     assert not (tmp_path / "page.html").exists()
+
+
+def test_runs_of_other_rows_are_not_paired_and_the_page_says_so(
+    folder: Path, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    runs = [folder / "runs" / name / "latest" for name in ("small", "other")]
+    code, out, err = widedeep("report", *runs, "-o", "-", "--work", folder)
+    assert code == 0
+    assert "the runs differ in data.split" in err
+    page = Page(out)
+    assert "The runs differ in data.split: their test rows are not the same" in page.text
+    assert "Differences from" not in page.text
 
 
 @pytest.mark.parametrize(
