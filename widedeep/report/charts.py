@@ -22,7 +22,7 @@ _ENOUGH_TICKS = 3
 _LEAST_SHARE = 0.001
 """Ends of a histogram that hold less of every class are not shown."""
 _SHOWN_BINS = 40
-_INTERVALS_OF_RUNS = 3
+INTERVALS_OF_RUNS = 3
 """Of more runs the intervals would hide each other."""
 _SETTLED_RECALL = 0.03
 _RARE = 0.1
@@ -119,7 +119,7 @@ def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) 
         for style, one, kept in zip(RUN_STYLES, bins, shown, strict=False):
             x, y = one.predicted[kept], one.observed[kept]
             axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4.0, linewidth=1.2)
-            if len(bins) <= _INTERVALS_OF_RUNS:
+            if len(bins) <= INTERVALS_OF_RUNS:
                 axes.vlines(x, one.low[kept], one.high[kept], color=style.colour, linewidth=1.2, alpha=0.6)
         if rate is not None:
             for axis in (axes.xaxis, axes.yaxis):

@@ -137,6 +137,8 @@ def _calibration(report: RunReport, binary: bool) -> Chart:
     title = "Calibration: what was seen by what was predicted"
     told = "the score is the rate" if binary else "the prediction is the label"
     bins = [one.calibration for one in report.runs]
+    drawn = len(bins) <= charts.INTERVALS_OF_RUNS
+    bars = " Bars are 95% intervals of rows taken as independent." if drawn else ""
     axes = (
         " Both axes are logarithmic; a bin without a positive is left out." if charts.is_logarithmic(bins, rate) else ""
     )
@@ -144,7 +146,6 @@ def _calibration(report: RunReport, binary: bool) -> Chart:
         title,
         charts.calibration_chart(title, bins, rate),
         f"Rows in up to {CALIBRATION_BINS} bins of equal size by their {'score' if binary else 'prediction'}. On the "
-        f"broken line {told}; above it the model says too little, below too much. Bars are 95% intervals of rows taken as "
-        f"independent.{axes}",
+        f"broken line {told}; above it the model says too little, below too much.{bars}{axes}",
         legend(report, _figures(report, "calibration")) if binary else legend(report),
     )
