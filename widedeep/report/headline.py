@@ -46,23 +46,23 @@ def _metrics(report: RunReport, names: list[str]) -> Table:
         facts = one.finished.facts
         cost = [Cell(f"{facts['parameters']:,}"), Cell(duration(facts["seconds"]))]
         rows.append([run_cell(report, run, detail(report, run)), *figures, *cost])
-    caption = "Best first. Below each figure its 95% interval, where one is known." if len(rows) > 1 else ""
-    return Table(titles, rows, caption or "Below each figure its 95% interval, where one is known.", stacks=True)
+    order = "Best first. " if len(rows) > 1 else ""
+    return Table(titles, rows, f"{order}Below each figure its 95% interval, where one is known.", stacks=True)
 
 
 def _verdicts(report: RunReport) -> list[str]:
-    """What the paired differences say of the metric that ranks, in words."""
+    """What the paired differences say of the metric that ranks, in words; or why they say nothing."""
+    if len(report.runs) > 1 and report.other_rows:
+        return [
+            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows are not the same, so that "
+            "differences of their figures say little."
+        ]
     paired = []
     for run, one in enumerate(report.runs):
         for metric, change in list(one.behind.items())[:1]:
             names = name(report, run), name(report, 0)
             told = verdict(metric, change, *names)
             paired.append(f"{told if told.startswith(names) else told[0].upper() + told[1:]}.")
-    if len(report.runs) > 1 and report.other_rows:
-        return [
-            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows are not the same, so that "
-            "differences of their figures say little."
-        ]
     return paired
 
 
