@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from widedeep.figures import figure
 from widedeep.reporting import Reporter
 
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .results import figure, print_facts, print_json, print_sentences
+from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.evaluation.comparison import Change

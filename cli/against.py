@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from widedeep.figures import figure
+
 from .console import ConsoleReporter, print_comparison, print_slices
 from .lookup import open_run
-from .results import figure, print_facts, print_json, print_sentences
+from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.evaluation.slices import Slice

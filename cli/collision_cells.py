@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .results import figure
+from widedeep.figures import figure
 
 _VALUE_WIDTH = 20
 """A longer value is cut."""

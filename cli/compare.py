@@ -1,15 +1,16 @@
 """`widedeep compare`: a table of runs, best first, seeds of one recipe folded into mean and deviation."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from widedeep.figures import duration, figure
+
 from .lookup import open_runs
 from .options import JsonOption, WorkOption
-from .results import duration, figure, print_facts, print_json, print_sentences
+from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.pipeline.run_table import Figure, TableLine
@@ -102,26 +103,14 @@ def _rounded(count: float) -> str:
 
 
 def _told(line: "TableLine") -> str:
+    from widedeep.recipe.differences import setting_text  # not at the top: `--help` should not wait for pydantic
+
     seeds = f"{len(line.runs)} seeds" if len(line.runs) > 1 else f"seed {line.runs[0].recipe.seed}"
-    return "; ".join([f"{line.name}, {seeds}", *(f"{name}={_value(value)}" for name, value in line.differs.items())])
+    return "; ".join(
+        [f"{line.name}, {seeds}", *(f"{name}={setting_text(value)}" for name, value in line.differs.items())]
+    )
 
 
 def _place(line: "TableLine") -> str:
     path = line.runs[-1].path
     return f"{path.parent}/" if len(line.runs) > 1 else str(path)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_entry(entry) for entry in value)}]"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _entry(entry: Any) -> str:
-    if not isinstance(entry, dict):
-        return str(entry)
-    name = " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
-    # Entries of one name differ by their settings.
-    rest = {key: value for key, value in entry.items() if key not in ("fields", "column", "name", "promised")}
-    told = ", ".join(f"{key} {value}" for key, value in rest.items() if value is not None)
-    return f"{name} ({told})" if told else name

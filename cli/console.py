@@ -12,11 +12,12 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tas
 from rich.table import Column, Table
 from rich.text import Text
 
+from widedeep.figures import duration, figure, gain_cell, rate
 from widedeep.reporting import Meter, Reporter
 
 from .collision_cells import collision_cells, worst_lines
 from .profile_cells import profile_cells
-from .results import duration, figure, gain_cell, open_stdout, rate
+from .results import open_stdout
 
 _EPOCH_TITLES = {
     "epoch": "epoch",

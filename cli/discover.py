@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from widedeep.errors import OutputExistsError, UsageError
+from widedeep.figures import duration, gain_cell
 
 from .lookup import open_recipe, open_run
-from .results import duration, gain_cell, print_facts, print_json
+from .results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.discovery.discover import Discovery

@@ -18,6 +18,7 @@ from .evaluate import evaluate
 from .ingest import ingest
 from .init import init
 from .predict import predict
+from .report import report
 from .synth import synth
 from .train import train
 
@@ -62,6 +63,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("ablate")(ablate)
+app.command("report")(report)
 app.command("predict")(predict)
 
 

@@ -1,4 +1,4 @@
-"""What a command writes to stdout besides tables: its JSON object, lines of facts, raw bytes; and how numbers read."""
+"""What a command writes to stdout besides tables: its JSON object, lines of facts, raw bytes."""
 
 import json
 import math
@@ -72,36 +72,3 @@ def open_stdout() -> IO[str]:
     if sys.stdout is None:
         raise BrokenPipeError
     return sys.stdout
-
-
-# ------------------------------------------------------------------------------------------------------ numbers
-
-
-def figure(value: float | int | str | None) -> str:
-    """A figure as people read it: four decimals where they say enough, four digits elsewhere, – for none."""
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
-
-
-def gain_cell(value: float, low: float | None = None) -> str:
-    """A gain in thousandths, ± half its 95% interval where the lower end is known: `8.85 ±0.46`."""
-    shown = f"{1000.0 * value:.3g}"
-    return shown if low is None else f"{shown} ±{1000.0 * (value - low):.2g}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `8.3 s`, `4:07` or `2:10:00`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def rate(speed: float, unit: str) -> str:
-    """A speed in `unit` a second; bytes in MB."""
-    return f"{speed / 1e6:,.1f} MB/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"

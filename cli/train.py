@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from widedeep.figures import duration
+
 from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .results import duration, print_facts, print_json
+from .results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.pipeline.experiment import SeedsResult, TrainResult

@@ -5,8 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from widedeep.figures import figure
+
 from .lookup import open_run
-from .results import figure, print_facts, print_json
+from .results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.scoring.weights import WideWeight

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 ROOMS = (
     "cli",
+    "report",
     "pipeline",
     "discovery",
     "scoring",
@@ -115,12 +116,25 @@ def test_only_the_console_knows_rich() -> None:
     assert users == {"cli/console.py"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ingest", "--help"], ["train", "--help"]])
+def test_only_the_report_knows_matplotlib_and_jinja() -> None:
+    users = {
+        room_of_file(path)
+        for path in source_files()
+        for _, m in imports(path)
+        if m.startswith(("matplotlib", "jinja2"))
+    }
+
+    assert users == {"report"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["ingest", "--help"], ["train", "--help"], ["report", "--help"]]
+)
 def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
     program = (
         "import sys; from widedeep_cli.main import dispatch; "
         f"code = dispatch({arguments!r}); "
-        "sys.exit(code or ','.join({'torch', 'polars', 'numpy', 'rich'} & set(sys.modules)) or None)"
+        "sys.exit(code or ','.join({'torch', 'polars', 'numpy', 'rich', 'matplotlib', 'jinja2'} & set(sys.modules)) or None)"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -57,12 +57,19 @@ def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
     }
     distributions = packages_distributions()
-    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    requirements = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["report"]
+    declared = {canonicalize_name(Requirement(text).name) for text in requirements}
 
     # pydantic_core and llvmlite are parts of pydantic and numba, which pin them to the release; triton comes with torch
     # where torch has CUDA, and is imported nowhere else.
     foreign = imported - sys.stdlib_module_names - {"widedeep", "pydantic_core", "llvmlite", "triton"}
     assert {canonicalize_name(distributions[name][0]) for name in foreign} == declared
+
+
+def test_the_tests_have_what_a_report_needs() -> None:
+    extras = PROJECT["optional-dependencies"]
+
+    assert set(extras["report"]) <= set(extras["dev"])
 
 
 def test_a_pin_fits_every_platform() -> None:
@@ -87,4 +94,5 @@ def test_typed_marker_and_recipes_are_shipped() -> None:
     shipped = PYPROJECT["tool"]["setuptools"]["package-data"]
 
     assert (ROOT / "widedeep" / shipped["widedeep"][0]).is_file()
+    assert all((ROOT / "widedeep" / "report" / name).is_file() for name in shipped["widedeep.report"])
     assert list((ROOT / "recipes").glob(shipped["widedeep_cli.recipes"][0]))

@@ -20,7 +20,7 @@ COMMANDS = [command.name for command in app.registered_commands]
 
 
 def test_the_commands_are_there() -> None:
-    assert COMMANDS == ["init", "synth", "ingest", "crosses", "train", "eval", "compare", "ablate", "predict"]
+    assert COMMANDS == ["init", "synth", "ingest", "crosses", "train", "eval", "compare", "ablate", "report", "predict"]
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in ["", *COMMANDS])], ids=str)

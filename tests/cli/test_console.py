@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from widedeep import figures
 from widedeep_cli import console, results
 
 EPOCH = {
@@ -241,9 +242,9 @@ def test_a_cross_is_shown_by_its_fields(capsys: pytest.CaptureFixture[str]) -> N
     [(0.0, "0.0000"), (0.91236, "0.9124"), (0.000123456, "0.0001235"), (123456.7, "1.235e+05"), (None, "–"), (7, "7")],
 )
 def test_a_figure_is_short_and_says_enough(value: float | None, text: str) -> None:
-    assert results.figure(value) == text
+    assert figures.figure(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(8.32, "8.3 s"), (247, "4:07"), (7800, "2:10:00")])
 def test_a_duration_reads_like_a_clock(seconds: float, text: str) -> None:
-    assert results.duration(seconds) == text
+    assert figures.duration(seconds) == text

@@ -155,7 +155,7 @@ def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Esti
 
     Where rows have groups, every error is that of groups drawn anew with all of their rows.
     """
-    loss = _mean_estimate(rows, score_losses(rows.kind, rows.label, score))
+    loss = mean_estimate(rows, score_losses(rows.kind, rows.label, score))
     if rows.kind == "regression":
         found = {"rmse": None if loss is None else _root(loss)}
     else:
@@ -177,7 +177,8 @@ def score_losses(kind: Literal["binary", "regression"], label: Numbers, score: N
     return losses
 
 
-def _mean_estimate(rows: LabelledRows, values: Numbers) -> Estimate | None:
+def mean_estimate(rows: LabelledRows, values: Numbers) -> Estimate | None:
+    """The weighted mean of a figure of each row, [N]; None where no row has a weight."""
     total = float(rows.weight.sum())
     if not total > 0.0:
         return None

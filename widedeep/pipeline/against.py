@@ -11,6 +11,7 @@ from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
 from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
+from widedeep.pipeline.slice_columns import slice_columns
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_only
@@ -19,9 +20,6 @@ from widedeep.scoring.scorer import Scorer
 from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
 from widedeep.table.typed import LABEL, typed_columns
-
-SLICED_VALUES = 50
-"""A categorical field of at most so many values is looked at value by value where no columns are named."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def compare_runs(
             f"--against {second}: predicts a {kinds[1]} label, {first} a {kinds[0]} one: not to be compared"
         )
     _note_other_targets(*runs, reporter)
-    names = _slice_columns(runs[0], slices)
+    names = slice_columns(runs[0].recipe, runs[0].plan, slices)
     if files:
         scored, others, chosen = *_of_files(*runs, files, names, tables, reporter), None
     else:
@@ -169,19 +167,3 @@ def _note_other_targets(first: Scorer, second: Scorer, reporter: Reporter) -> No
         ours, theirs = getattr(first.recipe.data, name), getattr(second.recipe.data, name)
         if ours != theirs:
             reporter.note(f"the runs' recipes differ in data.{name}: taken as the first run's says")
-
-
-def _slice_columns(scorer: Scorer, asked: Sequence[str]) -> dict[str, str]:
-    """Name → typed column to slice by. Raises UsageError for one that the first run's recipe does not read as single values."""
-    if not asked:
-        fields = scorer.plan.categoricals
-        return {f.name: f.column for f in fields if f.buckets is None and f.cardinality <= SLICED_VALUES}
-    # A column that is both a number and a text goes by its text, which comes later.
-    plain = [column for column in typed_columns(scorer.recipe) if column.role in ("number", "text", "part")]
-    names = {column.name if column.role == "part" else column.column: column.name for column in plain}
-    for name in asked:
-        if name not in names:
-            raise UsageError(
-                f"--slice {name}: the first run's recipe reads no such column of single values; it reads {', '.join(names)}"
-            )
-    return {name: names[name] for name in asked}

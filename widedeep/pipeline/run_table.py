@@ -121,16 +121,21 @@ def _common_split(runs: Sequence[FinishedRun], split: str | None) -> str:
 
 
 def _warn_of_other_rows(runs: Sequence[FinishedRun], split: str, reporter: Reporter) -> None:
+    if differing := differing_rows(runs, split):
+        reporter.warn(
+            f"the runs differ in {', '.join(differing)}: their {split} rows are not the same, so that differences of "
+            "their metrics say little; `widedeep eval RUN --against RUN2` compares two on the same rows"
+        )
+
+
+def differing_rows(runs: Sequence[FinishedRun], split: str) -> list[str]:
+    """What makes the rows of a split differ between the runs; empty where they are the same."""
     settings = [row_settings(run.recipe.data, run.base_dir, split) for run in runs]
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings)]
     if not differing and len({run.facts["metrics"][split].get("rows") for run in runs}) > 1:
         differing = ["the state of the data files"]
-    if differing:
-        reporter.warn(
-            f"the runs differ in {', '.join(differing)}: their {split} rows are not the same, so that differences of "
-            "their metrics say little; `widedeep eval RUN --against RUN2` compares two on the same rows"
-        )
+    return differing
 
 
 def _folded(runs: Sequence[FinishedRun], reporter: Reporter) -> list[tuple[FinishedRun, ...]]:

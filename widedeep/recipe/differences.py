@@ -1,5 +1,6 @@
 """What differs between recipes, setting by setting."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,3 +43,20 @@ def _own(value: Any, values: Sequence[Any]) -> Any:
     """A list of entries without those that all have; any other value as it is."""
     entries = all(isinstance(one, list) and all(isinstance(e, Mapping) for e in one) for one in values)
     return [entry for entry in value if not all(entry in one for one in values)] if entries else value
+
+
+def setting_text(value: Any) -> str:
+    """A setting's value as people read it: `0.05`, `[color x shape, price x color (buckets 100)]`."""
+    if isinstance(value, list):
+        return f"[{', '.join(_entry(entry) for entry in value)}]"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _entry(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    name = " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
+    # Entries of one name differ by their settings.
+    rest = {key: value for key, value in entry.items() if key not in ("fields", "column", "name", "promised")}
+    told = ", ".join(f"{key} {value}" for key, value in rest.items() if value is not None)
+    return f"{name} ({told})" if told else name

@@ -1,0 +1,115 @@
+"""`widedeep report`: runs as one page that needs nothing beside it."""
+
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from widedeep.errors import OutputExistsError, UsageError, WriteError
+
+from .lookup import open_runs
+from .options import ForceOption, JsonOption, WaitOption, WorkOption
+from .results import print_facts, print_json, stdout_bytes
+
+if TYPE_CHECKING:
+    from widedeep.evaluation.by_value import ValueFigures
+    from widedeep.evaluation.comparison import Change
+    from widedeep.pipeline.measured_runs import MeasuredRun, RunReport
+
+_NEEDED = {"matplotlib": "Matplotlib", "jinja2": "Jinja"}
+
+
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs, recipes (their latest run), or folders such as runs/RECIPE: all finished runs in them.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="PAGE", help="Where the page goes; - writes stdout.")
+    ],
+    split: Annotated[
+        Literal["valid", "test"] | None, typer.Option("--split", help="Rows to measure on; default: test, else valid.")
+    ] = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="Metrics at each of its values; may be repeated."),
+    ] = None,
+    force: ForceOption = False,
+    work: WorkOption = Path(),
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML page about one run or several: metrics, curves, calibration, slices, crosses, recipes.
+
+    The page needs no network and nothing beside it, and reads on a phone and in print. Needs Matplotlib:
+    pip install 'widedeep[report]'.
+    """
+    if output == "-" and as_json:
+        raise UsageError("`-o -` writes the page to stdout, where --json would write its object: drop one of them")
+    lacking = [title for module, title in _NEEDED.items() if find_spec(module) is None]
+    if lacking:
+        raise UsageError(
+            f"`report` draws with {' and '.join(lacking)}, which is not installed: pip install 'widedeep[report]'"
+        )
+    path = None if output == "-" else _checked(Path(output), force)
+    from widedeep.files import write_text
+    from widedeep.pipeline.measured_runs import measure_runs
+    from widedeep.report.page import page
+
+    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+
+    measured = measure_runs(open_runs(runs, work), split, slices or (), work, ConsoleReporter(), wait=wait)
+    text = page(measured, datetime.now(UTC))
+    if path is None:
+        stdout_bytes().write(text.encode())
+        return
+    write_text(path.resolve(), text)
+    if as_json:
+        print_json(_as_object(measured, path))
+        return
+    rows = " or ".join(f"{count:,}" for count in sorted({int(one.metrics["rows"] or 0) for one in measured.runs}))
+    print_facts({f"{measured.split} rows": rows, "runs": str(len(measured.runs)), "path": str(path)})
+
+
+def _checked(path: Path, force: bool) -> Path:
+    """Where a page may go, found out before the work."""
+    if not path.parent.is_dir():
+        raise WriteError(f"{path}: its folder does not exist: make it first")
+    if path.is_dir():
+        raise WriteError(f"{path}: is a directory; name a file in it")
+    if path.exists() and not force:
+        raise OutputExistsError(f"{path}: exists already; --force replaces it")
+    return path
+
+
+def _as_object(measured: "RunReport", path: Path) -> dict[str, Any]:
+    return {"path": path, "split": measured.split, "runs": [_run_object(one) for one in measured.runs]}
+
+
+def _run_object(one: "MeasuredRun") -> dict[str, Any]:
+    return {
+        "run": one.finished.path,
+        "metrics": one.metrics,
+        "intervals": _change_objects(one.changes),
+        "differences": _change_objects(one.behind),
+        "slices": {column: [_slice_object(figures) for figures in found] for column, found in one.slices.items()},
+    }
+
+
+def _slice_object(figures: "ValueFigures") -> dict[str, Any]:
+    return {
+        "value": figures.value,
+        "rows": figures.rows,
+        "mean_label": figures.mean_label,
+        "metrics": _change_objects(figures.metrics),
+    }
+
+
+def _change_objects(changes: "dict[str, Change]") -> dict[str, dict[str, float]]:
+    return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in changes.items()}

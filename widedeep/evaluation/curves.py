@@ -1,0 +1,124 @@
+"""What is drawn of scored rows: ROC, precision and recall, calibration by bins, spreads of scores and errors. Few points
+of many rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.evaluation.comparison import DEVIATIONS_95, LabelledRows, Numbers
+
+CURVE_POINTS = 400
+"""A curve is thinned to about so many thresholds, evenly spread along it: its area moves by some 1e-5."""
+CALIBRATION_BINS = 12
+LOG_ODDS_LIMIT = 12.0
+LOG_ODDS_STEP = 0.05
+ERROR_BINS = 60
+_SHOWN_ERRORS = 0.005
+"""Share of the errors that is left out of their histogram at either end."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of a curve, [P] each, x rising."""
+
+    x: Numbers
+    y: Numbers
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Rows in bins of equal weight by their score, [B] each: their mean score, their mean label and its 95% interval."""
+
+    predicted: Numbers
+    observed: Numbers
+    low: Numbers
+    high: Numbers
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Shares of weight between rising edges [B + 1]; what lies beyond them counts in the first and the last."""
+
+    edges: Numbers
+    shares: dict[str, Numbers]
+    """What is counted → [B], summing to 1."""
+
+
+def roc_and_precision(rows: LabelledRows, score: NDArray[np.floating]) -> tuple[Curve, Curve] | None:
+    """ROC (share of negatives, share of positives) and precision by recall, over falling thresholds; None with one class."""
+    order = np.argsort(-score, kind="stable")
+    ordered, positive = score[order], rows.label[order] > 0.0
+    weight = rows.weight[order]
+    # Equal scores pass a threshold together.
+    last = (
+        np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1) if len(ordered) else np.empty(0, dtype=np.int64)
+    )
+    of_positives = np.cumsum(np.where(positive, weight, 0.0))[last]
+    of_negatives = np.cumsum(np.where(positive, 0.0, weight))[last]
+    if not len(last) or not of_positives[-1] > 0.0 or not of_negatives[-1] > 0.0:
+        return None
+    recall, fall_out = of_positives / of_positives[-1], of_negatives / of_negatives[-1]
+    passed = of_positives + of_negatives
+    precision = np.divide(of_positives, passed, out=np.ones_like(passed), where=passed > 0.0)
+    kept = _spread(recall + fall_out)
+    roc = Curve(np.concatenate([[0.0], fall_out[kept]]), np.concatenate([[0.0], recall[kept]]))
+    # Before the first positive precision is 0 at a recall of 0, which says nothing.
+    begun = np.flatnonzero(recall)
+    kept = begun[_spread(recall[begun])]
+    return roc, Curve(np.concatenate([[0.0], recall[kept]]), np.concatenate([precision[kept[:1]], precision[kept]]))
+
+
+def _spread(length: Numbers) -> NDArray[np.int64]:
+    """Positions evenly spread along a rising length [N], the last one among them."""
+    wanted = np.linspace(length[0], length[-1], CURVE_POINTS)
+    return np.unique(np.append(np.searchsorted(length, wanted), len(length) - 1))
+
+
+def calibration_bins(rows: LabelledRows, score: NDArray[np.floating]) -> Bins:
+    """Bins of equal weight by score; equal scores share one. Rows are taken as independent.
+
+    Intervals are Wilson's for shares, of the effective number of rows (squared sum of the weights over the sum of their
+    squares); for means of numbers those of the normal law.
+    """
+    order = np.argsort(score, kind="stable")
+    order = order[rows.weight[order] > 0.0]
+    ordered, label, weight = score[order].astype(np.float64), rows.label[order], rows.weight[order]
+    middle = (np.cumsum(weight) - weight / 2.0) / weight.sum()
+    _, first, tie = np.unique(ordered, return_index=True, return_inverse=True)
+    code = np.minimum((middle[first][tie] * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    _, code = np.unique(code, return_inverse=True)
+    total = np.bincount(code, weights=weight)
+    predicted = np.bincount(code, weights=weight * ordered) / total
+    observed = np.bincount(code, weights=weight * label) / total
+    if rows.kind == "regression":
+        residual = weight * (label - observed[code])
+        half = DEVIATIONS_95 * np.sqrt(np.bincount(code, weights=np.square(residual))) / total
+        return Bins(predicted, observed, observed - half, observed + half)
+    count, z = total**2 / np.bincount(code, weights=np.square(weight)), DEVIATIONS_95
+    middle = (observed + z**2 / (2.0 * count)) / (1.0 + z**2 / count)
+    half = z * np.sqrt(observed * (1.0 - observed) / count + z**2 / (4.0 * count**2)) / (1.0 + z**2 / count)
+    return Bins(predicted, observed, np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0))
+
+
+def score_histogram(rows: LabelledRows, score: NDArray[np.floating]) -> Histogram:
+    """How the scores of positives and of negatives spread, on a grid of log-odds that is the same for every model."""
+    edges = np.linspace(-LOG_ODDS_LIMIT, LOG_ODDS_LIMIT, round(2.0 * LOG_ODDS_LIMIT / LOG_ODDS_STEP) + 1)
+    with np.errstate(divide="ignore"):
+        log_odds = np.log(score.astype(np.float64)) - np.log1p(-score.astype(np.float64))
+    of_label = {"positive": rows.label > 0.0, "negative": rows.label <= 0.0}
+    return Histogram(edges, {name: _shares(edges, log_odds, rows.weight * kept) for name, kept in of_label.items()})
+
+
+def error_histogram(rows: LabelledRows, score: NDArray[np.floating]) -> Histogram:
+    """How prediction minus label spreads, its outermost percent left at the ends."""
+    error = score.astype(np.float64) - rows.label
+    low, high = np.quantile(error, [_SHOWN_ERRORS, 1.0 - _SHOWN_ERRORS])
+    edges = np.linspace(low, high if high > low else low + 1.0, ERROR_BINS + 1)
+    return Histogram(edges, {"error": _shares(edges, error, rows.weight)})
+
+
+def _shares(edges: Numbers, values: Numbers, weight: Numbers) -> Numbers:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges, weights=weight)
+    total = float(counts.sum())
+    return counts / total if total > 0.0 else counts.astype(np.float64)

@@ -1,0 +1,191 @@
+"""Every chart of the page: what is drawn, on which axes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from widedeep.evaluation.curves import Bins, Curve, Histogram
+from widedeep.report.drawing import INK, QUIET, RUN_COLOURS, RUN_STYLES, drawn
+
+Numbers = NDArray[np.float64]
+
+_PROBABILITIES = (
+    (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999),
+    (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995),
+    tuple(place / 100 for place in range(1, 100)),
+)
+"""What may stand below a histogram of scores: of the first that has enough places in its range."""
+_ENOUGH_TICKS = 3
+_LEAST_SHARE = 0.001
+"""Ends of a histogram that hold less of every class are not shown."""
+_SHOWN_BINS = 40
+INTERVALS_OF_RUNS = 3
+"""Of more runs the intervals would hide each other."""
+_SETTLED_RECALL = 0.03
+_RARE = 0.1
+_WIDE = 8.0
+
+
+def epochs_chart(
+    name: str,
+    described: str,
+    label: str,
+    of_valid: Sequence[Sequence[float | None]],
+    of_train: Sequence[Sequence[float | None]] = (),
+    best: Sequence[int] = (),
+) -> str:
+    """A figure by epoch, of each run: on valid rows by whole lines, in training by thin ones; a ring round the best epoch."""
+
+    def draw(axes: Axes) -> None:
+        for run, (style, values) in enumerate(zip(RUN_STYLES, of_valid, strict=False)):
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, _floats(values), color=style.colour, marker=style.marker, markersize=4.0)
+            if run < len(of_train):
+                axes.plot(epochs, _floats(of_train[run]), color=style.colour, linestyle=(0, (1, 1.5)), marker=".")
+            if run < len(best) and 0 < best[run] <= len(values) and values[best[run] - 1] is not None:
+                point = [best[run]], _floats([values[best[run] - 1]])
+                axes.plot(*point, "o", markersize=10.0, markerfacecolor="none", markeredgecolor=style.colour)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.margins(x=0.06, y=0.1)
+        _label(axes, "epoch", label)
+
+    return drawn(name, described, draw)
+
+
+def _floats(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]
+
+
+def roc_chart(described: str, curves: Sequence[Curve | None]) -> str:
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
+        for style, curve in zip(RUN_STYLES, curves, strict=False):
+            if curve is not None:
+                axes.plot(curve.x, curve.y, color=style.colour, linestyle=style.line)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01))
+        _percent(axes)
+        _label(axes, "negatives ranked above the threshold", "positives found")
+
+    return drawn("roc", described, draw)
+
+
+def precision_chart(described: str, curves: Sequence[Curve | None], rate: float) -> str:
+    def draw(axes: Axes) -> None:
+        axes.axhline(rate, color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
+        for style, curve in zip(RUN_STYLES, curves, strict=False):
+            if curve is not None:
+                axes.plot(curve.x, curve.y, color=style.colour, linestyle=style.line, drawstyle="steps-pre")
+        # The first few rows, of which one may be positive by chance, must not set the scale where positives are rare.
+        settled = [float(curve.y[curve.x >= _SETTLED_RECALL].max()) for curve in curves if curve is not None]
+        axes.set(xlim=(0, 1), ylim=(0, min(1.15 * max(settled, default=1.0), 1.01)))
+        _percent(axes)
+        _label(axes, "positives found (recall)", "positives among those taken")
+
+    return drawn("precision", described, draw)
+
+
+def _percent(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def is_logarithmic(bins: Sequence[Bins], rate: float | None) -> bool:
+    """Whether calibration needs logarithmic axes: rare positives, and scores so far apart that most bins lie in a corner."""
+    low, high = _ends([one.predicted for one in bins])
+    return rate is not None and 0.0 < rate < _RARE and low > 0.0 and high / low > _WIDE
+
+
+def _ends(values: Sequence[Numbers]) -> tuple[float, float]:
+    together = np.concatenate(values)
+    return float(together.min()), float(together.max())
+
+
+def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) -> str:
+    """Mean label by mean score; `rate` is that of the positives, None for a regression."""
+    logarithmic = is_logarithmic(bins, rate)
+
+    def draw(axes: Axes) -> None:
+        # Bins without a positive have no place on a logarithmic axis.
+        shown = [one.observed > 0.0 if logarithmic else np.ones(len(one.observed), dtype=bool) for one in bins]
+        low, high = _ends(
+            [ends[kept] for one, kept in zip(bins, shown, strict=True) for ends in (one.predicted, one.observed)]
+        )
+        if logarithmic:
+            axes.set(xscale="log", yscale="log")
+        axes.plot([low, high], [low, high], color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
+        for style, one, kept in zip(RUN_STYLES, bins, shown, strict=False):
+            x, y = one.predicted[kept], one.observed[kept]
+            axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4.0, linewidth=1.2)
+            if len(bins) <= INTERVALS_OF_RUNS:
+                axes.vlines(x, one.low[kept], one.high[kept], color=style.colour, linewidth=1.2, alpha=0.6)
+        if rate is not None:
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g}%"))
+                if logarithmic:
+                    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                    axis.set_minor_locator(NullLocator())
+        what = "label" if rate is None else "rate of positives"
+        _label(axes, f"mean {'prediction' if rate is None else 'score'} of the bin", f"{what} seen in the bin")
+
+    return drawn("calibration", described, draw)
+
+
+def score_chart(name: str, described: str, run: int, spread: Histogram, shown: slice) -> str:
+    """Scores of positives (filled) and negatives (outline), on log-odds, named by their probabilities."""
+    edges, of_positives = _merged(spread, "positive", shown)
+    _, of_negatives = _merged(spread, "negative", shown)
+
+    def draw(axes: Axes) -> None:
+        axes.stairs(100 * of_positives, edges, fill=True, color=RUN_COLOURS[run], alpha=0.55)
+        axes.stairs(100 * of_negatives, edges, color=INK, linewidth=1.2)
+        axes.xaxis.set_major_locator(FixedLocator(_probability_ticks(edges[0], edges[-1])))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 / (1.0 + np.exp(-value)):.4g}%"))
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
+        _label(axes, "score (spaced by log-odds)", "rows of the class, %")
+
+    return drawn(name, described, draw)
+
+
+def shown_bins(spreads: Sequence[Histogram]) -> slice:
+    """The bins that hold something worth showing of one of the histograms, which share their edges."""
+    most = np.max([shares for spread in spreads for shares in spread.shares.values()], axis=0)
+    held = np.flatnonzero(most >= _LEAST_SHARE)
+    return slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, len(most))
+
+
+def _merged(spread: Histogram, name: str, shown: slice) -> tuple[Numbers, Numbers]:
+    """The shown bins, joined to about as many as a chart can hold."""
+    size = max(1, -(-(shown.stop - shown.start) // _SHOWN_BINS))
+    starts = np.arange(shown.start, shown.stop, size)
+    edges = spread.edges[np.append(starts, min(starts[-1] + size, len(spread.edges) - 1))]
+    return edges, np.add.reduceat(spread.shares[name][: min(starts[-1] + size, len(spread.edges) - 1)], starts)
+
+
+def _probability_ticks(low: float, high: float) -> list[float]:
+    """Log-odds of round probabilities between two log-odds."""
+    for probabilities in _PROBABILITIES:
+        log_odds = [float(np.log(p / (1.0 - p))) for p in probabilities]
+        ticks = [one for one in log_odds if low <= one <= high]
+        if len(ticks) >= _ENOUGH_TICKS:
+            break
+    return ticks
+
+
+def error_chart(described: str, spreads: Sequence[Histogram]) -> str:
+    def draw(axes: Axes) -> None:
+        axes.axvline(0.0, color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
+        for style, spread in zip(RUN_STYLES, spreads, strict=False):
+            middle = (spread.edges[1:] + spread.edges[:-1]) / 2.0
+            axes.plot(middle, 100 * spread.shares["error"], color=style.colour, linestyle=style.line)
+        axes.set(ylim=(0, None))
+        _label(axes, "prediction minus label", "rows, %")
+
+    return drawn("errors", described, draw)
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)

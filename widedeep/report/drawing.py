@@ -1,0 +1,118 @@
+"""How every chart looks: Matplotlib's figure as SVG whose colours are the page's, so that it follows dark mode and print."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+SIZE_INCHES = 4.7, 3.3
+"""At 72 units an inch about as wide as a phone's screen is in CSS pixels: text reads there at its own size."""
+TEXT_POINTS = 10.5
+
+_COLOURS = {
+    "#000001": "var(--ink)",
+    "#000002": "var(--quiet)",
+    "#000003": "var(--line)",
+    **{f"#00010{number}": f"var(--run-{number})" for number in range(1, 9)},
+}
+"""Colours that stand for the page's variables."""
+INK, QUIET, LINE, *RUN_COLOURS = _COLOURS
+
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": QUIET,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": TEXT_POINTS,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "figure.figsize": SIZE_INCHES,
+    "font.size": TEXT_POINTS,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.0,
+    "path.simplify": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "widedeep",
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": TEXT_POINTS - 0.5,
+    "ytick.color": QUIET,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": TEXT_POINTS - 0.5,
+}
+
+
+@dataclass(frozen=True)
+class RunStyle:
+    """How a run is told from the others in every chart, without colour too."""
+
+    colour: str
+    dashes: tuple[float, ...]
+    """Lengths of strokes and gaps in line widths; empty for a whole line."""
+    marker: str
+
+    @property
+    def line(self) -> tuple[float, tuple[float, ...]] | str:
+        """As Matplotlib takes it."""
+        return (0.0, self.dashes) if self.dashes else "-"
+
+
+_DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (5, 1.5),
+    (1.5, 1.2),
+    (6, 1.5, 1.5, 1.5),
+    (),
+    (5, 1.5),
+    (1.5, 1.2),
+    (6, 1.5),
+)
+_MARKERS = "osD^vPX*"
+RUN_STYLES = tuple(map(RunStyle, RUN_COLOURS, _DASHES, _MARKERS))
+
+
+def drawn(name: str, described: str, draw: Callable[[Axes], None]) -> str:
+    """A chart's SVG, to stand inside HTML. `name` tells its ids from those of the page's other charts; `described` is what
+    is read out in its place."""
+    # Not pyplot: it holds figures for a screen. A reader's own matplotlibrc must not change the page.
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        figure = Figure(layout="constrained")
+        draw(figure.add_subplot())
+        return _svg(figure, name, described)
+
+
+def _svg(figure: Figure, name: str, described: str) -> str:
+    file = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # type: ignore[no-untyped-call]
+    text = file.getvalue()
+    # Inside HTML there is neither a declaration nor a size: the page says how wide.
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', _opening(described), text, count=1)
+    used = set(re.findall(r'(?:#|url\(#)([\w.-]+)[")]', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r'((?:xlink:)?href="#|url\(#)([\w.-]+)', rf"\g<1>{name}-\g<2>", text).replace("xlink:href", "href")
+    for stands_for, variable in _COLOURS.items():
+        text = text.replace(stands_for, variable)
+    # The page's own font, and no rule that would hold for the whole page.
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
+    return re.sub(r"font-family: [^;\"]*; ", "", text).strip()
+
+
+def _opening(described: str) -> str:
+    return rf'<svg viewBox="\1" role="img" aria-label="{escape(described)}">'

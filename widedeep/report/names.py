@@ -1,0 +1,61 @@
+"""What the runs of a page are called, shortly and in full, and how their figures read."""
+
+import math
+
+from widedeep.evaluation.comparison import Change
+from widedeep.figures import figure
+from widedeep.pipeline.measured_runs import RunReport
+from widedeep.report.blocks import Cell, Legend
+
+MINUS = "−"
+
+
+def name(report: RunReport, run: int) -> str:
+    """The recipe's name; with the seed, or a number, where several runs have it."""
+    recipes = [one.finished.recipe for one in report.runs]
+    alike = [place for place, recipe in enumerate(recipes) if recipe.name == recipes[run].name]
+    if len(alike) == 1:
+        return recipes[run].name
+    if len({recipes[place].seed for place in alike}) == len(alike):
+        return f"{recipes[run].name} (seed {recipes[run].seed})"
+    return f"{recipes[run].name} ({alike.index(run) + 1})"
+
+
+def detail(report: RunReport, run: int) -> str:
+    """The model's kind and the seed."""
+    recipe = report.runs[run].finished.recipe
+    return f"{recipe.model.kind}, seed {recipe.seed}"
+
+
+def run_cell(report: RunReport, run: int, small: str = "") -> Cell:
+    """The run's name behind its colour."""
+    return Cell(name(report, run), small, run=run, is_number=False)
+
+
+def legend(report: RunReport, more: list[str] | None = None) -> list[Legend]:
+    """The runs, each with `more` to say of it; empty for one run of which there is nothing to say."""
+    if len(report.runs) == 1 and more is None:
+        return []
+    said = more or [""] * len(report.runs)
+    return [Legend(f"{name(report, run)} {said[run]}".strip(), run) for run in range(len(report.runs))]
+
+
+def change_cell(change: Change | None, *, signed: bool = False) -> Cell:
+    """A figure above its 95% interval."""
+    if change is None:
+        return Cell("–")
+    shown = signed_text if signed else figure
+    if math.isinf(change.error):
+        return Cell(shown(change.value), "too few rows")
+    between = " to " if signed or change.low < 0.0 else "–"
+    return Cell(shown(change.value), f"{shown(change.low)}{between}{shown(change.high)}")
+
+
+def signed_text(value: float) -> str:
+    """A difference, with its sign."""
+    return (f"{value:+.4f}" if abs(value) < 10.0 else f"{value:+.4g}").replace("-", MINUS)
+
+
+def listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

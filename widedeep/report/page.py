@@ -1,0 +1,54 @@
+"""The whole page: its sections, in order, through the template."""
+
+from datetime import datetime
+from importlib import resources
+
+import jinja2
+
+from widedeep import __version__
+from widedeep.pipeline.measured_runs import RunReport
+from widedeep.report.drawing import RUN_STYLES
+from widedeep.report.headline import headline
+from widedeep.report.names import listed
+from widedeep.report.parts import crosses, slices
+from widedeep.report.pictures import learning, ranking, scores
+from widedeep.report.provenance import environment, recipes
+
+
+def page(report: RunReport, now: datetime) -> str:
+    """HTML that needs nothing beside it. Equal reports give equal pages but for the date."""
+    made = (headline, learning, ranking, scores, slices, crosses, recipes, environment)
+    sections = [section for section in (make(report) for make in made) if section is not None]
+    folder = resources.files("widedeep.report")
+    templates = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = templates.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
+    return template.render(
+        title=_title(report),
+        facts=_facts(report),
+        sections=sections,
+        css=folder.joinpath("page.css").read_text(encoding="utf-8"),
+        dashes=[" ".join(f"{2 * length:g}" for length in style.dashes) for style in RUN_STYLES],
+        version=__version__,
+        date=f"{now:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+def _title(report: RunReport) -> str:
+    names = dict.fromkeys(one.finished.recipe.name for one in report.runs)
+    return listed(list(names))
+
+
+def _facts(report: RunReport) -> list[str]:
+    """What was measured, in a few words each."""
+    first = report.runs[0]
+    rows = sorted({int(one.metrics["rows"] or 0) for one in report.runs})
+    facts = [f"{report.split} rows: {' or '.join(f'{count:,}' for count in rows)}"]
+    if (positives := first.metrics.get("positives")) is not None:
+        facts.append(f"{100 * positives:.3g}% of them positive")
+    if (groups := first.metrics.get("groups")) is not None:
+        facts.append(f"in {int(groups):,} groups")
+    label = first.finished.recipe.data.label
+    facts.append(f"label: {label.column}" if label.kind == "binary" else f"label: {label.column}, a number")
+    return facts
