@@ -64,6 +64,12 @@ class CodedRows:
         """The same coding of other rows or columns."""
         return CodedRows(frame, {name: values for name, values in self.values.items() if name in frame.columns})
 
+    def counts(self, name: str) -> pl.DataFrame:
+        """`value` and `count` (Int64) of a coded column's values that some row has."""
+        values = self.values[name]
+        counts = np.bincount(self.frame[name].to_numpy(), minlength=len(values))
+        return pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
+
     def slices(self, rows: int) -> Iterator["CodedRows"]:
         """All rows in order, at most `rows` at once."""
         return (self.on_rows(frame) for frame in self.frame.iter_slices(rows))
@@ -75,14 +81,16 @@ class CodedRows:
     def select(self, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
         """Expressions that look at each row by itself, as over `decoded`; of one coded column, once for each value."""
         of_rows: list[pl.Expr] = []
-        spread: list[pl.Series] = []
+        found: dict[str, pl.Series] = {}
         for expression in expressions:
-            roots = expression.meta.root_names()
-            if len(set(roots)) == 1 and roots[0] in self.values:
-                of_values = self.values[roots[0]].to_frame(roots[0]).select(expression).to_series()
-                spread.append(of_values.gather(self.frame[roots[0]]))
+            roots = set(expression.meta.root_names())
+            if len(roots) == 1 and roots <= self.values.keys():
+                (name,) = roots
+                of_values = self.values[name].to_frame(name).select(expression).to_series()
+                found[of_values.name] = self.texts(name).spread(of_values)
             else:
                 of_rows.append(expression)
-        needed = {name for expression in of_rows for name in expression.meta.root_names()} & set(self.values)
+        needed = {name for expression in of_rows for name in expression.meta.root_names()} & self.values.keys()
         rows = CodedRows(self.frame, {name: self.values[name] for name in needed}).decoded()
-        return rows.select(of_rows).hstack(spread).select(expression.meta.output_name() for expression in expressions)
+        found |= {column.name: column for column in rows.select(of_rows)}
+        return pl.DataFrame([found[expression.meta.output_name()] for expression in expressions])
