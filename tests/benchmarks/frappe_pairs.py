@@ -15,7 +15,7 @@ from widedeep.pipeline.past_runs import typed_table
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.ingest import scan_typed
+from widedeep.table.parts import read_typed
 from widedeep.table.typed import LABEL
 
 PAIR = ["user", "item"]
@@ -28,9 +28,9 @@ def main(work: Path, runs: list[Path]) -> None:
         scorer = Scorer.load(path)
         typed = typed_table(RunDirectory(path), scorer.recipe, work, Reporter(), wait=False)
         columns = list(scorer.plan.required_columns())
-        test = scan_typed(typed, "test").select(LABEL, *columns).collect()
+        test = read_typed(typed, "test", [LABEL, *columns])
         scores, _ = scorer.score(test)
-        in_train = scan_typed(typed, "train").select(pl.concat_str(PAIR, separator="\0").alias("pair")).collect()
+        in_train = read_typed(typed, "train", PAIR).select(pl.concat_str(PAIR, separator="\0").alias("pair"))
         seen = test.select(pl.concat_str(PAIR, separator="\0").is_in(in_train["pair"].unique().implode())).to_series()
         for part, rows in (("all", seen | True), ("pair seen in train", seen), ("pair not seen", ~seen)):
             label, score = test.filter(rows)[LABEL].to_numpy(), scores[rows.to_numpy()]

@@ -16,7 +16,7 @@ from widedeep.pipeline.experiment import evaluate_run, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.scoring.predict import predict_files
-from widedeep.table.ingest import scan_typed
+from widedeep.table.parts import read_typed
 from widedeep.table.synth import write_sample_log
 
 ROWS = 1_000_000
@@ -90,7 +90,7 @@ def test_metrics_of_predicts_scores_equal_evals_with_every_field_kind(tmp_path: 
     run = train(load_recipe(tmp_path / "kinds.yaml"), tmp_path, Reporter()).run
     trained = time.monotonic()
     manifest = json.loads((run / "manifest.json").read_text())
-    typed = scan_typed(tmp_path / "stages" / "ingest" / manifest["keys"]["ingest"], "train").collect()
+    typed = read_typed(tmp_path / "stages" / "ingest" / manifest["keys"]["ingest"], "train")
     plan = FeaturePlan.load(run / "plan")
     begun = time.monotonic()
     for block in typed.iter_slices(1 << 18):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from widedeep.table.coded import CodedRows
 from widedeep.table.drift import drift
 from widedeep.table.row_sample import RowSample
 
@@ -127,10 +128,10 @@ def test_the_sampled_rows_do_not_depend_on_the_blocks_they_come_in(sizes: list[i
     cut, whole = RowSample(max_rows=20), RowSample(max_rows=20)
     start = 0
     for size in sizes:
-        cut.add(frame.slice(start, size))
+        cut.add(CodedRows(frame.slice(start, size)))
         start += size
     for block in frame.iter_slices(other):
-        whole.add(block)
+        whole.add(CodedRows(block))
     assert cut.rows()[0].equals(whole.rows()[0])
 
 

@@ -20,6 +20,7 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.weights import wide_weights
+from widedeep.table.parts import read_typed
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -96,7 +97,8 @@ def every(run: Path, widedeep: CommandLine) -> list[dict[str, Any]]:
 
 
 def typed_train(run: Path) -> pl.DataFrame:
-    return pl.concat(pl.read_parquet(path) for path in sorted(run.parents[2].glob("stages/ingest/*/train/*.parquet")))
+    (folder,) = run.parents[2].glob("stages/ingest/*")
+    return read_typed(folder, "train")
 
 
 def holds(row: dict[str, Any], values: dict[str, str | None]) -> bool:

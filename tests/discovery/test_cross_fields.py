@@ -26,6 +26,7 @@ from widedeep.discovery.fields import (
 from widedeep.features.fit import fit_plan
 from widedeep.memory.columns import CodeColumn, ListColumn
 from widedeep.reporting import Reporter
+from widedeep.table.parts import read_typed
 
 ROWS = 300
 FEATURES = {
@@ -52,7 +53,7 @@ def columns(seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
 
 
 def typed_train(folder: Path) -> pl.DataFrame:
-    return pl.concat(pl.read_parquet(path) for path in sorted((folder / "train").glob("*.parquet")))
+    return read_typed(folder, "train")
 
 
 def test_codes_of_values_go_by_falling_count_then_value_and_those_seen_once_have_none(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def installed(tmp_path: Path) -> Path:
     """A copy of the kernels beside which nothing can be written, even by root: a file lies where the cache would."""
     (tmp_path / "widedeep").mkdir()
     (tmp_path / "widedeep" / "__init__.py").touch()
+    shutil.copy(PACKAGE / "compiled.py", tmp_path / "widedeep")
     shutil.copytree(
         PACKAGE / "kernels", tmp_path / "widedeep" / "kernels", ignore=shutil.ignore_patterns("__pycache__")
     )

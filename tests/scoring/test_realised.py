@@ -15,6 +15,7 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.weights import wide_weights
+from widedeep.table.parts import read_typed
 
 RECIPE = """\
 name: small
@@ -74,7 +75,8 @@ def trained(folder: Path, kind: str, learnt: str, *options: str) -> Path:
 
 
 def rows_of_test(run: Path) -> pl.DataFrame:
-    return pl.concat(pl.read_parquet(path) for path in sorted(run.parents[2].glob("stages/ingest/*/test/*.parquet")))
+    (folder,) = run.parents[2].glob("stages/ingest/*")
+    return read_typed(folder, "test")
 
 
 def added(encoded: pl.DataFrame, name: str, weights: np.ndarray) -> np.ndarray:

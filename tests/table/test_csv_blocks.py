@@ -3,6 +3,9 @@
 import csv
 import io
 from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from tempfile import NamedTemporaryFile
 
 import pytest
 from hypothesis import given
@@ -210,19 +213,36 @@ def test_a_lone_opening_quote_does_not_read_an_endless_stream_into_memory(monkey
     block_bytes=st.integers(1, 60),
     comment=st.sampled_from([None, "#"]),
 )
-def test_lines_that_are_checked_all_at_once_read_as_those_that_are_checked_one_by_one(
-    lines, width, block_bytes, comment
-):
+def test_what_compiled_loops_read_is_what_is_read_without_them(lines, width, block_bytes, comment):
     content = ("\n".join([",".join(f"c{number}" for number in range(width)), *lines]) + "\n").encode()
     outcomes = []
-    for at_once in (csv_blocks._even_records, lambda *_: None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(csv_blocks, "_even_records", at_once)
+    for compiled_bytes in (0, len(content) + 1):
+        with pytest.MonkeyPatch.context() as patch, NamedTemporaryFile() as file:
+            patch.setattr(csv_blocks, "_COMPILED_BYTES", compiled_bytes)
+            file.write(content)
+            file.flush()
+            form = FormatSettings(kind="csv", comment=comment)
             try:
-                found = blocks_of(content, block_bytes, comment=comment)
+                found = list(read_blocks(Path(file.name), form, None, name="log.csv", block_bytes=block_bytes))
                 outcomes.append(
                     [(block.line_of(i), row) for block in found for i, row in enumerate(block.frame.rows())]
                 )
             except DataError as error:
                 outcomes.append(str(error))
     assert outcomes[0] == outcomes[1]
+
+
+def test_values_of_any_length_are_told_apart_by_their_bytes(tmp_path, monkeypatch):
+    draw = Random(0)
+    # Few different characters and lengths around the eight bytes that are looked at together: many values nearly equal.
+    values = [
+        "".join(draw.choices("\x00\x01\x07ab", k=draw.choice([0, 1, 7, 8, 9, 15, 16, 17, 24]))) for _ in range(4000)
+    ]
+    values += [f"{'same beginning' * 3}{number}" for number in range(1000)]
+    rows = [(value, f"{number}", value[::-1]) for number, value in enumerate(values)]
+    (tmp_path / "log.csv").write_text("a,b,c\n" + "".join(",".join(row) + "\n" for row in rows))
+    monkeypatch.setattr(csv_blocks, "_COMPILED_BYTES", 0)
+    for block_bytes in (1000, 1 << 20):
+        form = FormatSettings(**AS_IT_IS)
+        blocks = list(read_blocks(tmp_path / "log.csv", form, None, name="log.csv", block_bytes=block_bytes))
+        assert [row for block in blocks for row in block.frame.rows()] == rows

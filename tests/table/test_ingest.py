@@ -12,10 +12,16 @@ from widedeep.errors import ColumnError, DataError, WriteError
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
 from widedeep.table import csv_blocks, parts, sources
-from widedeep.table.ingest import IngestReport, ingest, scan_typed, typed_blocks
+from widedeep.table.ingest import IngestReport, ingest, typed_blocks
+from widedeep.table.parts import read_typed
 from widedeep.table.typed import LABEL, TIME
 
 NUM_ROWS = 1000
+
+
+@pytest.fixture(params=[0, 1 << 30], ids=["compiled", "plain"], autouse=True)
+def compiled_bytes(request, monkeypatch) -> None:
+    monkeypatch.setattr(csv_blocks, "_COMPILED_BYTES", request.param)
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def refusal(base: Path, recipe: Recipe) -> str:
 
 
 def rows_in(base: Path, split: str, out: str = "out") -> list[int]:
-    return scan_typed(base / out, split).collect()["row"].cast(pl.Int64).to_list()
+    return read_typed(base / out, split)["row"].cast(pl.Int64).to_list()
 
 
 def test_every_row_lands_in_one_split_in_file_order_with_columns_matched_by_name(log):
@@ -61,7 +67,7 @@ def test_every_row_lands_in_one_split_in_file_order_with_columns_matched_by_name
     assert {split: len(rows) for split, rows in found.items()} == report.rows
     assert all(rows == sorted(rows) for rows in found.values())
     assert sorted(row for rows in found.values() for row in rows) == list(range(NUM_ROWS))
-    whole = pl.concat([scan_typed(log / "out", split) for split in found]).sort("row").collect()
+    whole = pl.concat([read_typed(log / "out", split) for split in found]).sort("row")
     assert whole[LABEL].to_list() == [float(row % 3 == 0) for row in range(NUM_ROWS)]
     assert whole["user"].to_list() == [f"u{row % 50}" for row in range(NUM_ROWS)]
     assert whole.columns == [LABEL, "row", "n", "user"]
@@ -86,7 +92,7 @@ def test_equal_inputs_give_equal_bytes_and_the_block_size_does_not_move_a_row(lo
     run(log, recipe, "second")
     files = sorted(path.relative_to(log / "first") for path in (log / "first").rglob("*"))
     assert [str(path) for path in files if path.suffix] == [
-        f"{s}/part-00000.parquet" for s in ("test", "train", "valid")
+        f"{split}/part-00000.{kind}" for split in ("test", "train", "valid") for kind in ("arrow", "values")
     ]
     for path in files:
         if path.suffix:
@@ -98,10 +104,31 @@ def test_equal_inputs_give_equal_bytes_and_the_block_size_does_not_move_a_row(lo
     run(log, recipe, "third")
     assert len(list((log / "third" / "train").iterdir())) > 5
     for name in ("train", "valid", "test"):
-        assert scan_typed(log / "third", name).collect().equals(scan_typed(log / "first", name).collect())
+        assert read_typed(log / "third", name).equals(read_typed(log / "first", name))
         blocks = list(typed_blocks(log / "third", name, rows=20, columns=["row"]))
         assert max(block.height for block in blocks) <= 20
         assert pl.concat(blocks)["row"].to_list() == rows_in(log, name, "third")
+
+
+def test_texts_that_came_as_codes_are_stored_and_reported_as_those_that_did_not(log, monkeypatch):
+    rows = pl.DataFrame(
+        {"y": [0, 1] * 300, "id": [f"id {i}" for i in range(600)], "few": [" a", "", "NA", "a", "é", "b"] * 100}
+    )
+    rows = rows.with_columns(
+        n=pl.Series(["1", "", "1e3", "-0", "x", "0.1"] * 100), both=pl.Series(["1", "1.0", ""] * 200)
+    )
+    rows.write_csv(log / "texts.csv")
+    recipe = recipe_of(
+        "texts.csv", ["n", "both"], ["id", "few", "both"], bad_numbers="missing", format={"missing": ["", "NA"]}
+    )
+    reports = {}
+    for compiled_bytes in (0, 1 << 30):
+        monkeypatch.setattr(csv_blocks, "_COMPILED_BYTES", compiled_bytes)
+        reports[compiled_bytes] = run(log, recipe, str(compiled_bytes)).to_json()
+    compiled, plain = reports.values()
+    assert compiled == plain
+    for path in (log / "0").rglob("part-*"):
+        assert path.read_bytes() == (log / str(1 << 30) / path.relative_to(log / "0")).read_bytes()
 
 
 def test_splits_with_files_of_their_own_keep_them_whole(log):
@@ -115,7 +142,7 @@ def test_splits_with_files_of_their_own_keep_them_whole(log):
 def test_by_time_valid_and_test_are_the_last_parts(log):
     report = run(log, recipe_of(time="t", split={"kind": "time", "valid": 0.2, "test": 0.1}))
     assert report.rows == {"train": 700, "valid": 200, "test": 100}
-    bounds = [scan_typed(log / "out", split).collect()[TIME] for split in ("train", "valid", "test")]
+    bounds = [read_typed(log / "out", split)[TIME] for split in ("train", "valid", "test")]
     assert [(times.min(), times.max()) for times in bounds] == [(0, 699), (700, 899), (900, 999)]
     assert sorted(path.name for path in (log / "out").iterdir()) == ["test", "train", "valid"]
 

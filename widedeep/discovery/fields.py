@@ -15,7 +15,7 @@ from widedeep.features.quantiles import QuantileGrid
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
 from widedeep.recipe.schema import NumericField, Recipe
-from widedeep.table.parts import scan_typed
+from widedeep.table.parts import read_typed, typed_blocks, typed_names
 from widedeep.table.split import random_draws
 from widedeep.table.typed import LABEL, TIME, WEIGHT, text_name, values_name
 
@@ -99,9 +99,8 @@ class TrainRows:
 
 def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
     """The train rows of a typed table that have a weight; a sample where they are many."""
-    frame = scan_typed(typed_dir, "train")
-    names = frame.collect_schema().names()
-    total = int(frame.select(pl.len()).collect().item())
+    names = typed_names(typed_dir, "train")
+    total = sum(block.height for block in typed_blocks(typed_dir, "train", columns=[LABEL]))
     features, rows = recipe.features, None
     num_fields = len([*features.all_categorical(), *features.multi_valued, *features.all_numeric()])
     share = MOST_CODES / max(1, total * num_fields)
@@ -109,7 +108,7 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
         rows = np.flatnonzero(random_draws(_SAMPLE_SEED, 0, total) < share)
 
     def read(name: str) -> pl.Series:
-        series = frame.select(name).collect()[name]
+        series = read_typed(typed_dir, "train", [name])[name]
         return series if rows is None else series.gather(rows)
 
     weight = read(WEIGHT).to_numpy() if WEIGHT in names else None

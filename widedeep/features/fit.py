@@ -31,9 +31,11 @@ from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.ordered import in_threads
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
+from widedeep.table.coded import CodedRows
 from widedeep.table.typed import text_name, values_name, weights_name
 
-Blocks = Callable[[], Iterator[pl.DataFrame]]
+Blocks = Callable[[], Iterator[pl.DataFrame | CodedRows]]
+"""Typed rows, in as many passes as it is called."""
 
 
 def fit_plan(
@@ -53,7 +55,7 @@ def fit_plan(
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = _VocabularyFits(features, spill_dir)
     for block in _shown(blocks(), "fit fields", reporter, total_rows):
-        tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
+        tasks: list[Callable[[], None]] = [partial(numeric.add, block.frame) for numeric in numerics]
         in_threads(_run, [*tasks, *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     grids = {numeric.name: numeric for numeric in numerics}
@@ -73,13 +75,13 @@ def _run(task: Callable[[], None]) -> None:
     task()
 
 
-def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: pl.DataFrame) -> None:
+def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: CodedRows) -> None:
     counted = [fit for fit in crossed if fit.counts is not None]
     dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
     hashes = block.select(plan.member_hashes([fit.unfitted for fit in dense]))
 
     def count(fit: _CrossFit) -> None:
-        fit.add(hashes if fit in dense else plan.cross_rows(block.lazy(), fit.unfitted).collect())
+        fit.add(hashes if fit in dense else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
 
     in_threads(count, counted)
 
@@ -102,13 +104,14 @@ def _refuse_shared_names(plan: FeaturePlan) -> None:
 
 
 def _shown(
-    blocks: Iterator[pl.DataFrame], title: str, reporter: Reporter, total_rows: int | None
-) -> Iterator[pl.DataFrame]:
+    blocks: Iterator[pl.DataFrame | CodedRows], title: str, reporter: Reporter, total_rows: int | None
+) -> Iterator[CodedRows]:
     done = 0
     with reporter.work(title, total_rows, "rows") as meter:
         for block in blocks:
-            yield block
-            done += len(block)
+            rows = block if isinstance(block, CodedRows) else CodedRows(block)
+            yield rows
+            done += rows.height
             meter.update(done)
 
 
@@ -179,7 +182,7 @@ class _VocabularyFits:
             if _is_counted(field)
         }
 
-    def additions(self, block: pl.DataFrame) -> list[Callable[[], None]]:
+    def additions(self, block: CodedRows) -> list[Callable[[], None]]:
         """What counts a block's values: a task for each vocabulary."""
         columns: dict[str, list[Callable[[], None]]] = {}
         for field in self._fields():
@@ -187,14 +190,19 @@ class _VocabularyFits:
                 columns.setdefault(_vocabulary(field), []).append(partial(self._count, field, block))
         return [partial(_run_all, tasks) for tasks in columns.values()]
 
-    def _count(self, field: CategoricalField | MultiValuedField, block: pl.DataFrame) -> None:
-        if isinstance(field, MultiValuedField):
-            values = block[values_name(field)].explode()
-        else:
-            values = block[text_name(field.column, self.features)]
+    def _count(self, field: CategoricalField | MultiValuedField, block: CodedRows) -> None:
+        counts = self.counts[_vocabulary(field)]
+        column = values_name(field) if isinstance(field, MultiValuedField) else text_name(field.column, self.features)
+        if column in block.values:
+            counted = block.counts(column)
+            if field.buckets == "auto":
+                counted = counted.with_columns(value_hash(pl.col("value"), _seed(field)))
+            counts.add_counted(counted)
+            return
+        values = block.frame[column].explode() if isinstance(field, MultiValuedField) else block.frame[column]
         if field.buckets == "auto":
             values = values.to_frame().select(value_hash(pl.col(values.name), _seed(field))).to_series()
-        self.counts[_vocabulary(field)].add(values)
+        counts.add(values)
 
     def _fields(self) -> list[CategoricalField | MultiValuedField]:
         return [*self.categorical, *self.multi_valued]

@@ -24,6 +24,7 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import write_json, writing
+from widedeep.table.coded import CodedRows
 
 PLAN_FORMAT = 1
 """Format version of a saved plan; one of a newer format is refused."""
@@ -129,22 +130,43 @@ class FeaturePlan:
         # The rows are in memory already: the streaming engine takes twice the time, and four times that of few rows.
         return encoded.collect(engine="in-memory")
 
+    def encode_coded(self, rows: CodedRows) -> pl.DataFrame:
+        """`encode` of rows whose texts are coded: each different text is looked up and hashed once."""
+        indices = rows.select([field.index() for field in self.categoricals])
+        hashes = rows.select(self.member_hashes(self._dense_crosses))
+        read = {number.column: rows.frame[number.column] for number in self.numerics}
+        read |= {column.name: column for column in hashes}
+        others = [pl.LazyFrame(read).select(self._numbers_and_crosses())]
+        others += self._encoded_lists((rows.decoded() if self.multi_valued else rows.frame).lazy())
+        return pl.DataFrame([*indices, *pl.concat(others, how="horizontal").collect(engine="in-memory")])
+
     def encode_lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """`encode` as a query of Polars expressions, the same for any engine and chunking.
 
         A row's list is never empty: a missing one holds the index of the missing value alone.
         """
-        dense = [cross for cross in self.crosses if not self.list_members(cross)]
-        encoded = frame.with_columns(self.member_hashes(dense)).select(
-            *(field.index() for field in self.categoricals),
+        encoded = frame.with_columns(self.member_hashes(self._dense_crosses)).select(
+            *(field.index() for field in self.categoricals), *self._numbers_and_crosses()
+        )
+        lists = self._encoded_lists(frame)
+        return pl.concat([encoded, *lists], how="horizontal") if lists else encoded
+
+    @property
+    def _dense_crosses(self) -> list[FittedCross]:
+        return [cross for cross in self.crosses if not self.list_members(cross)]
+
+    def _numbers_and_crosses(self) -> list[pl.Expr]:
+        """What is made of the numbers and of the members' hashes."""
+        return [
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
-            *(cross.index() for cross in dense),
+            *(cross.index() for cross in self._dense_crosses),
             *(number.scaled() for number in self.numerics),
             *(number.flag() for number in self.numerics if number.flagged),
-        )
+        ]
+
+    def _encoded_lists(self, frame: pl.LazyFrame) -> list[pl.LazyFrame]:
         lists = [self._encoded_list(frame, field) for field in self.multi_valued]
-        lists += [self._encoded_cross(frame, cross) for cross in self.crosses if self.list_members(cross)]
-        return pl.concat([encoded, *lists], how="horizontal") if lists else encoded
+        return lists + [self._encoded_cross(frame, cross) for cross in self.crosses if self.list_members(cross)]
 
     def _encoded_list(self, frame: pl.LazyFrame, field: FittedMultiValued) -> pl.LazyFrame:
         weights = [] if field.weights is None else [field.weights]

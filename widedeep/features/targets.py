@@ -4,13 +4,14 @@ import polars as pl
 
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import value_hash, vocabulary_seed
+from widedeep.table.coded import CodedRows
 from widedeep.table.typed import GROUP, LABEL, WEIGHT
 
 _GROUP_SEED = vocabulary_seed(GROUP_COLUMN)
 
 
-def stored_targets(typed: pl.DataFrame) -> pl.DataFrame:
-    """Label and weight (Float32) and the hash of the group (UInt64), of those that a typed frame holds."""
+def stored_targets(typed: pl.DataFrame | CodedRows) -> pl.DataFrame:
+    """Label and weight (Float32) and the hash of the group (UInt64), of those that typed rows hold."""
     columns = {LABEL: pl.col(LABEL).alias(LABEL_COLUMN), WEIGHT: pl.col(WEIGHT).alias(WEIGHT_COLUMN)}
     columns[GROUP] = value_hash(pl.col(GROUP), _GROUP_SEED).alias(GROUP_COLUMN)
-    return typed.select(expression for name, expression in columns.items() if name in typed.columns)
+    return typed.select([expression for name, expression in columns.items() if name in typed.columns])

@@ -26,7 +26,11 @@ class ValueCounts:
 
     def add(self, values: pl.Series) -> None:
         """Count a block's values; nulls are left out."""
-        counted = pl.DataFrame({"value": values.drop_nulls()}).group_by("value").agg(count=pl.len().cast(pl.Int64))
+        self.add_counted(pl.DataFrame({"value": values}).group_by("value").agg(count=pl.len().cast(pl.Int64)))
+
+    def add_counted(self, counted: pl.DataFrame) -> None:
+        """Add `count` (Int64) of each `value`, which may stand there more than once; null is left out."""
+        counted = counted.drop_nulls("value")
         self._partials.append(counted)
         self._pending += len(counted)
         if self._pending > self._spill_entries:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels.compiled import compiled
+from widedeep.compiled import compiled
 
 
 @compiled

@@ -10,7 +10,7 @@ float32, the gradient and the second derivative of the rows' log likelihood in t
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels.compiled import compiled
+from widedeep.compiled import compiled
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]

@@ -9,7 +9,7 @@ lookups.Column; `out` and `gradient` [B, W]; tables [R, D]. All floats are float
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels.compiled import compiled
+from widedeep.compiled import compiled
 from widedeep.kernels.prefetch import prefetch
 
 Floats = NDArray[np.float32]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels.compiled import compiled
+from widedeep.compiled import compiled
 from widedeep.kernels.prefetch import prefetch
 from widedeep.kernels.reading import Floats, Ints, Longs
 

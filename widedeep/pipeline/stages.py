@@ -23,13 +23,15 @@ from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.table.ingest import columns_read, typed_blocks
+from widedeep.table.coded import CodedRows
+from widedeep.table.ingest import columns_read
 from widedeep.table.ingest import ingest as ingest_files
+from widedeep.table.parts import coded_blocks
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.sources import Source, expand_paths
 from widedeep.table.typed import typed_columns
 
-INGEST_FORMAT = 1
+INGEST_FORMAT = 2
 """Raised when the typed table changes for equal inputs, so that no older cache is read."""
 PLAN_FORMAT = 1
 """The same for the fitted plan and the encoding."""
@@ -200,7 +202,7 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
     plan = fit_plan(
         recipe.features,
         recipe.crosses,
-        lambda: typed_blocks(ingested.path, "train"),
+        lambda: coded_blocks(ingested.path, "train"),
         spill_dir=spill_dir,
         reporter=reporter,
         total_rows=ingested.rows["train"],
@@ -213,15 +215,15 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
     total = sum(ingested.rows.values())
     done = 0
 
-    def encoded(block: pl.DataFrame) -> pl.DataFrame:
-        return plan.encode(block).hstack(stored_targets(block))
+    def encoded(block: CodedRows) -> pl.DataFrame:
+        return plan.encode_coded(block).hstack(stored_targets(block))
 
     with reporter.work("encode", total, "rows") as meter:
         for split in ingested.rows:
 
             def frames(split: str = split) -> Iterator[pl.DataFrame]:
                 nonlocal done
-                blocks = typed_blocks(ingested.path, split, _ENCODED_ROWS)
+                blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS)
                 for block in map_in_order(encoded, blocks):
                     if split == "train":
                         known.count(block)

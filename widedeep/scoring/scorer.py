@@ -22,7 +22,7 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
-from widedeep.table.ingest import scan_typed
+from widedeep.table.parts import typed_blocks
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
 from widedeep.training.objective import score
@@ -150,7 +150,7 @@ def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits
     if not count:
         return
     columns = list(scorer.plan.required_columns())
-    rows = scan_typed(typed_dir, (*splits, "train")[0]).select(columns).head(count).collect()
+    rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
     scores, _ = scorer.score(rows)
     with replacing_file(run.golden_path) as temporary:
         rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)

@@ -1,8 +1,8 @@
 """A block of rows as read from a source, and what every reader does to its texts and column names."""
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.errors import ColumnError
 from widedeep.recipe.schema import FormatSettings
+from widedeep.table.coded import CodedTexts
 
 BLANKS = " \t"
 """What `format.trim` drops around a value."""
@@ -30,6 +31,13 @@ class RawBlock:
     """1-based line of the first row; None for Parquet and Arrow."""
     lines: NDArray[np.int64] | None = None
     """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
+    coded: Mapping[str, CodedTexts] = field(default_factory=dict)
+    """Columns of text that the frame lacks, for a reader that asked for them as codes."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the block."""
+        return next((len(column.codes) for column in self.coded.values()), self.frame.height)
 
     def line_of(self, row: int) -> int | None:
         """1-based line where row `row` (0-based within the block) starts; None for Parquet and Arrow."""

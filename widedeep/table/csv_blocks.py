@@ -1,10 +1,11 @@
 """Delimited text in blocks: every record counted and checked on its bytes, then parsed by Polars.
 
 Polars fills short rows silently and refuses a quote inside an unquoted value, so the bytes that reach it are checked,
-and rewritten where their quotes are unusual (`csv_quotes`).
+and rewritten where their quotes are unusual (`csv_quotes`). Plain text of large files is read by compiled loops instead
+(`csv_codes`), which give the same.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,7 @@ from widedeep.errors import DataError, Fault, RecipeError
 from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import FormatSettings
 from widedeep.table.blocks import BLANKS, RawBlock, clean_texts, require_columns
+from widedeep.table.coded import CodedTexts
 from widedeep.table.csv_quotes import Dialect, complete_records
 from widedeep.table.streams import ByteStream
 
@@ -24,6 +26,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEWLINE = 10
 _RECORD_LIMIT = 64 << 20
 """Bytes in one record; without a limit, a lone opening quote would read a whole log into memory."""
+_COMPILED_BYTES = 32 << 20
+"""Bytes of a file from which on compiled loops read it: importing Numba takes as long as reading so much without."""
 
 
 def read_csv_blocks(
@@ -33,8 +37,10 @@ def read_csv_blocks(
     *,
     name: str,
     block_bytes: int,
+    coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
-    """Blocks of about `block_bytes` decompressed bytes, all columns String, missing texts null.
+    """Blocks of about `block_bytes` decompressed bytes, all columns String, missing texts null; where it is quicker, those
+    of `coded` as codes in `RawBlock.coded`.
 
     A quote opens a value only at its start (after blanks where they are trimmed) and is a plain character elsewhere, as
     in Python's `csv`. Blank lines and comment lines are dropped, except that in a table of one column a blank line is
@@ -44,12 +50,13 @@ def read_csv_blocks(
     dialect = _dialect(settings)
     first_row = 0
     with ByteStream(source, name, encoding=settings.encoding) as stream:
-        table = _Table(settings, dialect, columns, name)
+        large = isinstance(source, Path) and source.stat().st_size >= _COMPILED_BYTES
+        table = _Table(settings, dialect, columns, name, coded, compiled=large)
         runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
-        for frame, records, bytes_done in map_in_order(table.parse, runs):
-            if records.num_rows:
-                yield RawBlock(frame, name, first_row, bytes_done, int(records.first_line), records.lines)
-                first_row += records.num_rows
+        for block in map_in_order(table.parse, runs):
+            if block.num_rows:
+                yield replace(block, first_row=first_row)
+                first_row += block.num_rows
         if first_row == 0:
             _refuse_no_rows(stream, settings, table.names, name)
 
@@ -169,9 +176,19 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
 class _Table:
     """One table under way: what its runs of records are parsed with."""
 
-    def __init__(self, settings: FormatSettings, dialect: Dialect, columns: Sequence[str] | None, name: str) -> None:
+    def __init__(
+        self,
+        settings: FormatSettings,
+        dialect: Dialect,
+        columns: Sequence[str] | None,
+        name: str,
+        coded: Collection[str],
+        *,
+        compiled: bool,
+    ) -> None:
         self.names = list(settings.columns) if settings.columns is not None else None
         self._settings, self._dialect, self._columns, self._name = settings, dialect, columns, name
+        self._coded, self._compiled = coded, compiled
 
     def without_header(self, runs: Iterable[_Run]) -> Iterator[_Run]:
         """The runs behind the header, once the wanted columns are known to be there. Raises ColumnError, DataError."""
@@ -189,14 +206,33 @@ class _Table:
                 is_first = False
             yield run
 
-    def parse(self, run: _Run) -> tuple[pl.DataFrame, "_Records", int]:
-        """The run's rows, what was found out about them, and `bytes_done`. Raises DataError."""
+    def parse(self, run: _Run) -> RawBlock:
+        """The run's rows as a block whose `first_row` is yet to be known. Raises DataError."""
         assert self.names is not None
         _check_utf8(run.data, run.line, self._name)
-        records = _even_records(run, self._dialect, len(self.names)) or _records(
-            run.data, run.line, self._dialect, len(self.names), self._name
-        )
-        return _parse(records, self.names, self._columns, self._settings, self._name), records, run.bytes_done
+        wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
+        texts = self._coded_texts(run.data, [self.names.index(column) for column in wanted]) if self._compiled else None
+        if texts is not None:
+            coded = {column: one for column, one in zip(wanted, texts, strict=True) if column in self._coded}
+            plain = {
+                column: one.texts() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
+            }
+            return RawBlock(pl.DataFrame(plain), self._name, 0, run.bytes_done, run.line, coded=coded)
+        records = _records(run.data, run.line, self._dialect, len(self.names), self._name)
+        frame = _parse(records, self.names, wanted, self._settings, self._name)
+        return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
+
+    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedTexts] | None:
+        """The columns (numbers from 0) of plain lines, as many as the table has columns in each; None for any other run."""
+        special = [
+            character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None
+        ]
+        width = len(self.names or ())
+        if width == 1 or not data or not columns or any(character in data for character in special):
+            return None
+        from widedeep.table.csv_codes import coded_columns  # only here: Numba takes as long to import as Polars
+
+        return coded_columns(data, width, columns, self._settings)
 
 
 # --------------------------------------------------------------------------------------------- records checked, parsed
@@ -245,23 +281,6 @@ def _records(data: bytes, line: int, dialect: Dialect, width: int, name: str) ->
     return _Records(data, int((~dropped).sum()), first_line, lines, quoted, _has_blank_edges(array, dialect))
 
 
-def _even_records(run: _Run, dialect: Dialect, width: int) -> _Records | None:
-    """The records of a run without quotes and comments in which each line has `width` values; None for any other run."""
-    data = run.data
-    special = [character for character in (dialect.quote, dialect.comment) if character is not None]
-    if width == 1 or not data or any(character in data for character in special):
-        return None
-    array = np.frombuffer(data, dtype=np.uint8)
-    separators, ends = np.flatnonzero(array == dialect.separator[0]), np.flatnonzero(array == _NEWLINE)
-    if len(separators) != len(ends) * (width - 1):
-        return None
-    of_line = separators.reshape(len(ends), width - 1)
-    if not ((of_line[:, -1] < ends).all() and (of_line[1:, 0] > ends[:-1]).all()):
-        return None
-    blank_edges = any(blank.encode() in data for blank in BLANKS) and _has_blank_edges(array, dialect)
-    return _Records(data, len(ends), run.line, None, quoted=False, blank_edges=blank_edges)
-
-
 def _dropped(
     data: bytes,
     array: NDArray[np.uint8],
@@ -305,10 +324,7 @@ def _kept_ranges(
         yield int(starts[first]), int(ends[after - 1])
 
 
-def _parse(
-    records: _Records, names: list[str], columns: Sequence[str] | None, settings: FormatSettings, name: str
-) -> pl.DataFrame:
-    wanted = names if columns is None else list(dict.fromkeys(columns))
+def _parse(records: _Records, names: list[str], wanted: list[str], settings: FormatSettings, name: str) -> pl.DataFrame:
     try:
         frame = pl.read_csv(
             records.data,

@@ -17,19 +17,20 @@ from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.table.blocks import RawBlock
+from widedeep.table.coded import CodedRows
 from widedeep.table.ingest_report import ColumnReport, IngestReport, LabelReport
 from widedeep.table.label import TargetTally
-from widedeep.table.parts import PartWriter, scan_typed, typed_blocks
+from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks
 from widedeep.table.profile import ColumnProfile, profile_columns
 from widedeep.table.profile_warnings import findings, show_findings
 from widedeep.table.row_sample import RowSample
 from widedeep.table.side_tables import SideTables
 from widedeep.table.sources import Source, expand_paths, read_blocks, total_size
-from widedeep.table.split import SPLITS, drawn_parts, random_draws, row_splits, split_columns, split_frames, time_cuts
+from widedeep.table.split import SPLITS, drawn_parts, random_draws, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
 from widedeep.table.value_tally import ValueTally, shared_groups
 
-__all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "scan_typed", "typed_blocks"]
+__all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "typed_blocks"]
 
 _UNSPLIT = "unsplit"
 _NEGATIVES_SEED = 0x6E65676174697665
@@ -42,7 +43,7 @@ _NEARLY_ALL = 0.9
 
 
 def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) -> IngestReport:
-    """Write `out_dir/<split>/part-*.parquet`, typed, row order as in the files; equal inputs give equal bytes.
+    """Write `out_dir/<split>/part-*`, typed, row order as in the files; equal inputs give equal bytes.
 
     The splits are train and those that have files or are drawn. The caller gives a folder that it renames when all is
     well. Raises DataError, ColumnError, WriteError; see `Typing`, `read_blocks` and `row_splits`.
@@ -54,25 +55,25 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     typing = Typing(recipe)
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
 
-    def typed(placed: tuple[str, RawBlock, int]) -> list[tuple[str, pl.DataFrame]]:
+    def typed(placed: tuple[str, RawBlock, int]) -> list[tuple[str, CodedRows]]:
         split, block, first_position = placed
-        frame = typing.convert(block)
+        rows = typing.convert(block)
         if split != "train" or not parts:
-            return [(split, frame)]
+            return [(split, rows)]
         if by_time:
-            return [(_UNSPLIT, frame)]
-        return list(split_frames(frame, row_splits(data, block, first_position)))
+            return [(_UNSPLIT, rows)]
+        return list(split_rows(rows, row_splits(data, block, first_position)))
 
     with ThreadPoolExecutor(1) as writing_thread:
         tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
         tables["train"].keep_negatives = data.keep_negatives
         unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
-        for frames in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
-            for split, frame in frames:
+        for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
+            for split, rows in found:
                 if split == _UNSPLIT and unsplit is not None:
-                    unsplit.add(frame)
+                    unsplit.add(rows)
                 else:
-                    tables[split].add(frame)
+                    tables[split].add(rows)
         if unsplit is not None:
             unsplit.finish()
             _distribute_by_time(recipe, out_dir, tables, unsplit.num_rows)
@@ -100,18 +101,18 @@ class _SplitTable:
         self.sample = RowSample()
         self.groups = ValueTally(_GROUPS_HELD)
 
-    def add(self, frame: pl.DataFrame) -> None:
+    def add(self, rows: CodedRows) -> None:
         if self.keep_negatives < 1.0:
-            draws = random_draws(_NEGATIVES_SEED, self.rows_seen, frame.height)
-            self.rows_seen += frame.height
-            frame = frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < self.keep_negatives))
-        self.target.add(frame[LABEL], frame.get_column(WEIGHT, default=None))
-        for name in frame.columns:
-            self.missing[name] = self.missing.get(name, 0) + frame[name].null_count()
-        if GROUP in frame.columns:
-            self.groups.add(frame[GROUP])
-        self.sample.add(frame)
-        self.writer.add(frame)
+            draws = random_draws(_NEGATIVES_SEED, self.rows_seen, rows.height)
+            self.rows_seen += rows.height
+            rows = rows.on_rows(rows.frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < self.keep_negatives)))
+        self.target.add(rows.frame[LABEL], rows.frame.get_column(WEIGHT, default=None))
+        for name in rows.columns:
+            self.missing[name] = self.missing.get(name, 0) + rows.null_count(name)
+        if GROUP in rows.columns:
+            self.groups.add(rows.texts(GROUP).texts())
+        self.sample.add(rows)
+        self.writer.add(rows)
 
 
 def columns_read(recipe: Recipe, split: str) -> list[str]:
@@ -129,15 +130,23 @@ def _blocks(
     with reporter.work("ingest", total_size(chain.from_iterable(files.values())), "bytes") as meter:
         for split, sources in files.items():
             columns = side_tables.log_columns(columns_read(recipe, split))
+            coded = () if data.tables else _read_by_value(recipe)
             for source in sources:
                 name, done = str(source), 0
                 side_tables.check_log(source, data.format, name=name)
-                for block in read_blocks(source, data.format, columns, name=name):
+                for block in read_blocks(source, data.format, columns, name=name, coded=coded):
                     yield split, side_tables.join(block)
                     done = block.bytes_done
                     meter.update(finished + done)
                 finished += done
     side_tables.warn_unmatched()
+
+
+def _read_by_value(recipe: Recipe) -> set[str]:
+    """The source columns that are nothing but numbers and texts of single values: each different text is typed once."""
+    columns = typed_columns(recipe)
+    others = {source for column in columns if column.role not in ("number", "text") for source in column.sources}
+    return {column.column for column in columns} - others - set(split_columns(recipe.data))
 
 
 def _placed(blocks: Iterable[tuple[str, RawBlock]], typing: Typing) -> Iterator[tuple[str, RawBlock, int]]:
@@ -146,7 +155,7 @@ def _placed(blocks: Iterable[tuple[str, RawBlock]], typing: Typing) -> Iterator[
     for split, block in blocks:
         typing.note_kinds(block)
         yield split, block, num_train
-        num_train += block.frame.height if split == "train" else 0
+        num_train += block.num_rows if split == "train" else 0
 
 
 def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitTable], num_rows: int) -> None:
@@ -154,9 +163,9 @@ def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitT
         return (block[TIME].to_numpy() for block in typed_blocks(out_dir, _UNSPLIT, columns=[TIME]))
 
     cuts = time_cuts(recipe.data, num_rows, times)
-    for block in typed_blocks(out_dir, _UNSPLIT):
-        for split, frame in split_frames(block, cuts.row_splits(block[TIME].to_numpy())):
-            tables[split].add(frame)
+    for block in coded_blocks(out_dir, _UNSPLIT):
+        for split, rows in split_rows(block, cuts.row_splits(block.frame[TIME].to_numpy())):
+            tables[split].add(rows)
     with writing(out_dir):
         shutil.rmtree(out_dir / _UNSPLIT)
 

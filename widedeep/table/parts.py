@@ -1,35 +1,42 @@
-"""The typed table on disk: one folder per split, Parquet parts in row order."""
+"""The typed table on disk: one folder per split, parts in row order, whose texts are stored as codes.
+
+A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a list each.
+"""
 
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from widedeep.files import writing
+from widedeep.table.coded import CodedRows, CodedTexts
 
 PART_ROWS = 1 << 18
+_ROWS_PER_VALUE = 4
+"""Texts that have fewer rows each are stored as they are: codes would save nothing."""
 
 
 class PartWriter:
-    """Writes one split as `part-00000.parquet`, … of about 2^18 rows (never cut within a block), on another thread."""
+    """Writes one split as `part-00000`, … of about 2^18 rows (never cut within a block), on another thread."""
 
     def __init__(self, directory: Path, thread: ThreadPoolExecutor) -> None:
         self.num_rows = 0
         self._directory, self._thread = directory, thread
-        self._waiting: list[pl.DataFrame] = []
+        self._waiting: list[CodedRows] = []
         self._num_waiting = 0
         self._num_parts = 0
         self._under_way: Future[None] | None = None
         with writing(directory):
             directory.mkdir(parents=True)
 
-    def add(self, frame: pl.DataFrame) -> None:
+    def add(self, rows: CodedRows) -> None:
         """Append rows. Raises WriteError, also for rows added before."""
-        self.num_rows += frame.height
-        self._waiting.append(frame)
-        self._num_waiting += frame.height
+        self.num_rows += rows.height
+        self._waiting.append(rows)
+        self._num_waiting += rows.height
         if self._num_waiting >= PART_ROWS:
             self._flush()
 
@@ -41,7 +48,7 @@ class PartWriter:
 
     def _flush(self) -> None:
         self._wait()
-        path = self._directory / f"part-{self._num_parts:05d}.parquet"
+        path = self._directory / f"part-{self._num_parts:05d}.arrow"
         self._under_way = self._thread.submit(_write_part, path, self._waiting)
         self._waiting, self._num_waiting = [], 0
         self._num_parts += 1
@@ -52,30 +59,89 @@ class PartWriter:
             self._under_way = None
 
 
-def _write_part(path: Path, frames: list[pl.DataFrame]) -> None:
-    # Read back once or twice and then deleted with its stage: speed counts for more than size. Through a buffer,
-    # because Polars reports a full disk as an "invalid thrift" error without the system's reason.
-    content = io.BytesIO()
-    pl.concat(frames).write_parquet(content, compression="lz4", statistics=False)
-    with writing(path):
-        path.write_bytes(content.getbuffer())
+def _write_part(path: Path, blocks: list[CodedRows]) -> None:
+    part = _coded_alike(blocks)
+    values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
+    # Read back once or twice and then deleted with its stage: speed counts for more than size.
+    for place, frame in ((path, part.frame), (_values_path(path), values)):
+        # Through a buffer, because Polars reports some faults of writing without the system's reason.
+        content = io.BytesIO()
+        frame.write_ipc(content, compression="lz4")
+        with writing(place):
+            place.write_bytes(content.getbuffer())
 
 
-def part_paths(directory: Path, split: str) -> list[Path]:
+def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
+    """The blocks' rows as one, each column of texts with one coding: values by first appearance behind null."""
+    columns: list[pl.Series] = []
+    values: dict[str, pl.Series] = {}
+    for name in blocks[0].columns:
+        if name in blocks[0].values or blocks[0].frame[name].dtype == pl.String:
+            column, found = _texts_alike([block.texts(name) for block in blocks])
+            columns.append(column.alias(name))
+            if found is not None:
+                values[name] = found
+        else:
+            columns.append(pl.concat([block.frame[name] for block in blocks]).rechunk())
+    return CodedRows(pl.DataFrame(columns), values)
+
+
+def _texts_alike(blocks: list[CodedTexts]) -> tuple[pl.Series, pl.Series | None]:
+    """Codes and values; or the texts themselves and None, where too few rows have each."""
+    codes = [block.codes.to_numpy() for block in blocks]
+    used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
+    texts = pl.concat([block.values.gather(ones) for block, ones in zip(blocks, used, strict=True)]).rechunk()
+    # A Categorical of its own numbers values as they come, at half the cost of Polars' grouping.
+    numbered = pl.col(texts.name).cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.Int64)
+    new_codes = texts.to_frame().select(numbered + 1).to_series().fill_null(0).to_numpy()
+    num_values = int(new_codes.max()) + 1
+    if num_values * _ROWS_PER_VALUE > sum(map(len, codes)):
+        return pl.concat([block.texts() for block in blocks]).rechunk(), None
+    firsts = np.zeros(num_values, dtype=np.int64)
+    firsts[new_codes[::-1]] = np.arange(len(new_codes))[::-1]
+    values = pl.concat([pl.Series([None], dtype=pl.String), texts.gather(firsts[1:])]).rechunk()
+    recoded, start = [], 0
+    for block, ones, of_rows in zip(blocks, used, codes, strict=True):
+        new = np.zeros(len(block.values), dtype=np.min_scalar_type(num_values))
+        new[ones] = new_codes[start : start + len(ones)]
+        recoded.append(new[of_rows])
+        start += len(ones)
+    return pl.Series(values=np.concatenate(recoded)), values
+
+
+def _values_path(part: Path) -> Path:
+    return part.with_suffix(".values")
+
+
+def _part_paths(directory: Path, split: str) -> list[Path]:
     """The parts of a split, in row order."""
-    return sorted((directory / split).glob("part-*.parquet"))
+    return sorted((directory / split).glob("part-*.arrow"))
 
 
-def scan_typed(directory: Path, split: str) -> pl.LazyFrame:
-    """All rows of a split of the typed table, lazily, in order."""
-    return pl.scan_parquet(part_paths(directory, split), hive_partitioning=False, glob=False)
+def typed_names(directory: Path, split: str) -> list[str]:
+    """The columns of a split of the typed table."""
+    return pl.scan_ipc(_part_paths(directory, split)[0], glob=False).collect_schema().names()
+
+
+def coded_blocks(
+    directory: Path, split: str, rows: int = PART_ROWS, columns: Sequence[str] | None = None
+) -> Iterator[CodedRows]:
+    """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part."""
+    for path in _part_paths(directory, split):
+        frame, values = (pl.scan_ipc(file, glob=False) for file in (path, _values_path(path)))
+        wanted = frame if columns is None else frame.select(columns)
+        names = wanted.collect_schema().names()
+        coded = values.select(name for name in values.collect_schema().names() if name in names).collect()
+        yield from CodedRows(wanted.collect(), {one.name: one.explode() for one in coded}).slices(rows)
 
 
 def typed_blocks(
     directory: Path, split: str, rows: int = PART_ROWS, columns: Sequence[str] | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part."""
-    for path in part_paths(directory, split):
-        wanted = pl.scan_parquet(path, hive_partitioning=False, glob=False)
-        frame = (wanted if columns is None else wanted.select(columns)).collect()
-        yield from frame.iter_slices(rows)
+    """The same with the texts themselves."""
+    return (block.decoded() for block in coded_blocks(directory, split, rows, columns))
+
+
+def read_typed(directory: Path, split: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """All rows of a split of the typed table, in order."""
+    return pl.concat(typed_blocks(directory, split, columns=columns))

@@ -6,10 +6,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.table.coded import CodedRows
 from widedeep.table.split import random_draws
 
 SAMPLE_ROWS = 1 << 15
 """Rows held per split: enough for shares to half a percent and for an AUC to about .003."""
+_MOST_BLOCKS = 8
+"""Blocks that are held on to, with all their texts, until what was chosen of them is copied."""
 _SEED = 0x70726F66696C65
 """Apart from the seeds of splits, so that what is sampled says nothing of where it went ("profile" in ASCII)."""
 
@@ -22,21 +25,21 @@ class RowSample:
         self._seed = seed
         self._max_rows = max_rows
         self._limit = 1.0
-        self._frames: list[pl.DataFrame] = []
+        self._held: list[CodedRows] = []
         self._draws: list[NDArray[np.float64]] = []
         self._num_held = 0
 
-    def add(self, frame: pl.DataFrame) -> None:
+    def add(self, rows: CodedRows) -> None:
         """Take in the next rows."""
-        draws = random_draws(self._seed, self.rows_seen, frame.height)
-        self.rows_seen += frame.height
+        draws = random_draws(self._seed, self.rows_seen, rows.height)
+        self.rows_seen += rows.height
         chosen = np.flatnonzero(draws <= self._limit)
         if len(chosen) == 0:
             return
-        self._frames.append(frame if len(chosen) == frame.height else _copy_of_rows(frame, chosen))
+        self._held.append(_chosen(rows, chosen))
         self._draws.append(draws[chosen])
         self._num_held += len(chosen)
-        if self._num_held > 2 * self._max_rows:
+        if self._num_held > 2 * self._max_rows or len(self._held) > _MOST_BLOCKS:
             self._prune()
 
     @property
@@ -51,25 +54,29 @@ class RowSample:
 
     def rows(self) -> tuple[pl.DataFrame, NDArray[np.float64]]:
         """The sampled rows in their order and their draws, Float64 [rows]."""
-        if not self._frames:
+        if not self._held:
             return pl.DataFrame(), np.empty(0)
-        if self._num_held > self._max_rows or len(self._frames) > 1:
+        if self._num_held > self._max_rows or len(self._held) > 1 or self._held[0].values:
             self._prune()
-        return self._frames[0], self._draws[0]
+        return self._held[0].frame, self._draws[0]
 
     def _prune(self) -> None:
-        frame, draws = pl.concat(self._frames), np.concatenate(self._draws)
+        draws = np.concatenate(self._draws)
         if len(draws) > self._max_rows:
             self._limit = float(np.partition(draws, self._max_rows - 1)[self._max_rows - 1])
-            chosen = np.flatnonzero(draws <= self._limit)
-            frame, draws = _copy_of_rows(frame, chosen), draws[chosen]
-        self._frames, self._draws, self._num_held = [frame.rechunk()], [draws], len(draws)
+        kept = [np.flatnonzero(block <= self._limit) for block in self._draws]
+        frame = _copied([_chosen(rows, ones).decoded() for rows, ones in zip(self._held, kept, strict=True)])
+        self._held, self._draws, self._num_held = [CodedRows(frame)], [draws[draws <= self._limit]], frame.height
 
 
-def _copy_of_rows(frame: pl.DataFrame, rows: NDArray[np.int64]) -> pl.DataFrame:
+def _chosen(rows: CodedRows, chosen: NDArray[np.int64]) -> CodedRows:
+    return rows if len(chosen) == rows.height else rows.on_rows(rows.frame[chosen])
+
+
+def _copied(frames: list[pl.DataFrame]) -> pl.DataFrame:
     # Chosen rows alone would hold on to the texts of all the others, which Polars keeps in shared buffers. Arrow's older
     # layout has no such buffers: writing it copies just what is there.
     content = io.BytesIO()
-    frame[rows].write_ipc(content, compat_level=pl.CompatLevel.oldest())
+    pl.concat(frames).rechunk().write_ipc(content, compat_level=pl.CompatLevel.oldest())
     content.seek(0)
     return pl.read_ipc(content)

@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 from urllib.parse import unquote
@@ -108,20 +108,22 @@ def read_blocks(
     *,
     name: str,
     block_bytes: int = BLOCK_BYTES,
+    coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
     """Rows of one file, URL or stream, in order, in bounded memory (Parquet and Arrow that are compressed or come as a
     stream: all of it).
 
     `columns` are the ones wanted (None: all). Delimited text comes as String columns, the other formats in types of
-    their own; texts are trimmed and missing ones null in any. Raises ColumnError for a column that is not there,
+    their own; texts are trimmed and missing ones null in any. Texts of `coded` columns may come as codes (`RawBlock.coded`). Raises ColumnError for a column that is not there,
     DataError for anything else.
     """
     kind = _kind_of(source, settings, name)
     if kind == "parquet" or kind == "arrow":
         return read_columnar_blocks(source, kind, settings, columns, name=name)
     assert not isinstance(source, str)
-    read_lines = read_csv_blocks if kind == "csv" else read_json_blocks
-    return read_lines(source, settings, columns, name=name, block_bytes=block_bytes)
+    if kind == "csv":
+        return read_csv_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+    return read_json_blocks(source, settings, columns, name=name, block_bytes=block_bytes)
 
 
 def columns_in(source: Source, settings: FormatSettings, *, name: str) -> Sequence[str]:

@@ -12,6 +12,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
 from widedeep.table.blocks import RawBlock
 from widedeep.table.canonical import canonical_scalar, canonical_text
+from widedeep.table.coded import CodedRows
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
@@ -44,7 +45,7 @@ def row_splits(data: DataSettings, block: RawBlock, first_position: int) -> NDAr
     if isinstance(rule, ColumnSplit):
         return _by_column(rule, parts, block)
     if isinstance(rule, RandomSplit):
-        draws = random_draws(rule.seed, first_position, block.frame.height)
+        draws = random_draws(rule.seed, first_position, block.num_rows)
     else:
         assert isinstance(rule, KeySplit)
         draws = _key_draws(rule, block)
@@ -170,11 +171,11 @@ def _from_ordered_bits(key: np.uint64) -> float:
     return float(np.array([bits], dtype=np.uint64).view(np.float64)[0])
 
 
-def split_frames(frame: pl.DataFrame, codes: NDArray[np.uint8]) -> Iterator[tuple[str, pl.DataFrame]]:
+def split_rows(rows: CodedRows, codes: NDArray[np.uint8]) -> Iterator[tuple[str, CodedRows]]:
     """The rows of each split, in order."""
     for code, split in enumerate(SPLITS):
-        rows = codes == code
-        if rows.all():
-            yield split, frame
-        elif rows.any():
-            yield split, frame.filter(pl.Series(rows))
+        chosen = codes == code
+        if chosen.all():
+            yield split, rows
+        elif chosen.any():
+            yield split, rows.on_rows(rows.frame.filter(pl.Series(chosen)))

@@ -12,6 +12,7 @@ from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe, TimeSettings
 from widedeep.table.blocks import RawBlock
 from widedeep.table.canonical import Kind, canonical_text, kind_of
+from widedeep.table.coded import CodedRows, CodedTexts
 from widedeep.table.label import group_values, label_values, weight_values
 from widedeep.table.lists import ListTally, list_values
 from widedeep.table.moments import moment_values, part_of, time_values
@@ -131,7 +132,7 @@ def check_kinds(trained: Mapping[str, Kind], seen: Mapping[str, Kind], name: str
 
 
 class Typing:
-    """Turns raw blocks of one table into typed ones; counts what was missing or bad on the way."""
+    """Turns raw blocks of one table into typed ones; counts what was bad on the way."""
 
     def __init__(
         self, recipe: Recipe, *, require_label: bool = True, trained_kinds: Mapping[str, Kind] | None = None
@@ -143,8 +144,6 @@ class Typing:
         """The source columns to read."""
         self.kinds: dict[str, Kind] = dict(trained_kinds or {})
         """What each source column holds: as in training if that was given, else as first seen."""
-        self.missing: Counter[str] = Counter()
-        """Rows without a usable value, per typed column; bad numbers are among them."""
         self.bad_numbers: Counter[str] = Counter()
         """Texts, NaN and infinities counted as missing, per typed column."""
         self.lists = ListTally()
@@ -155,28 +154,41 @@ class Typing:
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
         self.note_kinds(block)
-        return self.convert(block)
+        return self.convert(block).decoded()
 
-    def convert(self, block: RawBlock) -> pl.DataFrame:
-        """`apply` to a block whose kinds are noted; blocks may be converted on several threads at once."""
+    def convert(self, block: RawBlock) -> CodedRows:
+        """`apply` to a block whose kinds are noted; blocks may be converted on several threads at once. Texts that came as
+        codes stay codes."""
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
-        features = block.frame.select(self._feature(block, column) for column in plain)
-        typed = pl.DataFrame([*series.values(), *features]).select(column.name for column in self.columns)
-        with self._lock:
-            for column in self.columns:
-                self.missing[column.name] += typed[column.name].null_count()
+        values = {
+            column.name: block.coded[column.column].values
+            for column in plain
+            if column.role == "text" and column.column in block.coded
+        }
+        coded = [self._of_coded(block.coded[column.column], column) for column in plain if column.column in block.coded]
+        features = block.frame.select(
+            self._feature(block, column) for column in plain if column.column not in block.coded
+        )
+        frame = pl.DataFrame([*series.values(), *coded, *features]).select(column.name for column in self.columns)
         for column in self.columns:
             if column.role == "number":
-                self._check_numbers(block, column, typed[column.name])
-        return typed
+                self._check_numbers(block, column, frame[column.name])
+        return CodedRows(frame, values)
+
+    def _of_coded(self, texts: CodedTexts, column: TypedColumn) -> pl.Series:
+        if column.role == "text":
+            return texts.codes.alias(column.name)
+        values = texts.values.to_frame(column.column)
+        numbers = values.select(finite_number(column.column, pl.String(), "")).to_series()
+        return texts.spread(numbers).alias(column.name)
 
     def note_kinds(self, block: RawBlock) -> None:
         """Take in what the columns hold, blocks in order. Raises DataError where it is not what it was before."""
         seen: dict[str, Kind] = {}
         for column in self.needed:
             try:
-                kind = kind_of(block.frame.schema[column])
+                kind = "text" if column in block.coded else kind_of(block.frame.schema[column])
             except DataError as error:
                 raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
             if kind is not None:
@@ -249,9 +261,11 @@ class Typing:
         return finite_number(column.column, dtype, block.source_name).alias(column.name)
 
     def _check_numbers(self, block: RawBlock, column: TypedColumn, numbers: pl.Series) -> None:
-        raw = block.frame[column.column]
-        if numbers.null_count() == raw.null_count():
+        coded = block.coded.get(column.column)
+        num_missing = block.frame[column.column].null_count() if coded is None else coded.null_count()
+        if numbers.null_count() == num_missing:
             return
+        raw = block.frame[column.column] if coded is None else coded.texts()
         bad = numbers.is_null() & raw.is_not_null()
         if raw.dtype == pl.String:
             bad &= (raw != "").fill_null(False)
