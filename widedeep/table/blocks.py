@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.errors import ColumnError
 from widedeep.recipe.schema import FormatSettings
-from widedeep.table.coded import CodedTexts
+from widedeep.table.coded import CodedColumn
 
 BLANKS = " \t"
 """What `format.trim` drops around a value."""
@@ -31,7 +31,7 @@ class RawBlock:
     """1-based line of the first row; None for Parquet and Arrow."""
     lines: NDArray[np.int64] | None = None
     """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
-    coded: Mapping[str, CodedTexts] = field(default_factory=dict)
+    coded: Mapping[str, CodedColumn] = field(default_factory=dict)
     """Columns of text that the frame lacks, for a reader that asked for them as codes."""
 
     @property

@@ -18,7 +18,7 @@ from widedeep.errors import DataError, Fault, RecipeError
 from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import FormatSettings
 from widedeep.table.blocks import BLANKS, RawBlock, clean_texts, require_columns
-from widedeep.table.coded import CodedTexts
+from widedeep.table.coded import CodedColumn
 from widedeep.table.csv_quotes import Dialect, complete_records
 from widedeep.table.streams import ByteStream
 
@@ -215,14 +215,14 @@ class _Table:
         if texts is not None:
             coded = {column: one for column, one in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
-                column: one.texts() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
+                column: one.of_rows() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
             }
             return RawBlock(pl.DataFrame(plain), self._name, 0, run.bytes_done, run.line, coded=coded)
         records = _records(run.data, run.line, self._dialect, len(self.names), self._name)
         frame = _parse(records, self.names, wanted, self._settings, self._name)
         return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
 
-    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedTexts] | None:
+    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedColumn] | None:
         """The columns (numbers from 0) of plain lines, as many as the table has columns in each; None for any other run."""
         special = [
             character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None

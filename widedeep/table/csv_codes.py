@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from widedeep.compiled import compiled
 from widedeep.recipe.schema import FormatSettings
 from widedeep.table.blocks import clean_texts
-from widedeep.table.coded import CodedTexts
+from widedeep.table.coded import CodedColumn
 
 _NEWLINE = 10
 _RUN_BYTES = 2 << 20
@@ -24,7 +24,9 @@ State = tuple[NDArray[np.uint64], NDArray[np.int32], int]
 """A column's hash table (open addressing): each slot's hash, its code + 1 or 0 for none; values found."""
 
 
-def coded_columns(data: bytes, width: int, columns: Sequence[int], settings: FormatSettings) -> list[CodedTexts] | None:
+def coded_columns(
+    data: bytes, width: int, columns: Sequence[int], settings: FormatSettings
+) -> list[CodedColumn] | None:
     """The values of `columns` (numbers from 0) in whole lines without quotes, comments or carriage returns.
 
     None where a line has not `width` values.
@@ -52,7 +54,7 @@ def coded_columns(data: bytes, width: int, columns: Sequence[int], settings: For
     texts = clean_texts(_texts(array, ends, np.concatenate(places)).to_frame("text"), settings)["text"]
     offsets = np.cumsum([0, *counts])
     return [
-        CodedTexts(texts.slice(offsets[number], count), pl.Series(values=codes[number]))
+        CodedColumn(texts.slice(offsets[number], count), pl.Series(values=codes[number]))
         for number, count in enumerate(counts)
     ]
 
