@@ -14,6 +14,7 @@ from widedeep.table.coded import CodedColumn
 
 BLANKS = " \t"
 """What `format.trim` drops around a value."""
+_COUNTED_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class RawBlock:
         if line is None:
             return f"{self.source_name}: row {self.first_row + row + 1}"
         return f"{self.source_name}:{line}"
+
+
+def count_newlines(data: NDArray[np.uint8]) -> int:
+    """Line breaks among bytes: a piece at a time, as comparing all of a block at once would need as much memory again."""
+    return sum(
+        int(np.count_nonzero(data[start : start + _COUNTED_BYTES] == ord("\n")))
+        for start in range(0, len(data), _COUNTED_BYTES)
+    )
 
 
 def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blanks: bool = True) -> pl.DataFrame:
