@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from coded_frames import coded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,6 +104,9 @@ def test_the_plan_and_the_encoding_do_not_depend_on_blocks(tmp_path_factory, row
     assert whole.digest == parts.digest
     assert whole.encode(frame).equals(pl.concat([whole.encode(block) for block in blocks]))
     assert whole.encode(frame).equals(whole.encode_lazily(frame.lazy()).collect(engine="streaming"))
+    by_value = whole.encode_coded(coded(frame))
+    assert by_value.equals(whole.encode(frame).select(by_value.columns))
+    assert fitted(frame, tmp_path_factory.mktemp("spill"), CROSSES, [coded(frame)]).digest == whole.digest
 
 
 def test_fields_of_one_vocabulary_have_equal_indices(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from coded_frames import coded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from widedeep.features.plan import PLAN_FORMAT, FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
+from widedeep.table.coded import CodedRows
 
 FEATURES = FeatureSettings.model_validate(
     {
@@ -69,6 +71,20 @@ def test_fitting_gives_one_digest_for_any_blocks_and_row_order(tmp_path: Path) -
     assert fitted(frame.sample(fraction=1, shuffle=True, seed=3), tmp_path, block_rows=101).digest == digest
     changed = frame.with_columns(age=pl.when(pl.int_range(pl.len()) == 5).then(99.0).otherwise("age"))
     assert fitted(changed, tmp_path).digest != digest
+
+
+def test_rows_whose_values_are_coded_give_the_same_plan_and_encoding(tmp_path: Path) -> None:
+    frame = table()
+    plan = fitted(frame, tmp_path)
+    blocks = [coded(frame[:200]), CodedRows(frame[200:300]), coded(frame[300:])]
+    assert blocks[0].decoded().equals(frame[:200])
+    by_value = fit_plan(
+        FEATURES, CROSSES, lambda: iter(blocks), spill_dir=tmp_path, reporter=Reporter(), total_rows=None
+    )
+    assert by_value.digest == plan.digest
+    encoded = pl.concat([plan.encode_coded(block) for block in blocks])
+    assert encoded.equals(plan.encode(frame).select(encoded.columns))
+    assert set(encoded.columns) == set(plan.encode(frame).columns)
 
 
 @pytest.mark.parametrize("seed", range(3))

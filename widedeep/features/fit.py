@@ -55,7 +55,7 @@ def fit_plan(
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = _VocabularyFits(features, spill_dir)
     for block in _shown(blocks(), "fit fields", reporter, total_rows):
-        tasks: list[Callable[[], None]] = [partial(numeric.add, block.frame) for numeric in numerics]
+        tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
         in_threads(_run, [*tasks, *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     grids = {numeric.name: numeric for numeric in numerics}
@@ -123,8 +123,13 @@ class _NumericFit:
         self.has_missing = False
         self.least, self.largest = math.inf, -math.inf
 
-    def add(self, block: pl.DataFrame) -> None:
-        values = block.select(clipped(pl.col(self.field.column), self.field.clip)).to_series()
+    def add(self, block: CodedRows) -> None:
+        values = (
+            block.column(self.field.column)
+            .to_frame()
+            .select(clipped(pl.col(self.field.column), self.field.clip))
+            .to_series()
+        )
         self.has_missing |= values.null_count() > 0
         present = values.drop_nulls()
         if self.field.transform == "minmax" and len(present):
@@ -196,7 +201,7 @@ class _VocabularyFits:
         if column in block.values:
             counted = block.counts(column)
             if field.buckets == "auto":
-                counted = counted.with_columns(value_hash(pl.col("value"), _seed(field)))
+                counted = counted.group_by(value_hash(pl.col("value"), _seed(field))).agg(pl.col("count").sum())
             counts.add_counted(counted)
             return
         values = block.frame[column].explode() if isinstance(field, MultiValuedField) else block.frame[column]

@@ -131,14 +131,12 @@ class FeaturePlan:
         return encoded.collect(engine="in-memory")
 
     def encode_coded(self, rows: CodedRows) -> pl.DataFrame:
-        """`encode` of rows whose texts are coded: each different text is looked up and hashed once."""
-        indices = rows.select([field.index() for field in self.categoricals])
+        """`encode` of rows of which some columns are coded: each different value is looked up, hashed and scaled once."""
         hashes = rows.select(self.member_hashes(self._dense_crosses))
-        read = {number.column: rows.frame[number.column] for number in self.numerics}
-        read |= {column.name: column for column in hashes}
-        others = [pl.LazyFrame(read).select(self._numbers_and_crosses())]
+        others = [hashes.lazy().select(cross.index() for cross in self._dense_crosses)]
         others += self._encoded_lists((rows.decoded() if self.multi_valued else rows.frame).lazy())
-        return pl.DataFrame([*indices, *pl.concat(others, how="horizontal").collect(engine="in-memory")])
+        crosses = pl.concat(others, how="horizontal").collect(engine="in-memory")
+        return pl.DataFrame([*rows.select(self._fields()), *crosses])
 
     def encode_lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """`encode` as a query of Polars expressions, the same for any engine and chunking.
@@ -146,7 +144,7 @@ class FeaturePlan:
         A row's list is never empty: a missing one holds the index of the missing value alone.
         """
         encoded = frame.with_columns(self.member_hashes(self._dense_crosses)).select(
-            *(field.index() for field in self.categoricals), *self._numbers_and_crosses()
+            *self._fields(), *(cross.index() for cross in self._dense_crosses)
         )
         lists = self._encoded_lists(frame)
         return pl.concat([encoded, *lists], how="horizontal") if lists else encoded
@@ -155,11 +153,11 @@ class FeaturePlan:
     def _dense_crosses(self) -> list[FittedCross]:
         return [cross for cross in self.crosses if not self.list_members(cross)]
 
-    def _numbers_and_crosses(self) -> list[pl.Expr]:
-        """What is made of the numbers and of the members' hashes."""
+    def _fields(self) -> list[pl.Expr]:
+        """What is made of single columns."""
         return [
+            *(field.index() for field in self.categoricals),
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
-            *(cross.index() for cross in self._dense_crosses),
             *(number.scaled() for number in self.numerics),
             *(number.flag() for number in self.numerics if number.flagged),
         ]

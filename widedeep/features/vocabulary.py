@@ -29,7 +29,7 @@ class ValueCounts:
         self.add_counted(pl.DataFrame({"value": values}).group_by("value").agg(count=pl.len().cast(pl.Int64)))
 
     def add_counted(self, counted: pl.DataFrame) -> None:
-        """Add `count` (Int64) of each `value`, which may stand there more than once; null is left out."""
+        """Add `count` (Int64) of each `value`, which stands there once; null is left out."""
         counted = counted.drop_nulls("value")
         self._partials.append(counted)
         self._pending += len(counted)

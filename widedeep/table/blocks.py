@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from widedeep.errors import ColumnError
 from widedeep.recipe.schema import FormatSettings
-from widedeep.table.coded import CodedTexts
+from widedeep.table.coded import CodedColumn
 
 BLANKS = " \t"
 """What `format.trim` drops around a value."""
+_COUNTED_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RawBlock:
     """1-based line of the first row; None for Parquet and Arrow."""
     lines: NDArray[np.int64] | None = None
     """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
-    coded: Mapping[str, CodedTexts] = field(default_factory=dict)
+    coded: Mapping[str, CodedColumn] = field(default_factory=dict)
     """Columns of text that the frame lacks, for a reader that asked for them as codes."""
 
     @property
@@ -51,6 +52,14 @@ class RawBlock:
         if line is None:
             return f"{self.source_name}: row {self.first_row + row + 1}"
         return f"{self.source_name}:{line}"
+
+
+def count_newlines(data: NDArray[np.uint8]) -> int:
+    """Line breaks among bytes: a piece at a time, as comparing all of a block at once would need as much memory again."""
+    return sum(
+        int(np.count_nonzero(data[start : start + _COUNTED_BYTES] == ord("\n")))
+        for start in range(0, len(data), _COUNTED_BYTES)
+    )
 
 
 def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blanks: bool = True) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Texts as codes: each different text once, and for every row which of them it has."""
+"""Values as codes: each different value of a column once, and for every row which of them it has."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ import polars as pl
 
 
 @dataclass(frozen=True)
-class CodedTexts:
-    """One column of texts."""
+class CodedColumn:
+    """One column."""
 
     values: pl.Series
-    """String, null for missing; a text may stand there twice."""
+    """Of any type, null for missing; a value may stand there twice."""
     codes: pl.Series
     """[rows], unsigned: each row's place among the values."""
 
@@ -20,12 +20,12 @@ class CodedTexts:
         """For each row what its value has in `of_values`."""
         return of_values.gather(self.codes)
 
-    def texts(self) -> pl.Series:
-        """The rows' texts."""
+    def of_rows(self) -> pl.Series:
+        """Each row's value."""
         return self.spread(self.values)
 
     def null_count(self) -> int:
-        """Rows without a text."""
+        """Rows without a value."""
         if self.values.null_count() == 0:
             return 0
         return int(np.count_nonzero(self.values.is_null().to_numpy()[self.codes.to_numpy()]))
@@ -33,12 +33,12 @@ class CodedTexts:
 
 @dataclass(frozen=True)
 class CodedRows:
-    """Rows of a table of which some columns of texts are coded."""
+    """Rows of a table of which some columns are coded."""
 
     frame: pl.DataFrame
-    """All columns, those of coded texts as codes."""
+    """All columns, the coded ones as codes."""
     values: Mapping[str, pl.Series] = field(default_factory=dict)
-    """Coded column → its values (see `CodedTexts`)."""
+    """Coded column → its values (see `CodedColumn`)."""
 
     @property
     def height(self) -> int:
@@ -50,33 +50,38 @@ class CodedRows:
         """Names of all columns, in order."""
         return self.frame.columns
 
-    def texts(self, name: str) -> CodedTexts:
-        """One column of texts; where it is not coded, each row's text is a value."""
+    def coded(self, name: str) -> CodedColumn:
+        """One column; where it is not coded, each row's value is one of its own."""
         if name in self.values:
-            return CodedTexts(self.values[name], self.frame[name])
-        return CodedTexts(self.frame[name], pl.int_range(self.height, dtype=pl.UInt32, eager=True))
+            return CodedColumn(self.values[name], self.frame[name])
+        return CodedColumn(self.frame[name], pl.int_range(self.height, dtype=pl.UInt32, eager=True))
+
+    def column(self, name: str) -> pl.Series:
+        """Each row's value in one column."""
+        return self.coded(name).of_rows().alias(name) if name in self.values else self.frame[name]
 
     def null_count(self, name: str) -> int:
         """Rows without a value in a column."""
-        return self.texts(name).null_count() if name in self.values else self.frame[name].null_count()
+        return self.coded(name).null_count() if name in self.values else self.frame[name].null_count()
 
     def on_rows(self, frame: pl.DataFrame) -> "CodedRows":
         """The same coding of other rows or columns."""
         return CodedRows(frame, {name: values for name, values in self.values.items() if name in frame.columns})
 
     def counts(self, name: str) -> pl.DataFrame:
-        """`value` and `count` (Int64) of a coded column's values that some row has."""
+        """`value` and `count` (Int64) of each different value that some row has in a coded column."""
         values = self.values[name]
         counts = np.bincount(self.frame[name].to_numpy(), minlength=len(values))
-        return pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
+        held = pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
+        return held.group_by("value").agg(pl.col("count").sum())
 
     def slices(self, rows: int) -> Iterator["CodedRows"]:
         """All rows in order, at most `rows` at once."""
         return (self.on_rows(frame) for frame in self.frame.iter_slices(rows))
 
     def decoded(self) -> pl.DataFrame:
-        """All columns with their texts."""
-        return self.frame.with_columns(self.texts(name).texts().alias(name) for name in self.values)
+        """All columns with their values."""
+        return self.frame.with_columns(self.column(name) for name in self.values)
 
     def select(self, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
         """Expressions that look at each row by itself, as over `decoded`; of one coded column, once for each value."""
@@ -87,7 +92,7 @@ class CodedRows:
             if len(roots) == 1 and roots <= self.values.keys():
                 (name,) = roots
                 of_values = self.values[name].to_frame(name).select(expression).to_series()
-                found[of_values.name] = self.texts(name).spread(of_values)
+                found[of_values.name] = self.coded(name).spread(of_values)
             else:
                 of_rows.append(expression)
         needed = {name for expression in of_rows for name in expression.meta.root_names()} & self.values.keys()

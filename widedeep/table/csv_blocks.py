@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from widedeep.errors import DataError, Fault, RecipeError
 from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import FormatSettings
-from widedeep.table.blocks import BLANKS, RawBlock, clean_texts, require_columns
-from widedeep.table.coded import CodedTexts
+from widedeep.table.blocks import BLANKS, RawBlock, clean_texts, count_newlines, require_columns
+from widedeep.table.coded import CodedColumn
 from widedeep.table.csv_quotes import Dialect, complete_records
 from widedeep.table.streams import ByteStream
 
@@ -105,7 +105,9 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
         # Reading as much again as is waiting keeps the cost of a very long record linear.
         chunk = stream.read(max(block_bytes, len(carry)))
         final = not chunk
-        data = carry + chunk
+        # What lies behind the last line break waits apart, because cutting it off the rest would copy all of that.
+        end = chunk.rfind(b"\n") + 1 or len(chunk)
+        data, rest = b"".join([carry, memoryview(chunk)[:end]]), chunk[end:]
         if final and data and not data.endswith(b"\n"):
             data += b"\n"
         run = complete_records(data, dialect)
@@ -123,8 +125,8 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
             )
         if run.records:
             yield _Run(run.records, line, stream.bytes_done)
-        line += int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8, count=run.consumed) == _NEWLINE))
-        carry = data[run.consumed :]
+        line += count_newlines(np.frombuffer(data, dtype=np.uint8, count=run.consumed))
+        carry = data[run.consumed :] + rest
 
 
 def _after_skipped_lines(stream: ByteStream, skip_lines: int, block_bytes: int) -> tuple[bytes, int]:
@@ -215,14 +217,14 @@ class _Table:
         if texts is not None:
             coded = {column: one for column, one in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
-                column: one.texts() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
+                column: one.of_rows() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
             }
             return RawBlock(pl.DataFrame(plain), self._name, 0, run.bytes_done, run.line, coded=coded)
         records = _records(run.data, run.line, self._dialect, len(self.names), self._name)
         frame = _parse(records, self.names, wanted, self._settings, self._name)
         return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
 
-    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedTexts] | None:
+    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedColumn] | None:
         """The columns (numbers from 0) of plain lines, as many as the table has columns in each; None for any other run."""
         special = [
             character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None

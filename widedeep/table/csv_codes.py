@@ -12,47 +12,53 @@ from numpy.typing import NDArray
 
 from widedeep.compiled import compiled
 from widedeep.recipe.schema import FormatSettings
-from widedeep.table.blocks import clean_texts
-from widedeep.table.coded import CodedTexts
+from widedeep.table.blocks import clean_texts, count_newlines
+from widedeep.table.coded import CodedColumn
 
 _NEWLINE = 10
 _RUN_BYTES = 2 << 20
 """About as many bytes are coded column by column at once: they stay in a core's cache until the last column."""
 _FIRST_SLOTS = 256
 
-State = tuple[NDArray[np.uint64], NDArray[np.int32], int]
-"""A column's hash table (open addressing): each slot's hash, its code + 1 or 0 for none; values found."""
+Table = tuple[NDArray[np.uint64], NDArray[np.int32]]
+"""A column's hash table (open addressing): each slot's hash, and its code + 1 or 0 for none."""
 
 
-def coded_columns(data: bytes, width: int, columns: Sequence[int], settings: FormatSettings) -> list[CodedTexts] | None:
+def coded_columns(
+    data: bytes, width: int, columns: Sequence[int], settings: FormatSettings
+) -> list[CodedColumn] | None:
     """The values of `columns` (numbers from 0) in whole lines without quotes, comments or carriage returns.
 
     None where a line has not `width` values.
     """
     array = np.frombuffer(data, dtype=np.uint8)
-    num_rows = int(np.count_nonzero(array == _NEWLINE))
+    num_rows = count_newlines(array)
     ends = np.empty(num_rows * width, dtype=np.int32)
     if not _find_values(array, ord(settings.separator), width, ends):
         return None
     codes = np.empty((len(columns), num_rows), dtype=np.uint32)
     firsts = np.empty((len(columns), num_rows), dtype=np.int32)
     lengths = np.empty((len(columns), num_rows), dtype=np.int32)
-    states: list[State] = [
-        (np.empty(_FIRST_SLOTS, dtype=np.uint64), np.zeros(_FIRST_SLOTS, dtype=np.int32), 0) for _ in columns
+    tables: list[Table] = [
+        (np.empty(_FIRST_SLOTS, dtype=np.uint64), np.zeros(_FIRST_SLOTS, dtype=np.int32)) for _ in columns
     ]
+    counts = [0 for _ in columns]
     run_rows = max(1, _RUN_BYTES * num_rows // max(1, len(data)))
     for start in range(0, num_rows, run_rows):
         stop = min(start + run_rows, num_rows)
         for number, column in enumerate(columns):
-            place, found = (width, column, start, stop), (codes[number], firsts[number], lengths[number])
-            states[number] = _code_values(array, ends, *place, *found, *states[number])
-    counts = [num_values for _, _, num_values in states]
+            row, found = start, (codes[number], firsts[number], lengths[number])
+            while row < stop:
+                place = (width, column, row, stop)
+                row, counts[number] = _code_values(array, ends, *place, *found, *tables[number], counts[number])
+                if row < stop:
+                    tables[number] = _with_more_slots(*tables[number])
     places = [firsts[number, :count].astype(np.int64) * width + columns[number] for number, count in enumerate(counts)]
     # All columns' values at once: with dozens of columns, calling Polars for each takes longer than its work.
     texts = clean_texts(_texts(array, ends, np.concatenate(places)).to_frame("text"), settings)["text"]
     offsets = np.cumsum([0, *counts])
     return [
-        CodedTexts(texts.slice(offsets[number], count), pl.Series(values=codes[number]))
+        CodedColumn(texts.slice(offsets[number], count), pl.Series(values=codes[number]))
         for number, count in enumerate(counts)
     ]
 
@@ -149,9 +155,11 @@ def _code_values(
     hashes: NDArray[np.uint64],
     entries: NDArray[np.int32],
     num_values: int,
-) -> State:
+) -> tuple[int, int]:
     """Number a column's values by first appearance: fill the rows' `codes`, and of each value `firsts`, its first row, and
     `lengths`. Values of up to eight bytes are equal where hash and length are, because the hash loses nothing of them.
+
+    Returns the row it came to, before `stop_row` where the table needs more slots, and the number of values so far.
     """
     mask = np.uint64(len(hashes) - 1)
     for row in range(start_row, stop_row):
@@ -188,19 +196,16 @@ def _code_values(
         if entries[slot] != 0:
             codes[row] = entries[slot] - 1
             continue
+        if 4 * num_values > 3 * len(hashes):
+            return row, num_values
         codes[row], firsts[num_values], lengths[num_values] = num_values, row, length
         num_values += 1
         hashes[slot], entries[slot] = hash_, num_values
-        if 4 * num_values > 3 * len(hashes):
-            hashes, entries = _with_more_slots(hashes, entries)
-            mask = np.uint64(len(hashes) - 1)
-    return hashes, entries, num_values
+    return stop_row, num_values
 
 
 @compiled
-def _with_more_slots(
-    hashes: NDArray[np.uint64], entries: NDArray[np.int32]
-) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+def _with_more_slots(hashes: NDArray[np.uint64], entries: NDArray[np.int32]) -> Table:
     size = 2 * len(hashes)
     new_hashes, new_entries = np.empty(size, dtype=np.uint64), np.zeros(size, dtype=np.int32)
     for i in range(len(hashes)):

@@ -110,7 +110,7 @@ class _SplitTable:
         for name in rows.columns:
             self.missing[name] = self.missing.get(name, 0) + rows.null_count(name)
         if GROUP in rows.columns:
-            self.groups.add(rows.texts(GROUP).texts())
+            self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
         self.writer.add(rows)
 

@@ -1,4 +1,4 @@
-"""The typed table on disk: one folder per split, parts in row order, whose texts are stored as codes.
+"""The typed table on disk: one folder per split, parts in row order, most columns of which are coded.
 
 A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a list each.
 """
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.files import writing
-from widedeep.table.coded import CodedRows, CodedTexts
+from widedeep.table.coded import CodedColumn, CodedRows
 
 PART_ROWS = 1 << 18
 _ROWS_PER_VALUE = 4
-"""Texts that have fewer rows each are stored as they are: codes would save nothing."""
+"""Where values have fewer rows each, they are stored as they are: codes would save nothing."""
 
 
 class PartWriter:
@@ -72,41 +73,56 @@ def _write_part(path: Path, blocks: list[CodedRows]) -> None:
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
-    """The blocks' rows as one, each column of texts with one coding: values by first appearance behind null."""
+    """The blocks' rows as one, each column of texts with one coding, as each that is coded in all of them."""
     columns: list[pl.Series] = []
     values: dict[str, pl.Series] = {}
     for name in blocks[0].columns:
-        if name in blocks[0].values or blocks[0].frame[name].dtype == pl.String:
-            column, found = _texts_alike([block.texts(name) for block in blocks])
-            columns.append(column.alias(name))
-            if found is not None:
-                values[name] = found
+        found = None
+        if all(name in block.values or block.frame[name].dtype == pl.String for block in blocks):
+            found = _one_coding([block.coded(name) for block in blocks])
+        if found is not None:
+            values[name] = found.values
+            columns.append(found.codes.alias(name))
         else:
-            columns.append(pl.concat([block.frame[name] for block in blocks]).rechunk())
+            columns.append(pl.concat([block.column(name) for block in blocks]).rechunk())
     return CodedRows(pl.DataFrame(columns), values)
 
 
-def _texts_alike(blocks: list[CodedTexts]) -> tuple[pl.Series, pl.Series | None]:
-    """Codes and values; or the texts themselves and None, where too few rows have each."""
+def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
+    """The columns one behind the other, null and the values that some row has; None where too few rows have each."""
     codes = [block.codes.to_numpy() for block in blocks]
     used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
-    texts = pl.concat([block.values.gather(ones) for block, ones in zip(blocks, used, strict=True)]).rechunk()
-    # A Categorical of its own numbers values as they come, at half the cost of Polars' grouping.
-    numbered = pl.col(texts.name).cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.Int64)
-    new_codes = texts.to_frame().select(numbered + 1).to_series().fill_null(0).to_numpy()
-    num_values = int(new_codes.max()) + 1
+    values = pl.concat([block.values.gather(ones) for block, ones in zip(blocks, used, strict=True)]).rechunk()
+    numbers = _numbered(values)
+    num_values = int(numbers.max(initial=0)) + 1
     if num_values * _ROWS_PER_VALUE > sum(map(len, codes)):
-        return pl.concat([block.texts() for block in blocks]).rechunk(), None
+        return None
     firsts = np.zeros(num_values, dtype=np.int64)
-    firsts[new_codes[::-1]] = np.arange(len(new_codes))[::-1]
-    values = pl.concat([pl.Series([None], dtype=pl.String), texts.gather(firsts[1:])]).rechunk()
+    firsts[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    null = pl.Series([None], dtype=values.dtype)
     recoded, start = [], 0
     for block, ones, of_rows in zip(blocks, used, codes, strict=True):
         new = np.zeros(len(block.values), dtype=np.min_scalar_type(num_values))
-        new[ones] = new_codes[start : start + len(ones)]
+        new[ones] = numbers[start : start + len(ones)]
         recoded.append(new[of_rows])
         start += len(ones)
-    return pl.Series(values=np.concatenate(recoded)), values
+    return CodedColumn(
+        pl.concat([null, values.gather(firsts[1:])]).rechunk(), pl.Series(values=np.concatenate(recoded))
+    )
+
+
+def _numbered(values: pl.Series) -> NDArray[np.int64]:
+    """0 for null, from 1 on the number of each different value: of texts in order of appearance, of numbers of their bits."""
+    numbers = np.zeros(len(values), dtype=np.int64)
+    present = values.is_not_null().to_numpy()
+    if values.dtype == pl.String:
+        # A Categorical of its own numbers texts as they come, at half the cost of Polars' grouping.
+        texts = values.drop_nulls().cast(pl.Categorical(pl.Categories.random())).to_physical()
+        numbers[present] = texts.to_numpy().astype(np.int64) + 1
+    else:
+        bits = values.drop_nulls().to_numpy().view(np.uint64)
+        numbers[present] = np.unique(bits, return_inverse=True)[1] + 1
+    return numbers
 
 
 def _values_path(part: Path) -> Path:
@@ -138,7 +154,7 @@ def coded_blocks(
 def typed_blocks(
     directory: Path, split: str, rows: int = PART_ROWS, columns: Sequence[str] | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The same with the texts themselves."""
+    """The same with the values themselves."""
     return (block.decoded() for block in coded_blocks(directory, split, rows, columns))
 
 

@@ -12,7 +12,7 @@ from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe, TimeSettings
 from widedeep.table.blocks import RawBlock
 from widedeep.table.canonical import Kind, canonical_text, kind_of
-from widedeep.table.coded import CodedRows, CodedTexts
+from widedeep.table.coded import CodedColumn, CodedRows
 from widedeep.table.label import group_values, label_values, weight_values
 from widedeep.table.lists import ListTally, list_values
 from widedeep.table.moments import moment_values, part_of, time_values
@@ -157,31 +157,22 @@ class Typing:
         return self.convert(block).decoded()
 
     def convert(self, block: RawBlock) -> CodedRows:
-        """`apply` to a block whose kinds are noted; blocks may be converted on several threads at once. Texts that came as
-        codes stay codes."""
+        """`apply` to a block whose kinds are noted; blocks may be converted on several threads at once. What came as
+        codes stays codes."""
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
-        values = {
-            column.name: block.coded[column.column].values
-            for column in plain
-            if column.role == "text" and column.column in block.coded
-        }
-        coded = [self._of_coded(block.coded[column.column], column) for column in plain if column.column in block.coded]
+        coded = [column for column in plain if column.column in block.coded]
+        values = {column.name: _typed_values(block.coded[column.column], column) for column in coded}
+        codes = [block.coded[column.column].codes.alias(column.name) for column in coded]
         features = block.frame.select(
             self._feature(block, column) for column in plain if column.column not in block.coded
         )
-        frame = pl.DataFrame([*series.values(), *coded, *features]).select(column.name for column in self.columns)
+        frame = pl.DataFrame([*series.values(), *codes, *features]).select(column.name for column in self.columns)
+        typed = CodedRows(frame, values)
         for column in self.columns:
             if column.role == "number":
-                self._check_numbers(block, column, frame[column.name])
-        return CodedRows(frame, values)
-
-    def _of_coded(self, texts: CodedTexts, column: TypedColumn) -> pl.Series:
-        if column.role == "text":
-            return texts.codes.alias(column.name)
-        values = texts.values.to_frame(column.column)
-        numbers = values.select(finite_number(column.column, pl.String(), "")).to_series()
-        return texts.spread(numbers).alias(column.name)
+                self._check_numbers(block, column, typed)
+        return typed
 
     def note_kinds(self, block: RawBlock) -> None:
         """Take in what the columns hold, blocks in order. Raises DataError where it is not what it was before."""
@@ -260,12 +251,14 @@ class Typing:
                 raise DataError(f"{block.source_name}: column {column.column!r}: {error}") from None
         return finite_number(column.column, dtype, block.source_name).alias(column.name)
 
-    def _check_numbers(self, block: RawBlock, column: TypedColumn, numbers: pl.Series) -> None:
+    def _check_numbers(self, block: RawBlock, column: TypedColumn, typed: CodedRows) -> None:
         coded = block.coded.get(column.column)
-        num_missing = block.frame[column.column].null_count() if coded is None else coded.null_count()
-        if numbers.null_count() == num_missing:
+        raw = block.frame[column.column] if coded is None else coded.values
+        numbers = typed.values.get(column.name, typed.frame[column.name])
+        if numbers.null_count() == raw.null_count():
             return
-        raw = block.frame[column.column] if coded is None else coded.texts()
+        if coded is not None:
+            raw, numbers = coded.of_rows(), typed.column(column.name)
         bad = numbers.is_null() & raw.is_not_null()
         if raw.dtype == pl.String:
             bad &= (raw != "").fill_null(False)
@@ -277,6 +270,14 @@ class Typing:
                 f"{block.place_of(row)}: column {column.column!r}: {raw[row]!r} is not a finite number; "
                 "list it in data.format.missing, or set data.bad_numbers: missing"
             )
+
+
+def _typed_values(texts: CodedColumn, column: TypedColumn) -> pl.Series:
+    """What the different texts of a column of texts or numbers are in the typed table."""
+    if column.role == "text":
+        return texts.values
+    values = texts.values.to_frame(column.column)
+    return values.select(finite_number(column.column, pl.String(), "")).to_series()
 
 
 def finite_number(column: str, dtype: pl.DataType, source_name: str) -> pl.Expr:
