@@ -8,9 +8,7 @@ that widedeep is measured against are installed, in $WIDEDEEP_BENCH (kept for th
 
 import argparse
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,19 +17,18 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
 # Nothing heavy is imported here: a process's peak memory counts what the process that started it had.
 from click_log import SEED, ClickLog, make_log, open_log
 from figures import Failure, Figure, table
+from machine import machine_facts
 from peer_environments import peer_versions
 from rows import ROWS, Bench, Measured
 
 RESULTS = Path(__file__).parent / "results" / "bench.md"
 TRAIN_ROWS, TEST_ROWS = 1_000_000, 250_000
-_LIBRARIES = ("torch", "polars", "numpy", "numba", "polars-hash")
 
 
 # --------------------------------------------------------------------------------------------------- how they are run
@@ -82,11 +79,8 @@ def report(lines: Sequence[Figure | Failure], recipes: dict[str, str], scratch: 
     """The table, with versions, hardware and recipes, in Markdown."""
     facts = {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory_gb():.0f} GB of memory",
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        **machine_facts(),
         "peers": peer_versions(scratch) or "none installed",
-        "commit": _commit(),
         "log": log,
         "command": f"`{command}`",
     }
@@ -98,27 +92,6 @@ def report(lines: Sequence[Figure | Failure], recipes: dict[str, str], scratch: 
         *(f"Resolved recipe, `{name}`:\n\n```yaml\n{recipe.rstrip()}\n```" for name, recipe in recipes.items()),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _processor() -> str:
-    names = [line.split(":", 1)[1] for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return names[0].strip() if names else platform.processor() or "unknown processor"
-
-
-def _memory_gb() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if os.path.exists(path) else []
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + (" and changes" if git("status", "--short") else "")
 
 
 def without_places(text: str, log: Path, scratch: Path) -> str:

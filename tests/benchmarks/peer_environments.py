@@ -13,9 +13,11 @@ REQUIREMENTS = {
     "deepctr-torch": ["deepctr-torch==0.3.0", "pandas", "requests"],
     # It names an argument that Polars 2 has removed.
     "fuxictr": ["fuxictr==2.3.10", "polars<2"],
+    "lightgbm": ["lightgbm==4.7.0"],
 }
+_WITH_TORCH = ("deepctr-torch", "fuxictr")
 SCRIPTS = Path(__file__).parent / "peers"
-_SHOWN = ("vowpalwabbit", "deepctr-torch", "fuxictr", "torch", "numpy", "pandas", "polars")
+_SHOWN = ("vowpalwabbit", "deepctr-torch", "fuxictr", "lightgbm", "torch", "numpy", "pandas", "polars")
 
 
 def peer_python(scratch: Path, name: str) -> Path:
@@ -32,7 +34,7 @@ def peer_python(scratch: Path, name: str) -> Path:
         pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
         constraints = folder / "constraints.txt"
         constraints.write_text(f"torch=={version('torch')}\n")
-        if name != "vowpal-wabbit":
+        if name in _WITH_TORCH:
             subprocess.run([*pip, f"torch=={version('torch')}"], check=True)
         subprocess.run([*pip, "--constraint", constraints, *needed], check=True)
         done.touch()
