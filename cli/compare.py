@@ -9,7 +9,7 @@ import typer
 from widedeep.figures import duration, figure
 
 from .lookup import open_runs
-from .options import JsonOption, WorkOption
+from .options import JsonOption, RunsArgument, WorkOption
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
@@ -23,14 +23,7 @@ _MEANING = (
 
 
 def compare(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs, recipes (their latest run), or folders such as runs/RECIPE: all finished runs in them.",
-            show_default=False,
-        ),
-    ],
+    runs: RunsArgument,
     split: Annotated[
         Literal["valid", "test"] | None, typer.Option("--split", help="Whose metrics; default: test, else valid.")
     ] = None,

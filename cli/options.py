@@ -19,6 +19,14 @@ RunArgument = Annotated[
         show_default=False,
     ),
 ]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Runs, recipes (their latest run), or folders such as runs/RECIPE: all finished runs in them.",
+        show_default=False,
+    ),
+]
 WorkOption = Annotated[
     Path, typer.Option("--work", metavar="DIR", help="Where stages/ and runs/ lie.", file_okay=False)
 ]

@@ -10,7 +10,7 @@ import typer
 from widedeep.errors import OutputExistsError, UsageError, WriteError
 
 from .lookup import open_runs
-from .options import ForceOption, JsonOption, WaitOption, WorkOption
+from .options import ForceOption, JsonOption, RunsArgument, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
 
 if TYPE_CHECKING:
@@ -22,14 +22,7 @@ _NEEDED = {"matplotlib": "Matplotlib", "jinja2": "Jinja"}
 
 
 def report(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...",
-            help="Runs, recipes (their latest run), or folders such as runs/RECIPE: all finished runs in them.",
-            show_default=False,
-        ),
-    ],
+    runs: RunsArgument,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="PAGE", help="Where the page goes; - writes stdout.")
     ],

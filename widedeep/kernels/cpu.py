@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.kernels import reading, sparse
+from widedeep.kernels import reading, sparse, updates
 from widedeep.kernels.lookups import Bag, Lookups
 from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 from widedeep.kernels.threads import in_parts
 
 _KERNELS: dict[type[Rule], Callable[..., None]] = {
-    Ftrl: sparse.ftrl,
-    Adagrad: sparse.adagrad,
-    RowwiseAdagrad: sparse.rowwise_adagrad,
-    Adam: sparse.adam,
-    Sgd: sparse.sgd,
+    Ftrl: updates.ftrl,
+    Adagrad: updates.adagrad,
+    RowwiseAdagrad: updates.rowwise_adagrad,
+    Adam: updates.adam,
+    Sgd: updates.sgd,
 }
 _HOW = {"sum": reading.SUM, "mean": reading.MEAN, "max": reading.MAX}
 _NO_WEIGHTS = np.empty(0, dtype=np.float32)
@@ -75,7 +75,7 @@ def update(
 def update_numbers(rule: Ftrl, weights: Tensor, z: Tensor, n: Tensor, gradients: Tensor) -> None:
     """As reference.update_numbers."""
     numbers = [np.float32(number) for number in rule.numbers()]
-    sparse.follow_ftrl(gradients.numpy(), weights.numpy(), z.numpy(), n.numpy(), *numbers)
+    updates.follow_ftrl(gradients.numpy(), weights.numpy(), z.numpy(), n.numpy(), *numbers)
 
 
 def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tensor) -> None:
