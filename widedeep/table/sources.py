@@ -114,8 +114,8 @@ def read_blocks(
     stream: all of it).
 
     `columns` are the ones wanted (None: all). Delimited text comes as String columns, the other formats in types of
-    their own; texts are trimmed and missing ones null in any. Texts of `coded` columns may come as codes (`RawBlock.coded`). Raises ColumnError for a column that is not there,
-    DataError for anything else.
+    their own; texts are trimmed and missing ones null in any. Texts of `coded` columns may come as codes
+    (`RawBlock.coded`). Raises ColumnError for a column that is not there, DataError for anything else.
     """
     kind = _kind_of(source, settings, name)
     if kind == "parquet" or kind == "arrow":
