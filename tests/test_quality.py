@@ -41,8 +41,7 @@ def test_a_table_is_made_from_a_recipe_and_taken_up_where_it_was_left(
     table = Table(
         title="Small",
         recipe=str(recipe),
-        kinds={"wide": {}, "deep": {"model.deep.dropout": 0.0}},
-        settings={"training.epochs": 1},
+        kinds={"wide": {"training.epochs": 1}, "deep": {"training.epochs": 1, "model.deep.dropout": 0.0}},
         published={"wide": 0.75},
         pair=("color", "user"),
     )
