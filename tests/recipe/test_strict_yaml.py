@@ -1,6 +1,7 @@
 """Strict YAML: the traps are closed, and every key knows its line."""
 
 import math
+import re
 
 import pytest
 import yaml
@@ -156,7 +157,11 @@ def test_any_text_is_read_or_refused_but_never_crashes(text: str) -> None:
     assert document.findings or document.data is None or document.lines
 
 
-@given(st.recursive(st.integers() | st.text(), lambda inner: st.lists(inner, max_size=4), max_leaves=8))
+# `1e3` is a number here, as in YAML 1.2 and as the cases above ask; PyYAML, which reads it as text, writes such a text bare.
+TEXTS = st.text().filter(lambda text: not re.fullmatch("[-+]?[0-9]+[eE][-+]?[0-9]+", text))
+
+
+@given(st.recursive(st.integers() | TEXTS, lambda inner: st.lists(inner, max_size=4), max_leaves=8))
 def test_what_pyyaml_writes_of_plain_data_reads_back(data: object) -> None:
     """Oracle: PyYAML's own writer."""
     document = read_yaml(yaml.safe_dump({"key": data}).replace("${", "$${"), {})
