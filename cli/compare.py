@@ -1,6 +1,6 @@
 """`widedeep compare`: a table of runs, best first, seeds of one recipe folded into mean and deviation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
 _MEANING = (
     "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same rows "
-    "the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows."
+    "the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows. Below: what differs in their "
+    "recipes; … stands for entries of a list that all have."
 )
 
 
@@ -32,6 +33,7 @@ def compare(
 ) -> None:
     """Put runs beside each other, best first; seeds of one recipe are one line."""
     from widedeep.pipeline.run_table import run_table
+    from widedeep.recipe.differences import setting_texts
 
     from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
@@ -42,8 +44,9 @@ def compare(
     metrics = [name for name in _SHOWN if any(name in line.metrics for line in lines)]
     print_comparison([_cells(number, line, metrics) for number, line in enumerate(lines, start=1)])
     print_sentences(["", f"Metrics of the {chosen} rows. {_MEANING}", ""])
-    for number, line in enumerate(lines, start=1):
-        print_sentences([f"{number}. {_told(line)}"])
+    differs = setting_texts([line.differs for line in lines])
+    for number, (line, different) in enumerate(zip(lines, differs, strict=True), start=1):
+        print_sentences([f"{number}. {_told(line, different)}"])
         print_facts({" ": _place(line)})
 
 
@@ -95,13 +98,9 @@ def _rounded(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _told(line: "TableLine") -> str:
-    from widedeep.recipe.differences import setting_text  # not at the top: `--help` should not wait for pydantic
-
+def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     seeds = f"{len(line.runs)} seeds" if len(line.runs) > 1 else f"seed {line.runs[0].recipe.seed}"
-    return "; ".join(
-        [f"{line.name}, {seeds}", *(f"{name}={setting_text(value)}" for name, value in line.differs.items())]
-    )
+    return "; ".join([f"{line.name}, {seeds}", *(f"{name}={value}" for name, value in differs.items())])
 
 
 def _place(line: "TableLine") -> str:

@@ -87,10 +87,19 @@ def test_what_differs_names_the_crosses_that_not_all_have(project: Path, widedee
     lines = json.loads(widedeep("compare", "runs/small", "--json")[1])["lines"]
     crosses = sorted((str(line["differs"]["model.kind"]), line["differs"].get("crosses")) for line in lines)
     assert crosses[0] == ("deep", None)
-    found = [entries for _, entries in crosses[1:]]
-    assert [] in found
-    assert ["color", "price"] in [sorted(entries[0]["fields"]) for entries in found if entries]
-    assert "crosses=[price x color (buckets 100)]" in widedeep("compare", "runs/small")[1]
+    found = sorted([[sorted(entry["fields"]) for entry in entries] for _, entries in crosses[1:]])
+    assert found == [[["color", "shape"]], [["color", "shape"], ["color", "price"]]]
+    told = widedeep("compare", "runs/small")[1]
+    assert "crosses=[…]" in told
+    assert "crosses=[…, price x color (buckets 100)]" in told
+
+
+def test_crosses_that_no_two_runs_share_are_named_in_full(project: Path, widedeep: CommandLine) -> None:
+    train(widedeep, "--set", "crosses=[{fields: [color, price], granularity: {price: 4}}]")
+    train(widedeep, "--set", "crosses=[]")
+    told = " ".join(widedeep("compare", "runs/small")[1].split())
+    assert "crosses=[color x price (granularity {price: 4}, min_count 2)]" in told
+    assert "crosses=[]" in told
 
 
 def test_runs_of_other_rows_are_told_apart(project: Path, widedeep: CommandLine) -> None:

@@ -12,8 +12,8 @@ from widedeep.recipe.strict_yaml import read_yaml
 def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("name", "seed")) -> list[dict[str, Any]]:
     """For each resolved recipe, dotted setting → its value, of those that are not the same in all recipes that have it.
 
-    Of a list of fields or crosses only the entries that not all of those recipes have; parts that a recipe's kind lacks
-    are left out. Settings at the top of the recipe are left out where `without` names them.
+    Parts that a recipe's kind lacks are left out. Settings at the top of the recipe are left out where `without` names
+    them.
     """
     flat = [_flat(read_yaml(dump_recipe(recipe), {}).data, without) for recipe in recipes]
     result: list[dict[str, Any]] = [{} for _ in recipes]
@@ -23,8 +23,20 @@ def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("nam
             continue
         for settings, different in zip(flat, result, strict=True):
             if name in settings:
-                different[name] = _own(settings[name], having)
+                different[name] = settings[name]
     return result
+
+
+def setting_texts(differs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What `differing_settings` found as people read it: `0.05`, `[color x shape, price x color (buckets 100)]`.
+
+    Of a list of fields or crosses, one `…` stands for the entries that all recipes which have the list share.
+    """
+    having: dict[str, list[Any]] = {}
+    for settings in differs:
+        for name, value in settings.items():
+            having.setdefault(name, []).append(value)
+    return [{name: _text(value, having[name]) for name, value in settings.items()} for settings in differs]
 
 
 def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = "") -> dict[str, Any]:
@@ -39,16 +51,11 @@ def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = ""
     return settings
 
 
-def _own(value: Any, values: Sequence[Any]) -> Any:
-    """A list of entries without those that all have; any other value as it is."""
-    entries = all(isinstance(one, list) and all(isinstance(e, Mapping) for e in one) for one in values)
-    return [entry for entry in value if not all(entry in one for one in values)] if entries else value
-
-
-def setting_text(value: Any) -> str:
-    """A setting's value as people read it: `0.05`, `[color x shape, price x color (buckets 100)]`."""
+def _text(value: Any, values: Sequence[Any]) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_entry(entry) for entry in value)}]"
+        own = [entry for entry in value if not all(isinstance(one, list) and entry in one for one in values)]
+        entries = [_entry(entry) for entry in own]
+        return f"[{', '.join(['…', *entries] if len(own) < len(value) else entries)}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -58,5 +65,11 @@ def _entry(entry: Any) -> str:
     name = " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
     # Entries of one name differ by their settings.
     rest = {key: value for key, value in entry.items() if key not in ("fields", "column", "name", "promised")}
-    told = ", ".join(f"{key} {value}" for key, value in rest.items() if value is not None)
+    told = ", ".join(f"{key} {_inline(value)}" for key, value in rest.items() if value is not None)
     return f"{name} ({told})" if told else name
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {one}' for key, one in value.items())}}}"
+    return str(value)

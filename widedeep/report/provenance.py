@@ -6,7 +6,7 @@ from typing import Any
 
 from widedeep.figures import duration
 from widedeep.pipeline.measured_runs import MeasuredRun, RunReport
-from widedeep.recipe.differences import differing_settings, setting_text
+from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe
 from widedeep.report.blocks import Cell, Folded, Section, Table, text
 from widedeep.report.names import name, run_cell
@@ -25,17 +25,14 @@ def recipes(report: RunReport) -> Section:
     ]
     if len(whole) == 1:
         return Section("recipe", "Recipe", folded=folded)
-    differs = differing_settings(whole, without=("name",))
+    differs = setting_texts(differing_settings(whole, without=("name",)))
     settings = dict.fromkeys(setting for one in differs for setting in one)
     if not settings:
         return Section("recipe", "Recipes", intro=["The recipes say the same."], folded=folded)
     table = Table(
         [text("setting"), *(run_cell(report, run) for run in range(len(whole)))],
-        [
-            [text(setting), *(text(setting_text(one[setting]) if setting in one else "–") for one in differs)]
-            for setting in settings
-        ],
-        "Of lists only the entries that not all have; – where a recipe has no such setting, or no part that takes it.",
+        [[text(setting), *(text(one.get(setting, "–")) for one in differs)] for setting in settings],
+        "… stands for entries of a list that all have; – where a recipe has no such setting, or no part that takes it.",
         title="What differs",
         stacks=True,
     )
