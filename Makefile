@@ -24,8 +24,8 @@ quickstart: .venv/ready
 	@echo '  measure it again     $(BIN)/widedeep eval runs/quickstart/latest --split test --json'
 	@echo "  score any table      head -n 1000 $(SAMPLE_LOG)/log.csv | $(BIN)/widedeep predict runs/quickstart/latest - -o scores.csv"
 	@echo '  change a setting     $(BIN)/widedeep train quickstart --set model.kind=wide'
-	@echo '  your own data        copy recipes/quickstart.yaml, name your files, label and columns in it, then'
-	@echo '                       $(BIN)/widedeep train YOUR.yaml'
+	@echo '  your own data        $(BIN)/widedeep init FILE --label COLUMN -o mine.yaml'
+	@echo '                       $(BIN)/widedeep train mine.yaml'
 
 test: .venv/ready-dev
 	$(BIN)/ruff check .
