@@ -60,10 +60,16 @@ def ablate(
         print_json(_as_object(result, metric) | sentences)
         return
     print_comparison([_cells(one, result, metric) for one in result.variants])
-    added = [f"crosses add to {kind}: {told(changes[metric])}" for kind, changes in result.added.items()]
+    added = [f"{_what_adds(kind)} to {kind}: {told(changes[metric])}" for kind, changes in result.added.items()]
     print_sentences(["", sentences["verdict"], *added, "", sentences["holds_for"], ""])
     facts = {f"{result.split} rows": f"{result.rows:,}", "seeds": str(seeds)}
     print_facts(facts | {one.name: str(one.result.runs[-1].run.parent) for one in result.variants})
+
+
+def _what_adds(kind: str) -> str:
+    from widedeep.recipe.kinds import KINDS
+
+    return "crosses add" if KINDS[kind].wide == "always" else "crosses, and the linear part that comes with them, add"
 
 
 def _cells(one: "Variant", result: "Ablation", metric: str) -> dict[str, str]:

@@ -285,7 +285,7 @@ def print_gains(gains: Mapping[str, Any], split: str) -> None:
     console.print()
     console.print(table)
     console.print(
-        "fall of the loss in thousandths, ± for 95%, on top of the crosses above;\n"
+        "fall of the loss in thousandths, ± for 95% of independent rows, on top of the\ncrosses above; "
         f"realised: on the {split} rows, as this model's crosses are switched on",
         style="dim",
     )

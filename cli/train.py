@@ -20,7 +20,9 @@ def train(
     recipe: RecipeArgument,
     work: WorkOption = Path(),
     overrides: SetOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run of this very recipe, --set included.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run of this very recipe, --set included.")
+    ] = False,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, metavar="N", help="Train N seeds; report mean and deviation.")
     ] = None,

@@ -80,6 +80,7 @@ def test_a_recipe_without_crosses_has_three_variants(project: Path, widedeep: Co
     ("arguments", "words"),
     [
         (["--kinds", "wide,dep"], "--kinds dep: must be some of wide, deep, wide_deep"),
+        (["--kinds", "deep"], "one model alone has nothing to be compared with"),
         (["--seeds", "0"], "--seeds"),
         (["--set", "model.knd=wide"], "model.knd"),
     ],
@@ -91,3 +92,10 @@ def test_what_cannot_be_ablated_is_refused(
     assert (code, out) == (2, "")
     assert words in err
     assert not (project / "runs").exists()
+
+
+def test_a_linear_part_that_comes_with_crosses_is_told(project: Path, widedeep: CommandLine) -> None:
+    out = widedeep("ablate", "small.yaml", "--kinds", "wide,dcn", "--set", "training.epochs=1")[1]
+    told = " ".join(out.split())
+    assert "crosses add to wide: " in told
+    assert "crosses, and the linear part that comes with them, add to dcn: " in told

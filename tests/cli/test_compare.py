@@ -107,7 +107,7 @@ def test_runs_of_other_rows_are_told_apart(project: Path, widedeep: CommandLine)
     train(widedeep, "--set", "data.split.seed=3")
     code, _, err = widedeep("compare", "runs/small")
     assert code == 0
-    assert "the runs differ in data.split: their test rows are not the same" in err
+    assert "the runs differ in data.split: their test rows, or what these count for, are not the same" in err
     rows = (project / "log.csv").read_text().splitlines()
     (project / "log.csv").write_text("\n".join(rows[:1501]) + "\n")
     train(widedeep)
@@ -165,3 +165,15 @@ def test_comparing_imports_no_torch(trained: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_runs_whose_rows_count_otherwise_are_told_apart(project: Path, widedeep: CommandLine) -> None:
+    train(widedeep)
+    train(widedeep, "--set", "data.group=user")
+    assert "the runs differ in data.group: " in widedeep("compare", "runs/small")[2]
+
+
+def test_two_ways_to_one_file_are_the_same_rows(project: Path, widedeep: CommandLine) -> None:
+    train(widedeep)
+    train(widedeep, "--set", f"data.train=../{project.name}/log.csv")
+    assert widedeep("compare", "runs/small")[2] == ""

@@ -298,7 +298,7 @@ def test_runs_of_other_rows_are_not_paired_and_the_page_says_so(
     assert code == 0
     assert "the runs differ in data.split" in err
     page = Page(out)
-    assert "The runs differ in data.split: their test rows are not the same" in page.text
+    assert "The runs differ in data.split: their test rows, or what these count for, are not the same" in page.text
     assert "Differences from" not in page.text
 
 
@@ -364,3 +364,14 @@ def test_a_run_whose_log_of_training_is_gone_has_a_page_too(
     code, out, err = widedeep("report", run, "-o", "-", "--work", folder)
     assert (code, out) == (4, "")
     assert "the run is damaged" in err
+
+
+def test_a_field_with_a_name_of_its_own_is_a_slice_too(folder: Path, report: Callable[..., str]) -> None:
+    from widedeep.pipeline.experiment import train
+    from widedeep.recipe.load import load_recipe
+    from widedeep.reporting import Reporter
+
+    overrides = ["name=named", "training.epochs=1", "features.categorical=[{column: shape, name: form}]", "crosses=[]"]
+    train(load_recipe(folder / "small.yaml", overrides), folder, Reporter())
+    text = report(folder / "runs" / "named" / "latest")
+    assert "<h3>form</h3>" in text

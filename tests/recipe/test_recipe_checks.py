@@ -159,6 +159,18 @@ def test_layers_of_finalnet_that_are_halved_have_even_widths() -> None:
     assert faults_of("{numeric: [age]}", rest=rest.replace("deep:", "finalnet: {residual: sum}, deep:")) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("{kind: finalnet, finalnet: {blocks: 1, second: {hidden: [8]}}}", "give `blocks` 2"),
+        ("{kind: finalmlp, finalmlp: {gate_hidden: [8]}}", "name fields in `first_context`"),
+    ],
+)
+def test_settings_of_parts_that_are_not_built_are_refused(settings: str, words: str) -> None:
+    (fault,) = faults_of("{numeric: [age]}", rest=f"model: {settings}\n")
+    assert words in fault
+
+
 def test_experts_without_a_rank_are_refused() -> None:
     (fault,) = faults_of("{numeric: [age]}", rest="model: {kind: dcn_v2, dcn_v2: {experts: 2}}\n")
     assert fault.startswith("r:4: model.dcn_v2: `experts` are matrices of low rank: give `rank` a number")

@@ -219,7 +219,9 @@ def _gauc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate 
         return None
     value = float((weight * auc).sum() / weight.sum())
     influence = np.zeros(int(rows.group.max()) + 1)
-    influence[group.astype(np.int64)] = weight * (auc - value) / weight.sum()
+    # Groups with one class say nothing of it: those with both must be enough.
+    known = weight * (auc - value) / weight.sum() if len(group) >= LEAST_GROUPS else np.nan
+    influence[group.astype(np.int64)] = known
     return Estimate(value, influence)
 
 

@@ -45,7 +45,8 @@ class Ablation:
 
     variants: tuple[Variant, ...]
     added: dict[str, dict[str, Change]]
-    """Kind that takes crosses → metric → with them minus without."""
+    """Kind that takes crosses → metric → with them minus without; a kind that has a wide part only with crosses gets its
+    linear part with them."""
     split: str
     rows: int
     grouped: bool
@@ -63,6 +64,11 @@ def ablate(
         if kind not in KINDS:
             raise UsageError(f"--kinds {kind}: must be some of {', '.join(KINDS)}")
     found = _planned(load, list(dict.fromkeys(kinds)), reporter)
+    if len(found) == 1:
+        raise UsageError(
+            f"--kinds {','.join(kinds)}: one model alone has nothing to be compared with: name another kind, or give the "
+            "recipe crosses"
+        )
     trained: list[tuple[str, bool, SeedsResult]] = []
     for number, (kind, crosses, loaded) in enumerate(found, start=1):
         reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")

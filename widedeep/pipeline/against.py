@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
-from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
+from widedeep.pipeline.past_runs import chosen_split, places, row_settings, typed_table
 from widedeep.pipeline.slice_columns import slice_columns
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -158,8 +159,20 @@ def _differing_data(first: Scorer, second: Scorer, split: str) -> list[str]:
 
 def _lacking_columns(ours: Scorer, theirs: Scorer) -> list[str]:
     """The typed columns that the second run encodes and the first one's typed table has not, or holds read otherwise."""
-    readings = [{column.name: column.reading() for column in typed_columns(run.recipe)} for run in (ours, theirs)]
+    readings = [_readings(run) for run in (ours, theirs)]
     return [name for name in theirs.plan.required_columns() if readings[0].get(name) != readings[1][name]]
+
+
+def _readings(run: Scorer) -> dict[str, list[Any]]:
+    """Typed column → what its content depends on, besides the log's rows."""
+    tables = {
+        name: {**table.model_dump(mode="json"), "files": places(table.files, run.base_dir)}
+        for name, table in run.recipe.data.tables.items()
+    }
+    return {
+        column.name: [*column.reading(), *(tables.get(source.partition(".")[0]) for source in column.sources)]
+        for column in typed_columns(run.recipe)
+    }
 
 
 def _note_other_targets(first: Scorer, second: Scorer, reporter: Reporter) -> None:

@@ -154,7 +154,9 @@ class _Measuring:
 
     def _scored(self, scorer: Scorer, run: RunDirectory) -> ScoredRows:
         typed_dir = typed_table(run, scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
-        read = columns_of_single_values(scorer.recipe)
+        # Without `--slice` they are named after fields, which may have names of their own.
+        read = {field.name: field.column for field in scorer.plan.categoricals}
+        read |= columns_of_single_values(scorer.recipe)
         slices = {name: read[name] for name in self._columns if name in read}
         with self._reporter.work(f"score {run.path.parent.name}", None, "rows"):
             return score_labelled(scorer, typed_blocks(typed_dir, self._split), slices)

@@ -2,6 +2,7 @@
 on. No torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +78,10 @@ def row_settings(data: DataSettings, base_dir: Path, split: str) -> dict[str, An
     if split == "train":
         names.append("keep_negatives")
     settings = data.model_dump(mode="json", include=set(names))
-    settings[source] = [str(base_dir / path) for path in getattr(data, source)]
+    settings[source] = places(getattr(data, source), base_dir)
     return {f"data.{name}": value for name, value in settings.items()}
+
+
+def places(paths: Sequence[str], base_dir: Path) -> list[str]:
+    """Where a recipe's relative paths lead, one spelling for one place; URLs as they are."""
+    return [path if "://" in path else os.path.normpath(base_dir / path) for path in paths]

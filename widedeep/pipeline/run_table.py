@@ -123,14 +123,18 @@ def _common_split(runs: Sequence[FinishedRun], split: str | None) -> str:
 def _warn_of_other_rows(runs: Sequence[FinishedRun], split: str, reporter: Reporter) -> None:
     if differing := differing_rows(runs, split):
         reporter.warn(
-            f"the runs differ in {', '.join(differing)}: their {split} rows are not the same, so that differences of "
+            f"the runs differ in {', '.join(differing)}: their {split} rows, or what these count for, are not the same, so that differences of "
             "their metrics say little; `widedeep eval RUN --against RUN2` compares two on the same rows"
         )
 
 
 def differing_rows(runs: Sequence[FinishedRun], split: str) -> list[str]:
-    """What makes the rows of a split differ between the runs; empty where they are the same."""
-    settings = [row_settings(run.recipe.data, run.base_dir, split) for run in runs]
+    """What makes the rows of a split, or what they count for, differ between the runs; empty where they are the same."""
+    settings = [
+        row_settings(run.recipe.data, run.base_dir, split)
+        | {"data.weight": run.recipe.data.weight, "data.group": run.recipe.data.group}
+        for run in runs
+    ]
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings)]
     if not differing and len({run.facts["metrics"][split].get("rows") for run in runs}) > 1:

@@ -5,21 +5,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.places import dotted
+from widedeep.recipe.resolve import left_out
 from widedeep.recipe.schema import Recipe
 from widedeep.recipe.strict_yaml import read_yaml
 
 
 def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("name", "seed")) -> list[dict[str, Any]]:
-    """For each resolved recipe, dotted setting → its value, of those that are not the same in all recipes that have it.
+    """For each resolved recipe, dotted setting → its value, of those that are not the same in all recipes.
 
-    Parts that a recipe's kind lacks are left out. Settings at the top of the recipe are left out where `without` names
-    them.
+    A recipe whose kind lacks the setting's part has no say in it. Settings at the top of the recipe are left out where
+    `without` names them.
     """
     flat = [_flat(read_yaml(dump_recipe(recipe), {}).data, without) for recipe in recipes]
     result: list[dict[str, Any]] = [{} for _ in recipes]
     for name in dict.fromkeys(name for settings in flat for name in settings):
         having = [settings[name] for settings in flat if name in settings]
-        if all(value == having[0] for value in having):
+        lacking = [recipe for recipe, settings in zip(recipes, flat, strict=True) if name not in settings]
+        if all(value == having[0] for value in having) and all(_lacks_part(recipe, name) for recipe in lacking):
             continue
         for settings, different in zip(flat, result, strict=True):
             if name in settings:
@@ -37,6 +40,10 @@ def setting_texts(differs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         for name, value in settings.items():
             having.setdefault(name, []).append(value)
     return [{name: _text(value, having[name]) for name, value in settings.items()} for settings in differs]
+
+
+def _lacks_part(recipe: Recipe, name: str) -> bool:
+    return any(f"{name}.".startswith(f"{dotted(part)}.") for part in left_out(recipe))
 
 
 def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = "") -> dict[str, Any]:

@@ -143,6 +143,16 @@ class FinalMlpSettings(Settings):
     second_context: tuple[str, ...] = ()
     """Likewise for the second network, such as the item's."""
 
+    @model_validator(mode="after")
+    def _gates_have_a_context(self) -> "FinalMlpSettings":
+        usual = type(self).model_fields["gate_hidden"].default
+        if self.gate_hidden != usual and not (self.first_context or self.second_context):
+            raise ValueError(
+                "`gate_hidden` are layers of a gate that has a context: name fields in `first_context` or "
+                "`second_context`, or take `gate_hidden` out"
+            )
+        return self
+
 
 class FinalNetSettings(Settings):
     """Factorized interaction layers, which multiply, in place of the linear ones of `model.deep`.
@@ -156,6 +166,12 @@ class FinalNetSettings(Settings):
     """Layers of the second block; null: as `model.deep`."""
     residual: Literal["concat", "sum"] = "concat"
     """How a layer joins its linear half and its products: `concat` has as many weights as a linear layer, `sum` twice that."""
+
+    @model_validator(mode="after")
+    def _second_is_a_block(self) -> "FinalNetSettings":
+        if self.blocks == 1 and self.second is not None:
+            raise ValueError("`second` says what the second block is made of: give `blocks` 2, or take `second` out")
+        return self
 
 
 class ModelSettings(Settings):

@@ -54,8 +54,8 @@ def _verdicts(report: RunReport) -> list[str]:
     """What the paired differences say of the metric that ranks, in words; or why they say nothing."""
     if len(report.runs) > 1 and report.other_rows:
         return [
-            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows are not the same, so that "
-            "differences of their figures say little."
+            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows, or what these count for, are not "
+            "the same, so that differences of their figures say little."
         ]
     paired = []
     for run, one in enumerate(report.runs):

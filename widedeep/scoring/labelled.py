@@ -81,8 +81,13 @@ def score_only(scorer: Scorer, frames: Iterator[pl.DataFrame]) -> Scores:
 
 def _coded(column: pl.Series) -> SliceColumn:
     values = column.unique().sort()
-    text = [f"{value:g}" if isinstance(value, float) else value for value in values.to_list()]
+    text = [_number_text(value) if isinstance(value, float) else value for value in values.to_list()]
     codes = column.to_frame("value").join(
         values.to_frame("value").with_row_index("code"), on="value", how="left", nulls_equal=True, maintain_order="left"
     )
     return SliceColumn(column.name, codes["code"].to_numpy().astype(np.int64), text)
+
+
+def _number_text(value: float) -> str:
+    """Another text for every number: `3`, `0.5`, `1234567`."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 2**53 else repr(value)

@@ -1,0 +1,49 @@
+"""What differs between recipes: sections that one has and another sets to null or lacks, and lists in few words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from widedeep.recipe.differences import differing_settings, setting_texts
+from widedeep.recipe.load import load_recipe
+from widedeep.recipe.schema import Recipe
+
+RECIPE = "data: {train: a.csv, label: y}\nfeatures: {numeric: [age], categorical: [a, b, c]}\n"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Any:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+
+    def load(*overrides: str) -> Recipe:
+        return load_recipe(path, overrides).recipe
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("setting", "null", "name"),
+    [
+        ("training.plateau={factor: 0.5}", "training.plateau=null", "training.plateau.factor"),
+        ("data.tables={users: {files: u.csv, key: a}}", "data.tables={}", "data.tables.users.key"),
+    ],
+)
+def test_a_section_differs_from_none(recipe: Any, setting: str, null: str, name: str) -> None:
+    with_it, without = differing_settings([recipe(setting), recipe(null)])
+    assert name in with_it
+    assert name not in without
+    assert all(one.startswith(name.rpartition(".")[0]) for one in with_it)
+    assert differing_settings([recipe(setting), recipe(setting)]) == [{}, {}]
+
+
+def test_a_kind_has_no_say_in_the_settings_of_parts_that_it_lacks(recipe: Any) -> None:
+    wide, deep = recipe("model.kind=wide"), recipe("model.kind=deep", "model.deep.hidden=[8]")
+    assert differing_settings([wide, deep]) == [{"model.kind": "wide"}, {"model.kind": "deep"}]
+
+
+def test_entries_that_all_lists_share_are_told_in_one_sign(recipe: Any) -> None:
+    both = differing_settings([recipe("crosses=[[a, b], [a, c]]"), recipe("crosses=[[a, b]]")])
+    assert [len(one["crosses"]) for one in both] == [2, 1]
+    assert [one["crosses"] for one in setting_texts(both)] == ["[…, a x c (min_count 2)]", "[…]"]
