@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from quality import make_table
+from quality import RESULTS, make_table
 from quality_peer import write_matrices
-from quality_report import report
+from quality_report import headline, report
 from quality_settings import FOLDER, TABLES, Table
 
 from widedeep.pipeline.stages import ingest
@@ -67,6 +67,13 @@ def test_a_table_is_made_from_a_recipe_and_taken_up_where_it_was_left(
     assert "| `wide` | no | " in text
     assert f"{added['auc']['value']:+.4f}".replace("-", "−") in text
     assert "- date: today" in text
+
+
+def test_the_page_and_the_readme_show_what_was_measured() -> None:
+    measured = json.loads((RESULTS / "quality.json").read_text())
+    assert set(measured) == set(TABLES)
+    assert (RESULTS / "quality.md").read_text() == report(measured)
+    assert headline(measured) in (RESULTS.parents[2] / "README.md").read_text()
 
 
 def test_the_peer_gets_numbers_as_they_are_codes_for_texts_and_a_column_for_each_value_of_a_list(

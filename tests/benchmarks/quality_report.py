@@ -7,29 +7,32 @@ from typing import Any
 from quality_figures import METRICS, PEER
 from quality_settings import TABLES
 
+from widedeep.recipe.kinds import KINDS
+
 _NAMES = {"frappe": "Frappe_x1", "adult": "Adult", "movielens-1m": "MovieLens-1M"}
 _NAMES |= {"movielens-100k": "MovieLens-100K by time", "planted-log": "planted log"}
 
 
 def report(measured: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole file; `measured` holds table → what is known of it."""
-    tables = {name: measured[name] for name in TABLES if name in measured}
     parts = [
         "# Quality",
         "Written by `python tests/benchmarks/quality.py TABLE --work DIR`, a section for each TABLE. Valid rows chose "
         "settings and epochs; test rows were scored once, by the runs below. Figures are means ± deviations over seeds; "
         "times are those of one seed's whole command on half of a shared machine's cores, and no measure of speed.",
         "## What crosses added",
-        "Test AUC with crosses minus without, in thousandths, paired by row and seed; 95% intervals for other rows and seeds.",
-        headline(tables),
-        *(_section(name, table) for name, table in tables.items()),
+        "Test AUC with crosses minus without, in thousandths, paired by row and seed; 95% intervals for other rows and seeds. "
+        "`dcn`, `dcn_v2`, `finalmlp` and `finalnet` get their linear part with the crosses; `deep` takes none.",
+        headline(measured),
+        *(_section(name, table) for name, table in _in_order(measured).items()),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def headline(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """What crosses added to each kind on each data set, as a table that the README can show."""
-    kinds = list(dict.fromkeys(one["kind"] for table in tables.values() for one in table["added"]))
+def headline(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """What crosses added to each kind on each data set, as a table that the README shows."""
+    tables = _in_order(measured)
+    kinds = [kind for kind in KINDS if any(one["kind"] == kind for table in tables.values() for one in table["added"])]
     lines = [_row("", *(_NAMES[name] for name in tables)), _row(*["---"] * (len(tables) + 1))]
     for kind in kinds:
         cells = []
@@ -38,6 +41,10 @@ def headline(tables: Mapping[str, Mapping[str, Any]]) -> str:
             cells.append("" if added is None else _change(added["auc"], 1000, 1))
         lines.append(_row(f"`{kind}`", *cells))
     return "\n".join(lines)
+
+
+def _in_order(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {name: measured[name] for name in TABLES if name in measured}
 
 
 def _section(name: str, table: Mapping[str, Any]) -> str:
@@ -119,5 +126,7 @@ def _mean(figure: Mapping[str, float]) -> str:
 
 
 def _change(change: Mapping[str, float], factor: float, digits: int) -> str:
-    value, low, high = (f"{change[end] * factor:+.{digits}f}".replace("-", "−") for end in ("value", "low", "high"))
+    # Plus zero: no `−0.0`.
+    rounded = (round(change[end] * factor, digits) + 0.0 for end in ("value", "low", "high"))
+    value, low, high = (f"{one:+.{digits}f}".replace("-", "−") for one in rounded)
     return f"{value} ({low} to {high})"
