@@ -47,3 +47,8 @@ def test_entries_that_all_lists_share_are_told_in_one_sign(recipe: Any) -> None:
     both = differing_settings([recipe("crosses=[[a, b], [a, c]]"), recipe("crosses=[[a, b]]")])
     assert [len(one["crosses"]) for one in both] == [2, 1]
     assert [one["crosses"] for one in setting_texts(both)] == ["[…, a x c (min_count 2)]", "[…]"]
+
+
+def test_widths_of_layers_are_told_in_full(recipe: Any) -> None:
+    differs = setting_texts(differing_settings([recipe("model.deep.hidden=[8, 4]"), recipe("model.deep.hidden=[8, 2]")]))
+    assert differs == [{"model.deep.hidden": "[8, 4]"}, {"model.deep.hidden": "[8, 2]"}]

@@ -123,8 +123,9 @@ def _common_split(runs: Sequence[FinishedRun], split: str | None) -> str:
 def _warn_of_other_rows(runs: Sequence[FinishedRun], split: str, reporter: Reporter) -> None:
     if differing := differing_rows(runs, split):
         reporter.warn(
-            f"the runs differ in {', '.join(differing)}: their {split} rows, or what these count for, are not the same, so that differences of "
-            "their metrics say little; `widedeep eval RUN --against RUN2` compares two on the same rows"
+            f"the runs differ in {', '.join(differing)}: their {split} rows, or what these count for, are not the same, "
+            "so that differences of their metrics say little; `widedeep eval RUN --against RUN2` compares two on the same "
+            "rows"
         )
 
 

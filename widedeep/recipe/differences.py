@@ -60,10 +60,15 @@ def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = ""
 
 def _text(value: Any, values: Sequence[Any]) -> str:
     if isinstance(value, list):
-        own = [entry for entry in value if not all(isinstance(one, list) and entry in one for one in values)]
+        own = [entry for entry in value if not _is_shared(entry, values)]
         entries = [_entry(entry) for entry in own]
         return f"[{', '.join(['…', *entries] if len(own) < len(value) else entries)}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_shared(entry: Any, values: Sequence[Any]) -> bool:
+    """Whether all lists hold this field or cross; plain values, such as widths of layers, mean nothing out of their place."""
+    return isinstance(entry, Mapping) and all(isinstance(one, list) and entry in one for one in values)
 
 
 def _entry(entry: Any) -> str:
