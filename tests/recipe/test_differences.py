@@ -50,5 +50,7 @@ def test_entries_that_all_lists_share_are_told_in_one_sign(recipe: Any) -> None:
 
 
 def test_widths_of_layers_are_told_in_full(recipe: Any) -> None:
-    differs = setting_texts(differing_settings([recipe("model.deep.hidden=[8, 4]"), recipe("model.deep.hidden=[8, 2]")]))
+    differs = setting_texts(
+        differing_settings([recipe("model.deep.hidden=[8, 4]"), recipe("model.deep.hidden=[8, 2]")])
+    )
     assert differs == [{"model.deep.hidden": "[8, 4]"}, {"model.deep.hidden": "[8, 2]"}]
