@@ -41,7 +41,8 @@ def test_a_table_is_made_from_a_recipe_and_taken_up_where_it_was_left(
     table = Table(
         title="Small",
         recipe=str(recipe),
-        kinds={"wide": {"training.epochs": 1}, "deep": {"training.epochs": 1, "model.deep.dropout": 0.0}},
+        kinds={"wide": {}, "deep": {"model.deep.dropout": 0.0}},
+        settings={"training.epochs": 1},
         published={"wide": 0.75},
         pair=("color", "user"),
     )

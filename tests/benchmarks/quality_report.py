@@ -18,7 +18,7 @@ def report(measured: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [
         "# Quality",
         "Written by `python tests/benchmarks/quality.py TABLE --work DIR`, a section for each TABLE. Valid rows chose "
-        "settings and epochs; test rows were scored once, by the runs below. Figures are means ± deviations over seeds; "
+        "settings and epochs, test rows nothing (of a setting that was changed later, the settings file says so). Figures are means ± deviations over seeds; "
         "times are those of one seed's whole command on half of a shared machine's cores, and no measure of speed.",
         "## What crosses added",
         "Test AUC with crosses minus without, in thousandths, paired by row and seed; 95% intervals for other rows and seeds. "

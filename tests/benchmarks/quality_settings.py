@@ -40,6 +40,8 @@ class Table:
     """Kind → what it sets, with and without crosses, in the order of the table."""
     own_crosses: bool = True
     """Whether the recipe's own crosses stand beside those that are found."""
+    settings: SETTINGS = field(default_factory=dict)
+    """Of every variant."""
     with_crosses: Mapping[str, SETTINGS] = field(default_factory=dict)
     """Kind → what it sets besides where it has crosses."""
     published: Mapping[str, float] = field(default_factory=dict)
@@ -64,8 +66,9 @@ class Table:
         """All of them; `deep` has no wide part that crosses could stand in."""
         made = []
         for kind, own in self.kinds.items():
-            made.append(Variant(f"{name}-{kind}", kind, False, own))
+            shared = {**self.settings, **own}
+            made.append(Variant(f"{name}-{kind}", kind, False, shared))
             if kind != "deep":
-                crossed = {**own, **self.with_crosses.get(kind, {})}
+                crossed = {**shared, **self.with_crosses.get(kind, {})}
                 made.append(Variant(f"{name}-{kind}-crosses", kind, True, crossed))
         return made

@@ -170,6 +170,7 @@ def test_a_file_that_cannot_be_read_as_text_is_refused_with_the_reason(tmp_path:
 
 def test_relative_paths_start_from_the_base_and_absolute_ones_stay() -> None:
     assert resolve_paths(("logs/*.csv", "/data/x.csv"), Path("base")) == ("base/logs/*.csv", "/data/x.csv")
+    assert resolve_paths(("../x.csv", "s3://a/../x.csv"), Path("/logs/new")) == ("/logs/x.csv", "s3://a/../x.csv")
 
 
 # --------------------------------------------------------------------------------------------------- overrides

@@ -11,8 +11,9 @@ import polars as pl
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
-from widedeep.pipeline.past_runs import chosen_split, places, row_settings, typed_table
+from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
 from widedeep.pipeline.slice_columns import slice_columns
+from widedeep.recipe.load import resolve_paths
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_only
@@ -166,7 +167,7 @@ def _lacking_columns(ours: Scorer, theirs: Scorer) -> list[str]:
 def _readings(run: Scorer) -> dict[str, list[Any]]:
     """Typed column → what its content depends on, besides the log's rows."""
     tables = {
-        name: {**table.model_dump(mode="json"), "files": places(table.files, run.base_dir)}
+        name: {**table.model_dump(mode="json"), "files": resolve_paths(table.files, run.base_dir)}
         for name, table in run.recipe.data.tables.items()
     }
     return {

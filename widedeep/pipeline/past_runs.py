@@ -2,14 +2,13 @@
 on. No torch."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from widedeep.errors import ArtefactError, UsageError
 from widedeep.pipeline.stages import ingest
 from widedeep.pipeline.workspace import Workspace
-from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import DataSettings, Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -78,10 +77,5 @@ def row_settings(data: DataSettings, base_dir: Path, split: str) -> dict[str, An
     if split == "train":
         names.append("keep_negatives")
     settings = data.model_dump(mode="json", include=set(names))
-    settings[source] = places(getattr(data, source), base_dir)
+    settings[source] = resolve_paths(getattr(data, source), base_dir)
     return {f"data.{name}": value for name, value in settings.items()}
-
-
-def places(paths: Sequence[str], base_dir: Path) -> list[str]:
-    """Where a recipe's relative paths lead, one spelling for one place; URLs as they are."""
-    return [path if "://" in path else os.path.normpath(base_dir / path) for path in paths]

@@ -1,5 +1,6 @@
 """Reading a recipe: strict YAML, overrides, validation with all faults at once, resolution."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,8 +83,8 @@ def parse_recipe(text: str, source: str, base_dir: Path, name: str, overrides: S
 
 
 def resolve_paths(patterns: Sequence[str], base_dir: Path) -> tuple[str, ...]:
-    """Join relative paths and globs to `base_dir`; absolute ones stay."""
-    return tuple(str(base_dir / pattern) for pattern in patterns)
+    """Where paths and globs lead, one spelling for one place: relative ones start from `base_dir`, URLs stay."""
+    return tuple(pattern if "://" in pattern else os.path.normpath(base_dir / pattern) for pattern in patterns)
 
 
 def _read_text(path: Path) -> str:
