@@ -96,7 +96,7 @@ def test_the_weights_of_a_regression_are_those_of_the_normal_equations(weighted:
 
 def test_a_value_that_a_list_holds_many_times_is_no_step_too_far() -> None:
     lists = ListChunk(np.repeat(LOG.codes[0], 12), np.full(ROWS, 12), np.empty(0, dtype=np.float32))
-    model = fit_additive([ListColumn([lists], 5)], LOG.target("regression"), ALL, sweeps=300, shrinkage=[144.0])
+    model = fit_additive([ListColumn([lists], 5)], LOG.target("regression"), ALL, sweeps=3000, shrinkage=[144.0])
     expected = fit_additive(LOG.columns()[:1], LOG.target("regression"), ALL, sweeps=300, shrinkage=[1.0])
     assert 12 * flat(model) == pytest.approx(flat(expected), abs=1e-4)
 

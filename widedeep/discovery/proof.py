@@ -141,18 +141,17 @@ class Prover:
         logit = model.logit(columns, self.data.num_rows)
         if self.offset is not None:
             logit += self.offset
-        residual, curvature = np.empty_like(logit), np.empty_like(logit)
-        self.data.target.gradients(logit, residual, curvature)
+        rows = self.data.target.at(logit)
         before = row_losses(self.data.target.kind, self._label, logit[self.data.proof].astype(np.float64))
         used = ~self.data.proof
 
         def standardised_gain(number: int) -> float:
             score = chosen[number % len(chosen)]
             column = self._permuted(score.candidate, np.random.Generator(np.random.Philox([_NULL_SEED, number])))
-            gradient, hessian = np.zeros(column.size), np.zeros(column.size)
-            column.add_sums(used, residual, curvature, gradient, hessian)
+            weights = np.zeros(column.size, dtype=np.float32)
+            weights += column.sums(used, rows).steps(weights, score.penalty, logistic=rows.logistic)
             moved = logit.copy()
-            column.add_weights((gradient / (hessian + score.penalty)).astype(np.float32), moved)
+            column.add_weights(weights, moved)
             after = row_losses(self.data.target.kind, self._label, moved[self.data.proof].astype(np.float64))
             meter.update(done + number + 1)
             return loss_fall(before, after, self._weight).z

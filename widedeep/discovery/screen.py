@@ -66,13 +66,13 @@ class Residual:
     @classmethod
     def at(cls, target: Target, logit: Floats) -> "Residual":
         """At the rows' logits [n]."""
-        residual, curvature = np.empty_like(logit), np.empty_like(logit)
-        target.gradients(logit, residual, curvature)
+        rows = target.at(logit)
+        residual = rows.residual
         if target.kind == "regression":
             # In units of the noise: gains are then log likelihoods.
             noise = np.float32(max(float(np.square(residual, dtype=np.float64).mean()), 1e-12))
             residual /= np.sqrt(noise)
-        return cls(residual, curvature)
+        return cls(residual, rows.curvature)
 
 
 class OutOfTime(Exception):

@@ -17,22 +17,85 @@ Sums = NDArray[np.float64]
 Codes = NDArray[np.int32]
 
 
+LEAST_ODDS, MOST_ODDS = np.float32(1e-30), np.float32(1e30)
+"""Odds are held within these: a logit of about +-69, beyond which a float32 soon has no odds left to move."""
+
+
 @compiled
-def gradients(
-    kind_is_binary: bool, label: Floats, weight: Floats, logit: Floats, residual: Floats, curvature: Floats
-) -> None:
-    """Fill `residual` and `curvature` of the logistic loss, or of half the squared error; all [n], `weight` [n] or [0]."""
+def odds_of(logit: Floats, odds: Floats) -> None:
+    """Fill `odds` with exp(logit), held within LEAST_ODDS and MOST_ODDS; both [n]."""
+    for i in range(len(logit)):
+        odds[i] = min(max(np.exp(logit[i]), LEAST_ODDS), MOST_ODDS)
+
+
+@compiled
+def _fill_row(i: int, label: Floats, weight: Floats, odds: np.float32, residual: Floats, curvature: Floats) -> None:
+    # By the odds, because 1 - p out of a float32 p keeps no digits where p is near 1.
+    q = np.float32(1.0) / (np.float32(1.0) + odds)
+    p = odds * q
+    residual[i] = label[i] * q - (np.float32(1.0) - label[i]) * p
+    curvature[i] = p * q
+    if len(weight):
+        residual[i] *= weight[i]
+        curvature[i] *= weight[i]
+
+
+@compiled
+def logistic_gradients(label: Floats, weight: Floats, odds: Floats, residual: Floats, curvature: Floats) -> None:
+    """Fill `residual` and `curvature` of the logistic loss; all [n], `weight` [n] or [0]."""
     for i in range(len(label)):
-        if kind_is_binary:
-            p = np.float32(1.0) / (np.float32(1.0) + np.exp(-logit[i]))
-            residual[i] = label[i] - p
-            curvature[i] = max(p * (np.float32(1.0) - p), np.float32(1e-6))
-        else:
-            residual[i] = label[i] - logit[i]
-            curvature[i] = np.float32(1.0)
+        _fill_row(i, label, weight, odds[i], residual, curvature)
+
+
+@compiled
+def squared_gradients(label: Floats, weight: Floats, logit: Floats, residual: Floats, curvature: Floats) -> None:
+    """Fill `residual` and `curvature` of half the squared error; all [n], `weight` [n] or [0]."""
+    for i in range(len(label)):
+        residual[i] = label[i] - logit[i]
+        curvature[i] = np.float32(1.0)
         if len(weight):
             residual[i] *= weight[i]
             curvature[i] *= weight[i]
+
+
+@compiled
+def certain_steps(
+    gradient: Sums, hessian: Sums, reach: Floats, weights: Floats, penalty: float, logistic: bool
+) -> Floats:
+    """A step [size] of each weight that is certain to lower the penalised loss, or 0.
+
+    `gradient` and `hessian` [size] are the sums of a column's codes, `penalty` is lambda of (lambda / 2) w^2. A squared
+    error is its own second-order expansion, so that Newton's step is certain. The logistic loss is below a bound that
+    grows with the exponential of the step. Its third derivative is at most its second (Bach, "Self-concordant analysis for
+    logistic regression", 2010), so that for a step d of a weight whose rows move by at most R |d|
+
+        loss(w + d) <= loss(w) - g d + H (exp(R |d|) - R |d| - 1) / R^2.
+
+    `reach` [size] or [1] is R. The bound is least where g = H (exp(R d) - 1) / R + lambda d. Let D >= d be the lesser of
+    Newton's step and of what lambda = 0 gives, log(1 + g R / H) / R; on [0, D] the exponential is below its chord, which
+    gives a step that is not beyond the least one. Near the end of a fit it is Newton's.
+    """
+    step = np.zeros(len(weights), dtype=np.float32)
+    for code in range(len(weights)):
+        g = gradient[code] - penalty * weights[code]
+        h = hessian[code]
+        size = abs(g)
+        if size == 0.0 or h + penalty <= 0.0:
+            continue
+        newton = size / (h + penalty)
+        length = newton
+        if logistic and h > 0.0:
+            r = np.float64(reach[code] if len(reach) > 1 else reach[0])
+            x = r * newton
+            if x <= 1.0:
+                # exp(x) - 1 <= x + x^2 / 2 + x^3 / 4 up to 1.
+                length = size / (h * (1.0 + x * (0.5 + 0.25 * x)) + penalty)
+            else:
+                most = np.log1p(size * r / h) / r
+                chord = size / most if most < newton else h * np.expm1(x) / x
+                length = size / (chord + penalty)
+        step[code] = np.float32(length if g > 0.0 else -length)
+    return step
 
 
 @compiled
@@ -55,11 +118,30 @@ def add_sums(
 
 @compiled
 def subtract_step(codes: Codes, first: int, step: Floats, residual: Floats, curvature: Floats) -> None:
-    """What a step [size] of a column's weights does to the rows' residuals, to first order."""
+    """What a step [size] of a column's weights does to the residuals of a squared error."""
     for i in range(len(codes)):
         code = codes[i]
         if code >= first:
             residual[i] -= curvature[i] * step[code]
+
+
+@compiled
+def multiply_odds(
+    codes: Codes,
+    first: int,
+    factor: Floats,
+    label: Floats,
+    weight: Floats,
+    odds: Floats,
+    residual: Floats,
+    curvature: Floats,
+) -> None:
+    """What a step of a column's weights does to the rows of a logistic loss; `factor` [size] is exp(step)."""
+    for i in range(len(codes)):
+        code = codes[i]
+        if code >= first:
+            odds[i] = min(max(odds[i] * factor[code], LEAST_ODDS), MOST_ODDS)
+            _fill_row(i, label, weight, odds[i], residual, curvature)
 
 
 @compiled
@@ -96,16 +178,17 @@ def add_list_sums(
     curvature: Floats,
     gradient: Sums,
     hessian: Sums,
+    reach: Floats,
 ) -> None:
     """As `add_sums`, of a sum of factor times weight over a row's list.
 
     The codes of a row are stepped at once, so their curvature is that of a separable bound:
-    (sum a d)^2 <= (sum |a|)(sum |a| d^2).
+    (sum a d)^2 <= (sum |a|)(sum |a| d^2). `reach` [size] becomes the greatest sum |a| of a code's rows.
     """
     place = 0
     for i in range(len(lengths)):
         end = place + lengths[i]
-        if used[i]:
+        if used[i] and curvature[i] > 0:
             total = np.float32(0.0)
             for j in range(place, end):
                 if codes[j] >= first:
@@ -116,6 +199,7 @@ def add_list_sums(
                     factor = factors[j] if len(factors) else np.float32(1.0)
                     gradient[code] += factor * residual[i]
                     hessian[code] += abs(factor) * total * curvature[i]
+                    reach[code] = max(reach[code], total)
         place = end
 
 
@@ -136,6 +220,32 @@ def subtract_list_step(
             if codes[j] >= first:
                 factor = factors[j] if len(factors) else np.float32(1.0)
                 residual[i] -= curvature[i] * factor * step[codes[j]]
+        place += lengths[i]
+
+
+@compiled
+def multiply_list_odds(
+    codes: Codes,
+    lengths: NDArray[np.int64],
+    factors: Floats,
+    first: int,
+    step: Floats,
+    label: Floats,
+    weight: Floats,
+    odds: Floats,
+    residual: Floats,
+    curvature: Floats,
+) -> None:
+    """As `multiply_odds`, of a step [size]."""
+    place = 0
+    for i in range(len(lengths)):
+        moved = np.float32(0.0)
+        for j in range(place, place + lengths[i]):
+            if codes[j] >= first:
+                moved += step[codes[j]] * (factors[j] if len(factors) else np.float32(1.0))
+        if moved != 0.0:
+            odds[i] = min(max(odds[i] * np.exp(moved), LEAST_ODDS), MOST_ODDS)
+            _fill_row(i, label, weight, odds[i], residual, curvature)
         place += lengths[i]
 
 

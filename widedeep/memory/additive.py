@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels import counts
-from widedeep.memory.columns import Column, Floats, ListColumn, Mask
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn, Mask, Rows, Sums
 
 LEAST_SHRINKAGE, MOST_SHRINKAGE = 0.05, 1e5
 FIRST_SHRINKAGE = 10.0
 _NO_WEIGHTS: Floats = np.empty(0, dtype=np.float32)
+_NO_BIAS: Floats = np.zeros(1, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Target:
         """The rows with these numbers, in this order."""
         return replace(self, label=self.label[rows], weight=None if self.weight is None else self.weight[rows])
 
-    def gradients(self, logit: Floats, residual: Floats, curvature: Floats) -> None:
-        """Fill in the first and second derivative of the log likelihood at `logit`, all [n]."""
+    def at(self, logit: Floats) -> Rows:
+        """The rows where a model says `logit` [n]."""
         weight = _NO_WEIGHTS if self.weight is None else self.weight
-        counts.gradients(self.kind == "binary", self.label, weight, logit, residual, curvature)
+        return Rows(self.kind == "binary", self.label, weight, logit)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def fit_additive(
     start: Additive | None = None,
     list_steps: int = 1,
 ) -> Additive:
-    """Fit by `sweeps` of Gauss-Seidel Newton steps, a column at a time, on the rows where `used` [n] holds.
+    """Fit by `sweeps` over the columns, a column at a time, on the rows where `used` [n] holds.
+
+    At a column's turn each of its weights takes a step that is certain to lower the penalised loss (see
+    `counts.certain_steps`), and the rows follow it: a sweep never raises the loss, whatever the rate of positives is.
 
     The shrinkage of each column is that of maximal evidence (MacKay, "Bayesian interpolation", 1992: lambda = gamma
     noise / |w|^2 with gamma the number of well-determined weights), re-estimated at each sweep, unless it is given.
@@ -72,7 +75,7 @@ def fit_additive(
     steps at its turn: its codes are stepped at once, and so less far than they have to go. The result depends on used rows
     only, and not on threads.
     """
-    rows = len(target.label)
+    num_rows = len(target.label)
     weights = [np.zeros(column.size, dtype=np.float32) for column in columns]
     lambdas = [FIRST_SHRINKAGE] * len(columns) if shrinkage is None else list(shrinkage)
     bias = 0.0
@@ -83,33 +86,46 @@ def fit_additive(
             lambdas[i] = penalty if shrinkage is None else lambdas[i]
     elif offset is None:
         bias = _mean_logit(target, used)
-    residual, curvature = np.empty(rows, dtype=np.float32), np.empty(rows, dtype=np.float32)
+    everywhere = CodeColumn([np.zeros(num_rows, dtype=np.int32)], 1)
+    covers = [column.covers_all_rows for column in columns]
     for _ in range(sweeps):
-        logit = Additive(bias, tuple(weights), ()).logit(columns, rows)
+        logit = Additive(bias, tuple(weights), ()).logit(columns, num_rows)
         if offset is not None:
             logit += offset
-        target.gradients(logit, residual, curvature)
-        moved = float(residual[used].sum(dtype=np.float64) / curvature[used].sum(dtype=np.float64))
-        bias += moved
-        residual -= curvature * np.float32(moved)
-        noise = 1.0 if target.kind == "binary" else _noise(target, residual, used)
+        rows = target.at(logit)
+        moved = everywhere.sums(used, rows).steps(_NO_BIAS, 0.0, logistic=rows.logistic)
+        everywhere.move(moved, rows)
+        bias += float(moved[0])
+        noise = _noise(target, rows.residual, used) if target.kind == "regression" else 1.0
         for i, column in enumerate(columns):
             for _ in range(list_steps if isinstance(column, ListColumn) else 1):
-                evidence = _step(column, weights[i], lambdas[i], used, residual, curvature)
+                sums = column.sums(used, rows)
+                step = sums.steps(weights[i], lambdas[i], logistic=rows.logistic)
+                weights[i] += step
+                column.move(step, rows)
+            if covers[i]:
+                bias += _centre(weights[i], sums)
             if shrinkage is None:
-                lambdas[i] = float(np.clip(evidence * noise, LEAST_SHRINKAGE, MOST_SHRINKAGE))
+                lambdas[i] = _shrinkage_of_most_evidence(weights[i], sums, lambdas[i], noise)
     return Additive(bias, tuple(weights), tuple(lambdas))
 
 
-def _step(column: Column, weights: Floats, penalty: float, used: Mask, residual: Floats, curvature: Floats) -> float:
-    """One Newton step of a column's weights, in place; gives gamma / |w|^2."""
-    gradient, hessian = np.zeros(column.size), np.zeros(column.size)
-    column.add_sums(used, residual, curvature, gradient, hessian)
-    step = np.where(hessian > 0.0, (gradient - penalty * weights) / (hessian + penalty), 0.0).astype(np.float32)
-    weights += step
-    column.subtract_step(step, residual, curvature)
-    determined = float((hessian / (hessian + penalty)).sum())
-    return determined / max(float(np.square(weights, dtype=np.float64).sum()), 1e-12)
+def _centre(weights: Floats, sums: Sums) -> float:
+    """Take the mean off the weights, in place, of the codes that used rows have; gives what the bias must have of it.
+
+    Where every row has a code of the column no logit changes and the penalty falls to its least: left to sweeps, the bias
+    gets there the slower the more rows there are to a unit of the penalty.
+    """
+    held = sums.hessian > 0.0
+    mean = np.float32(weights[held].mean(dtype=np.float64)) if held.any() else np.float32(0.0)
+    weights[held] -= mean
+    return float(mean)
+
+
+def _shrinkage_of_most_evidence(weights: Floats, sums: Sums, penalty: float, noise: float) -> float:
+    determined = float((sums.hessian / (sums.hessian + penalty)).sum())
+    evidence = determined / max(float(np.square(weights, dtype=np.float64).sum()), 1e-12)
+    return float(np.clip(evidence * noise, LEAST_SHRINKAGE, MOST_SHRINKAGE))
 
 
 def _mean_logit(target: Target, used: Mask) -> float:

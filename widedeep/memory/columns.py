@@ -10,6 +10,41 @@ from widedeep.kernels import counts
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+_REACH_OF_ONE: Floats = np.ones(1, dtype=np.float32)
+
+
+class Rows:
+    """The rows of an additive model at its present logits: what each asks its codes to become."""
+
+    def __init__(self, logistic: bool, label: Floats, weight: Floats, logit: Floats) -> None:
+        """`label` and `logit` [n], `weight` [n] or [0] where all are 1."""
+        self.logistic, self.label, self.weight = logistic, label, weight
+        self.residual, self.curvature = np.empty_like(logit), np.empty_like(logit)
+        """[n] first and second derivative of the rows' log likelihood in their logit."""
+        self.odds = np.empty(len(logit) if logistic else 0, dtype=np.float32)
+        """[n] where the loss is logistic."""
+        if logistic:
+            counts.odds_of(logit, self.odds)
+            counts.logistic_gradients(label, weight, self.odds, self.residual, self.curvature)
+        else:
+            counts.squared_gradients(label, weight, logit, self.residual, self.curvature)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the used rows ask of each code of a column."""
+
+    gradient: NDArray[np.float64]
+    """[size]"""
+    hessian: NDArray[np.float64]
+    """[size]"""
+    reach: Floats
+    """[size], or [1] where that of all codes is equal: the most that a row's logit moves where the weight moves by 1."""
+
+    def steps(self, weights: Floats, penalty: float, *, logistic: bool) -> Floats:
+        """Steps [size] of the weights that are certain to lower the penalised loss, see `counts.certain_steps`."""
+        steps: Floats = counts.certain_steps(self.gradient, self.hessian, self.reach, weights, penalty, logistic)
+        return steps
 
 
 @dataclass(frozen=True)
@@ -22,22 +57,29 @@ class CodeColumn:
     """Codes are below it."""
     first: int = 0
 
-    def add_sums(
-        self,
-        used: Mask,
-        residual: Floats,
-        curvature: Floats,
-        gradient: NDArray[np.float64],
-        hessian: NDArray[np.float64],
-    ) -> None:
-        """Add the used rows' residuals and curvatures to `gradient` and `hessian` [size]."""
-        for rows, codes in _parts(self.chunks):
-            counts.add_sums(codes, self.first, used[rows], residual[rows], curvature[rows], gradient, hessian)
+    @property
+    def covers_all_rows(self) -> bool:
+        """Whether every row has a code with a weight."""
+        return all(int(codes.min(initial=self.first)) >= self.first for codes in self.chunks)
 
-    def subtract_step(self, step: Floats, residual: Floats, curvature: Floats) -> None:
-        """Take off what a step [size] of the weights does to the rows' residuals."""
+    def sums(self, used: Mask, state: Rows) -> Sums:
+        """Sums over the used rows [n]."""
+        gradient, hessian = np.zeros(self.size), np.zeros(self.size)
         for rows, codes in _parts(self.chunks):
-            counts.subtract_step(codes, self.first, step, residual[rows], curvature[rows])
+            residual, curvature = state.residual[rows], state.curvature[rows]
+            counts.add_sums(codes, self.first, used[rows], residual, curvature, gradient, hessian)
+        return Sums(gradient, hessian, _REACH_OF_ONE)
+
+    def move(self, step: Floats, state: Rows) -> None:
+        """Let the rows follow a step [size] of the weights."""
+        factor = np.exp(step) if state.logistic else step
+        for rows, codes in _parts(self.chunks):
+            residual, curvature = state.residual[rows], state.curvature[rows]
+            if state.logistic:
+                label, weight, odds = state.label[rows], state.weight[rows], state.odds[rows]
+                counts.multiply_odds(codes, self.first, factor, label, weight, odds, residual, curvature)
+            else:
+                counts.subtract_step(codes, self.first, step, residual, curvature)
 
     def add_weights(self, weights: Floats, logit: Floats) -> None:
         """Add the rows' weights to their logits."""
@@ -72,27 +114,32 @@ class ListColumn:
     size: int
     first: int = 0
 
-    def add_sums(
-        self,
-        used: Mask,
-        residual: Floats,
-        curvature: Floats,
-        gradient: NDArray[np.float64],
-        hessian: NDArray[np.float64],
-    ) -> None:
-        """As of `CodeColumn`."""
-        for rows, part in self._parts():
-            codes, lengths, factors = part.codes, part.lengths, part.factors
-            counts.add_list_sums(
-                codes, lengths, factors, self.first, used[rows], residual[rows], curvature[rows], gradient, hessian
-            )
+    @property
+    def covers_all_rows(self) -> bool:
+        """As of `CodeColumn`: rows have several codes, or none."""
+        return False
 
-    def subtract_step(self, step: Floats, residual: Floats, curvature: Floats) -> None:
+    def sums(self, used: Mask, state: Rows) -> Sums:
+        """As of `CodeColumn`."""
+        sums = Sums(np.zeros(self.size), np.zeros(self.size), np.zeros(self.size, dtype=np.float32))
+        for rows, part in self._parts():
+            counts.add_list_sums(
+                *(part.codes, part.lengths, part.factors, self.first),
+                *(used[rows], state.residual[rows], state.curvature[rows]),
+                *(sums.gradient, sums.hessian, sums.reach),
+            )
+        return sums
+
+    def move(self, step: Floats, state: Rows) -> None:
         """As of `CodeColumn`."""
         for rows, part in self._parts():
-            counts.subtract_list_step(
-                part.codes, part.lengths, part.factors, self.first, step, residual[rows], curvature[rows]
-            )
+            lists = part.codes, part.lengths, part.factors, self.first
+            derivatives = state.residual[rows], state.curvature[rows]
+            if state.logistic:
+                label, weight, odds = state.label[rows], state.weight[rows], state.odds[rows]
+                counts.multiply_list_odds(*lists, step, label, weight, odds, *derivatives)
+            else:
+                counts.subtract_list_step(*lists, step, *derivatives)
 
     def add_weights(self, weights: Floats, logit: Floats) -> None:
         """As of `CodeColumn`."""

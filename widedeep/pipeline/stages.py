@@ -35,7 +35,7 @@ INGEST_FORMAT = 2
 """Raised when the typed table changes for equal inputs, so that no older cache is read."""
 PLAN_FORMAT = 1
 """The same for the fitted plan and the encoding."""
-MEMORY_FORMAT = 1
+MEMORY_FORMAT = 2
 """The same for what crosses remember."""
 _ENCODED_ROWS = 1 << 16
 """Rows that a thread encodes at once."""
