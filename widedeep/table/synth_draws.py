@@ -22,7 +22,7 @@ FACTOR_MEAN = 0.4
 PILOT_ROWS = 50_000
 PILOT_START = np.uint64(1 << 40)
 """Row numbers from here on belong to the pilot, which no log reaches."""
-LONG_PILOT_ROWS = 1_000_000
+LONG_PILOT_ROWS = 500_000
 """Rows that tell the mean probability of a log whose labels are rare or whose effects are large: few rows would not."""
 
 
@@ -97,6 +97,8 @@ def _intercept(logit: FloatArray, rate: float) -> float:
     low, high = -20.0, 20.0
     while sigmoid(logit + low).mean() > rate:
         low *= 2
+    while sigmoid(logit + high).mean() < rate:
+        high *= 2
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if sigmoid(logit + middle).mean() < rate else (low, middle)
