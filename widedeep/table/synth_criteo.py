@@ -103,7 +103,7 @@ class CriteoWorld:
         shares = {name: _first_shares(size, self._zipf[name]) for name, size in self.sizes.items()}
         self.heavy = heavy_values(self._draws, shares, lift)
         if (rate, lift) != (LABEL_RATE, 1.0):
-            pilot = (self._logit(self.draw(index)) for index in self._draws.long_pilot())
+            pilot = (self.logit(self.draw(index)) for index in self._draws.long_pilot())
             self._scales = self._scales.at_rate(pilot, rate)
 
     # ------------------------------------------------------------------------------------------------- what a seed is
@@ -166,7 +166,7 @@ class CriteoWorld:
     def labelled(self, index: Counter) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
         """Rows `index` of a log, the label first; their chances of a positive label; whether they have one."""
         drawn = self.draw(index)
-        probability = sigmoid(self._logit(drawn))
+        probability = sigmoid(self.logit(drawn))
         label = self._draws.uniform("label", index) < probability
         columns = {"label": pl.Series(label.astype(np.int8))}
         for name, values in drawn.numbers.items():
@@ -179,8 +179,16 @@ class CriteoWorld:
         """The text of a heavy value."""
         return str(self._texts[value.column][value.code])
 
-    def _logit(self, rows: CriteoRows) -> FloatArray:
+    def logit(self, rows: CriteoRows) -> FloatArray:
+        """Logits of a positive label, [N]."""
         return self._scales.logit(self._effects(rows)) + heavy_logit(self.heavy, rows.codes)
+
+    def planted_terms(self, rows: CriteoRows) -> Iterator[tuple[Columns, FloatArray]]:
+        """Each planted combination, and what it adds to the logits of the rows, [N]."""
+        names = [*self._weights, *((name,) for name in self._counts), *self.low_rank]
+        for columns, (_, raw), (mean, scale) in zip(names, self._effects(rows), self._scales.by_effect, strict=True):
+            if len(columns) > 1:
+                yield columns, (raw - mean) * scale
 
     def _effects(self, rows: CriteoRows) -> Iterator[tuple[float, FloatArray]]:
         for columns, weights in self._weights.items():
