@@ -32,6 +32,26 @@ def synth(
     triples: Annotated[
         int | None, typer.Option("--triples", min=0, metavar="N", help="criteo: planted triples; 0 by default.")
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", metavar="R", help="Share of positive rows; 0.3 by default, for criteo 0.38."),
+    ] = None,
+    lift: Annotated[
+        float,
+        typer.Option(
+            "--lift",
+            metavar="L",
+            help="Give a few values up to L times the odds of the rest (of rare clicks: L times the clicks); 1 for none.",
+        ),
+    ] = 1.0,
+    new_users: Annotated[
+        float | None,
+        typer.Option(
+            "--new-users",
+            metavar="SHARE",
+            help="clicks: users who come and go, so that this share of the test rows has a user new since training.",
+        ),
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,13 +69,16 @@ def synth(
     if shape == "clicks" and asked:
         option = next(iter(asked)).replace("_", "-")
         raise UsageError(f"--{option} is for --shape criteo: what a click log has planted is fixed")
+    if shape == "criteo" and new_users is not None:
+        raise UsageError("--new-users is for --shape clicks: a log of Criteo's shape has no users")
+    labels = {"lift": lift} | ({} if rate is None else {"rate": rate})
     folder = output.resolve()
     _refuse_existing(folder, force)
     with replacing_directory(folder) as temporary:
         if shape == "criteo":
-            log = write_criteo_log(temporary, rows, seed, Planting(**asked), ConsoleReporter())
+            log = write_criteo_log(temporary, rows, seed, Planting(**asked), ConsoleReporter(), **labels)
         else:
-            log = write_sample_log(temporary, rows, seed, ConsoleReporter())
+            log = write_sample_log(temporary, rows, seed, ConsoleReporter(), **labels, new_users=new_users)
         _refuse_to_lose_files(folder, FILE_NAMES)
     if as_json:
         print_json(

@@ -1,15 +1,20 @@
 """The bench cannot rot: its rows run on tiny inputs, without peers. No time is asserted."""
 
+import importlib
+import json
 from pathlib import Path
 from typing import Any
 
 import bench
+import numpy as np
 import pytest
 import rows
 from click_log import CATEGORICAL, NUMERIC, WIDEDEEP, ClickLog, make_log, open_log, write_recipe
 from figures import Failure, Figure, table
+from scipy.special import expit
 
 from widedeep.recipe.load import load_recipe
+from widedeep.table.synth_criteo import Planting
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +155,115 @@ def test_a_row_that_fails_is_a_line_of_the_table_and_the_others_go_on(
 )
 def test_a_figure_is_held_against_its_target(figure: Figure, line: str) -> None:
     assert table([figure]).splitlines()[-1] == line
+
+
+# -------------------------------------------------------------------------------------------- scripts on many drawn logs
+
+
+def test_logs_are_measured_once_in_the_parts_and_shares_asked_for_and_big_files_go(tmp_path: Path) -> None:
+    from drawn_logs import NOTHING, Drawing, Place, measure_all
+
+    measured: list[str] = []
+
+    def rows_of(place: Place) -> dict[str, Any]:
+        place.recipe()
+        (place.work / "stages").mkdir(parents=True)
+        measured.append(place.name)
+        return {"rows": place.truth["rows"]}
+
+    parts = {
+        "first": (rows_of, {f"a{seed}": Drawing(200, seed, NOTHING) for seed in range(3)}),
+        "second": (rows_of, {"b": Drawing(100, 1, rate=0.3, new_users=0.5)}),
+    }
+    logs, result = tmp_path / "logs", tmp_path / "result.json"
+    measure_all("", parts, [str(logs), str(result), "first", "--only", "0/2"])
+    assert measured == ["a0", "a2"]
+    measure_all("", parts, [str(logs), str(result), "--keep"])
+    assert measured == ["a0", "a2", "a1", "b"]
+    assert json.loads(result.read_text())[-1] == {"log": "b", "rows": 100}
+    left = {path.relative_to(logs).as_posix() for path in logs.rglob("*") if path.name.startswith(("log.", "stages"))}
+    assert left == {"a1/log.parquet", "b/log.csv", "work/a1/stages", "work/b/stages"}
+    with pytest.raises(SystemExit):
+        measure_all("", parts, [str(logs), str(result), "third"])
+    with pytest.raises(SystemExit):
+        measure_all("", parts, [str(logs), str(result), "--only", "2/2"])
+
+
+@pytest.mark.parametrize("script", ["click_rates", "discovery_logs", "new_users"])
+def test_every_log_of_a_script_has_a_name_of_its_own(script: str) -> None:
+    names = [name for _, drawings in importlib.import_module(script).PARTS.values() for name in drawings]
+    assert len(set(names)) == len(names) > 0
+
+
+def test_a_term_that_main_effects_can_say_is_not_visible_and_a_large_interaction_is() -> None:
+    from visible import visibility
+
+    draw = np.random.default_rng(0)
+    codes = [draw.integers(0, 10, 40_000) for _ in range(2)]
+    noise = draw.normal(0, 1, 40_000)
+    main = codes[0] * 0.3 - codes[1] * 0.2
+    nothing = visibility(("a", "b"), codes, main, noise + main)
+    assert nothing.cells == 100
+    assert not nothing.visible
+    assert nothing.gain == pytest.approx(0.0, abs=1e-6)
+    term = np.where((codes[0] + codes[1]) % 2, 0.5, -0.5)
+    assert visibility(("a", "b"), codes, term, noise + term).visible
+
+
+def test_the_gain_of_a_visible_term_is_its_divergence_less_half_a_nat_per_cell() -> None:
+    from visible import PROOF_SHARE, TRAIN_SHARE, visibility
+
+    rows = np.arange(400_000)
+    codes = [rows % 20, rows // 20 % 20]
+    term = np.where((codes[0] + codes[1]) % 2, 0.3, -0.3)
+    before, after = expit(np.full(2, -1.0)), expit([-0.7, -1.3])
+    divergence = np.mean(after * np.log(after / before) + (1 - after) * np.log((1 - after) / (1 - before)))
+    cost = 400 / 2 / (len(rows) * TRAIN_SHARE * (1 - PROOF_SHARE))
+    # Shrinking saves some of the cost: the share s of it is left.
+    assert 0.9 * cost < divergence - visibility(("a", "b"), codes, term, term - 1.0).gain < cost
+
+
+def test_random_crosses_are_trained_beside_none_on_a_log_without_interactions(tmp_path: Path) -> None:
+    import click_rates
+    from drawn_logs import NOTHING, Drawing, Place
+
+    row = click_rates.harmless(Place(tmp_path, "tiny", Drawing(1_500, 1, NOTHING, rate=0.2, lift=5.0)))
+    assert len({frozenset(pair) for pair in row["crosses"]}) == 3
+    for kind in ("wide", "wide_deep"):
+        assert set(row[kind]["without"]) == {"log_loss", "auc", "calibration"}
+        assert row[kind]["ratio"] == pytest.approx(
+            row[kind]["with"]["log_loss"] / row[kind]["without"]["log_loss"], 1e-4
+        )
+
+
+def test_discovery_on_a_drawn_log_is_told_beside_what_there_was_to_see(tmp_path: Path) -> None:
+    import click_rates
+    from drawn_logs import Drawing, Place
+
+    planting = Planting(crosses=1, low_rank=1)
+    row = click_rates.planted(Place(tmp_path, "tiny", Drawing(6_000, 3, planting, rate=0.3, lift=4.0)))
+    assert row["true"] == len(row["pairs"]) == 2
+    assert row["found"] == sum(pair["found"] for pair in row["pairs"])
+    assert row["visible"] == sum(pair["z"] >= 3 for pair in row["pairs"])
+    assert row["visible and found"] <= min(row["visible"], row["found"])
+
+
+def test_the_promise_of_a_part_of_a_log_is_held_against_its_other_rows(tmp_path: Path) -> None:
+    from discovery_logs import covered
+    from drawn_logs import Drawing, Place
+
+    row = covered(Place(tmp_path, "tiny", Drawing(60_000, 3, Planting(crosses=3, low_rank=0))), 30_000)
+    assert row["crosses"] > 0
+    value, low, high = row["promised"]
+    assert low < value < high
+    assert row["covered"] == (low <= row["realised"][0] <= high)
+
+
+def test_models_with_and_without_the_user_are_measured_where_users_are_new(tmp_path: Path) -> None:
+    import new_users
+    from drawn_logs import Drawing, Place
+
+    row = new_users.measured(Place(tmp_path, "tiny", Drawing(1_500, 1, rate=0.3, new_users=0.5)))
+    assert 0.3 < row["new"] < 0.7
+    for kind in ("wide", "wide_deep"):
+        assert row[kind]["with"]["log_loss"] != row[kind]["without"]["log_loss"]

@@ -65,6 +65,9 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["synth", "-o", "log", "--triples", "0"], "--triples is for --shape criteo"),
         (["synth", "-o", "log", "--shape", "clicks", "--low-rank", "2"], "--low-rank is for --shape criteo"),
         (["synth", "-o", "log", "--shape", "criteo", "--crosses", "-1"], "--crosses"),
+        (["synth", "-o", "log", "--shape", "criteo", "--new-users", "0.3"], "--new-users is for --shape clicks"),
+        (["synth", "-o", "log", "--rate", "1.5"], "--rate must be above 0 and below 1, not 1.5"),
+        (["synth", "-o", "log", "--lift", "0"], "--lift must be a number of at least 1, not 0.0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -138,6 +141,25 @@ def test_synth_writes_a_criteo_shaped_log_and_says_what_it_planted(tmp_path: Pat
     assert said["low_rank"] == truth["low_rank"]
     assert said["best_auc"] == truth["best_auc"]
     assert sorted(str(path) for path in folder.iterdir()) == sorted(said["files"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["--shape", "clicks"], ["--rate", "0.1"]),
+        (["--shape", "clicks"], ["--lift", "5"]),
+        (["--shape", "clicks"], ["--new-users", "0.5"]),
+        (["--shape", "criteo"], ["--rate", "0.1"]),
+        (["--shape", "criteo"], ["--lift", "5"]),
+    ],
+)
+def test_each_option_of_the_labels_and_users_changes_a_log(
+    tmp_path: Path, arguments: list[str], option: list[str]
+) -> None:
+    for name, more in (("plain", []), ("other", option)):
+        assert dispatch(["synth", "-o", str(tmp_path / name), "--rows", "300", *arguments, *more]) == 0
+    plain, other = (json.loads((tmp_path / name / "truth.json").read_text()) for name in ("plain", "other"))
+    assert plain["best_log_loss"] != other["best_log_loss"]
 
 
 def test_synth_refuses_to_plant_more_than_it_can_and_leaves_no_folder(tmp_path: Path, widedeep: Widedeep) -> None:

@@ -1,23 +1,29 @@
 """Writes the sample logs: rows drawn from a known model, so that the best possible figures are known, and a recipe for them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil, inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from widedeep.errors import UsageError, WriteError
 from widedeep.reporting import Reporter
-from widedeep.table.synth_criteo import CriteoWorld, Planting
+from widedeep.table.synth_criteo import LABEL_RATE, CriteoWorld, Planting
 from widedeep.table.synth_draws import BoolArray, Counter, FloatArray
+from widedeep.table.synth_heavy import HeavyValue
 from widedeep.table.synth_recipes import clicks_recipe, criteo_recipe
-from widedeep.table.synth_world import LOW_RANK, PLANTED, World, values_of
+from widedeep.table.synth_users import Users
+from widedeep.table.synth_world import CLICK_RATE, LOW_RANK, PLANTED, World, text_of, values_of
 
 MIN_ROWS = 100
+MIN_OF_A_CLASS = 20
+"""Expected rows of either label: a log of fewer may have none, and no AUC."""
 
 FILE_NAMES = ("log.csv", "log.parquet", "truth.json", "recipe.yaml")
 """All that the folder of a sample log of any shape may hold."""
@@ -45,15 +51,31 @@ class SampleLog:
     files: list[Path]
 
 
-def write_sample_log(out_dir: Path, rows: int, seed: int, reporter: Reporter) -> SampleLog:
+def write_sample_log(
+    out_dir: Path,
+    rows: int,
+    seed: int,
+    reporter: Reporter,
+    *,
+    rate: float = CLICK_RATE,
+    lift: float = 1.0,
+    new_users: float | None = None,
+) -> SampleLog:
     """Write `log.csv`, `truth.json` (with the planted weights) and `recipe.yaml` into the existing folder `out_dir`.
 
-    Equal (rows, seed) give equal bytes. Memory is bounded but for 9 bytes a row, kept for the exact best AUC. Raises
-    UsageError for fewer than 100 rows or a negative seed, WriteError where the files cannot be written.
+    `rate` is the expected share of clicks, in (0, 1). With `lift` above 1 a few values of a few columns are heavy: their
+    rows have up to `lift` times the odds of a click, which for rare clicks is as many times the clicks. `new_users`, in
+    [0, 1), is the share of rows of the test part (the last days) whose user no train row has, in place of the usual users.
+
+    Equal arguments give equal bytes. Memory is bounded but for 9 bytes a row, kept for the exact best AUC. Raises
+    UsageError for fewer than 100 rows, a negative seed, a value out of its range, or so few expected rows of a label that
+    there might be none; WriteError where the files cannot be written.
     """
-    _check(rows, seed)
+    _check(rows, seed, rate, lift)
+    if new_users is not None and not 0.0 <= new_users < 1.0:
+        raise UsageError(f"--new-users must be at least 0 and below 1, not {new_users}: it is a share of the test rows")
     files = [out_dir / name for name in ("log.csv", "truth.json", "recipe.yaml")]
-    world = World(seed)
+    world = World(seed, rate=rate, lift=lift, users=None if new_users is None else Users(rows, new_users))
     truth = _Truth(rows)
     with _naming(out_dir):
         with files[0].open("wb") as file:
@@ -62,37 +84,65 @@ def write_sample_log(out_dir: Path, rows: int, seed: int, reporter: Reporter) ->
         best = truth.best()
         weights = {" x ".join(pair): _weights(world, pair) for pair in PLANTED}
         content = {"rows": rows, "seed": seed, "ctr": truth.rate(), "planted": PLANTED, "low_rank": LOW_RANK}
+        content |= _heavy(world.heavy, text_of) | ({} if new_users is None else {"new_users": new_users})
         files[1].write_text(json.dumps(content | best | {"weights": weights}) + "\n", encoding="utf-8")
         files[2].write_text(clicks_recipe(rows, seed, best["best_auc"]), encoding="utf-8")
     return SampleLog(rows, **best, planted=list(PLANTED), low_rank=list(LOW_RANK), files=files)
 
 
-def write_criteo_log(out_dir: Path, rows: int, seed: int, planting: Planting, reporter: Reporter) -> SampleLog:
+def write_criteo_log(
+    out_dir: Path,
+    rows: int,
+    seed: int,
+    planting: Planting,
+    reporter: Reporter,
+    *,
+    rate: float = LABEL_RATE,
+    lift: float = 1.0,
+) -> SampleLog:
     """Write `log.parquet`, `truth.json` and `recipe.yaml` into the existing folder `out_dir`.
 
-    Columns: `label` (Int8), I1…I13 (Int64), C1…C26 (8 hex digits). Equal (rows, seed, planting) give equal bytes, and a
-    longer log begins with the same rows. Memory as for `write_sample_log`. Raises UsageError as that does, and where more
-    is to be planted than the seed's columns can hold; WriteError where the files cannot be written.
+    Columns: `label` (Int8), I1…I13 (Int64), C1…C26 (8 hex digits). `rate`, `lift`, memory and errors are as for
+    `write_sample_log`; UsageError also where more is to be planted than the seed's columns can hold. Equal arguments give
+    equal bytes, and a longer log begins with the same rows.
     """
-    _check(rows, seed)
+    _check(rows, seed, rate, lift)
     files = [out_dir / name for name in ("log.parquet", "truth.json", "recipe.yaml")]
-    world = CriteoWorld(seed, planting)
+    world = CriteoWorld(seed, planting, rate=rate, lift=lift)
     truth = _Truth(rows)
     with _naming(out_dir):
         _write_parquet(_blocks(world.labelled, truth, reporter), files[0])
         best = truth.best()
         columns = {"crosses": world.crosses, "low_rank": world.low_rank, "triples": world.triples}
-        content = {"rows": rows, "seed": seed, "ctr": truth.rate(), **columns, **best}
+        heavy = _heavy(world.heavy, world.text_of)
+        content = {"rows": rows, "seed": seed, "ctr": truth.rate(), **columns, **heavy, **best}
         files[1].write_text(json.dumps(content) + "\n", encoding="utf-8")
         files[2].write_text(criteo_recipe(rows, seed, best["best_auc"], world.sizes), encoding="utf-8")
     return SampleLog(rows, **best, planted=[*world.crosses, *world.triples], low_rank=world.low_rank, files=files)
 
 
-def _check(rows: int, seed: int) -> None:
+def _check(rows: int, seed: int, rate: float, lift: float) -> None:
     if rows < MIN_ROWS:
         raise UsageError(f"--rows must be at least {MIN_ROWS}, not {rows}: fewer cannot be split and learnt from")
     if seed < 0:
         raise UsageError(f"--seed must not be negative, not {seed}")
+    if not 0.0 < rate < 1.0:
+        raise UsageError(f"--rate must be above 0 and below 1, not {rate}: it is the share of positive rows")
+    if rows * min(rate, 1.0 - rate) < MIN_OF_A_CLASS:
+        raise UsageError(
+            f"--rate {rate:g} of --rows {rows:,} leaves fewer than {MIN_OF_A_CLASS} rows of a label: ask for at least "
+            f"{ceil(MIN_OF_A_CLASS / min(rate, 1.0 - rate)):,} rows"
+        )
+    if not 1.0 <= lift < inf:
+        raise UsageError(
+            f"--lift must be a number of at least 1, not {lift}: heavy values click that many times as often"
+        )
+
+
+def _heavy(values: Sequence[HeavyValue], text_of: Callable[[HeavyValue], str]) -> dict[str, Any]:
+    """What truth.json says of heavy values; nothing of a log without any."""
+    heavy = [{"column": value.column, "value": text_of(value), "lift": value.lift} for value in values]
+    return {"heavy": heavy} if heavy else {}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import polars as pl
 
 from widedeep.errors import UsageError
 from widedeep.table.synth_draws import BoolArray, Counter, Draws, FloatArray, IntArray, Scales, sigmoid
+from widedeep.table.synth_heavy import HeavyValue, heavy_logit, heavy_values
 
 Columns = tuple[str, ...]
 
@@ -74,10 +75,11 @@ class CriteoWorld:
     """Everything that a seed decides: the columns, which of them interact, and how likely a row is to be positive.
 
     Columns are independent of each other, and the logit is a sum of one effect per column and one per planted
-    combination. Raises UsageError where `planting` asks for more combinations than the seed's columns have.
+    combination, and those of heavy values where `lift` is above 1. The mean probability is `rate`. Raises UsageError where
+    `planting` asks for more combinations than the seed's columns have.
     """
 
-    def __init__(self, seed: int, planting: Planting) -> None:
+    def __init__(self, seed: int, planting: Planting, *, rate: float = LABEL_RATE, lift: float = 1.0) -> None:
         self._draws = Draws(seed)
         self.sizes = {name: self._jittered(name, size) for name, size in CARDINALITIES.items()}
         self._zipf = {name: self._between(f"zipf/{name}", *_ZIPF) for name in self.sizes}
@@ -98,6 +100,11 @@ class CriteoWorld:
         }
         self._texts = {name: pl.Series(self._hex_texts(name, size)) for name, size in self.sizes.items()}
         self._scales = Scales.by_pilot(self._effects(self.draw(self._draws.pilot())), LABEL_RATE)
+        shares = {name: _first_shares(size, self._zipf[name]) for name, size in self.sizes.items()}
+        self.heavy = heavy_values(self._draws, shares, lift)
+        if (rate, lift) != (LABEL_RATE, 1.0):
+            pilot = (self.logit(self.draw(index)) for index in self._draws.long_pilot())
+            self._scales = self._scales.at_rate(pilot, rate)
 
     # ------------------------------------------------------------------------------------------------- what a seed is
 
@@ -159,7 +166,7 @@ class CriteoWorld:
     def labelled(self, index: Counter) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
         """Rows `index` of a log, the label first; their chances of a positive label; whether they have one."""
         drawn = self.draw(index)
-        probability = sigmoid(self._scales.logit(self._effects(drawn)))
+        probability = sigmoid(self.logit(drawn))
         label = self._draws.uniform("label", index) < probability
         columns = {"label": pl.Series(label.astype(np.int8))}
         for name, values in drawn.numbers.items():
@@ -167,6 +174,21 @@ class CriteoWorld:
         for name, codes in drawn.codes.items():
             columns[name] = self._texts[name].gather(codes)
         return pl.DataFrame(columns), probability, label
+
+    def text_of(self, value: HeavyValue) -> str:
+        """The text of a heavy value."""
+        return str(self._texts[value.column][value.code])
+
+    def logit(self, rows: CriteoRows) -> FloatArray:
+        """Logits of a positive label, [N]."""
+        return self._scales.logit(self._effects(rows)) + heavy_logit(self.heavy, rows.codes)
+
+    def planted_terms(self, rows: CriteoRows) -> Iterator[tuple[Columns, FloatArray]]:
+        """Each planted combination, and what it adds to the logits of the rows, [N]."""
+        names = [*self._weights, *((name,) for name in self._counts), *self.low_rank]
+        for columns, (_, raw), (mean, scale) in zip(names, self._effects(rows), self._scales.by_effect, strict=True):
+            if len(columns) > 1:
+                yield columns, (raw - mean) * scale
 
     def _effects(self, rows: CriteoRows) -> Iterator[tuple[float, FloatArray]]:
         for columns, weights in self._weights.items():
@@ -200,6 +222,14 @@ class _Count:
         quantile = sigmoid(1.702 * (np.log1p(numbers) - self.location) / self.spread)
         quantile = np.where(np.isnan(numbers), self.missing_quantile, quantile)
         return self.sign * (quantile if self.center is None else (quantile - self.center) ** 2)
+
+
+def _first_shares(size: int, exponent: float) -> FloatArray:
+    """Chances of a column's first values, a hundred at most: no other value can have 1% of the rows."""
+    power = 1.0 - exponent
+    edges = (np.append(np.arange(min(size, 100) + 1.0), size) + _ZIPF_OFFSET) ** power
+    shares: FloatArray = np.diff(edges[:-1]) / (edges[-1] - edges[0])
+    return shares
 
 
 def _zipf_ranks(uniform: FloatArray, size: int, exponent: float) -> IntArray:

@@ -1,8 +1,8 @@
 """What the sample logs' worlds share: random numbers that depend on a seed, a name and a counter only, and effects on a logit."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ FACTOR_MEAN = 0.4
 PILOT_ROWS = 50_000
 PILOT_START = np.uint64(1 << 40)
 """Row numbers from here on belong to the pilot, which no log reaches."""
+LONG_PILOT_ROWS = 500_000
+"""Rows that tell the mean probability of a log whose labels are rare or whose effects are large: few rows would not."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Draws:
         """Row numbers of the pilot."""
         return np.arange(PILOT_ROWS, dtype=np.uint64) + PILOT_START
 
+    def long_pilot(self) -> Iterator[Counter]:
+        """Row numbers of the long pilot, block by block."""
+        for start in range(0, LONG_PILOT_ROWS, PILOT_ROWS):
+            yield self.pilot() + np.uint64(start)
+
 
 @dataclass(frozen=True)
 class Scales:
@@ -67,6 +74,10 @@ class Scales:
         raw = list(effects)
         scales = cls([(float(values.mean()), strength / float(values.std())) for strength, values in raw], 0.0)
         return cls(scales.by_effect, _intercept(scales.logit(raw), rate))
+
+    def at_rate(self, logits: Iterable[FloatArray], rate: float) -> "Scales":
+        """The same scales with another intercept: rows with these logits have the mean probability `rate` then."""
+        return replace(self, intercept=self.intercept + _intercept(np.concatenate(list(logits)), rate))
 
     def logit(self, effects: Effects) -> FloatArray:
         """Sum of the scaled effects and the intercept."""
@@ -84,6 +95,10 @@ def sigmoid(logit: FloatArray) -> FloatArray:
 def _intercept(logit: FloatArray, rate: float) -> float:
     """The constant that brings the mean probability to `rate`, by bisection."""
     low, high = -20.0, 20.0
+    while sigmoid(logit + low).mean() > rate:
+        low *= 2
+    while sigmoid(logit + high).mean() < rate:
+        high *= 2
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if sigmoid(logit + middle).mean() < rate else (low, middle)

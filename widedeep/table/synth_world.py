@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from widedeep.table.synth_draws import (
+    LONG_PILOT_ROWS,
     PILOT_ROWS,
     PILOT_START,
     BoolArray,
@@ -17,6 +18,9 @@ from widedeep.table.synth_draws import (
     Scales,
     sigmoid,
 )
+from widedeep.table.synth_heavy import HeavyValue, heavy_logit, heavy_values
+from widedeep.table.synth_users import STRENGTH as USER_STRENGTH
+from widedeep.table.synth_users import Users
 
 START = np.datetime64("2025-01-06T00:00:00", "us")
 SPAN_SECONDS = 28 * 24 * 3600
@@ -104,12 +108,13 @@ class DrawnRows:
     numbers: dict[str, FloatArray]
     tags: IntArray  # [N, 4]
 
-    def frame(self) -> pl.DataFrame:
-        """The rows as columns of the log, in its column order."""
+    def frame(self, users: list[str]) -> pl.DataFrame:
+        """The rows as columns of the log, in its column order; `users` has the texts of the user numbers."""
         instants = pl.Series(START + self.seconds.astype("timedelta64[s]"))
         columns = {"time": instants.dt.to_string("%Y-%m-%dT%H:%M:%S")}
         for column in CATEGORICAL:
-            columns[column.name] = pl.Series(column.values).gather(self.codes[column.name])
+            texts = users if column.name == "user" else column.values
+            columns[column.name] = pl.Series(texts).gather(self.codes[column.name])
         columns["hour"] = pl.Series(self.codes["hour"])
         for name, values in self.numbers.items():
             digits = NUMERIC_DIGITS[name]
@@ -124,12 +129,18 @@ class DrawnRows:
 
 
 class World:
-    """Everything that a seed decides: who comes, and how likely a row is to be clicked."""
+    """Everything that a seed decides: who comes, and how likely a row is to be clicked.
 
-    def __init__(self, seed: int) -> None:
-        self._draws = Draws(seed)
+    The mean probability of a click is `rate`; there are heavy values where `lift` is above 1; `users` come in place of
+    the 40,000 that every log has otherwise.
+    """
+
+    def __init__(self, seed: int, *, rate: float = CLICK_RATE, lift: float = 1.0, users: Users | None = None) -> None:
+        self._draws, self._users = Draws(seed), users
+        self._user_names = CATEGORICAL[0].values if users is None else users.names()
         self._cdf = {column.name: _zipf_cdf(len(column.values), column.zipf) for column in CATEGORICAL}
         sizes = {column.name: len(column.values) for column in CATEGORICAL} | {"hour": 24, "tags": len(TAGS)}
+        sizes["user"] = len(self._user_names)
         self._main = {name: self._draws.normal(f"main/{name}", np.arange(size)) for name, size in sizes.items()}
         self._factors = {
             (pair, name): self._draws.factors(f"factor/{pair}/{name}", sizes[name])
@@ -138,6 +149,11 @@ class World:
         }
         pilot = self.draw(self._draws.pilot(), PILOT_ROWS)
         self._scales = Scales.by_pilot(self._effects(pilot), CLICK_RATE)
+        shares = {name: np.diff(cdf, prepend=0.0) for name, cdf in self._cdf.items() if name != "user"}
+        self.heavy = heavy_values(self._draws, shares, lift)
+        if (rate, lift, users) != (CLICK_RATE, 1.0, None):
+            logits = (self._logit(self.draw(index, LONG_PILOT_ROWS)) for index in self._draws.long_pilot())
+            self._scales = self._scales.at_rate(logits, rate)
 
     def draw(self, index: Counter, rows: int) -> DrawnRows:
         """Rows `index` of a log of `rows`; times rise with the index, each row somewhere in its share of the span."""
@@ -145,6 +161,8 @@ class World:
         seconds = (position * (SPAN_SECONDS / rows)).astype(np.int64)
         codes = {name: np.searchsorted(cdf, self._draws.uniform(name, index)) for name, cdf in self._cdf.items()}
         codes["hour"] = seconds // 3600 % 24
+        if self._users is not None:
+            codes["user"] = self._users.draw(self._draws, index, position / rows)
         return DrawnRows(seconds, codes, self._draw_numbers(index), self._draw_tags(index))
 
     def _draw_numbers(self, index: Counter) -> dict[str, FloatArray]:
@@ -171,7 +189,8 @@ class World:
     def _effects(self, rows: DrawnRows) -> Iterator[tuple[float, FloatArray]]:
         """Each effect on the logit, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
         for column in CATEGORICAL:
-            yield column.strength, self._main[column.name][rows.codes[column.name]]
+            strength = USER_STRENGTH if column.name == "user" and self._users is not None else column.strength
+            yield strength, self._main[column.name][rows.codes[column.name]]
         yield HOUR_STRENGTH, self._main["hour"][rows.codes["hour"]]
         age, gap = rows.numbers["age"], rows.numbers["hours_since_visit"]
         yield NUMERIC_STRENGTH, np.where(np.isnan(age), -0.5, -(((age - 35.0) / 15.0) ** 2))
@@ -190,6 +209,9 @@ class World:
             left_factors, right_factors = (self._factors[pair, name][rows.codes[name]] for name in pair)
             yield LOW_RANK_STRENGTH, (left_factors * right_factors).sum(axis=1)
 
+    def _logit(self, rows: DrawnRows) -> FloatArray:
+        return self._scales.logit(self._effects(rows)) + heavy_logit(self.heavy, rows.codes)
+
     def _cross_weights(self, left: str, right: str, left_codes: IntArray, right_codes: IntArray) -> FloatArray:
         return self._draws.normal(f"cross/{left}/{right}", left_codes * 1_000_000 + right_codes)
 
@@ -205,13 +227,18 @@ class World:
     def labelled(self, index: Counter, rows: int) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
         """Rows `index` of a log of `rows`, the click last; their chances of a click; whether they were clicked."""
         drawn = self.draw(index, rows)
-        probability = sigmoid(self._scales.logit(self._effects(drawn)))
+        probability = sigmoid(self._logit(drawn))
         click = self._draws.uniform("click", index) < probability
-        return drawn.frame().with_columns(click=pl.Series(click.astype(np.int8))), probability, click
+        return drawn.frame(self._user_names).with_columns(click=pl.Series(click.astype(np.int8))), probability, click
+
+
+def text_of(value: HeavyValue) -> str:
+    """The text of a heavy value."""
+    return values_of(value.column)[value.code]
 
 
 def values_of(column: str) -> list[str]:
-    """The texts of a column that takes part in a planted pair, in the order of their numbers."""
+    """The texts of a column (other than the user), in the order of their numbers."""
     if column == "hour":
         return [str(hour) for hour in range(24)]
     if column == "tags":
