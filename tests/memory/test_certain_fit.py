@@ -192,7 +192,7 @@ def test_a_step_is_never_beyond_where_the_bound_of_the_loss_is_least(
     asked, reach = gradient - penalty * float(np.float32(weight)), float(np.float32(reach))
     length = abs(float(step)) * (1.0 - 1e-5)
     # At the step, the bound still falls: its slope has not changed sign.
-    assert hessian * np.expm1(min(reach * length, 700.0)) / reach + penalty * length <= abs(asked)
+    assert hessian * np.expm1(min(reach * length, 700.0)) / reach + penalty * length <= abs(asked) + 1e-30 + 1e-30
     assert float(step) * asked >= 0.0
 
 

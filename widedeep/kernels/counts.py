@@ -178,12 +178,14 @@ def add_list_sums(
     curvature: Floats,
     gradient: Sums,
     hessian: Sums,
+    information: Sums,
     reach: Floats,
 ) -> None:
     """As `add_sums`, of a sum of factor times weight over a row's list.
 
     The codes of a row are stepped at once, so their curvature is that of a separable bound:
-    (sum a d)^2 <= (sum |a|)(sum |a| d^2). `reach` [size] becomes the greatest sum |a| of a code's rows.
+    (sum a d)^2 <= (sum |a|)(sum |a| d^2). `information` [size] gets that of each code by itself; `reach` [size] becomes the
+    greatest sum |a| of a code's rows.
     """
     place = 0
     for i in range(len(lengths)):
@@ -199,6 +201,7 @@ def add_list_sums(
                     factor = factors[j] if len(factors) else np.float32(1.0)
                     gradient[code] += factor * residual[i]
                     hessian[code] += abs(factor) * total * curvature[i]
+                    information[code] += factor * factor * curvature[i]
                     reach[code] = max(reach[code], total)
         place = end
 

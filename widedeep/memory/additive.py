@@ -1,6 +1,6 @@
 """Additive models from counts: logit = bias + one weight per code of each column, with a shrinkage that the data choose."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -122,15 +122,36 @@ def _centre(weights: Floats, sums: Sums) -> float:
     return float(mean)
 
 
+def standing(
+    model: Additive, columns: Sequence[Column], places: Iterable[int], target: Target, used: Mask
+) -> list[tuple[float, float]]:
+    """Of the columns at these places: the shrinkage that their true weights' variance by moments asks for, and the
+    deviations by which that stands out from none (`Sums.standing`), at a fitted model of all columns."""
+    rows = target.at(model.logit(columns, len(target.label)))
+    mean = _mean(target, used)
+    binary = target.kind == "binary"
+    noise = 1.0 if binary else _noise(target, rows.residual, used)
+    kurtosis = max(0.0, 1.0 - 6.0 * mean * (1.0 - mean)) if binary else 0.0
+    found = []
+    for i in places:
+        variance, deviations = columns[i].sums(used, rows).standing(model.weights[i], noise, kurtosis)
+        found.append((noise / variance if variance > 0.0 else MOST_SHRINKAGE, deviations))
+    return found
+
+
 def _shrinkage_of_most_evidence(weights: Floats, sums: Sums, penalty: float, noise: float) -> float:
     determined = float((sums.hessian / (sums.hessian + penalty)).sum())
     evidence = determined / max(float(np.square(weights, dtype=np.float64).sum()), 1e-12)
     return float(np.clip(evidence * noise, LEAST_SHRINKAGE, MOST_SHRINKAGE))
 
 
-def _mean_logit(target: Target, used: Mask) -> float:
+def _mean(target: Target, used: Mask) -> float:
     weight = None if target.weight is None else target.weight[used].astype(np.float64)
-    mean = float(np.average(target.label[used].astype(np.float64), weights=weight))
+    return float(np.average(target.label[used].astype(np.float64), weights=weight))
+
+
+def _mean_logit(target: Target, used: Mask) -> float:
+    mean = _mean(target, used)
     if target.kind == "regression":
         return mean
     mean = min(max(mean, 1e-6), 1.0 - 1e-6)

@@ -1,5 +1,6 @@
 """Columns of codes that an additive model is made of, in chunks of consecutive rows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,9 @@ class Sums:
     gradient: NDArray[np.float64]
     """[size]"""
     hessian: NDArray[np.float64]
-    """[size]"""
+    """[size]: of all codes stepped at once."""
+    information: NDArray[np.float64]
+    """[size]: of each code by itself."""
     reach: Floats
     """[size], or [1] where that of all codes is equal: the most that a row's logit moves where the weight moves by 1."""
 
@@ -45,6 +48,19 @@ class Sums:
         """Steps [size] of the weights that are certain to lower the penalised loss, see `counts.certain_steps`."""
         steps: Floats = counts.certain_steps(self.gradient, self.hessian, self.reach, weights, penalty, logistic)
         return steps
+
+    def standing(self, weights: Floats, noise: float, kurtosis: float) -> tuple[float, float]:
+        """The variance of the column's true weights by moments, and by how many deviations it stands out from none.
+
+        With the other columns held, g + h w of a code is of mean 0 and variance noise h + h^2 v, v the variance of the
+        weights. Where that is 0, its square has variance 2 (noise h)^2 + kurtosis noise^2 h, `kurtosis` being the fourth
+        cumulant of a row's label by its variance: where clicks are rare, that is most of what a code of few rows says.
+        """
+        spread = noise * self.information
+        excess = float((np.square(self.gradient + self.information * weights) - spread).sum())
+        deviation = math.sqrt(float((2.0 * np.square(spread) + kurtosis * noise * spread).sum()))
+        known = float(np.square(self.information).sum())
+        return (excess / known, excess / deviation) if known > 0.0 else (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ class CodeColumn:
         for rows, codes in _parts(self.chunks):
             residual, curvature = state.residual[rows], state.curvature[rows]
             counts.add_sums(codes, self.first, used[rows], residual, curvature, gradient, hessian)
-        return Sums(gradient, hessian, _REACH_OF_ONE)
+        return Sums(gradient, hessian, hessian, _REACH_OF_ONE)
 
     def move(self, step: Floats, state: Rows) -> None:
         """Let the rows follow a step [size] of the weights."""
@@ -121,12 +137,13 @@ class ListColumn:
 
     def sums(self, used: Mask, state: Rows) -> Sums:
         """As of `CodeColumn`."""
-        sums = Sums(np.zeros(self.size), np.zeros(self.size), np.zeros(self.size, dtype=np.float32))
+        gradient, hessian, information = np.zeros((3, self.size))
+        sums = Sums(gradient, hessian, information, np.zeros(self.size, dtype=np.float32))
         for rows, part in self._parts():
             counts.add_list_sums(
                 *(part.codes, part.lengths, part.factors, self.first),
                 *(used[rows], state.residual[rows], state.curvature[rows]),
-                *(sums.gradient, sums.hessian, sums.reach),
+                *(sums.gradient, sums.hessian, sums.information, sums.reach),
             )
         return sums
 

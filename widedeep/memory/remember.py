@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.memory.additive import Additive, Target, fit_additive
+from widedeep.memory.additive import MOST_SHRINKAGE, Additive, Target, fit_additive, standing
 from widedeep.memory.columns import Column, Floats, ListChunk, ListColumn
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
 from widedeep.reporting import Reporter
 
-_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 8, 5, 4
+_SWEEPS, _DOUBTING_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 8, 3, 5, 4
+_STANDS_OUT, _IS_CERTAIN = 1.0, 3.0
+"""Deviations from which on a cross is held for more than chance, and for certain."""
 
 
 def remember(
@@ -32,7 +34,7 @@ def remember(
     columns, num_folds = [*main, *crosses], int(folds.max()) + 1
     num_rows = len(folds)
     with reporter.work("memory of crosses", num_folds + 2, "fits") as meter:
-        whole = fit_additive(columns, target, np.ones(num_rows, dtype=np.bool_), sweeps=_SWEEPS)
+        whole = _doubting(columns, len(main), target)
         value, support = _cross_tables(whole, main, crosses, least_support, np.ones(num_rows, dtype=np.bool_))
         meter.update(1)
         out_of_fold = np.empty(num_rows, dtype=np.float32)
@@ -53,6 +55,26 @@ def remember(
         scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
         meter.update(num_folds + 2)
     return CrossMemory(value, support, scale, offset), fold_memory
+
+
+def _doubting(columns: Sequence[Column], num_main: int, target: Target) -> Additive:
+    """The model of all rows. A cross that does not stand out from none is as good as left out.
+
+    The shrinkage of maximal evidence grows too slowly where there is no effect to get anywhere in a few sweeps, so that a
+    cross that says nothing would go on saying it.
+    """
+    used = np.ones(len(target.label), dtype=np.bool_)
+    model = fit_additive(columns, target, used, sweeps=_SWEEPS)
+    places = range(num_main, len(columns))
+    shrinkage = list(model.shrinkage)
+    for place, (by_moments, deviations) in zip(places, standing(model, columns, places, target, used), strict=True):
+        if deviations < _STANDS_OUT:
+            shrinkage[place] = MOST_SHRINKAGE
+        elif deviations < _IS_CERTAIN:
+            shrinkage[place] = min(max(shrinkage[place], by_moments), MOST_SHRINKAGE)
+    if shrinkage == list(model.shrinkage):
+        return model
+    return fit_additive(columns, target, used, sweeps=_DOUBTING_SWEEPS, shrinkage=shrinkage, start=model)
 
 
 def _cross_tables(
