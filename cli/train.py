@@ -46,6 +46,7 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
     return {
         "run": result.run,
         "metrics": result.metrics,
+        "warnings": result.warnings,
         "crosses": result.crosses,
         "rows_per_second": result.rows_per_second,
         "parameters": result.parameters,
