@@ -2,7 +2,6 @@
 
 import csv
 import json
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +13,9 @@ CommandLine = Callable[..., tuple[int, str, str]]
 WORSE, LEVEL = "the model is worse than a constant: on the test rows", "the level is off: on the test rows"
 
 
-def noisy(folder: Path) -> None:
-    """Replace the log's labels by chance."""
-    draw = random.Random(3)
-    header, *rows = csv.reader((folder / "log.csv").open())
-    with (folder / "log.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *([*row[:-1], int(draw.random() < 0.3)] for row in rows)])
-
-
 @pytest.fixture
-def bad(project: Path, widedeep: CommandLine) -> tuple[Any, str]:
+def bad(chance: Path, widedeep: CommandLine) -> tuple[Any, str]:
     """A run of a wide part whose rate is far too high, on labels that nothing says anything about; what stderr said."""
-    noisy(project)
     code, out, err = widedeep("train", "small.yaml", "--json", "--set", "training.wide.learning_rate=5")
     assert code == 0, err
     return json.loads(out), err
@@ -71,8 +61,7 @@ def test_compare_marks_the_run_and_says_why(bad: tuple[Any, str], widedeep: Comm
     assert line["warnings"] == [{"seed": 0, **warning} for warning in result["warnings"]]
 
 
-def test_a_warning_that_several_seeds_share_is_one_sentence(project: Path, widedeep: CommandLine) -> None:
-    noisy(project)
+def test_a_warning_that_several_seeds_share_is_one_sentence(chance: Path, widedeep: CommandLine) -> None:
     bad = ["--set", "training.wide.learning_rate=5", "--set", "training.epochs=1", "--seeds", "2"]
     assert widedeep("train", "small.yaml", *bad)[0] == 0
     words = " ".join(widedeep("compare", "runs/small")[1].split())

@@ -62,6 +62,10 @@ class TrainResult:
     """Promised and realised gains, see `realised_gains`, on the test rows (else the valid ones)."""
     warnings: list[dict[str, Any]]
     """What is wrong with the model, as `ModelWarning.to_json` gives it."""
+    best_epoch: int
+    epochs: int
+    stopped: str | None
+    """Why there were no more epochs, in words; None where an older run does not say."""
     rows_per_second: float
     parameters: int
     seconds: float
@@ -275,6 +279,7 @@ def _finish(
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,
             "epochs": outcome.epochs,
+            "stopped": outcome.stopped,
             "steps": outcome.steps,
             "rows_per_second": round(outcome.rows_per_second, 1),
             "seconds": round(seconds, 3),
@@ -323,6 +328,9 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
         facts["metrics"],
         facts.get("crosses"),
         facts.get("warnings", []),
+        facts["best_epoch"],
+        facts["epochs"],
+        facts.get("stopped"),
         facts["rows_per_second"],
         facts["parameters"],
         facts["seconds"],
