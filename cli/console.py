@@ -18,7 +18,9 @@ from widedeep.reporting import Meter, Reporter
 from .collision_cells import collision_cells, worst_lines
 from .profile_cells import profile_cells
 from .results import open_stdout
+from .wrapping import wrapped
 
+_WARNING = "widedeep: warning: "
 _EPOCH_TITLES = {
     "epoch": "epoch",
     "train_loss": "train loss",
@@ -75,10 +77,12 @@ class ConsoleReporter(Reporter):
     def note(self, message: str) -> None:
         if self._quiet:
             return
-        self._console.print(f"widedeep: {message}", soft_wrap=True)
+        self._console.print(wrapped(f"widedeep: {message}", sys.stderr), soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        self._console.print(Text.assemble(("widedeep: warning: ", "yellow"), message), soft_wrap=True)
+        text = Text(wrapped(f"{_WARNING}{message}", sys.stderr))
+        text.stylize("yellow", 0, len(_WARNING))
+        self._console.print(text, soft_wrap=True)
 
     @contextmanager
     def work(self, title: str, total: float | None, unit: str) -> Iterator[Meter]:

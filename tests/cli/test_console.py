@@ -184,6 +184,26 @@ def test_a_dumb_terminal_gets_no_bars(terminal: Terminal, monkeypatch: pytest.Mo
     assert [line.split()[0] for line in terminal.shown().splitlines()] == ["epoch", "widedeep:", "widedeep:"]
 
 
+LONG = "column 'created' drifts by time: see runs/" + "deep/" * 20 + " and " + "so many words " * 12 + "at its end"
+
+
+def test_a_terminal_wraps_messages_at_words_and_never_cuts_a_path(terminal: Terminal) -> None:
+    reporter = terminal.reporter()
+    reporter.warn(LONG)
+    reporter.note(LONG)
+
+    lines = CONTROL.sub("", terminal.shown()).replace("\r", "").splitlines()
+    assert max(len(line) for line in lines if "deep/" not in line) <= 80
+    assert [line for line in lines if not line.startswith("  ")] == [lines[0], lines[len(lines) // 2]]
+    words = [f"widedeep: warning: {LONG}", f"widedeep: {LONG}"]
+    assert " ".join(line.strip() for line in lines) == " ".join(words)
+
+
+def test_a_pipe_keeps_a_message_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    console.ConsoleReporter().warn(LONG)
+    assert capsys.readouterr().err == f"widedeep: warning: {LONG}\n"
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
