@@ -66,6 +66,37 @@ def test_ids_and_columns_that_give_the_label_away_are_left_out(tmp_path: Path, n
     assert f"#   {name}:" in text
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(0.5, 1.0), st.integers(2, 6), st.integers(0, 5))
+def test_init_keeps_no_column_that_ingest_then_calls_an_id_and_no_other_is_left_out_as_one(
+    tmp_path: Path, distinct: float, copies: int, seed: int
+) -> None:
+    draw, rows = random.Random(seed), 1500
+    columns = base_columns(rows)
+    # Some values stand in several rows, all others in one.
+    shared = round(rows * (1.0 - distinct) * copies / (copies - 1))
+    values = [f"u{row // copies if row < shared else row}" for row in range(rows)]
+    draw.shuffle(values)
+    columns["user"] = values
+    recipe, text = suggested(tmp_path, columns)
+    kept = "user" in used(recipe)
+    assert kept or "user: names single rows" in text
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        report = ingest(recipe, tmp_path, Path(folder), Reporter())
+    assert "id_like" not in [finding.kind for finding in report.warnings]
+    assert kept == (len(set(values)) / rows < 0.93) or 0.92 < len(set(values)) / rows < 0.955
+
+
+def test_users_of_several_rows_stay_however_many_are_new_later(tmp_path: Path) -> None:
+    draw, columns = random.Random(4), base_columns()
+    columns["at"] = [f"{START + timedelta(minutes=11 * row):%Y-%m-%d %H:%M}" for row in range(ROWS)]
+    columns["user"] = [f"u{row // 40 + draw.randrange(4)}" for row in range(ROWS)]
+    recipe, _ = suggested(tmp_path, columns)
+    assert (recipe.data.split.kind, used(recipe)["user"]) == ("time", "categorical")  # type: ignore[union-attr]
+    report = ingest(recipe, tmp_path, tmp_path / "typed", Reporter())
+    assert [(finding.kind, finding.is_warning) for finding in report.warnings] == [("new_values", False)]
+
+
 def test_a_strong_but_honest_predictor_stays(tmp_path: Path) -> None:
     columns = base_columns()
     draw = random.Random(1)
