@@ -1,5 +1,7 @@
 """Which columns name single rows, so that what is learned of one value helps no other row: one rule for `init` and `ingest`."""
 
+import math
+
 _SHARE = 0.95
 _LEAST_ROWS = 30
 """Fewer rows may differ by chance."""
@@ -14,10 +16,12 @@ def is_id_like(distinct: float, train_rows: float) -> bool:
     return train_rows >= _LEAST_ROWS and distinct >= _SHARE * train_rows
 
 
-def distinct_in_part(distinct: float, rows: float, share: float) -> float:
-    """About how many values a random `share` of the rows has, of a column with `distinct` values in `rows`.
+def most_distinct_in_part(distinct: float, rows: float, share: float) -> float:
+    """The most values, but for chances of one in a thousand, that a random `share` of the rows has, of a column with
+    `distinct` values in `rows`.
 
     Of pairs of equal values the share's square is left whole: exact on average where no value stands in more than two
     rows, and otherwise somewhat too many.
     """
-    return share * rows - share * share * (rows - distinct)
+    repeats = share * share * (rows - distinct)
+    return share * rows - max(repeats - 3.0 * math.sqrt(repeats * (1.0 - share * share)), 0.0)

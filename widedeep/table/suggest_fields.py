@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from widedeep.table.id_like import distinct_in_part, is_id_like
+from widedeep.table.id_like import is_id_like, most_distinct_in_part
 from widedeep.table.look import ColumnLook, Look, shown
 from widedeep.table.look_names import is_session_name
 from widedeep.table.suggest_split import TimeChoice, recurs_over_time
@@ -103,9 +103,9 @@ def _reason_against(column: ColumnLook, look: Look, split: Split) -> str:
 
 
 def _names_rows(column: ColumnLook, look: Look, split: Split) -> bool:
-    """Whether `ingest` will say so of the train rows."""
+    """Whether `ingest` might say so of the train rows."""
     rows, share = look.sample.num_rows * (1.0 - column.missing), split.train_rows / look.sample.num_rows
-    return is_id_like(distinct_in_part(column.estimated_values, rows, share), share * rows)
+    return is_id_like(most_distinct_in_part(column.estimated_values, rows, share), share * rows)
 
 
 def _rows(look: Look) -> str:
