@@ -11,6 +11,8 @@ from types import FrameType
 
 from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError
 
+from .wrapping import wrapped
+
 EXIT_CODES = """\
 Exit codes:
   0    done
@@ -96,7 +98,7 @@ def _system_error_number(error: BaseException) -> int | None:
 def _say_known(error: WidedeepError) -> int:
     messages = [str(fault) for fault in error.faults] if isinstance(error, RecipeError) else [str(error)]
     for message in messages:
-        _say(f"widedeep: error: {message}")
+        _say(wrapped(f"widedeep: error: {message}", sys.stderr))
     return error.exit_code
 
 

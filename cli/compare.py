@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from widedeep.pipeline.run_table import Figure, TableLine
 
 _SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
+_MARK = "!"
 _MEANING = (
     "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same rows "
     "the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows. Below: what differs in their "
@@ -43,10 +44,13 @@ def compare(
         return
     metrics = [name for name in _SHOWN if any(name in line.metrics for line in lines)]
     print_comparison([_cells(number, line, metrics) for number, line in enumerate(lines, start=1)])
-    print_sentences(["", f"Metrics of the {chosen} rows. {_MEANING}", ""])
+    marked = (
+        f" {_MARK} marks a model that is no good, with what is wrong below." if any(x.warnings for x in lines) else ""
+    )
+    print_sentences(["", f"Metrics of the {chosen} rows. {_MEANING}{marked}", ""])
     differs = setting_texts([line.differs for line in lines])
     for number, (line, different) in enumerate(zip(lines, differs, strict=True), start=1):
-        print_sentences([f"{number}. {_told(line, different)}"])
+        print_sentences([f"{number}. {_told(line, different)}", *_warned(line)])
         print_facts({" ": _place(line)})
 
 
@@ -60,6 +64,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
         "seconds": line.mean_of("seconds"),
+        "warnings": [warning for alike in line.warnings.values() for warning in alike],
     }
 
 
@@ -72,7 +77,7 @@ def _figure_object(one: "Figure") -> dict[str, float | None]:
 def _cells(number: int, line: "TableLine", metrics: Sequence[str]) -> dict[str, str]:
     from widedeep.evaluation.formulas import metric_title
 
-    cells = {"": str(number)}
+    cells = {"": f"{number}{_MARK if line.warnings else ''}"}
     for name in metrics:
         one = line.metrics.get(name)
         deviation = None if one is None else one.deviation
@@ -101,6 +106,15 @@ def _rounded(count: float) -> str:
 def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     seeds = f"{len(line.runs)} seeds" if len(line.runs) > 1 else f"seed {line.runs[0].recipe.seed}"
     return "; ".join([f"{line.name}, {seeds}", *(f"{name}={value}" for name, value in differs.items())])
+
+
+def _warned(line: "TableLine") -> list[str]:
+    """A sentence for each kind of warning, from the first seed that has it."""
+    told = []
+    for alike in line.warnings.values():
+        seeds = f" ({len(alike)} of {len(line.runs)} seeds, such as {alike[0]['seed']})" if len(line.runs) > 1 else ""
+        told.append(f"  {_MARK} warning{seeds}: {alike[0]['message']}")
+    return told
 
 
 def _place(line: "TableLine") -> str:

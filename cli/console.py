@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -18,7 +18,9 @@ from widedeep.reporting import Meter, Reporter
 from .collision_cells import collision_cells, worst_lines
 from .profile_cells import profile_cells
 from .results import open_stdout
+from .wrapping import wrapped
 
+_WARNING = "widedeep: warning: "
 _EPOCH_TITLES = {
     "epoch": "epoch",
     "train_loss": "train loss",
@@ -26,7 +28,9 @@ _EPOCH_TITLES = {
     "scale": "lr x",
     "best": "best",
 }
-"""What an epoch's line always shows; valid metrics come in between, as many as the width holds."""
+"""What a row of epochs always shows; valid metrics come in between, as many as the width holds."""
+_FIRST_METRICS = ("auc", "log_loss", "calibration", "rmse", "mae", "r2")
+"""What a row holds before other valid metrics, behind the one that the best epoch is chosen by; a line holds no more."""
 
 _EPOCH_COLUMN_WIDTH = 7
 _GAP = "  "
@@ -58,30 +62,38 @@ def _console(stream: IO[str] | None) -> Console:
 
 
 class ConsoleReporter(Reporter):
-    """Draws on stderr: notes and warnings always, a live line and a table of epochs only where stderr is a terminal."""
+    """Writes to stderr: notes, warnings and epochs; a live line, and epochs as a table, only where that is a terminal.
 
-    def __init__(self) -> None:
+    `quiet` leaves warnings alone.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
         self._console = _console(sys.stderr)
+        self._quiet = quiet
         self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._progress: Progress | None = None
         self._epochs: _EpochTable | None = None
 
     def note(self, message: str) -> None:
-        self._console.print(f"widedeep: {message}", soft_wrap=True)
+        if self._quiet:
+            return
+        self._console.print(wrapped(f"widedeep: {message}", sys.stderr), soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        self._console.print(Text.assemble(("widedeep: warning: ", "yellow"), message), soft_wrap=True)
+        text = Text(wrapped(f"{_WARNING}{message}", sys.stderr))
+        text.stylize("yellow", 0, len(_WARNING))
+        self._console.print(text, soft_wrap=True)
 
     @contextmanager
     def work(self, title: str, total: float | None, unit: str) -> Iterator[Meter]:
-        if not self._draws:
+        if self._quiet or not self._draws:
             yield Meter()
             return
         if self._progress is None:
             self._progress = _live_line(self._console)
             self._progress.start()
         progress = self._progress
-        task = progress.add_task(title, total=total, unit=unit, figures={})
+        task = progress.add_task(title, total=total, unit=unit, figures={}, how="")
         try:
             yield _BarMeter(progress, task)
         finally:
@@ -91,7 +103,10 @@ class ConsoleReporter(Reporter):
                 self._progress = None
 
     def epoch(self, figures: Mapping[str, float | int | str | None]) -> None:
+        if self._quiet:
+            return
         if not self._draws:
+            self._console.print(_epoch_line(figures), soft_wrap=True)
             return
         if self._epochs is None or not self._epochs.continues_with(figures):
             self._epochs = _EpochTable(figures, self._console.width)
@@ -108,6 +123,9 @@ class _BarMeter(Meter):
     def update(self, done: float, **figures: float) -> None:
         self._progress.update(self._task, completed=done, figures=figures)
 
+    def expect(self, total: float, how: Literal["at most", "likely"]) -> None:
+        self._progress.update(self._task, total=total, how=f"{how} ")
+
 
 class _RateColumn(ProgressColumn):
     """Speed in the work's unit, then the time left."""
@@ -116,7 +134,7 @@ class _RateColumn(ProgressColumn):
         speed = task.fields["figures"].get("rows_per_second", task.speed)
         parts = [] if speed is None else [rate(speed, task.fields["unit"])]
         if task.time_remaining is not None:
-            parts.append(f"{duration(task.time_remaining)} left")
+            parts.append(f"{task.fields['how']}{duration(task.time_remaining)} left")
         return Text(_GAP.join(parts))
 
 
@@ -149,10 +167,14 @@ class _EpochTable:
     def __init__(self, first: Mapping[str, object], width: int) -> None:
         from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
 
-        titles = {name: _EPOCH_TITLES.get(name) or metric_title(name) for name in first}
-        while _line_width(titles) > width and (metrics := [name for name in titles if name not in _EPOCH_TITLES]):
-            del titles[metrics[-1]]
-        self._titles = titles
+        metrics = _ordered_metrics(first)
+        *before, rows_per_second, scale, best = _EPOCH_TITLES
+        while True:
+            names = [name for name in (*before, *metrics, rows_per_second, scale, best) if name in first]
+            self._titles = {name: _EPOCH_TITLES.get(name) or metric_title(name) for name in names}
+            if not metrics or _line_width(self._titles) <= width:
+                break
+            metrics.pop()
         self._last_epoch = 0
 
     def continues_with(self, figures: Mapping[str, float | int | str | None]) -> bool:
@@ -166,6 +188,26 @@ class _EpochTable:
         self._last_epoch = int(figures.get("epoch") or 0)
         cells = {name: _epoch_cell(name, figures.get(name)) for name in self._titles}
         return _GAP.join(cells[name].rjust(_column_width(title)) for name, title in self._titles.items())
+
+
+def _ordered_metrics(figures: Mapping[str, object]) -> list[str]:
+    """The valid metrics of an epoch, those that matter most first."""
+    metrics = [name for name in figures if name not in _EPOCH_TITLES and name != "epochs"]
+    first = [name for name in _FIRST_METRICS if name in metrics]
+    return list(dict.fromkeys([*metrics[:1], *first, *metrics]))
+
+
+def _epoch_line(figures: Mapping[str, float | int | str | None]) -> str:
+    """An epoch on a line of its own, as a log file keeps it."""
+    from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
+
+    metrics = _ordered_metrics(figures)
+    shown = [name for name in metrics if name in (metrics[0], *_FIRST_METRICS)]
+    parts = [f"epoch {figures['epoch']}/{figures['epochs']}", f"train loss {figure(figures['train_loss'])}"]
+    if shown:
+        parts.append(" ".join(["valid", *(f"{metric_title(name)} {figure(figures[name])}" for name in shown)]))
+    parts.append(f"{_epoch_cell('rows_per_second', figures['rows_per_second'])} rows/s")
+    return _GAP.join([*parts, *(["best"] if figures.get("best") else [])])
 
 
 def _column_width(title: str) -> int:

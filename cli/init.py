@@ -18,6 +18,14 @@ def init(
         typer.Argument(metavar="FILE…", help="The table: one file, or its parts.", show_default=False),
     ],
     label: Annotated[str, typer.Option("--label", metavar="COLUMN", help="The column to predict.", show_default=False)],
+    valid: Annotated[
+        list[str] | None,
+        typer.Option("--valid", metavar="FILE", help="Rows to choose by, in files of their own; may be repeated."),
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option("--test", metavar="FILE", help="Rows to report on, in files of their own; may be repeated."),
+    ] = None,
     time: Annotated[
         str | None, typer.Option("--time", metavar="COLUMN", help="When a row happened: the last rows are held out.")
     ] = None,
@@ -42,7 +50,9 @@ def init(
 
     folder = output.parent if output is not None else Path()
     name = output.stem if output is not None else None
-    suggestion = init_recipe(files, label, time=time, group=group, recipe_folder=folder, name=name)
+    suggestion = init_recipe(
+        files, label, valid=valid or (), test=test or (), time=time, group=group, recipe_folder=folder, name=name
+    )
     for note in suggestion.notes:
         reporter.note(note)
     if output is None:

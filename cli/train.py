@@ -27,12 +27,15 @@ def train(
         int | None, typer.Option("--seeds", min=1, metavar="N", help="Train N seeds; report mean and deviation.")
     ] = None,
     wait: WaitOption = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress, epochs and notes on stderr; warnings and errors still come.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run every stage that is missing, train the model and evaluate it."""
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    reporter = ConsoleReporter()
+    reporter = ConsoleReporter(quiet=quiet)
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
@@ -46,7 +49,11 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
     return {
         "run": result.run,
         "metrics": result.metrics,
+        "warnings": result.warnings,
         "crosses": result.crosses,
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "stopped": result.stopped,
         "rows_per_second": result.rows_per_second,
         "parameters": result.parameters,
         "seconds": result.seconds,
@@ -65,11 +72,17 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
         print_gains(result.crosses, "test" if "test" in result.metrics else "valid")
     print_facts(
         {
+            "epochs": _epochs(result),
             "parameters": f"{result.parameters:,}",
             "training": f"{duration(result.seconds)}, {result.rows_per_second:,.0f} rows/s",
             "run": str(result.run),
         }
     )
+
+
+def _epochs(result: "TrainResult") -> str:
+    best = f"best epoch {result.best_epoch} of {result.epochs}"
+    return best if result.stopped is None else f"{best}; {result.stopped}"
 
 
 def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
@@ -81,5 +94,10 @@ def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
         print_json({"metrics": result.summary, "rows_per_second": speed, "seeds": len(runs), "runs": runs})
         return
     print_metrics(result.summary)
-    facts = {"seeds": f"{len(result.runs)} (mean ± deviation)", "training": f"{speed:,.0f} rows/s"}
+    best = ", ".join(f"{run.best_epoch} of {run.epochs}" for run in result.runs)
+    facts = {
+        "seeds": f"{len(result.runs)} (mean ± deviation)",
+        "best epochs": best,
+        "training": f"{speed:,.0f} rows/s",
+    }
     print_facts(facts | {f"run {number}": str(run.run) for number, run in enumerate(result.runs, start=1)})

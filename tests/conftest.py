@@ -63,6 +63,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def chance(project: Path) -> Path:
+    """The same with labels that nothing says anything about."""
+    draw = random.Random(3)
+    header, *rows = csv.reader((project / "log.csv").open())
+    with (project / "log.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *([*row[:-1], int(draw.random() < 0.3)] for row in rows)])
+    return project
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a project whose run is finished: not to be written to."""

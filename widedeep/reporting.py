@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 
 class Meter:
@@ -9,6 +10,9 @@ class Meter:
 
     def update(self, done: float, **figures: float) -> None:
         """`done` is the absolute amount so far, in the unit of `Reporter.work`; `figures` (loss=…, rows_per_second=…) are shown beside it."""
+
+    def expect(self, total: float, how: Literal["at most", "likely"]) -> None:
+        """The work will end at `total` units: at the latest, or, as things stand, likely."""
 
 
 class Reporter:
@@ -26,4 +30,5 @@ class Reporter:
         yield Meter()
 
     def epoch(self, figures: Mapping[str, float | int | str | None]) -> None:
-        """One finished epoch: its number, train loss, valid metrics, rows per second, learning rate, whether it is the best."""
+        """One finished epoch: `epoch` of at most `epochs`, train loss, valid metrics (that which chooses the best epoch
+        first), rows per second, learning-rate scale, whether it is the best."""

@@ -1,6 +1,8 @@
 """However a command ends, the user gets one message and the documented exit code."""
 
 import errno
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,6 +70,26 @@ def test_every_fault_of_a_recipe_has_a_line_of_its_own(capsys: pytest.CaptureFix
         "widedeep: error: r.yaml:3: data.label: is missing",
         "widedeep: error: r.yaml:9: model.kind: unknown: deeep",
     ]
+
+
+@pytest.mark.parametrize("columns", ["60", None])
+def test_a_terminal_wraps_an_error_at_words_and_a_pipe_does_not(
+    columns: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    message = "log.csv:3: " + "one rule and one value, " * 9 + "see /a/" + "very/" * 20 + "long/path"
+    body = f"from widedeep.errors import DataError\ndef command():\n    raise DataError({message!r})\n"
+    assert run_program(body).stderr == f"widedeep: error: {message}\n"
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        assert run_program(body, stderr=terminal).returncode == 3
+        lines = os.read(master, 65536).decode().splitlines()
+    os.close(master)
+    assert max(len(line) for line in lines if "very/" not in line) <= int(columns or 80)
+    assert [line.startswith("  ") for line in lines] == [False, *[True] * (len(lines) - 1)]
+    assert " ".join(line.strip() for line in lines) == f"widedeep: error: {message}"
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EROFS", "EACCES", "EPERM", "EDQUOT", "EFBIG"])

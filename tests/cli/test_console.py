@@ -19,6 +19,7 @@ from widedeep_cli import console, results
 
 EPOCH = {
     "epoch": 1,
+    "epochs": 3,
     "train_loss": 0.52341,
     "auc": 0.71234,
     "log_loss": 0.5,
@@ -42,10 +43,10 @@ class Terminal:
         self._master, slave = pty.openpty()
         self.stream = os.fdopen(slave, "w")
 
-    def reporter(self) -> console.ConsoleReporter:
+    def reporter(self, **options: bool) -> console.ConsoleReporter:
         # Only now: pytest puts its own stderr back between a fixture and its test.
         self._monkeypatch.setattr(sys, "stderr", self.stream)
-        return console.ConsoleReporter()
+        return console.ConsoleReporter(**options)
 
     def shown(self) -> str:
         self.stream.flush()
@@ -84,8 +85,27 @@ def test_without_a_terminal_only_words_are_left(
 
     assert capsys.readouterr() == (
         "",
+        "epoch 1/3  train loss 0.5234  valid AUC 0.7123 log loss 0.5000 calibration 1.0100  48,123 rows/s  best\n"
         "widedeep: warning: column C3 is always missing [sic]\nwidedeep: written to runs/x\n",
     )
+
+
+def test_quiet_leaves_warnings_alone(capsys: pytest.CaptureFixture[str], terminal: Terminal) -> None:
+    draw_everything(console.ConsoleReporter(quiet=True))
+    assert capsys.readouterr() == ("", "widedeep: warning: column C3 is always missing [sic]\n")
+    draw_everything(terminal.reporter(quiet=True))
+    assert CONTROL.sub("", terminal.shown()).splitlines() == ["widedeep: warning: column C3 is always missing [sic]"]
+
+
+def test_a_line_of_an_epoch_holds_the_metric_that_chooses_first(capsys: pytest.CaptureFixture[str]) -> None:
+    ranked = {"epoch": 2, "epochs": 9, "train_loss": None, "gauc": 0.6, "auc": 0.7, "brier": 0.2, "best": False}
+    console.ConsoleReporter().epoch({**ranked, "rows_per_second": 10.0, "scale": 1.0})
+    unchosen = {"epoch": 1, "epochs": 1, "train_loss": 0.5, "rows_per_second": 10.0, "scale": 1.0, "best": True}
+    console.ConsoleReporter().epoch(unchosen)
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch 2/9  train loss –  valid GAUC 0.6000 AUC 0.7000  10 rows/s",
+        "epoch 1/1  train loss 0.5000  10 rows/s  best",
+    ]
 
 
 def test_a_terminal_shows_a_live_line_with_loss_rate_and_time_left(terminal: Terminal) -> None:
@@ -102,6 +122,24 @@ def test_a_terminal_shows_a_live_line_with_loss_rate_and_time_left(terminal: Ter
     assert "loss 0.4321" in shown
 
 
+def test_the_time_left_promises_no_more_than_patience_allows(terminal: Terminal) -> None:
+    reporter = terminal.reporter()
+    with reporter.work("train", 1000, "rows") as meter:
+        shown = {}
+        for how, total, amounts in (("at most", 1000, (100, 200)), ("likely", 600, (300, 400))):
+            meter.expect(total, how)  # type: ignore[arg-type]
+            for done in amounts:
+                meter.update(done)
+            assert reporter._progress is not None
+            (task,) = reporter._progress.tasks
+            reporter._progress.refresh()
+            shown[how] = CONTROL.sub("", terminal.shown())
+            assert task.total == total
+
+    assert re.search(r"at most \S+( s)? left", shown["at most"])
+    assert re.search(r"likely \S+( s)? left", shown["likely"])
+
+
 def test_work_inside_work_and_failing_work_leave_no_live_line_behind(terminal: Terminal) -> None:
     reporter = terminal.reporter()
     with pytest.raises(ZeroDivisionError), reporter.work("outer", None, "rows"), reporter.work("inner", 10, "bytes"):
@@ -115,7 +153,7 @@ def test_an_epoch_fits_the_width_and_keeps_what_matters(terminal: Terminal) -> N
 
     header, row = CONTROL.sub("", terminal.shown()).splitlines()
     assert max(len(header), len(row)) <= 80
-    assert header.split()[:4] == ["epoch", "train", "loss", "AUC"]
+    assert header.split()[:7] == ["epoch", "train", "loss", "AUC", "log", "loss", "calibration"]
     assert row.split()[:3] == ["1", "0.5234", "0.7123"]
     assert row.split()[-3:] == ["48,123", "1", "*"]
 
@@ -143,7 +181,27 @@ def test_a_dumb_terminal_gets_no_bars(terminal: Terminal, monkeypatch: pytest.Mo
 
     draw_everything(terminal.reporter())
 
-    assert "train" not in terminal.shown()
+    assert [line.split()[0] for line in terminal.shown().splitlines()] == ["epoch", "widedeep:", "widedeep:"]
+
+
+LONG = "column 'created' drifts by time: see runs/" + "deep/" * 20 + " and " + "so many words " * 12 + "at its end"
+
+
+def test_a_terminal_wraps_messages_at_words_and_never_cuts_a_path(terminal: Terminal) -> None:
+    reporter = terminal.reporter()
+    reporter.warn(LONG)
+    reporter.note(LONG)
+
+    lines = CONTROL.sub("", terminal.shown()).replace("\r", "").splitlines()
+    assert max(len(line) for line in lines if "deep/" not in line) <= 80
+    assert [line for line in lines if not line.startswith("  ")] == [lines[0], lines[len(lines) // 2]]
+    words = [f"widedeep: warning: {LONG}", f"widedeep: {LONG}"]
+    assert " ".join(line.strip() for line in lines) == " ".join(words)
+
+
+def test_a_pipe_keeps_a_message_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    console.ConsoleReporter().warn(LONG)
+    assert capsys.readouterr().err == f"widedeep: warning: {LONG}\n"
 
 
 json_values = st.recursive(

@@ -1,6 +1,7 @@
 """`widedeep init`: a recipe for tables that nobody has described, with the traps that real logs hold."""
 
 import contextlib
+import json
 import random
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from widedeep.errors import ColumnError, DataError, WidedeepError
 from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
+from widedeep.table.id_like import is_id_like, most_distinct_in_part
 from widedeep.table.ingest import ingest
 from widedeep.table.init import init_recipe
 
@@ -64,6 +66,55 @@ def test_ids_and_columns_that_give_the_label_away_are_left_out(tmp_path: Path, n
     recipe, text = suggested(tmp_path, columns)
     assert used(recipe) == {"city": "categorical", "price": "numeric"}
     assert f"#   {name}:" in text
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats(0.5, 1.0), st.integers(2, 6), st.integers(0, 5))
+def test_init_keeps_no_column_that_ingest_then_calls_an_id_and_leaves_out_none_that_comes_again(
+    tmp_path: Path, distinct: float, copies: int, seed: int
+) -> None:
+    draw, rows = random.Random(seed), 1500
+    columns = base_columns(rows)
+    # Some values stand in several rows, all others in one.
+    shared = round(rows * (1.0 - distinct) * copies / (copies - 1))
+    values = [f"u{row // copies if row < shared else row}" for row in range(rows)]
+    draw.shuffle(values)
+    columns["user"] = values
+    recipe, text = suggested(tmp_path, columns)
+    kept = "user" in used(recipe)
+    assert kept or "user: names single rows" in text
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        report = ingest(recipe, tmp_path, Path(folder), Reporter())
+    assert "id_like" not in [finding.kind for finding in report.warnings]
+    share = len(set(values)) / rows
+    assert kept or share > 0.85
+    assert not kept or share < 0.96
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8, 1.0])
+def test_the_most_values_of_a_part_are_hardly_ever_passed(share: float) -> None:
+    draw, values = random.Random(7), [*range(1800), *range(200)]
+    most = most_distinct_in_part(1800, 2000, share)
+    drawn = [len(set(draw.sample(values, round(share * 2000)))) for _ in range(300)]
+    assert max(drawn) <= most
+    assert most - sum(drawn) / len(drawn) < 0.02 * 2000
+
+
+@pytest.mark.parametrize(("distinct", "rows", "expected"), [(95, 100, True), (94, 100, False), (29, 29, False)])
+def test_a_column_is_an_id_where_nearly_every_row_has_a_value_of_its_own(
+    distinct: int, rows: int, expected: bool
+) -> None:
+    assert is_id_like(distinct, rows) == expected
+
+
+def test_users_of_several_rows_stay_however_many_are_new_later(tmp_path: Path) -> None:
+    draw, columns = random.Random(4), base_columns()
+    columns["at"] = [f"{START + timedelta(minutes=11 * row):%Y-%m-%d %H:%M}" for row in range(ROWS)]
+    columns["user"] = [f"u{row // 40 + draw.randrange(4)}" for row in range(ROWS)]
+    recipe, _ = suggested(tmp_path, columns)
+    assert (recipe.data.split.kind, used(recipe)["user"]) == ("time", "categorical")  # type: ignore[union-attr]
+    report = ingest(recipe, tmp_path, tmp_path / "typed", Reporter())
+    assert [(finding.kind, finding.is_warning) for finding in report.warnings] == [("new_values", False)]
 
 
 def test_a_strong_but_honest_predictor_stays(tmp_path: Path) -> None:
@@ -144,6 +195,86 @@ def test_init_then_train_needs_no_hand_in_between(widedeep, tmp_path: Path, monk
     code, out, _ = widedeep("train", "mine.yaml", "--set", "training.epochs=1", "--json")
     assert code == 0
     assert '"auc"' in out
+
+
+def test_valid_and_test_files_of_their_own_are_named_and_no_rows_are_taken_for_them(
+    widedeep, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipes").mkdir()
+    for seed, name in enumerate(("monday", "tuesday", "wednesday")):
+        pl.DataFrame(base_columns(600, seed)).write_csv(f"{name}.csv")
+    options = ["--label", "click", "--valid", "tuesday.csv", "--test", "wednesday.csv"]
+    code, out, err = widedeep("init", "monday.csv", *options, "-o", "recipes/mine.yaml")
+    assert (code, out) == (0, "")
+    assert "split" not in Path("recipes/mine.yaml").read_text()
+    code, out, err = widedeep("train", "recipes/mine.yaml", "--set", "training.epochs=1", "--json")
+    assert code == 0, err
+    facts = json.loads((Path(json.loads(out)["run"]) / "metrics.json").read_text())
+    assert facts["rows"] == {"train": 600, "valid": 600, "test": 600}
+
+
+def test_only_the_part_without_files_is_split_off(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        pl.DataFrame(base_columns(600)).write_csv(tmp_path / f"{name}.csv")
+    paths = [str(tmp_path / f"{name}.csv") for name in ("a", "b", "c")]
+    text = init_recipe(paths[:1], "click", test=paths[1:], recipe_folder=tmp_path).text
+    data = parse_recipe(text, "init", tmp_path, "log").recipe.data
+    assert (data.train, data.valid, data.test) == (("a.csv",), None, ("b.csv", "c.csv"))
+    report = ingest(parse_recipe(text, "init", tmp_path, "log").recipe, tmp_path, tmp_path / "typed", Reporter())
+    assert report.rows["test"] == 1200
+    assert report.rows["train"] + report.rows["valid"] == 600
+    assert report.rows["valid"] > 0
+
+
+def test_a_column_that_the_test_files_lack_is_told_and_left_out(widedeep, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = base_columns()
+    late = [round(random.Random(row).gauss(0, 1), 3) for row in range(ROWS)]
+    pl.DataFrame({**columns, "late": late, "at": list(range(ROWS))}).write_csv("log.csv")
+    pl.DataFrame({**base_columns(300, 1), "more": ["x"] * 300}).write_csv("later.csv")
+    code, out, err = widedeep("init", "log.csv", "--label", "click", "--test", "later.csv")
+    assert code == 0
+    assert "widedeep: later.csv lacks late, at, which the train files have: left out\n" in err
+    assert used(parse_recipe(out, "init", tmp_path, "log").recipe) == {"city": "categorical", "price": "numeric"}
+    assert "#   late: later.csv has no such column" in out
+    code, out, err = widedeep("init", "log.csv", "--label", "click", "--test", "later.csv", "--time", "at")
+    assert (code, out) == (2, "")
+    assert "--time at: later.csv has no such column; every split needs it" in err
+
+
+def test_labels_of_test_files_are_not_looked_at(tmp_path: Path) -> None:
+    texts = []
+    for rate in (0.1, 0.9):
+        pl.DataFrame(base_columns()).write_csv(tmp_path / "log.csv")
+        pl.DataFrame(base_columns(400, 1, rate)).write_csv(tmp_path / "later.csv")
+        later = [str(tmp_path / "later.csv")]
+        texts.append(init_recipe([str(tmp_path / "log.csv")], "click", test=later, recipe_folder=tmp_path).text)
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["log.csv", "--test", "log.csv"], 2, "log.csv: named as train and as test: a row may be in one split only"),
+        (["train.csv", "test.csv", "--test", "log.csv"], 2, "test.csv: is test by its name, and --test names log.csv"),
+        (["log.csv", "--valid", "none.csv"], 3, "none.csv"),
+        (["log.csv", "--valid", "bare.csv"], 2, "click"),
+        (["log.csv", "--valid", "tabs.csv"], 3, "tabs.csv: read with separator ';', the train files with ','"),
+    ],
+)
+def test_files_that_cannot_be_a_split_of_the_table_are_refused(
+    widedeep, tmp_path: Path, monkeypatch, arguments: list[str], code: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("log", "train", "test"):
+        pl.DataFrame(base_columns(300)).write_csv(f"{name}.csv")
+    pl.DataFrame(base_columns(300)).drop("click").write_csv("bare.csv")
+    pl.DataFrame(base_columns(300)).write_csv("tabs.csv", separator=";")
+    found, out, err = widedeep("init", *arguments, "--label", "click")
+    assert (found, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_without_o_stdout_is_the_recipe_and_nothing_else(widedeep, tmp_path: Path, monkeypatch) -> None:

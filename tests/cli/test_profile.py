@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,66 @@ def test_a_column_that_drifts_by_time_is_told(widedeep, tmp_path: Path) -> None:
     )
     assert "column 'version' drifts by time" in err
     assert "'city'" not in err
+
+
+TIME_SPLIT = ", time: at, split: {kind: time, test: 0.2, valid: 0.1}"
+
+
+def test_columns_made_of_the_time_that_orders_the_rows_are_no_drift_to_warn_of(widedeep, tmp_path: Path) -> None:
+    table = columns()
+    start = datetime(2024, 1, 29, 22, tzinfo=UTC)
+    moments = [start + timedelta(seconds=40 * row) for row in range(ROWS)]
+    table["at"] = [moment.isoformat() for moment in moments]
+    table["seconds"] = [moment.timestamp() for moment in moments]
+    table["joined"] = [(moment - timedelta(days=row % 50)).isoformat() for row, moment in enumerate(moments)]
+    parts = "parts: [hour, weekday, day, part_of_day]"
+    dates = f"date_time: [{{column: at, {parts}, since: joined}}, {{column: joined, parts: [], since: at}}]"
+    report, err = ingested(widedeep, tmp_path, table, f"{{categorical: [city], {dates}}}", TIME_SPLIT)
+    drifting = [
+        column["name"] for column in report["columns"] if max(column.get("drift", {}).values(), default=0) > 0.25
+    ]
+    assert {"at.hour", "at.weekday", "at.day"} <= set(drifting)
+    assert (err, report["warnings"]) == ("", [])
+    time = ", time: seconds, split: {kind: time, test: 0.2, valid: 0.1}"
+    report, err = ingested(widedeep, tmp_path, table, "{categorical: [city], numeric: [seconds]}", time)
+    assert (err, report["warnings"]) == ("", [])
+    report, err = ingested(widedeep, tmp_path, table, "{categorical: [city, at]}", TIME_SPLIT)
+    assert "list it under features.date_time, whose parts come again" in err
+    assert "take it out" not in err
+
+
+def test_a_part_of_the_time_that_train_holds_one_value_of_is_a_note(widedeep, tmp_path: Path) -> None:
+    table = columns()
+    start = datetime(2024, 1, 29, tzinfo=UTC)
+    table["at"] = [(start + timedelta(seconds=25 * row)).isoformat() for row in range(ROWS)]
+    date = "date_time: [{column: at, parts: [hour, weekday]}]"
+    _, err = ingested(widedeep, tmp_path, table, f"{{categorical: [city], {date}}}", TIME_SPLIT)
+    assert err == (
+        "widedeep: column 'at.weekday' is 'Mon' in all 2,800 train rows: it will tell rows apart once train covers more time\n"
+    )
+
+
+@pytest.mark.parametrize("rows", [ROWS, 60_000], ids=["all rows looked at", "a sample"])
+def test_a_text_that_drifts_by_new_values_is_a_note_with_their_rows_and_may_stay(
+    widedeep, tmp_path: Path, rows: int
+) -> None:
+    draw = random.Random(2)
+    table = {"at": list(range(rows)), "click": [int(draw.random() < 0.3) for _ in range(rows)]}
+    # Users come for a while, with several rows each.
+    table["user"] = [f"u{row // 50 + draw.randrange(4)}" for row in range(rows)]
+    report, err = ingested(widedeep, tmp_path, table, "{categorical: [user]}", TIME_SPLIT)
+    train = set(table["user"][: rows * 7 // 10])
+    counted = {
+        split: sum(user not in train for user in table["user"][rows * first // 10 : rows * last // 10])
+        for split, first, last in (("valid", 7, 8), ("test", 8, 10))
+    }
+    (user,) = [column for column in report["columns"] if column["name"] == "user"]
+    assert user["unseen"]["valid"] == pytest.approx(counted["valid"] / (rows / 10))
+    assert user["unseen"]["test"] == pytest.approx(counted["test"] / (rows / 5))
+    assert err.startswith("widedeep: column 'user' has values that no train row has in ")
+    about = "" if rows == ROWS else "about "
+    assert f"{about}{counted['valid']:,} of the {rows // 10:,} valid rows" in err
+    assert "leave it out" not in err
 
 
 def test_groups_on_both_sides_of_the_split_are_told_and_a_key_split_ends_it(widedeep, tmp_path: Path) -> None:

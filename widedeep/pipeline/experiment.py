@@ -1,5 +1,6 @@
 """A whole experiment: the stages that are missing, training, evaluation, the run directory."""
 
+import math
 import platform
 import shutil
 import statistics
@@ -18,8 +19,10 @@ import torch
 
 from widedeep import __version__
 from widedeep.errors import UsageError
+from widedeep.evaluation.formulas import Kind
+from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import EncodedStore
+from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
 from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
@@ -39,9 +42,13 @@ from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
+from widedeep.training.events import epoch_events
 from widedeep.training.loop import Outcome, Trainer
 from widedeep.training.validation import evaluate_with_errors
 
+_DAMAGED = "the run is damaged; train it again"
+_LABEL_ROWS = 1 << 20
+"""Rows whose labels are read at a time."""
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
 
@@ -53,6 +60,12 @@ class TrainResult:
     metrics: dict[str, dict[str, float | None]]
     crosses: dict[str, Any] | None
     """Promised and realised gains, see `realised_gains`, on the test rows (else the valid ones)."""
+    warnings: list[dict[str, Any]]
+    """What is wrong with the model, as `ModelWarning.to_json` gives it."""
+    best_epoch: int
+    epochs: int
+    stopped: str | None
+    """Why there were no more epochs, in words; None where an older run does not say."""
     rows_per_second: float
     parameters: int
     seconds: float
@@ -117,7 +130,7 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
     run = _unfinished_or_done_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
         reporter.note(f"{run.path}: finished already; nothing to resume")
-        return _finished_result(run)
+        return _told(_finished_result(run), reporter)
     if run is not None and (threads_then := run.manifest().get("threads")) != threads:
         reporter.warn(
             f"the run was begun with {threads_then} threads and goes on with {threads}: equal bytes need an equal number"
@@ -140,7 +153,14 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
             _begin_with_memory(network, run, memory)
         trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
         outcome = trainer.run(resume=resume)
-    return _finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return _told(_finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds), reporter)
+
+
+def _told(result: TrainResult, reporter: Reporter) -> TrainResult:
+    for warning in result.warnings:
+        reporter.warn(warning["message"])
+    return result
 
 
 def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult) -> None:
@@ -245,16 +265,21 @@ def _finish(
     }
     write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
     gains = realised_gains(recipe, run, plan, network, stores[held_out[-1]], device) if held_out else None
+    train_mean = _train_mean(recipe, stores["train"])
+    warnings = _judged(kind, run, {split: metrics for split, (metrics, _) in measured.items()}, stores, train_mean)
     write_json(
         run.metrics_path,
         {
             "metrics": {split: metrics for split, (metrics, _) in measured.items()},
             "errors": {split: errors for split, (_, errors) in measured.items()},
+            "warnings": [warning.to_json() for warning in warnings],
             "crosses": gains,
+            "train_label_mean": train_mean,
             "rows": encoded.ingested.rows,
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,
             "epochs": outcome.epochs,
+            "stopped": outcome.stopped,
             "steps": outcome.steps,
             "rows_per_second": round(outcome.rows_per_second, 1),
             "seconds": round(seconds, 3),
@@ -265,12 +290,47 @@ def _finish(
     return _finished_result(run, already_done=False)
 
 
+def _judged(
+    kind: Kind,
+    run: RunDirectory,
+    metrics: Mapping[str, dict[str, float | None]],
+    stores: Mapping[str, EncodedStore],
+    train_mean: float | None,
+) -> list[ModelWarning]:
+    """The valid rows are held against their own rate, the test rows against that of train, which serving would know."""
+    found = list(judge_training([event["train_loss"] for event in epoch_events(run.events_path)]))
+    for split, figures in metrics.items():
+        positives = _label_tally(stores[split]).positives
+        found += judge_split(kind, split, figures, positives, train_mean if split == "test" else None)
+    return found
+
+
+def _train_mean(recipe: Recipe, store: EncodedStore) -> float | None:
+    """Mean label of the train rows by their weight, of a binary one as it was before negatives were left out."""
+    mean = _label_tally(store).mean
+    if mean is None or not 0.0 < mean < 1.0 or recipe.data.label.kind == "regression":
+        return mean
+    return 1.0 / (1.0 + (1.0 - mean) / mean * math.exp(-logit_correction(recipe)))
+
+
+def _label_tally(store: EncodedStore) -> LabelTally:
+    tally, columns = LabelTally(), [name for name in (LABEL_COLUMN, WEIGHT_COLUMN) if name in store.columns]
+    for start in range(0, store.rows, _LABEL_ROWS):
+        block = store.read(start, min(_LABEL_ROWS, store.rows - start), columns)
+        tally.add(block[LABEL_COLUMN], block.get(WEIGHT_COLUMN))
+    return tally
+
+
 def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainResult:
-    facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
+    facts = read_json_artefact(run.metrics_path, _DAMAGED)
     return TrainResult(
         run.path,
         facts["metrics"],
         facts.get("crosses"),
+        facts.get("warnings", []),
+        facts["best_epoch"],
+        facts["epochs"],
+        facts.get("stopped"),
         facts["rows_per_second"],
         facts["parameters"],
         facts["seconds"],
@@ -289,14 +349,19 @@ def evaluate_run(
     wait: bool = False,
 ) -> EvalResult:
     """Metrics of a finished run on labelled files (with `tables` in place of the recipe's side tables), or on one of its
-    splits (default: test, else valid).
+    splits (default: test, else valid). Warns where those of files show that the model is no good for them.
 
     A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
     is gone, the recipe's files are read again.
     """
     scorer = Scorer.load(run)
     if files:
-        return evaluate_files(scorer, files, reporter, tables)
+        result = evaluate_files(scorer, files, reporter, tables)
+        train_mean = read_json_artefact(RunDirectory(run).metrics_path, _DAMAGED).get("train_label_mean")
+        kind = scorer.recipe.data.label.kind
+        for warning in judge_split(kind, None, result.metrics, result.positives, train_mean):
+            reporter.warn(warning.message)
+        return result
     typed_dir = typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
     chosen = chosen_split(typed_dir, split)
     return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)

@@ -42,6 +42,12 @@ class FinishedRun:
         facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
         return cls(path, loaded.recipe, loaded.base_dir, manifest["keys"]["encoded"], facts)
 
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What was found to be wrong with the model (`ModelWarning.to_json`); nothing where an older run does not say."""
+        warnings: list[dict[str, Any]] = self.facts.get("warnings", [])
+        return warnings
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -73,6 +79,16 @@ class TableLine:
     def mean_of(self, fact: str) -> float:
         """The mean over seeds of a number in `metrics.json`, such as `seconds`."""
         return statistics.fmean(run.facts[fact] for run in self.runs)
+
+    @property
+    def warnings(self) -> dict[str, list[dict[str, Any]]]:
+        """What is wrong with the models: kind (and split) of a warning → what each run that has it says, by seed."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run in self.runs:
+            for warning in run.warnings:
+                kind = f"{warning['kind']} {warning.get('split', '')}"
+                found.setdefault(kind, []).append({"seed": run.recipe.seed, **warning})
+        return found
 
 
 def runs_in(argument: str, work_dir: Path) -> list[Path]:

@@ -31,8 +31,8 @@ from widedeep.table.side_tables import side_table_files
 from widedeep.table.sources import Source, expand_paths
 from widedeep.table.typed import typed_columns
 
-INGEST_FORMAT = 2
-"""Raised when the typed table changes for equal inputs, so that no older cache is read."""
+INGEST_FORMAT = 3
+"""Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 PLAN_FORMAT = 1
 """The same for the fitted plan and the encoding."""
 MEMORY_FORMAT = 2

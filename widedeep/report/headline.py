@@ -29,7 +29,7 @@ def headline(report: RunReport) -> Section:
     return Section(
         "metrics",
         "Metrics",
-        intro=_verdicts(report),
+        intro=[*_warnings(report), *_verdicts(report)],
         tables=tables,
         notes=[f"{'; '.join(_MEANING[name] for name in names)}.", f"{holds_for(grouped=report.grouped)}."],
     )
@@ -48,6 +48,15 @@ def _metrics(report: RunReport, names: list[str]) -> Table:
         rows.append([run_cell(report, run, detail(report, run)), *figures, *cost])
     order = "Best first. " if len(rows) > 1 else ""
     return Table(titles, rows, f"{order}Below each figure its 95% interval, where one is known.", stacks=True)
+
+
+def _warnings(report: RunReport) -> list[str]:
+    """What was found to be wrong with the models when they were trained."""
+    return [
+        f"Warning, {name(report, run)}: {warning['message']}."
+        for run, one in enumerate(report.runs)
+        for warning in one.finished.warnings
+    ]
 
 
 def _verdicts(report: RunReport) -> list[str]:

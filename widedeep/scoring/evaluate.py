@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from widedeep.evaluation.judgement import LabelTally
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.targets import stored_targets
@@ -26,6 +27,8 @@ class EvalResult:
     """None for new files."""
     missing: dict[str, int]
     unseen: dict[str, int]
+    positives: float
+    """See `LabelTally.positives`."""
 
 
 def evaluate_files(
@@ -38,7 +41,7 @@ def evaluate_files(
 
 def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str | None) -> EvalResult:
     """Metrics over typed frames that hold the label, and the weight where the recipe names one."""
-    odd_values, num_rows = OddValues(), 0
+    odd_values, tally, num_rows = OddValues(), LabelTally(), 0
     recipe = scorer.recipe
     grouped = recipe.data.group is not None
     with (
@@ -48,5 +51,6 @@ def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str
         for block in blocks:
             targets = {column.name: column.to_numpy() for column in stored_targets(block.typed)}
             metrics.add(targets[LABEL_COLUMN], block.scores, targets.get(WEIGHT_COLUMN), targets.get(GROUP_COLUMN))
+            tally.add(targets[LABEL_COLUMN], targets.get(WEIGHT_COLUMN))
             num_rows += len(block.typed)
-        return EvalResult(metrics.result(), num_rows, split, odd_values.missing, odd_values.unseen)
+        return EvalResult(metrics.result(), num_rows, split, odd_values.missing, odd_values.unseen, tally.positives)

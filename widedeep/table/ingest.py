@@ -18,6 +18,7 @@ from widedeep.recipe.schema import Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.table.blocks import RawBlock
 from widedeep.table.coded import CodedRows
+from widedeep.table.drift import STRONG_DRIFT
 from widedeep.table.ingest_report import ColumnReport, IngestReport, LabelReport
 from widedeep.table.label import TargetTally
 from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks
@@ -84,7 +85,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
     _warn_of_lists(typing, reporter)
-    report = replace(report, warnings=findings(report, data))
+    report = replace(report, warnings=findings(report, recipe))
     show_findings(report.warnings, reporter)
     return report
 
@@ -189,7 +190,8 @@ def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_
     profiles = profile_columns(typing.columns, samples, binary=binary)
     if not samples["train"].is_whole:
         profiles = {
-            name: _count_suspect(name, profile, samples["train"], out_dir) for name, profile in profiles.items()
+            name: _count_new_values(name, _count_suspect(name, profile, samples["train"], out_dir), tables, out_dir)
+            for name, profile in profiles.items()
         }
     return IngestReport(
         rows={split: table.target.rows for split, table in tables.items()},
@@ -230,6 +232,23 @@ def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir
     for block in typed_blocks(out_dir, "train", columns=[name]):
         tally.add(block[name].cast(pl.String))
     return replace(profile, distinct=tally.distinct(), distinct_is="exact" if tally.is_exact else "about")
+
+
+def _count_new_values(
+    name: str, profile: ColumnProfile, tables: dict[str, "_SplitTable"], out_dir: Path
+) -> ColumnProfile:
+    """Of a text that drifts, how many rows have values that no train row has: a sample of train cannot tell."""
+    if profile.type != "text" or max(profile.drift.values(), default=0.0) < STRONG_DRIFT:
+        return profile
+    tallies = {split: ValueTally(_VALUES_HELD) for split in tables}
+    for split, tally in tallies.items():
+        for block in typed_blocks(out_dir, split, columns=[name]):
+            tally.add(block[name])
+    unseen = {}
+    for split, shared in shared_groups(tallies).items():
+        with_value = 1.0 - tables[split].missing[name] / tables[split].target.rows
+        unseen[split] = with_value * (1.0 - shared.shared_rows / max(shared.rows, 1))
+    return replace(profile, unseen=unseen)
 
 
 def _refuse_empty_columns(report: IngestReport) -> None:

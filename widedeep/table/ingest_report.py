@@ -50,7 +50,7 @@ class LabelReport:
 class Finding:
     """Something about the data that will probably hurt, or is worth knowing."""
 
-    kind: Literal["leak", "shared_groups", "label_drift", "constant", "id_like", "drift"]
+    kind: Literal["leak", "shared_groups", "label_drift", "constant", "id_like", "drift", "new_values"]
     column: str
     """The source column."""
     message: str

@@ -165,12 +165,11 @@ _FOLD = "a division of the rows; to split by it: data.split: {{kind: column, col
 def _category(raw: pl.Series, table: ValueTable, seen: ColumnLook, sample: SpreadSample) -> ColumnLook:
     again = seen.recurrence
     recurs = again.seen >= 0.1 or (not sample.whole and again.others >= 2.0)
-    if recurs or seen.distinct <= 10:
+    if recurs or seen.distinct <= 10 or raw.dtype != pl.String:
         return seen
-    if raw.dtype == pl.String and float(table.values.str.contains(r"\S\s+\S").mean() or 0.0) > 0.5:  # type: ignore[arg-type]
+    if float(table.values.str.contains(r"\S\s+\S").mean() or 0.0) > 0.5:  # type: ignore[arg-type]
         return replace(seen, nature="left_out", why=f"free text: {seen.distinct:,} texts that hardly come again")
-    few = f"{seen.distinct:,} values in {len(raw):,} rows"
-    return replace(seen, nature="left_out", why=f"names single rows: {few}, hardly any comes again")
+    return seen
 
 
 def _list_column(raw: pl.Series, target: Target, missing: float, sample: SpreadSample) -> ColumnLook:

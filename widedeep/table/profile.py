@@ -86,8 +86,12 @@ class ColumnProfile:
     """The same for regression, which has no AUC: held-out R²; None for lists."""
     drift: dict[str, float]
     """How far valid and test rows are from train rows: see `drift`."""
+    drift_by_new: dict[str, float] | None
+    """Of texts and lists: the share of valid and test rows that values rose by, see `_drift_by_new`, which hold values
+    that the train rows looked at lack."""
     unseen: dict[str, float] | None
-    """Of texts: share of valid and test rows with a value that no train row has; None where train is a sample."""
+    """Of texts: share of valid and test rows with a value that no train row has; where train is a sample, None but for
+    columns that drift, whose values are then counted over all rows (to about half a percent)."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -135,6 +139,7 @@ def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:
         alone_auc=None,
         alone_r2=None,
         drift=profile.drift if role == "label" else {},
+        drift_by_new=None,
         unseen=None,
     )
 
@@ -185,6 +190,7 @@ def _profile_of_numbers(values: pl.Series, others: Mapping[str, pl.Series], rows
             split: drift(before, np.bincount(bucket_codes(_as_floats(other), cuts), minlength=num_cells))
             for split, other in others.items()
         },
+        drift_by_new=None,
         unseen=None,
     )
 
@@ -225,6 +231,7 @@ def _profile_of_values(values: pl.Series, others: Mapping[str, pl.Series], rows:
         alone_auc=auc,
         alone_r2=None if rows.binary or is_list else r2_of_cells(counts_of_table(table)),
         drift={split: drift(*_drift_cells(table, counts)) for split, counts in other_counts.items()},
+        drift_by_new={split: _drift_by_new(table, counts) for split, counts in other_counts.items()},
         unseen=None
         if is_list or not rows.is_whole
         else {split: _unseen_share(table, counts) for split, counts in other_counts.items()},
@@ -265,6 +272,19 @@ def _drift_cells(train: pl.DataFrame, other: pl.DataFrame) -> tuple[NDArray[np.i
         rows = joined["rows"].fill_null(0).cast(pl.Int64).to_numpy()
         counted.append(np.append(rows, int(table["rows"].sum()) - rows.sum()))
     return counted[0], counted[1]
+
+
+def _drift_by_new(train: pl.DataFrame, other: pl.DataFrame) -> float:
+    """Of the share of rows by which some values rose from train to the other split, the part whose values train lacks.
+
+    All that rose is the total variation between the two, over the cells of drift with new values in one of their own.
+    """
+    known = other.join(train.select("value"), on="value", how="semi", nulls_equal=True)
+    total = int(other["rows"].sum())
+    new = 1.0 - int(known["rows"].sum()) / max(total, 1)
+    before, after = _drift_cells(train, known)
+    rose = float(np.maximum(after / max(total, 1) - before / max(before.sum(), 1), 0.0).sum())
+    return new / (new + rose) if new > 0.0 else 0.0
 
 
 def _unseen_share(train: pl.DataFrame, other: pl.DataFrame) -> float:

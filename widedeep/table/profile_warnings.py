@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
-from widedeep.recipe.schema import DataSettings, TimeSplit
+from widedeep.recipe.schema import DataSettings, Recipe, TimeSplit
 from widedeep.reporting import Reporter
+from widedeep.table.drift import STRONG_DRIFT
+from widedeep.table.id_like import is_id_like
 from widedeep.table.ingest_report import ColumnReport, Finding, IngestReport
+from widedeep.table.profile import ColumnProfile
 from widedeep.table.split import drawn_parts
-from widedeep.table.typed import LABEL
+from widedeep.table.typed import LABEL, typed_columns
 
 SHOWN = 10
 """Findings that are shown; `--json` has all."""
@@ -14,20 +17,22 @@ _CERTAIN_LEAK = 0.99
 _LIKELY_LEAK = 0.95
 _FAR_AHEAD = 3.0
 """A likely leak's distance to perfection is so many times shorter than that of the next best column."""
-_STRONG_DRIFT = 0.25
-_ID_SHARE = 0.95
-_MIN_ID_ROWS = 100
 
 
-def findings(report: IngestReport, data: DataSettings) -> tuple[Finding, ...]:
-    """All that the report gives reason to say, the gravest first."""
+def findings(report: IngestReport, recipe: Recipe) -> tuple[Finding, ...]:
+    """All that the report gives reason to say, the gravest first.
+
+    Columns that are made of the time that orders the rows differ between the splits by their nature: no word of that.
+    """
+    data = recipe.data
+    of_time = _made_of_time(recipe)
     return (
         *_leaks(report),
         *_shared_groups(report, data),
         *_label_drift(report, data),
-        *_constants(report),
-        *_ids(report),
-        *_drifts(report, data),
+        *_constants(report, of_time),
+        *_ids(report, of_time),
+        *_drifts(report, data, of_time),
     )
 
 
@@ -107,50 +112,98 @@ def _label_drift(report: IngestReport, data: DataSettings) -> Iterator[Finding]:
     )
 
 
-def _constants(report: IngestReport) -> Iterator[Finding]:
+def _is_id(column: ColumnReport, report: IngestReport) -> bool:
+    profile = column.profile
+    # Of a sample alone nothing can be said: `ingest` counts such a column over all rows.
+    if profile is None or profile.type != "text" or profile.distinct_is == "at least":
+        return False
+    return is_id_like(profile.distinct, report.rows["train"] - column.missing["train"])
+
+
+def _made_of_time(recipe: Recipe) -> frozenset[str]:
+    """Typed columns that are `data.time`'s column, its parts, or ages that count to or from it."""
+    time = recipe.data.time
+    if time is None:
+        return frozenset()
+    return frozenset(column.name for column in typed_columns(recipe) if time.column in column.sources)
+
+
+def _constants(report: IngestReport, of_time: frozenset[str]) -> Iterator[Finding]:
     for column in _features(report):
         profile = column.profile
         if profile is not None and profile.distinct == 1 and not column.missing["train"]:
             value = profile.top[0].value
             shown = f"{value:g}" if isinstance(value, float) else repr(value)
-            yield Finding(
-                "constant",
-                column.column,
-                f"column {column.column!r} is {shown} in all {report.rows['train']:,} train rows: "
-                "it tells no rows apart; take it out of features",
-            )
+            is_told = f"column {_shown_name(column)!r} is {shown} in all {report.rows['train']:,} train rows: "
+            if column.name in of_time:
+                advice = "it will tell rows apart once train covers more time"
+            else:
+                advice = "it tells no rows apart; take it out of features"
+            yield Finding("constant", column.column, is_told + advice, is_warning=column.name not in of_time)
 
 
-def _ids(report: IngestReport) -> Iterator[Finding]:
+def _shown_name(column: ColumnReport) -> str:
+    """Its own name where several are made of one source column."""
+    return column.name if column.role in ("part", "age") else column.column
+
+
+def _ids(report: IngestReport, of_time: frozenset[str]) -> Iterator[Finding]:
     for column in _features(report):
         rows = report.rows["train"] - column.missing["train"]
         profile = column.profile
-        # Of a sample alone nothing can be said: `ingest` counts such a column over all rows.
-        if profile is None or profile.type != "text" or profile.distinct_is == "at least":
-            continue
-        if rows > _MIN_ID_ROWS and profile.distinct >= _ID_SHARE * rows:
+        if profile is not None and _is_id(column, report):
+            if column.name in of_time:
+                advice = "list it under features.date_time, whose parts come again"
+            else:
+                advice = "take it out of features, or make it numeric if it is a quantity"
             yield Finding(
                 "id_like",
                 column.column,
                 f"column {column.column!r} has {'about ' if profile.distinct_is == 'about' else ''}"
                 f"{profile.distinct:,} different values in {rows:,} train rows, as an id has: what is learned of one row's "
-                "value helps no other; take it out of features, or make it numeric if it is a quantity",
+                f"value helps no other; {advice}",
             )
 
 
-def _drifts(report: IngestReport, data: DataSettings) -> Iterator[Finding]:
-    drifting = [column for column in _features(report) if _strong(column)]
+def _drifts(report: IngestReport, data: DataSettings, of_time: frozenset[str]) -> Iterator[Finding]:
+    drifting = [column for column in _features(report) if _strong(column) and column.name not in of_time]
     for column in sorted(drifting, key=lambda one: -max(one.profile.drift.values()) if one.profile else 0.0):
         assert column.profile is not None
+        if _is_id(column, report):
+            continue
+        if _by_new_values(column.profile):
+            yield Finding("new_values", column.column, _new_values(column, column.profile, report), is_warning=False)
+            continue
         figures = ", ".join(
-            f"{figure:.2f} in {split}" for split, figure in column.profile.drift.items() if figure >= _STRONG_DRIFT
+            f"{figure:.2f} in {split}" for split, figure in column.profile.drift.items() if figure >= STRONG_DRIFT
         )
         yield Finding(
             "drift",
             column.column,
-            f"column {column.column!r} drifts{_by_time(data)}: its values are far from those in train (stability index "
-            f"{figures}; {_STRONG_DRIFT} is much); leave it out, or give it a form that lasts, such as a share or a difference",
+            f"column {_shown_name(column)!r} drifts{_by_time(data)}: its values are far from those in train (stability index "
+            f"{figures}; {STRONG_DRIFT} is much); leave it out, or give it a form that lasts, such as a share or a difference",
         )
+
+
+def _by_new_values(profile: ColumnProfile) -> bool:
+    """Whether, wherever the column drifts much, most rows that moved have values that train rows lack."""
+    by_new = profile.drift_by_new
+    if by_new is None:
+        return False
+    return all(by_new[split] >= 0.5 for split, figure in profile.drift.items() if figure >= STRONG_DRIFT)
+
+
+def _new_values(column: ColumnReport, profile: ColumnProfile, report: IngestReport) -> str:
+    named = f"column {column.column!r} "
+    if profile.unseen is None:
+        return f"{named}drifts by values that the train rows lack; training meets unknown values, too"
+    about = "" if report.sampled_rows == report.rows else "about "
+    shares = " and ".join(
+        f"{about}{round(share * report.rows[split]):,} of the {report.rows[split]:,} {split} rows ({_percent(share)})"
+        for split, share in profile.unseen.items()
+        if share > 0.0
+    )
+    return f"{named}has values that no train row has in {shares}; training meets unknown values, too"
 
 
 def _features(report: IngestReport) -> Iterator[ColumnReport]:
@@ -159,7 +212,7 @@ def _features(report: IngestReport) -> Iterator[ColumnReport]:
 
 
 def _strong(column: ColumnReport) -> bool:
-    return column.profile is not None and max(column.profile.drift.values(), default=0.0) >= _STRONG_DRIFT
+    return column.profile is not None and max(column.profile.drift.values(), default=0.0) >= STRONG_DRIFT
 
 
 def _by_time(data: DataSettings) -> str:

@@ -133,7 +133,7 @@ def _data(
         )
     if split.settings:
         settings.append(Setting("split", split.settings, split.why))
-    if (reason := _bad_numbers(look, fields)) is not None:
+    if (reason := _bad_numbers(look, fields, files)) is not None:
         settings.append(Setting("bad_numbers", "missing", reason))
     return tuple(settings)
 
@@ -159,14 +159,14 @@ def _kept_negatives(look: Look, split: SplitChoice) -> float:
     return kept if kept <= 0.5 else 1.0
 
 
-def _bad_numbers(look: Look, fields: Fields) -> str | None:
+def _bad_numbers(look: Look, fields: Fields, files: Mapping[str, Sequence[str]]) -> str | None:
     used = {entry.settings["column"] for entry in fields.numeric}
     bad = [column for column in look.columns if column.name in look.bad_numbers and column.name in used]
     if bad:
         numbers = bad[0].numbers
         example = shown(numbers.example) if numbers is not None and numbers.example else "NaN"
         return f"such as {example!r} in {shown(bad[0].name)}"
-    if used and not look.sample.whole:
+    if used and (not look.sample.whole or len(files) > 1):
         return "only some rows were looked at: an odd one elsewhere must not end the run"
     return None
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from widedeep.table.id_like import is_id_like, most_distinct_in_part
 from widedeep.table.look import ColumnLook, Look, shown
 from widedeep.table.look_names import is_session_name
 from widedeep.table.suggest_split import TimeChoice, recurs_over_time
@@ -88,6 +89,8 @@ def _reason_against(column: ColumnLook, look: Look, split: Split) -> str:
         return "orders the rows (data.time); new rows lie beyond all of them"
     if column.name == split.group and split.by_group:
         return "the group: those of valid and test are never seen in train"
+    if column.nature == "category" and _names_rows(column, look, split):
+        return f"names single rows: {_values(column, look)} in {_rows(look)} rows, hardly any comes again"
     if column.nature != "category" or column.distinct <= 50:
         return ""
     if split.by_time and split.time is not None and not recurs_over_time(look, column.name, split.time):
@@ -97,6 +100,17 @@ def _reason_against(column: ColumnLook, look: Look, split: Split) -> str:
             f"names sessions: neighbouring rows share it; to keep a session on one side: --group {shown(column.name)}"
         )
     return ""
+
+
+def _names_rows(column: ColumnLook, look: Look, split: Split) -> bool:
+    """Whether `ingest` might say so of the train rows."""
+    rows, share = look.sample.num_rows * (1.0 - column.missing), split.train_rows / look.sample.num_rows
+    return is_id_like(most_distinct_in_part(column.estimated_values, rows, share), share * rows)
+
+
+def _rows(look: Look) -> str:
+    rows = look.sample.num_rows
+    return f"{rows:,}" if look.sample.exact else f"about {float(f'{rows:.2g}'):,.0f}"
 
 
 def _is_local(look: Look, column: str) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
-from widedeep.evaluation.formulas import metric_direction
+from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.features.batches import BatchStream
 from widedeep.features.store import EncodedStore
 from widedeep.kernels import reference
@@ -62,6 +62,8 @@ class Outcome:
     best_epoch: int
     epochs: int
     steps: int
+    stopped: str
+    """Why there were no more epochs, in words."""
     rows_per_second: float
     """Rows trained on per second of training steps, evaluation and checkpoints left out; 0 where nothing was left to do."""
 
@@ -114,19 +116,39 @@ class Trainer:
         finally:
             events.close()
         rate = self._trained_rows / self._training_seconds if self._training_seconds else 0.0
-        return Outcome(self.progress.schedule.best_epoch, self.progress.epoch, self.progress.step, rate)
+        progress = self.progress
+        return Outcome(progress.schedule.best_epoch, progress.epoch, progress.step, self._why_stopped(), rate)
+
+    def _why_stopped(self) -> str:
+        epochs = self.progress.epoch
+        if epochs >= self.settings.epochs:
+            return f"all {epochs} epochs done" if epochs > 1 else "its one epoch done"
+        metric, waited = self.settings.early_stopping.metric, self.progress.schedule.epochs_since_best
+        assert metric is not None, "the resolved recipe names the metric"
+        return f"stopped: no better valid {metric_title(metric)} for {waited} epoch{'s' * (waited != 1)}"
 
     def _epochs(self, watch: InterruptWatch, events: EventLog) -> None:
         with self.reporter.work("prepare", None, "steps"):  # compiles for some seconds where nothing was kept
             self.optimizers.rehearse()
         total = self.settings.epochs * self.train_store.rows
         with self.reporter.work("train", total, "rows") as meter:
+            self._expect_end(meter)
             while self.progress.epoch < self.settings.epochs and not self.progress.schedule.should_stop(self.settings):
                 started = time.monotonic()
                 self._train_epoch(watch, events, meter)
                 self._finish_epoch(events, time.monotonic() - started)
+                self._expect_end(meter)
                 if watch.received is not None:
                     self._leave(watch.received)
+
+    def _expect_end(self, meter: Meter) -> None:
+        """While the metric rises nobody knows how many epochs there will be; once it stalls, patience says."""
+        patience, epochs = self.settings.early_stopping.patience, self.settings.epochs
+        if patience is None or self.valid_store is None:
+            return
+        waited = self.progress.schedule.epochs_since_best
+        end = min(epochs, self.progress.epoch + max(patience - waited, 0)) if waited else epochs
+        meter.expect(end * self.train_store.rows, "likely" if waited else "at most")
 
     def _train_epoch(self, watch: InterruptWatch, events: EventLog, meter: Meter) -> None:
         progress, size = self.progress, self.settings.batch_size
@@ -275,8 +297,18 @@ class Trainer:
                 "best": is_best,
             }
         )
+        # The metric that chooses comes first, where there is room for few.
+        chosen_by = {metric: metrics[metric]} if metric in metrics else {}
+        figures["epochs"] = self.settings.epochs
         self.reporter.epoch(
-            {**figures, **metrics, "rows_per_second": self._rows_per_second(), "scale": scale, "best": is_best}
+            {
+                **figures,
+                **chosen_by,
+                **metrics,
+                "rows_per_second": self._rows_per_second(),
+                "scale": scale,
+                "best": is_best,
+            }
         )
         progress.batch, progress.loss_sum, progress.weight_sum = 0, 0.0, 0.0
         self._save()
