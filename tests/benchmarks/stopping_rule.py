@@ -1,0 +1,157 @@
+"""Which valid metric should choose the epoch? Each set trained under the old rule (auc) and the new one (log loss):
+
+    python tests/benchmarks/stopping_rule.py RESULT.json [SET …]
+
+It prints the table of results/stopping.md: AUC, log loss and calibration (mean score over the rate of positives) on TEST
+rows. WIDEDEEP_DATA says where the data sets lie; runs go to a folder that is deleted. The rare logs are drawn here.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from click_log import WIDEDEEP
+from machine import machine_facts
+
+from widedeep.files import write_json
+from widedeep.pipeline.experiment import train_seeds
+from widedeep.recipe.load import parse_recipe
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep_cli.lookup import open_recipe
+
+RULES = ("auc", "log_loss")
+"""The metric that chooses, the old one first."""
+SHOWN = ("auc", "log_loss", "calibration")
+COLUMNS = 12
+RARE_RECIPE = """\
+data:
+  train: log.parquet
+  label: click
+  split: {kind: random, valid: 0.2083, test: 0.4}
+features:
+  categorical: [%s]
+crosses:
+  - [c0, c1]
+model:
+  deep: {hidden: [128, 64], dropout: 0.2}
+training:
+  epochs: 30
+  batch_size: 2048
+  wide: {learning_rate: 0.2}
+  deep: {learning_rate: 0.001, embedding_l2: 0.001}
+  early_stopping: {patience: 5}
+"""
+
+
+@dataclass(frozen=True)
+class LogSet:
+    """One table's line: a recipe (file or bundled name), what it sets, how many seeds."""
+
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    seeds: int = 3
+    draw: Callable[[Path], None] | None = None
+    """Writes the recipe and its data into a folder, from which it is then read."""
+
+
+def main(result_path: Path, names: Sequence[str]) -> None:
+    """Train every set under both rules, write all figures, print the table."""
+    chosen = names or list(SETS)
+    result: dict[str, Any] = {"facts": machine_facts(), "sets": {}}
+    print(HEADER, flush=True)
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            result["sets"][name] = measured = _measure(SETS[name], Path(folder))
+        write_json(result_path, result)
+        for line in _lines(name, measured):
+            print(line, flush=True)
+
+
+def _measure(log: LogSet, folder: Path) -> dict[str, Any]:
+    recipe = log.recipe
+    if log.draw is not None:
+        log.draw(folder)
+        recipe = str(folder / log.recipe)
+    measured = {}
+    for rule in RULES:
+        settings = [*log.overrides, f"training.early_stopping.metric={rule}", f"name={rule}"]
+        loaded = open_recipe(recipe, settings, Reporter())
+        started = time.monotonic()
+        runs = train_seeds(loaded, folder / "work", Reporter(), seeds=log.seeds).runs
+        facts = [read_json_artefact(RunDirectory(run.run).metrics_path, "damaged") for run in runs]
+        measured[rule] = {
+            "test": [{name: run.metrics["test"][name] for name in SHOWN} for run in runs],
+            "valid_positives": [run.metrics["valid"]["positives"] for run in runs],
+            "rows": facts[0]["rows"],
+            "best_epoch": [fact["best_epoch"] for fact in facts],
+            "epochs": [fact["epochs"] for fact in facts],
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    return measured
+
+
+HEADER = "| set | chosen by | epoch kept | AUC | log loss | calibration |\n|---|---|---|---|---|---|"
+
+
+def _lines(name: str, measured: dict[str, Any]) -> list[str]:
+    lines = []
+    for rule in RULES:
+        one = measured[rule]
+        kept = ", ".join(map(str, one["best_epoch"]))
+        lines.append(f"| {name} | {rule} | {kept} | {' | '.join(_figure(one['test'], shown) for shown in SHOWN)} |")
+    return lines
+
+
+def _figure(runs: Sequence[dict[str, float]], metric: str) -> str:
+    values = [run[metric] for run in runs]
+    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{spread}"
+
+
+def draw_rare_log(folder: Path, *, rate: float, rows: int) -> None:
+    """A log of `rows` rows, `COLUMNS` categorical columns whose values have lifts of their own, and a recipe for it."""
+    draw = np.random.default_rng(7)
+    sizes = [8, 12, 20, 30, 50, 80, 120, 200, 300, 500, 800, 1500]
+    columns, lift = {}, np.zeros(rows)
+    for number, size in enumerate(sizes[:COLUMNS]):
+        share = 1.0 / np.arange(1, size + 1)
+        values = draw.choice(size, size=rows, p=share / share.sum())
+        lift += draw.normal(0.0, 0.35, size)[values]
+        columns[f"c{number}"] = [f"v{value}" for value in values]
+    logit = np.log(rate / (1.0 - rate)) + lift - np.log(np.exp(lift).mean())
+    clicks = (draw.random(rows) < 1.0 / (1.0 + np.exp(-logit))).astype(np.int8)
+    pl.DataFrame({**columns, "click": clicks}).write_parquet(folder / "log.parquet")
+    (folder / "rare.yaml").write_text(RARE_RECIPE % ", ".join(columns))
+    parse_recipe((folder / "rare.yaml").read_text(), "rare.yaml", folder, "rare")
+
+
+def draw_sample_log(folder: Path) -> None:
+    """The sample log of `widedeep synth`, 20,000 rows."""
+    code = os.spawnl(
+        os.P_WAIT, WIDEDEEP, WIDEDEEP, "synth", "-o", str(folder), "--rows", "20000", "--seed", "1", "--force"
+    )
+    if code:
+        raise RuntimeError(f"synth failed with {code}")
+
+
+SETS = {
+    "rare log, 0.5%": LogSet("rare.yaml", draw=lambda folder: draw_rare_log(folder, rate=0.005, rows=60_000)),
+    "rare log, 0.2%": LogSet("rare.yaml", draw=lambda folder: draw_rare_log(folder, rate=0.002, rows=60_000)),
+    "adult": LogSet("adult"),
+    "sample log": LogSet("recipe.yaml", draw=draw_sample_log),
+    "criteo sample": LogSet("criteo"),
+    "movielens-100k": LogSet("movielens-100k"),
+    "frappe": LogSet("frappe", seeds=1),
+}
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
