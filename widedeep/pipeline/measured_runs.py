@@ -1,6 +1,5 @@
 """Finished runs measured anew on a split of theirs, in all that a page about them shows."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from widedeep.errors import ArtefactError, UsageError
+from widedeep.errors import UsageError
 from widedeep.evaluation.by_value import ValueFigures, figures_by_value
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, estimates
 from widedeep.evaluation.curves import (
@@ -141,7 +140,7 @@ class _Measuring:
         return MeasuredRun(
             finished,
             run.manifest(),
-            _epochs(run),
+            run.epochs(),
             scored.metrics(scorer, score),
             {name: one.change() for name, one in (told | ratio_estimates(rows, score)).items()},
             behind,
@@ -176,13 +175,3 @@ def _are_same(rows: LabelledRows, others: LabelledRows) -> bool:
         return False
     grouped = rows.group is None or others.group is None or np.array_equal(rows.group, others.group)
     return grouped and np.array_equal(rows.label, others.label) and np.array_equal(rows.weight, others.weight)
-
-
-def _epochs(run: RunDirectory) -> list[dict[str, Any]]:
-    if not run.events_path.exists():  # scoring does without, so that a copy of a run may lack it
-        return []
-    try:
-        events = [json.loads(line) for line in run.events_path.read_text(encoding="utf-8").splitlines()]
-        return [event for event in events if event["event"] == "epoch"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{run.events_path}: cannot read what training logged: the run is damaged") from error
