@@ -10,9 +10,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ RARE_RECIPE = """\
 data:
   train: log.parquet
   label: click
-  split: {kind: random, valid: 0.2083, test: 0.4}   # of 60,000 rows at 0.2%: 25 positives in valid
+  split: {kind: random, valid: 0.2083, test: 0.4}   # of 60,000 rows at a rate of 0.002: 25 positives in valid
 features:
   categorical: [%s]
 crosses:
@@ -52,13 +52,14 @@ training:
 
 @dataclass(frozen=True)
 class LogSet:
-    """One table's line: a recipe (file or bundled name), what it sets, how many seeds."""
+    """One table's line: a recipe (file or bundled name) and how often it is trained."""
 
     recipe: str
-    overrides: tuple[str, ...] = ()
     seeds: int = 3
-    draw: Callable[[Path], None] | None = None
-    """Writes the recipe and its data into a folder, from which it is then read."""
+    logs: int = 1
+    """Logs drawn; each is trained under all seeds."""
+    draw: Callable[[Path, int], None] | None = None
+    """Writes the recipe and the data of a log's number into a folder, from which it is then read."""
 
 
 def main(result_path: Path, names: Sequence[str]) -> None:
@@ -67,34 +68,38 @@ def main(result_path: Path, names: Sequence[str]) -> None:
     result: dict[str, Any] = {"facts": machine_facts(), "sets": {}}
     print(HEADER, flush=True)
     for name in chosen:
-        with tempfile.TemporaryDirectory() as folder:
-            result["sets"][name] = measured = _measure(SETS[name], Path(folder))
+        measured: dict[str, Any] = {rule: [] for rule in RULES}
+        for number in range(SETS[name].logs):
+            with tempfile.TemporaryDirectory() as folder:
+                for rule, runs in _measure(SETS[name], Path(folder), number).items():
+                    measured[rule] += runs
+        result["sets"][name] = measured
         write_json(result_path, result)
         for line in _lines(name, measured):
             print(line, flush=True)
 
 
-def _measure(log: LogSet, folder: Path) -> dict[str, Any]:
+def _measure(log: LogSet, folder: Path, number: int) -> dict[str, list[dict[str, Any]]]:
     recipe = log.recipe
     if log.draw is not None:
-        log.draw(folder)
+        log.draw(folder, number)
         recipe = str(folder / log.recipe)
     measured = {}
     for rule in RULES:
-        settings = [*log.overrides, f"training.early_stopping.metric={rule}", f"name={rule}"]
-        loaded = open_recipe(recipe, settings, Reporter())
-        started = time.monotonic()
-        runs = train_seeds(loaded, folder / "work", Reporter(), seeds=log.seeds).runs
-        facts = [read_json_artefact(RunDirectory(run.run).metrics_path, "damaged") for run in runs]
-        measured[rule] = {
-            "test": [{name: run.metrics["test"][name] for name in SHOWN} for run in runs],
-            "valid_positives": [run.metrics["valid"]["positives"] for run in runs],
-            "rows": facts[0]["rows"],
-            "best_epoch": [fact["best_epoch"] for fact in facts],
-            "epochs": [fact["epochs"] for fact in facts],
-            "seconds": round(time.monotonic() - started, 1),
-        }
+        settings = [f"training.early_stopping.metric={rule}", f"name={rule}"]
+        runs = train_seeds(open_recipe(recipe, settings, Reporter()), folder / "work", Reporter(), seeds=log.seeds).runs
+        measured[rule] = [_facts(RunDirectory(run.run)) for run in runs]
     return measured
+
+
+def _facts(run: RunDirectory) -> dict[str, Any]:
+    facts = read_json_artefact(run.metrics_path, "the run is damaged")
+    metrics = facts["metrics"]
+    return {
+        **{name: metrics["test"][name] for name in SHOWN},
+        "valid_positives": round(metrics["valid"]["positives"] * metrics["valid"]["rows"]),
+        **{name: facts[name] for name in ("rows", "best_epoch", "epochs", "seconds")},
+    }
 
 
 HEADER = "| set | chosen by | epoch kept | AUC | log loss | calibration |\n|---|---|---|---|---|---|"
@@ -103,21 +108,24 @@ HEADER = "| set | chosen by | epoch kept | AUC | log loss | calibration |\n|---|
 def _lines(name: str, measured: dict[str, Any]) -> list[str]:
     lines = []
     for rule in RULES:
-        one = measured[rule]
-        kept = ", ".join(map(str, one["best_epoch"]))
-        lines.append(f"| {name} | {rule} | {kept} | {' | '.join(_figure(one['test'], shown) for shown in SHOWN)} |")
+        kept = ", ".join(str(run["best_epoch"]) for run in measured[rule])
+        figures = " | ".join(_figure([run[shown] for run in measured[rule]]) for shown in SHOWN)
+        lines.append(f"| {name} | {rule} | {kept} | {figures} |")
+    old, new = (measured[rule] for rule in RULES)
+    if len(old) > 1:
+        paired = (_figure([one[shown] - other[shown] for one, other in zip(new, old, strict=True)]) for shown in SHOWN)
+        lines.append(f"| {name} | difference | | {' | '.join(paired)} |")
     return lines
 
 
-def _figure(runs: Sequence[dict[str, float]], metric: str) -> str:
-    values = [run[metric] for run in runs]
+def _figure(values: Sequence[float]) -> str:
     spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.4f}{spread}"
 
 
-def draw_rare_log(folder: Path, *, rate: float, rows: int) -> None:
+def draw_rare_log(folder: Path, number: int, *, rate: float, rows: int) -> None:
     """A log of `rows` rows, 12 categorical columns whose values have lifts of their own, and a recipe for it."""
-    draw = np.random.default_rng(7)
+    draw = np.random.default_rng(number)
     sizes = [8, 12, 20, 30, 50, 80, 120, 200, 300, 500, 800, 1500]
     columns, lift = {}, np.zeros(rows)
     for number, size in enumerate(sizes):
@@ -131,15 +139,17 @@ def draw_rare_log(folder: Path, *, rate: float, rows: int) -> None:
     (folder / "rare.yaml").write_text(RARE_RECIPE % ", ".join(columns))
 
 
-def draw_sample_log(folder: Path) -> None:
+def draw_sample_log(folder: Path, number: int) -> None:
     """The sample log of `widedeep synth`, 20,000 rows."""
-    command = [WIDEDEEP, "synth", "-o", folder, "--rows", "20000", "--seed", "1"]
+    command = [WIDEDEEP, "synth", "-o", folder, "--rows", "20000", "--seed", str(number + 1)]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
 SETS = {
-    "rare log, 0.5%": LogSet("rare.yaml", draw=lambda folder: draw_rare_log(folder, rate=0.005, rows=60_000)),
-    "rare log, 0.2%": LogSet("rare.yaml", draw=lambda folder: draw_rare_log(folder, rate=0.002, rows=60_000)),
+    "five rare logs, 0.5%": LogSet("rare.yaml", 1, 5, partial(draw_rare_log, rate=0.005, rows=60_000)),
+    "five rare logs, 0.2%": LogSet("rare.yaml", 1, 5, partial(draw_rare_log, rate=0.002, rows=60_000)),
+    "another rare log, 0.5%": LogSet("rare.yaml", draw=lambda to, _: draw_rare_log(to, 7, rate=0.005, rows=60_000)),
+    "another rare log, 0.2%": LogSet("rare.yaml", draw=lambda to, _: draw_rare_log(to, 7, rate=0.002, rows=60_000)),
     "adult": LogSet("adult"),
     "sample log": LogSet("recipe.yaml", draw=draw_sample_log),
     "criteo sample": LogSet("criteo"),
