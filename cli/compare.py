@@ -60,6 +60,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "differs": line.differs,
         "seeds": [run.recipe.seed for run in line.runs],
         "runs": [run.path for run in line.runs],
+        "refit": line.runs[0].refit,
         "metrics": {name: _figure_object(one) for name, one in line.metrics.items()},
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
@@ -105,7 +106,9 @@ def _rounded(count: float) -> str:
 
 def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     seeds = f"{len(line.runs)} seeds" if len(line.runs) > 1 else f"seed {line.runs[0].recipe.seed}"
-    return "; ".join([f"{line.name}, {seeds}", *(f"{name}={value}" for name, value in differs.items())])
+    seen = line.runs[0].trained_on
+    refit = "" if seen is None else f", refit on {seen} rows"
+    return "; ".join([f"{line.name}, {seeds}{refit}", *(f"{name}={value}" for name, value in differs.items())])
 
 
 def _warned(line: "TableLine") -> list[str]:

@@ -20,7 +20,7 @@ from .init import init
 from .predict import predict
 from .report import report
 from .synth import synth
-from .train import train
+from .train import TrainCommand, train
 
 _OVERVIEW = """Wide & Deep click-through-rate experiments on tabular data.
 
@@ -59,7 +59,7 @@ app.command("init")(init)
 app.command("synth")(synth)
 app.command("ingest")(ingest)
 app.command("crosses")(crosses)
-app.command("train")(train)
+app.command("train", cls=TrainCommand)(train)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
 app.command("ablate")(ablate)

@@ -1,10 +1,12 @@
 """`widedeep train`: everything that is missing, then training and evaluation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from widedeep.figures import duration
 
@@ -16,6 +18,20 @@ if TYPE_CHECKING:
     from widedeep.pipeline.experiment import SeedsResult, TrainResult
 
 
+class TrainCommand(TyperCommand):
+    """Lets `--refit` stand without its value, which Typer cannot: `--refit` alone is `--refit valid`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write the value out: only valid and all are taken for one, so that RECIPE may follow."""
+        written = list(args)
+        options = written.index("--") if "--" in written else len(written)
+        for place in range(options):
+            if written[place] == "--refit":
+                following = written[place + 1] if place + 1 < options else ""
+                written[place] = "--refit" if following in ("valid", "all") else "--refit=valid"
+        return super().parse_args(ctx, written)
+
+
 def train(
     recipe: RecipeArgument,
     work: WorkOption = Path(),
@@ -25,6 +41,15 @@ def train(
     ] = False,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, metavar="N", help="Train N seeds; report mean and deviation.")
+    ] = None,
+    refit: Annotated[
+        Literal["valid", "all"] | None,
+        typer.Option(
+            "--refit",
+            metavar="[valid|all]",
+            help="Then train a new run on train and valid rows (all: test rows too), for the epochs that the recipe's "
+            "finished run found best.",
+        ),
     ] = None,
     wait: WaitOption = False,
     quiet: Annotated[
@@ -40,9 +65,10 @@ def train(
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
     if seeds is None:
-        _print_run(experiment.train(loaded, work, reporter, resume=resume, wait=wait), as_json)
+        _print_run(experiment.train(loaded, work, reporter, resume=resume, refit=refit, wait=wait), as_json)
     else:
-        _print_seeds(experiment.train_seeds(loaded, work, reporter, seeds=seeds, resume=resume, wait=wait), as_json)
+        result = experiment.train_seeds(loaded, work, reporter, seeds=seeds, resume=resume, refit=refit, wait=wait)
+        _print_seeds(result, as_json)
 
 
 def _as_object(result: "TrainResult") -> dict[str, Any]:
@@ -58,6 +84,7 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
         "parameters": result.parameters,
         "seconds": result.seconds,
         "already_done": result.already_done,
+        "refit": result.refit,
     }
 
 
@@ -67,7 +94,8 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
     if as_json:
         print_json(_as_object(result))
         return
-    print_metrics(result.metrics)
+    if result.metrics:
+        print_metrics(result.metrics)
     if result.crosses is not None:
         print_gains(result.crosses, "test" if "test" in result.metrics else "valid")
     print_facts(
@@ -75,6 +103,7 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
             "epochs": _epochs(result),
             "parameters": f"{result.parameters:,}",
             "training": f"{duration(result.seconds)}, {result.rows_per_second:,.0f} rows/s",
+            **_refit_fact(result.refit),
             "run": str(result.run),
         }
     )
@@ -85,6 +114,12 @@ def _epochs(result: "TrainResult") -> str:
     return best if result.stopped is None else f"{best}; {result.stopped}"
 
 
+def _refit_fact(refit: Mapping[str, Any] | None) -> dict[str, str]:
+    if refit is None:
+        return {}
+    return {"refit": f"{refit['epochs']} epochs on the {' + '.join(refit['splits'])} rows, as {refit['of']} chose"}
+
+
 def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
     from .console import print_metrics  # not at the top: `--help` should not wait for Rich
 
@@ -93,7 +128,8 @@ def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
         runs = [_as_object(run) for run in result.runs]
         print_json({"metrics": result.summary, "rows_per_second": speed, "seeds": len(runs), "runs": runs})
         return
-    print_metrics(result.summary)
+    if result.summary:
+        print_metrics(result.summary)
     best = ", ".join(f"{run.best_epoch} of {run.epochs}" for run in result.runs)
     facts = {
         "seeds": f"{len(result.runs)} (mean ± deviation)",

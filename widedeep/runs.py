@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from widedeep.files import sync_directory, write_json, write_text, writing
 
 RUN_FORMAT = 2
 """Format version of a run directory; a run of a newer one is refused."""
+
+TRAIN_ONLY = ("train",)
+"""The splits that a run is trained on, unless it is a refit."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,19 @@ class RunDirectory:
             raise ArtefactError(f"{self.path}: the run is unfinished: finish it with `widedeep train … --resume`")
         return manifest
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """The events of its epochs, as training logged them; none where the log is gone: scoring does without.
+
+        Raises ArtefactError for a log that cannot be read.
+        """
+        if not self.events_path.exists():
+            return []
+        try:
+            events = [json.loads(line) for line in self.events_path.read_text(encoding="utf-8").splitlines()]
+            return [event for event in events if event["event"] == "epoch"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{self.events_path}: cannot read what training logged: the run is damaged") from error
+
     def finish(self) -> None:
         """Mark the run as finished and let `latest` beside it point to it."""
         write_text(self.done_path, "")
@@ -94,6 +111,11 @@ class RunDirectory:
             temporary.symlink_to(self.path.name)
             os.replace(temporary, latest)
             sync_directory(latest.parent)
+
+
+def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The splits whose rows the run was trained on."""
+    return tuple(manifest["refit"]["splits"]) if manifest.get("refit") else TRAIN_ONLY
 
 
 def read_json_artefact(path: Path, meaning: str) -> Any:

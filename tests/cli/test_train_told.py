@@ -15,7 +15,7 @@ from widedeep.reporting import Meter, Reporter
 
 CommandLine = Callable[..., tuple[int, str, str]]
 LINE = re.compile(
-    r"epoch (\d)/(\d+)  train loss 0\.\d{4}  valid AUC 0\.\d{4} log loss 0\.\d{4} calibration \d\.\d{4}  [\d,]+ rows/s(  best)?"
+    r"epoch (\d)/(\d+)  train loss 0\.\d{4}  valid log loss 0\.\d{4} AUC 0\.\d{4} calibration \d\.\d{4}  [\d,]+ rows/s(  best)?"
 )
 
 
@@ -34,7 +34,7 @@ def test_json_and_metrics_name_the_best_epoch_and_why_training_stopped(chance: P
     assert code == 0
     assert "epoch" not in re.sub(r"training\.epochs|warning: .*", "", err)
     result = json.loads(out)
-    assert result["stopped"] == "stopped: no better valid AUC for 1 epoch"
+    assert result["stopped"] == "stopped: no better valid log loss for 1 epoch"
     assert result["best_epoch"] == result["epochs"] - 1
     facts = json.loads((Path(result["run"]) / "metrics.json").read_text())
     assert {name: facts[name] for name in ("best_epoch", "epochs", "stopped")} == {

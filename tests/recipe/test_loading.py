@@ -257,8 +257,10 @@ def test_the_split_becomes_explicit_and_files_take_no_rows_from_train(data: str,
 
 
 def test_the_metric_to_stop_by_follows_the_label() -> None:
-    assert load(SHORT).recipe.training.early_stopping.metric == "auc"
+    assert load(SHORT).recipe.training.early_stopping.metric == "log_loss"
+    assert load(SHORT, "training.early_stopping.metric=auto").recipe.training.early_stopping.metric == "log_loss"
     assert load(SHORT, "data.label.kind=regression").recipe.training.early_stopping.metric == "rmse"
+    assert load(SHORT, "training.early_stopping.metric=auc").recipe.training.early_stopping.metric == "auc"
     assert load(SHORT, "training.early_stopping.metric=brier").recipe.training.early_stopping.metric == "brier"
 
 

@@ -126,7 +126,7 @@ def _of_split(
     wait: bool,
 ) -> tuple[ScoredRows, Scores, str]:
     typed_dir = typed_table(RunDirectory(first), ours.recipe, work_dir, reporter, wait=wait)
-    chosen = chosen_split(typed_dir, split)
+    chosen = chosen_split(typed_dir, split, RunDirectory(first), RunDirectory(second))
     differing, lacking = _differing_data(ours, theirs, chosen), _lacking_columns(ours, theirs)
     their_dir = typed_dir
     if lacking and not differing:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from widedeep import __version__
@@ -29,12 +30,13 @@ from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe, dump_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
+from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
 from widedeep.scoring.realised import realised_gains
 from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses, write_golden_rows
@@ -42,7 +44,6 @@ from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
-from widedeep.training.events import epoch_events
 from widedeep.training.loop import Outcome, Trainer
 from widedeep.training.validation import evaluate_with_errors
 
@@ -70,6 +71,8 @@ class TrainResult:
     parameters: int
     seconds: float
     already_done: bool
+    refit: dict[str, Any] | None
+    """Of a refit: the run that chose its epochs (`of`), the `splits` whose rows it saw, its `epochs`."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,35 @@ class SeedsResult:
 
 
 def train(
-    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, resume: bool = False, wait: bool = False
+    loaded: LoadedRecipe,
+    work_dir: Path,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    refit: RefitRows | None = None,
+    wait: bool = False,
 ) -> TrainResult:
-    """Run every stage that is missing, train, evaluate; with `resume`, go on with this recipe's unfinished run."""
+    """Run every stage that is missing, train, evaluate; with `resume`, go on with this recipe's unfinished run.
+
+    With `refit`, the last finished run of the recipe (trained now where there is none) chooses the epochs, and the result
+    is a new run, trained on these rows too. Raises UsageError where the recipe holds none of them out.
+    """
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
-        return _train(loaded, workspace, reporter, resume=resume)
+        return _train_or_refit(loaded, workspace, reporter, resume=resume, refit=refit)
 
 
 def train_seeds(
-    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, seeds: int, resume: bool = False, wait: bool = False
+    loaded: LoadedRecipe,
+    work_dir: Path,
+    reporter: Reporter,
+    *,
+    seeds: int,
+    resume: bool = False,
+    refit: RefitRows | None = None,
+    wait: bool = False,
 ) -> SeedsResult:
-    """Train with the recipe's seed and the `seeds - 1` that follow it, on the same split."""
+    """Train (or refit) with the recipe's seed and the `seeds - 1` that follow it, on the same split."""
     if loaded.recipe.seed + seeds > 2**32:
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
     workspace = Workspace(work_dir)
@@ -102,7 +122,7 @@ def train_seeds(
         for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
             reporter.note(f"seed {seed} ({len(runs) + 1} of {seeds})")
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
-            runs.append(_train(seeded, workspace, reporter, resume=resume))
+            runs.append(_train_or_refit(seeded, workspace, reporter, resume=resume, refit=refit))
     return SeedsResult(runs, _summary([run.metrics for run in runs]))
 
 
@@ -117,17 +137,41 @@ def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dic
     return summary
 
 
-def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, resume: bool) -> TrainResult:
+def _train_or_refit(
+    loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, resume: bool, refit: RefitRows | None
+) -> TrainResult:
+    if refit is None:
+        return _train(loaded, workspace, reporter, resume=resume)
+    splits = refit_splits(loaded, refit)
+    chosen = _train(loaded, workspace, reporter, resume=resume, take_finished=True).run
+    found = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
+    reporter.note(f"refit of {chosen} on the {' + '.join(splits)} rows; epochs, as it chose: {found.epochs}")
+    return _train(loaded, workspace, reporter, resume=resume, refit=found)
+
+
+def _train(
+    loaded: LoadedRecipe,
+    workspace: Workspace,
+    reporter: Reporter,
+    *,
+    resume: bool,
+    take_finished: bool = False,
+    refit: Refit | None = None,
+) -> TrainResult:
+    """With `take_finished` a finished run is the result, resumed or not."""
     started = time.monotonic()
     recipe = loaded.recipe
     device = choose_device(recipe.training.device)
     threads = set_threads(recipe.training.threads)
-    encoded = crosses_stage(loaded, workspace, reporter)
+    encoded = crosses_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
     memory = memory_stage(loaded, encoded, workspace, reporter)
     recipe_text = dump_recipe(recipe)
     remembered = {} if memory is None else {"memory": memory.key}
-    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **remembered})
-    run = _unfinished_or_done_run(workspace, recipe.name, key) if resume else None
+    refitted = {} if refit is None else {"refit": [refit.key, refit.epochs]}
+    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **remembered, **refitted})
+    if take_finished and (done := _last_run(workspace, recipe.name, key, finished=True)) is not None:
+        return _finished_result(done)
+    run = _last_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
         reporter.note(f"{run.path}: finished already; nothing to resume")
         return _told(_finished_result(run), reporter)
@@ -137,21 +181,26 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
         )
     if run is None:
         if resume:
-            reporter.note("no unfinished run of this recipe on this data: starting a new one")
-        run = _new_run(workspace, loaded, recipe_text, encoded, memory, key, device, threads)
+            what = "run" if refit is None else "refit"
+            reporter.note(f"no unfinished {what} of this recipe on this data: starting a new one")
+        run = _new_run(workspace, loaded, recipe_text, encoded, memory, key, device, threads, refit)
     plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
-    stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.ingested.rows}
+    stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
     for store in stores.values():
         store.verify()
     facts: Any = read_report(encoded.ingested.path)
     torch.manual_seed(recipe.seed)
     with telling_out_of_memory():
-        bias = _starting_bias(recipe, facts["label"]["train"]["mean"])
+        label_mean = facts["label"]["train"]["mean"] if refit is None else _label_mean(stores["train"])
+        bias = _starting_bias(recipe, label_mean)
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if memory is not None:
             _begin_with_memory(network, run, memory)
-        trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
+        limited, followed = (recipe, None) if refit is None else (refit.limited(recipe), refit.values)
+        trainer = Trainer(
+            limited, network, layout, stores["train"], stores.get("valid"), run, device, reporter, followed=followed
+        )
         outcome = trainer.run(resume=resume)
     seconds = time.monotonic() - started
     return _told(_finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds), reporter)
@@ -172,6 +221,11 @@ def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
 
 
+def _label_mean(store: EncodedStore) -> float:
+    labels = np.concatenate([chunk.to_numpy() for chunk in store.chunks(LABEL_COLUMN)])
+    return float(labels.mean(dtype=np.float64))
+
+
 def _starting_bias(recipe: Recipe, label_mean: float) -> float:
     # The log-odds of the train rate: a rare label would otherwise spend its first epochs on finding it.
     if recipe.data.label.kind == "regression":
@@ -179,9 +233,12 @@ def _starting_bias(recipe: Recipe, label_mean: float) -> float:
     return float(torch.logit(torch.tensor(label_mean, dtype=torch.float64)))
 
 
-def _unfinished_or_done_run(workspace: Workspace, name: str, key: str) -> RunDirectory | None:
+def _last_run(workspace: Workspace, name: str, key: str, *, finished: bool = False) -> RunDirectory | None:
+    """The last run of this key, or with `finished` the last that is finished."""
     for path in sorted((workspace.runs_dir / name).glob(f"*-{key[:8]}*"), reverse=True):
         run = RunDirectory(path)
+        if finished and not run.is_done:
+            continue
         if run.manifest_path.exists() and run.manifest().get("keys", {}).get("run") == key:
             return run
     return None
@@ -196,6 +253,7 @@ def _new_run(
     key: str,
     device: torch.device,
     threads: int,
+    refit: Refit | None,
 ) -> RunDirectory:
     stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z-{key[:8]}"
     parent = workspace.runs_dir / loaded.recipe.name
@@ -226,6 +284,7 @@ def _new_run(
                 else platform.processor() or "cpu",
                 "threads": threads,
                 "seed": loaded.recipe.seed,
+                **({} if refit is None else {"refit": refit.manifest_entry()}),
                 "keys": {"ingest": encoded.ingested.key, "encoded": encoded.key, "run": key},
                 "base_dir": str(loaded.base_dir.resolve()),
             },
@@ -275,7 +334,7 @@ def _finish(
             "warnings": [warning.to_json() for warning in warnings],
             "crosses": gains,
             "train_label_mean": train_mean,
-            "rows": encoded.ingested.rows,
+            "rows": {split: store.rows for split, store in stores.items()},
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,
             "epochs": outcome.epochs,
@@ -298,7 +357,7 @@ def _judged(
     train_mean: float | None,
 ) -> list[ModelWarning]:
     """The valid rows are held against their own rate, the test rows against that of train, which serving would know."""
-    found = list(judge_training([event["train_loss"] for event in epoch_events(run.events_path)]))
+    found = list(judge_training([event["train_loss"] for event in run.epochs()]))
     for split, figures in metrics.items():
         positives = _label_tally(stores[split]).positives
         found += judge_split(kind, split, figures, positives, train_mean if split == "test" else None)
@@ -335,6 +394,7 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
         facts["parameters"],
         facts["seconds"],
         already_done,
+        run.manifest().get("refit"),
     )
 
 
@@ -363,5 +423,5 @@ def evaluate_run(
             reporter.warn(warning.message)
         return result
     typed_dir = typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
-    chosen = chosen_split(typed_dir, split)
+    chosen = chosen_split(typed_dir, split, RunDirectory(run))
     return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)

@@ -30,7 +30,6 @@ from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, score_labelled
 from widedeep.scoring.scorer import Scorer
 from widedeep.table.ingest import typed_blocks
-from widedeep.training.events import epoch_events
 
 MOST_RUNS = 8
 """More colours cannot be told apart."""
@@ -141,7 +140,7 @@ class _Measuring:
         return MeasuredRun(
             finished,
             run.manifest(),
-            epoch_events(run.events_path),
+            run.epochs(),
             scored.metrics(scorer, score),
             {name: one.change() for name, one in (told | ratio_estimates(rows, score)).items()},
             behind,

@@ -2,6 +2,7 @@
 on. No torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import DataSettings, Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory
+from widedeep.runs import TRAIN_ONLY, RunDirectory, trained_splits
 
 
 def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
@@ -59,13 +60,32 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
     return ingested.path
 
 
-def chosen_split(typed_dir: Path, split: str | None) -> str:
-    """The split of a typed table to measure on: the one asked for, else test, else valid. Raises UsageError."""
+def chosen_split(typed_dir: Path, split: str | None, *runs: RunDirectory) -> str:
+    """The split of a typed table to measure `runs` on: the one asked for, else test, else valid.
+
+    Raises UsageError for a split that there is not, and for held-out rows that one of the runs, a refit, was trained on.
+    """
     splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
-    chosen = split or splits[0]
-    if chosen not in splits:
-        raise UsageError(f"--split {chosen}: the run has no such split; it has {', '.join(splits)}")
-    return chosen
+    if split is not None and split not in splits:
+        raise UsageError(f"--split {split}: the run has no such split; it has {', '.join(splits)}")
+    held_out = [name for name in splits if name != "train"]
+    for run in runs:
+        seen = trained_splits(run.manifest())
+        held_out = [name for name in held_out if name not in seen]
+        if seen != TRAIN_ONLY and (split in seen[1:] or (split is None and not held_out)):
+            raise UsageError(_trained_on(run, split, held_out))
+    return split or (held_out or splits)[0]
+
+
+def _trained_on(run: RunDirectory, split: str | None, held_out: Sequence[str]) -> str:
+    refit = run.manifest()["refit"]
+    asked = "no rows are left to measure on" if split is None else f"--split {split}"
+    ways = [f"--split {held_out[0]}"] if held_out else []
+    ways += ["labelled files that it has not seen", f"the run that it is a refit of, {run.path.parent / refit['of']}"]
+    return (
+        f"{asked}: {run.path} is a refit, trained on the {' + '.join(refit['splits'])} rows, on which its figures would "
+        f"say nothing of new rows: take {' or '.join(ways)}"
+    )
 
 
 def row_settings(data: DataSettings, base_dir: Path, split: str) -> dict[str, Any]:

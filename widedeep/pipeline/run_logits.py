@@ -28,6 +28,11 @@ def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporte
     manifest = run.require_done()
     if manifest["keys"]["ingest"] != ingested.key:
         raise UsageError(f"--on {path}: this run was trained on other rows than the recipe's; train it again")
+    if refit := manifest.get("refit"):
+        raise UsageError(
+            f"--on {path}: this run is a refit, trained on the {' + '.join(refit['splits'])} rows, of which discovery may "
+            f"read train rows only: take the run that it is a refit of, {path.parent / refit['of']}"
+        )
     scorer = Scorer.load(path)
     loaded = LoadedRecipe(scorer.recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     encoded = crosses_stage(loaded, workspace, reporter)

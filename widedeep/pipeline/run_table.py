@@ -32,6 +32,13 @@ class FinishedRun:
     """Equal for equal encoded rows."""
     facts: dict[str, Any]
     """Its `metrics.json`."""
+    refit: dict[str, Any] | None
+    """Of a refit: the run that chose its epochs (`of`), the `splits` whose rows it saw, its `epochs`."""
+
+    @property
+    def trained_on(self) -> str | None:
+        """Of a refit, the splits that it saw, in words."""
+        return None if self.refit is None else " + ".join(self.refit["splits"])
 
     @classmethod
     def read(cls, path: Path) -> "FinishedRun":
@@ -40,7 +47,7 @@ class FinishedRun:
         manifest = run.require_done()
         loaded = load_run_recipe(run, manifest)
         facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
-        return cls(path, loaded.recipe, loaded.base_dir, manifest["keys"]["encoded"], facts)
+        return cls(path, loaded.recipe, loaded.base_dir, manifest["keys"]["encoded"], facts, manifest.get("refit"))
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
@@ -114,7 +121,7 @@ def run_table(paths: Sequence[Path], split: str | None, reporter: Reporter) -> t
     if len(kinds) > 1:
         raise UsageError("some of the runs predict a binary label and some a number: no metric compares them")
     (kind,) = kinds
-    chosen = _common_split(runs, split)
+    runs, chosen = _measured(runs, split, reporter)
     _warn_of_other_rows(runs, chosen, reporter)
     folds = _folded(runs, reporter)
     differs = differing_settings([fold[0].recipe for fold in folds])
@@ -128,12 +135,20 @@ def run_table(paths: Sequence[Path], split: str | None, reporter: Reporter) -> t
     return lines, chosen
 
 
-def _common_split(runs: Sequence[FinishedRun], split: str | None) -> str:
+def _measured(runs: Sequence[FinishedRun], split: str | None, reporter: Reporter) -> tuple[list[FinishedRun], str]:
+    """The runs that have figures of one split, and that split; refits that were trained on its rows are left out."""
     for name in ("test", "valid") if split is None else (split,):
-        lacking = [run for run in runs if name not in run.facts["metrics"]]
-        if not lacking:
-            return name
-    raise ArtefactError(f"{lacking[0].path}: has no metrics of {split or 'test or valid'} rows")
+        fit = [run for run in runs if run.refit is None or name not in run.refit["splits"]]
+        lacking = [run for run in fit if name not in run.facts["metrics"]]
+        if fit and not lacking:
+            if len(fit) < len(runs):
+                reporter.warn(
+                    f"left out: {len(runs) - len(fit)} of the runs, refits that were trained on the {name} rows"
+                )
+            return fit, name
+    culprit = (lacking or runs)[0]
+    why = "" if culprit.refit is None else f": it is a refit, trained on the {culprit.trained_on} rows"
+    raise ArtefactError(f"{culprit.path}: has no metrics of {split or 'test or valid'} rows{why}")
 
 
 def _warn_of_other_rows(runs: Sequence[FinishedRun], split: str, reporter: Reporter) -> None:
@@ -176,7 +191,8 @@ def _folded(runs: Sequence[FinishedRun], reporter: Reporter) -> list[tuple[Finis
 def _other_data(folds: Sequence[tuple[FinishedRun, ...]], differs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     """For each line what tells it from lines of the same settings: its files, or their state."""
     keys = [fold[0].data_key for fold in folds]
-    alike = [{key for key, other in zip(keys, differs, strict=True) if other == own} for own in differs]
+    told = [(one, fold[0].trained_on) for one, fold in zip(differs, folds, strict=True)]
+    alike = [{key for key, other in zip(keys, told, strict=True) if other == own} for own in told]
     return [{"data files": key[:8]} if len(twins) > 1 else {} for key, twins in zip(keys, alike, strict=True)]
 
 

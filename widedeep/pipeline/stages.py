@@ -23,12 +23,14 @@ from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
+from widedeep.runs import TRAIN_ONLY
 from widedeep.table.coded import CodedRows
 from widedeep.table.ingest import columns_read
 from widedeep.table.ingest import ingest as ingest_files
 from widedeep.table.parts import coded_blocks
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.sources import Source, expand_paths
+from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed import typed_columns
 
 INGEST_FORMAT = 3
@@ -63,6 +65,8 @@ class CrossesResult:
     cached: bool
     crosses: list[dict[str, Any]]
     ingested: IngestResult
+    splits: tuple[str, ...]
+    """Those that have a store."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,13 @@ def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter)
     return IngestResult(path, key, cached, facts["rows"], facts["columns"])
 
 
-def crosses_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> CrossesResult:
-    """`build_crosses`, for a caller that holds the lock; ingests first where that is missing."""
+def crosses_stage(
+    loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, trained_on: Sequence[str] = TRAIN_ONLY
+) -> CrossesResult:
+    """`build_crosses`, for a caller that holds the lock; ingests first where that is missing.
+
+    The rows of all splits in `trained_on` are the train rows: the plan is fitted on them, and the store `train` holds them.
+    """
     ingested = ingest_stage(loaded, workspace, reporter)
     recipe = loaded.recipe
     key = key_of(
@@ -133,15 +142,20 @@ def crosses_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter
             "ingest": ingested.key,
             "features": recipe.features.model_dump(mode="json"),
             "crosses": [cross.model_dump(mode="json", exclude={"promised"}) for cross in recipe.crosses],
+            **({} if tuple(trained_on) == TRAIN_ONLY else {"trained_on": list(trained_on)}),
         }
     )
     path = workspace.stage_path("encoded", key)
     cached = workspace.is_done("encoded", key)
     if not cached:
         with workspace.building("encoded", key) as temporary:
-            _encode(loaded, ingested, temporary, reporter)
+            _encode(loaded, ingested, temporary, reporter, trained_on)
     facts: dict[str, Any] = read_report(path)
-    return CrossesResult(path, key, cached, facts["crosses"], ingested)
+    return CrossesResult(path, key, cached, facts["crosses"], ingested, _stored_splits(ingested, trained_on))
+
+
+def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[str, ...]:
+    return ("train", *(split for split in ingested.rows if split not in trained_on))
 
 
 def memory_stage(
@@ -195,17 +209,20 @@ def _refuse_endless_memory(plan: FeaturePlan, folds: int) -> None:
         raise RecipeError([Fault("crosses", message)])
 
 
-def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporter: Reporter) -> None:
+def _encode(
+    loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporter: Reporter, trained_on: Sequence[str]
+) -> None:
     recipe = loaded.recipe
     spill_dir = out_dir / "spill"
     spill_dir.mkdir()
+    keep_negatives = recipe.data.keep_negatives
     plan = fit_plan(
         recipe.features,
         recipe.crosses,
-        lambda: coded_blocks(ingested.path, "train"),
+        lambda: trained_blocks(ingested.path, trained_on, keep_negatives),
         spill_dir=spill_dir,
         reporter=reporter,
-        total_rows=ingested.rows["train"],
+        total_rows=sum(ingested.rows[split] for split in trained_on),
     )
     for leftover in spill_dir.iterdir():
         os.remove(leftover)
@@ -219,11 +236,14 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
         return plan.encode_coded(block).hstack(stored_targets(block))
 
     with reporter.work("encode", total, "rows") as meter:
-        for split in ingested.rows:
+        for split in _stored_splits(ingested, trained_on):
 
             def frames(split: str = split) -> Iterator[pl.DataFrame]:
                 nonlocal done
-                blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS)
+                if split == "train":
+                    blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS)
+                else:
+                    blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS)
                 for block in map_in_order(encoded, blocks):
                     if split == "train":
                         known.count(block)

@@ -12,9 +12,9 @@ from widedeep.features.support import EncodedBlock, Support, encoded_blocks, sto
 from widedeep.pipeline.past_runs import finished_stage, typed_table
 from widedeep.recipe.load import load_run_recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory
+from widedeep.runs import RunDirectory, trained_splits
 from widedeep.scoring.weights import WeightsResult, strongest_weights, wide_weights
-from widedeep.table.ingest import typed_blocks
+from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed import LABEL
 
 
@@ -31,13 +31,15 @@ def strongest_weights_of(
     recipe = load_run_recipe(run, manifest).recipe
     plan = FeaturePlan.load(run.plan_dir)
     weights = wide_weights(run, plan)
+    trained_on = trained_splits(manifest)
 
     @cache
     def typed_dir() -> Path:
         return typed_table(run, recipe, work_dir, reporter, wait=wait)
 
     def typed(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        return typed_blocks(typed_dir(), "train", columns=columns)
+        blocks = trained_blocks(typed_dir(), trained_on, recipe.data.keep_negatives, columns=columns)
+        return (block.decoded() for block in blocks)
 
     def encoded() -> Iterator[EncodedBlock]:
         stage = finished_stage(run, "encoded", work_dir)

@@ -8,14 +8,14 @@ from widedeep.recipe.schema import CategoricalField, FeatureSettings, MultiValue
 from widedeep.recipe.wording import did_you_mean, told
 
 METRICS = {
-    "binary": ("auc", "log_loss", "normalized_entropy", "brier", "average_precision"),
+    "binary": ("log_loss", "auc", "normalized_entropy", "brier", "average_precision"),
     "regression": ("rmse", "mae", "r2"),
 }
-"""The metrics that fit each kind of label, the default one first."""
+"""The metrics that fit each kind of label; `auto` is the first."""
 
 
 def choosable_metrics(recipe: Recipe) -> tuple[str, ...]:
-    """The metrics that a model of this recipe can be chosen by, the default one first."""
+    """The metrics that a model of this recipe can be chosen by; `auto` is the first."""
     names = METRICS[recipe.data.label.kind]
     if recipe.data.group is None or recipe.data.label.kind != "binary":
         return names
@@ -134,8 +134,8 @@ def _table_columns_have_tables(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
 
 def _metric_fits_the_label(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     metric, kind = recipe.training.early_stopping.metric, recipe.data.label.kind
-    known = choosable_metrics(recipe)
-    if metric is not None and metric not in known:
+    known = ("auto", *choosable_metrics(recipe))
+    if metric not in known:
         ranking = metric.partition("@")[0] in ("gauc", "mrr", "map", "ndcg", "hit_rate")
         of_groups = "; a ranking metric needs `data.group`" if ranking and recipe.data.group is None else ""
         message = f"must be one of {', '.join(known)} for a {kind} label ({cite(('data', 'label'))}), is '{metric}'{of_groups}{did_you_mean(metric, known) if not of_groups else ''}"

@@ -26,7 +26,7 @@ def resolve(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, tuple[str
     `given` is the data that the recipe was made from; the notes name what it sets and the kind leaves out.
     """
     recipe = _with(recipe, ("data", "split"), _explicit_split(recipe.data))
-    if recipe.training.early_stopping.metric is None:
+    if recipe.training.early_stopping.metric == "auto":
         recipe = _with(recipe, ("training", "early_stopping", "metric"), METRICS[recipe.data.label.kind][0])
     kind = KINDS[recipe.model.kind]
     reason = f"model.kind is {recipe.model.kind}"

@@ -243,14 +243,14 @@ class DeepOptimizer(Settings):
 class EarlyStopping(Settings):
     """Stop when the valid metric no longer improves; the best checkpoint is kept."""
 
-    metric: str | None = None
-    """Default: auc for a binary label, rmse for regression. Also log_loss, normalized_entropy, brier, average_precision; mae, r2; with `data.group` gauc, mrr, map@K, ndcg@K, hit_rate@K."""
+    metric: str = "auto"
+    """`auto` is log_loss for a binary label (every row counts, where AUC rests on few positives) and rmse for regression. Also auc, normalized_entropy, brier, average_precision; mae, r2; with `data.group` gauc, mrr, map@K, ndcg@K, hit_rate@K. `plateau` follows it too."""
     patience: Annotated[int, Field(ge=1)] | None = 2
     """Epochs without improvement before stopping; null trains all epochs and still keeps the best."""
 
 
 class Plateau(Settings):
-    """Lower the learning rates (all but FTRL's, which falls per coordinate) when the valid metric stalls."""
+    """Lower the learning rates (all but FTRL's, which falls per coordinate) when the valid metric of `early_stopping` stalls."""
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The learning rates are multiplied by this."""

@@ -101,6 +101,8 @@ def _seeds(report: RunReport, names: list[str]) -> list[Table]:
     rows = []
     for line in report.lines:
         settings = f"{len(line.runs)} seeds" if len(line.runs) > 1 else "1 seed"
+        seen = line.runs[0].trained_on
+        settings += "" if seen is None else f", refit on {seen} rows"
         rows.append([text(line.name, settings), *(_over_seeds(line.metrics.get(name)) for name in names)])
     return [
         Table(

@@ -4,27 +4,33 @@ import math
 
 from widedeep.evaluation.comparison import Change
 from widedeep.figures import figure
-from widedeep.pipeline.measured_runs import RunReport
+from widedeep.pipeline.measured_runs import MeasuredRun, RunReport
 from widedeep.report.blocks import Cell, Legend
 
 MINUS = "−"
 
 
 def name(report: RunReport, run: int) -> str:
-    """The recipe's name; with the seed, or a number, where several runs have it."""
-    recipes = [one.finished.recipe for one in report.runs]
-    alike = [place for place, recipe in enumerate(recipes) if recipe.name == recipes[run].name]
+    """The recipe's name, marked for a refit; with the seed, or a number, where several runs have it."""
+    titles = [_title(one) for one in report.runs]
+    alike = [place for place, title in enumerate(titles) if title == titles[run]]
     if len(alike) == 1:
-        return recipes[run].name
-    if len({recipes[place].seed for place in alike}) == len(alike):
-        return f"{recipes[run].name} (seed {recipes[run].seed})"
-    return f"{recipes[run].name} ({alike.index(run) + 1})"
+        return titles[run]
+    seeds = [one.finished.recipe.seed for one in report.runs]
+    if len({seeds[place] for place in alike}) == len(alike):
+        return f"{titles[run]} (seed {seeds[run]})"
+    return f"{titles[run]} ({alike.index(run) + 1})"
+
+
+def _title(run: MeasuredRun) -> str:
+    return run.finished.recipe.name if run.finished.refit is None else f"{run.finished.recipe.name}, refit"
 
 
 def detail(report: RunReport, run: int) -> str:
-    """The model's kind and the seed."""
-    recipe = report.runs[run].finished.recipe
-    return f"{recipe.model.kind}, seed {recipe.seed}"
+    """The model's kind and the seed; of a refit also which rows it saw."""
+    finished = report.runs[run].finished
+    seen = "" if finished.trained_on is None else f", refit on {finished.trained_on} rows"
+    return f"{finished.recipe.model.kind}, seed {finished.recipe.seed}{seen}"
 
 
 def run_cell(report: RunReport, run: int, small: str = "") -> Cell:

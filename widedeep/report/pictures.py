@@ -60,7 +60,7 @@ def _metric_by_epoch(report: RunReport, metric: str) -> Chart:
 
 
 def _stopped_by(report: RunReport, run: int) -> str:
-    return metric_title(report.runs[run].finished.recipe.training.early_stopping.metric or "")
+    return metric_title(report.runs[run].finished.recipe.training.early_stopping.metric)
 
 
 def _best_epochs(report: RunReport) -> list[int]:

@@ -45,6 +45,7 @@ def environment(report: RunReport) -> Section:
         "run": lambda one: str(one.finished.path),
         "command": lambda one: shlex.join(one.manifest.get("argv") or []),
         "started": lambda one: _text(one.manifest, "started"),
+        "refit": lambda one: _refit(one.finished.refit),
         "trained in": lambda one: _training(one.finished.facts),
         "peak memory": lambda one: _memory(one.finished.facts.get("peak_memory_bytes")),
         "device": lambda one: f"{_text(one.manifest, 'device')}, {_text(one.manifest, 'threads')} threads",
@@ -61,6 +62,8 @@ def environment(report: RunReport) -> Section:
         "run key": lambda one: one.manifest["keys"]["run"],
     }
     rows = []
+    if all(one.finished.refit is None for one in report.runs):
+        del facts["refit"]
     for fact, tell in facts.items():
         told = [tell(one) for one in report.runs]
         # What all runs share is said once.
@@ -74,6 +77,12 @@ def environment(report: RunReport) -> Section:
 def _text(manifest: Mapping[str, Any], fact: str) -> str:
     value = manifest.get(fact)
     return "not known" if value is None else str(value)
+
+
+def _refit(refit: Mapping[str, Any] | None) -> str:
+    if refit is None:
+        return "no"
+    return f"on {' + '.join(refit['splits'])} rows, for the {refit['epochs']} epochs that {refit['of']} chose"
 
 
 def _training(facts: Mapping[str, Any]) -> str:

@@ -27,15 +27,14 @@ from widedeep.table.profile_warnings import findings, show_findings
 from widedeep.table.row_sample import RowSample
 from widedeep.table.side_tables import SideTables
 from widedeep.table.sources import Source, expand_paths, read_blocks, total_size
-from widedeep.table.split import SPLITS, drawn_parts, random_draws, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.split import SPLITS, drawn_parts, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
 from widedeep.table.value_tally import ValueTally, shared_groups
 
 __all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "typed_blocks"]
 
 _UNSPLIT = "unsplit"
-_NEGATIVES_SEED = 0x6E65676174697665
-"""Of the draw of negatives, so that it is not that of a random split ("negative" in ASCII)."""
 _GROUPS_HELD = 1 << 21
 """Groups of a split above which the share of groups that the splits share is taken of a fair choice of them."""
 _VALUES_HELD = 1 << 16
@@ -67,7 +66,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
 
     with ThreadPoolExecutor(1) as writing_thread:
         tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
-        tables["train"].keep_negatives = data.keep_negatives
+        tables["train"].sampling = NegativeSampling(data.keep_negatives, "train")
         unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
         for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
             for split, rows in found:
@@ -95,18 +94,16 @@ class _SplitTable:
 
     def __init__(self, writer: PartWriter) -> None:
         self.writer = writer
-        self.keep_negatives = 1.0
-        self.rows_seen = 0
+        self.sampling: NegativeSampling | None = None
+        """Of negatives; held-out rows stay as they are."""
         self.target = TargetTally()
         self.missing: dict[str, int] = {}
         self.sample = RowSample()
         self.groups = ValueTally(_GROUPS_HELD)
 
     def add(self, rows: CodedRows) -> None:
-        if self.keep_negatives < 1.0:
-            draws = random_draws(_NEGATIVES_SEED, self.rows_seen, rows.height)
-            self.rows_seen += rows.height
-            rows = rows.on_rows(rows.frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < self.keep_negatives)))
+        if self.sampling is not None:
+            rows = self.sampling.kept(rows)
         self.target.add(rows.frame[LABEL], rows.frame.get_column(WEIGHT, default=None))
         for name in rows.columns:
             self.missing[name] = self.missing.get(name, 0) + rows.null_count(name)

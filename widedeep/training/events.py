@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from widedeep.errors import ArtefactError
 from widedeep.files import replacing_file, writing
 
 
@@ -27,17 +26,6 @@ class EventLog:
 
     def close(self) -> None:
         self._file.close()
-
-
-def epoch_events(path: Path) -> list[dict[str, Any]]:
-    """The events of epochs in a finished run's log; none where the log is gone. Raises ArtefactError for a damaged one."""
-    if not path.exists():  # scoring does without, so that a copy of a run may lack it
-        return []
-    try:
-        events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [event for event in events if event["event"] == "epoch"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{path}: cannot read what training logged: the run is damaged") from error
 
 
 def _whole_lines(path: Path) -> list[str]:

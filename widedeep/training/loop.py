@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -81,11 +81,15 @@ class Trainer:
         run: RunDirectory,
         device: torch.device,
         reporter: Reporter,
+        *,
+        followed: Sequence[float | None] | None = None,
     ) -> None:
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
         self.run_dir, self.reporter = run, reporter
+        self._followed = followed
+        """The valid metric of each epoch where another training's says how the learning rates fall."""
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
@@ -263,7 +267,6 @@ class Trainer:
 
     def _finish_epoch(self, events: EventLog, seconds: float) -> None:
         progress, metric = self.progress, self.recipe.training.early_stopping.metric
-        assert metric is not None, "the resolved recipe names the metric"
         self.optimizers.settle()
         metrics: dict[str, float | None] = {}
         if self.valid_store is not None:
@@ -279,7 +282,8 @@ class Trainer:
         progress.epoch += 1
         direction = metric_direction(metric)
         assert direction is not None, "the recipe's checks allow only metrics that have a better side"
-        is_best = progress.schedule.record(self.settings, progress.epoch, metrics.get(metric), direction)
+        value = metrics.get(metric) if self._followed is None else self._followed[progress.epoch - 1]
+        is_best = progress.schedule.record(self.settings, progress.epoch, value, direction)
         if is_best:
             checkpoints.save_checkpoint(
                 self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": progress.epoch}

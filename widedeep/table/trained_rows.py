@@ -1,0 +1,52 @@
+"""The rows that a model is trained on: those of train, in a refit those of other splits too, with negatives sampled."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from widedeep.table.coded import CodedRows
+from widedeep.table.parts import PART_ROWS, coded_blocks
+from widedeep.table.split import SPLITS, random_draws
+from widedeep.table.typed import LABEL
+
+_NEGATIVES_SEED = 0x6E65676174697665
+"""Of the draw of negatives, so that it is not that of a random split ("negative" in ASCII); plus the split's number."""
+
+
+class NegativeSampling:
+    """Keeps all positives of a split and a share of its negatives; the draw depends on the split and the row's position
+    in it only. Blocks come in row order."""
+
+    def __init__(self, keep_negatives: float, split: str) -> None:
+        self._keep, self._seed = keep_negatives, _NEGATIVES_SEED + SPLITS.index(split)
+        self._rows_seen = 0
+
+    def kept(self, rows: CodedRows) -> CodedRows:
+        """The rows of the next block that stay, in order; the block must hold the label."""
+        if self._keep == 1.0:
+            return rows
+        draws = random_draws(self._seed, self._rows_seen, rows.height)
+        self._rows_seen += rows.height
+        return rows.on_rows(rows.frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < self._keep)))
+
+
+def trained_blocks(
+    directory: Path,
+    splits: Sequence[str],
+    keep_negatives: float,
+    rows: int = PART_ROWS,
+    columns: Sequence[str] | None = None,
+) -> Iterator[CodedRows]:
+    """The rows of the typed table's `splits`, one split behind the other, in blocks of at most `rows` rows.
+
+    `ingest` has sampled the negatives of train; those of the other splits are sampled here, so that all rows are
+    alike: scores are corrected for one share.
+    """
+    for split in splits:
+        sampling = NegativeSampling(1.0 if split == "train" else keep_negatives, split)
+        read = columns if columns is None or LABEL in columns else [*columns, LABEL]
+        for block in coded_blocks(directory, split, rows, read):
+            kept = sampling.kept(block)
+            if kept.height:
+                yield kept if columns is None else kept.on_rows(kept.frame.select(columns))
