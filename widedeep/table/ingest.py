@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.draws import random_draws
 from widedeep.errors import DataError
 from widedeep.files import writing
 from widedeep.ordered import map_in_order
@@ -26,7 +27,7 @@ from widedeep.table.profile_warnings import findings, show_findings
 from widedeep.table.row_sample import RowSample
 from widedeep.table.side_tables import SideTables
 from widedeep.table.sources import Source, expand_paths, read_blocks, total_size
-from widedeep.table.split import SPLITS, drawn_parts, random_draws, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.split import SPLITS, drawn_parts, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
 from widedeep.table.value_tally import ValueTally, shared_groups
 
