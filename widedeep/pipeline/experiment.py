@@ -18,8 +18,10 @@ import torch
 
 from widedeep import __version__
 from widedeep.errors import UsageError
+from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import EncodedStore
+from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
@@ -42,6 +44,8 @@ from widedeep.training.device import choose_device, peak_memory_bytes, set_threa
 from widedeep.training.loop import Outcome, Trainer
 from widedeep.training.validation import evaluate_with_errors
 
+_TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
+"""Of which fields `train` says how many values will be new: from this share on, so many at most."""
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
 
@@ -138,9 +142,28 @@ def _train(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, re
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if memory is not None:
             _begin_with_memory(network, run, memory)
-        trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter)
+        unknown = None
+        if shares := shown_shares(encoded.exposures, recipe.training.unknown_share):
+            unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
+        if recipe.training.unknown_share == "auto":
+            _tell_unknown(encoded.exposures, reporter)
+        trainer = Trainer(recipe, network, layout, stores["train"], stores.get("valid"), run, device, reporter, unknown)
         outcome = trainer.run(resume=resume)
     return _finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, time.monotonic() - started)
+
+
+def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None:
+    told = [(name, exposure) for name, exposure in exposures.items() if exposure.expected >= _TOLD_SHARE]
+    told.sort(key=lambda pair: -pair[1].expected)
+    for name, exposure in told[:_TOLD_FIELDS]:
+        source = "later train rows against earlier ones" if exposure.by == "time" else "by counts of the train rows"
+        reporter.note(
+            f"{name}: about {exposure.expected:.0%} of the values to score will be new ({source}); training shows as many as "
+            "unknown"
+        )
+    if len(told) > _TOLD_FIELDS:
+        names = ", ".join(name for name, _ in told[_TOLD_FIELDS:])
+        reporter.note(f"likewise fewer of {names}")
 
 
 def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult) -> None:
@@ -251,6 +274,10 @@ def _finish(
             "metrics": {split: metrics for split, (metrics, _) in measured.items()},
             "errors": {split: errors for split, (_, errors) in measured.items()},
             "crosses": gains,
+            "unknown_values": {
+                name: {**exposure.to_json(), "shown": exposure.shown(recipe.training.unknown_share)}
+                for name, exposure in encoded.exposures.items()
+            },
             "rows": encoded.ingested.rows,
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_name
+from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
 from widedeep.features.folds import row_folds
@@ -26,15 +29,15 @@ from widedeep.reporting import Reporter
 from widedeep.table.coded import CodedRows
 from widedeep.table.ingest import columns_read
 from widedeep.table.ingest import ingest as ingest_files
-from widedeep.table.parts import coded_blocks
+from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.sources import Source, expand_paths
-from widedeep.table.typed import typed_columns
+from widedeep.table.typed import TIME, typed_columns
 
 INGEST_FORMAT = 2
 """Raised when the typed table changes for equal inputs, so that no older cache is read."""
-PLAN_FORMAT = 1
-"""The same for the fitted plan and the encoding."""
+PLAN_FORMAT = 2
+"""The same for the fitted plan, the encoding and what is reported of them."""
 MEMORY_FORMAT = 1
 """The same for what crosses remember."""
 _ENCODED_ROWS = 1 << 16
@@ -62,6 +65,8 @@ class CrossesResult:
     key: str
     cached: bool
     crosses: list[dict[str, Any]]
+    exposures: dict[str, Exposure]
+    """Field with a vocabulary → how often serving meets values of it that are unknown."""
     ingested: IngestResult
 
 
@@ -141,7 +146,8 @@ def crosses_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter
         with workspace.building("encoded", key) as temporary:
             _encode(loaded, ingested, temporary, reporter)
     facts: dict[str, Any] = read_report(path)
-    return CrossesResult(path, key, cached, facts["crosses"], ingested)
+    exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
+    return CrossesResult(path, key, cached, facts["crosses"], exposures, ingested)
 
 
 def memory_stage(
@@ -211,12 +217,15 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
         os.remove(leftover)
     spill_dir.rmdir()
     plan.save(out_dir / "plan")
-    known = _KnownRows(plan)
+    known, late = _KnownRows(plan), _late_from(ingested)
+    fields = (*plan.categoricals, *plan.multi_valued)
+    exposure = ExposureCounts(fields, recipe.features, by_time=late is not None)
     total = sum(ingested.rows.values())
     done = 0
 
-    def encoded(block: CodedRows) -> pl.DataFrame:
-        return plan.encode_coded(block).hstack(stored_targets(block))
+    def encoded(block: CodedRows) -> tuple[pl.DataFrame, NDArray[np.bool_] | None]:
+        is_late = None if late is None else block.column(TIME).to_numpy() >= late
+        return plan.encode_coded(block).hstack(stored_targets(block)), is_late
 
     with reporter.work("encode", total, "rows") as meter:
         for split in ingested.rows:
@@ -224,15 +233,28 @@ def _encode(loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporte
             def frames(split: str = split) -> Iterator[pl.DataFrame]:
                 nonlocal done
                 blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS)
-                for block in map_in_order(encoded, blocks):
+                for block, is_late in map_in_order(encoded, blocks):
                     if split == "train":
                         known.count(block)
+                        exposure.add(block, is_late)
                     done += len(block)
                     meter.update(done)
                     yield block
 
             write_store(out_dir / split, frames())
-    write_json(out_dir / "report.json", {"crosses": known.report(), "plan_digest": plan.digest})
+    report = {"crosses": known.report(), "plan_digest": plan.digest}
+    unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
+    write_json(out_dir / "report.json", {**report, "unknown_values": unknown_values})
+
+
+def _late_from(ingested: IngestResult) -> float | None:
+    if TIME not in typed_names(ingested.path, "train"):
+        return None
+
+    def times() -> Iterator[NDArray[np.float64]]:
+        return (block.column(TIME).to_numpy() for block in coded_blocks(ingested.path, "train", columns=[TIME]))
+
+    return late_from(ingested.rows["train"], times)
 
 
 class _KnownRows:

@@ -13,6 +13,7 @@ from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.formulas import metric_direction
 from widedeep.features.batches import BatchStream
 from widedeep.features.store import EncodedStore
+from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.kernels import reference
 from widedeep.kernels.choose import kernels_for
 from widedeep.model.layout import InputLayout
@@ -79,11 +80,14 @@ class Trainer:
         run: RunDirectory,
         device: torch.device,
         reporter: Reporter,
+        unknown: UnknownDraws | None = None,
     ) -> None:
+        """`unknown` draws the known values that are shown as unknown."""
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
         self.run_dir, self.reporter = run, reporter
+        self._unknown = unknown
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
@@ -165,6 +169,7 @@ class Trainer:
             seed=seed,
             epoch=epoch,
             start_batch=start_batch,
+            unknown=None if seed is None else self._unknown,
         )
 
     def _step(self, batch: DeviceBatch) -> None:
