@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from widedeep.features.exposure import (
     LEAST_SHOWN,
     MOST_SHOWN,
+    MOST_SHOWN_AT_ALL,
     Exposure,
     ExposureCounts,
     late_from,
@@ -177,6 +178,7 @@ def test_shown_values_and_rare_ones_together_are_as_many_as_will_be_new(
 
 def test_a_number_is_the_share_for_every_field_and_zero_shows_none() -> None:
     few, many = Exposure(0.0, 0.1, 0.1, "time"), Exposure(0.2, 0.0, 0.4, "counts")
-    assert shown_shares({"few": few, "many": many}, "auto") == {"many": pytest.approx(0.5)}
+    assert shown_shares({"few": few, "many": many}, "auto") == {"many": MOST_SHOWN}
     assert shown_shares({"few": few, "many": many}, 0.55) == pytest.approx({"few": 0.5, "many": 0.6875})
     assert shown_shares({"few": few, "many": many}, 0.0) == {}
+    assert many.shown(0.99) == MOST_SHOWN_AT_ALL

@@ -157,13 +157,15 @@ def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None
     told.sort(key=lambda pair: -pair[1].expected)
     for name, exposure in told[:_TOLD_FIELDS]:
         source = "later train rows against earlier ones" if exposure.by == "time" else "by counts of the train rows"
+        shown = exposure.shown()
+        taught = f"; training shows {shown:.1%} of the known ones as unknown to learn from" if shown else ""
         reporter.note(
-            f"{name}: about {exposure.expected:.0%} of the values to score will be new ({source}); training shows as many as "
-            "unknown"
+            f"{name}: about {exposure.expected:.0%} of the values to score will be unknown ({source}){taught}"
         )
     if len(told) > _TOLD_FIELDS:
-        names = ", ".join(name for name, _ in told[_TOLD_FIELDS:])
-        reporter.note(f"likewise fewer of {names}")
+        reporter.note(
+            f"fewer, but more than {_TOLD_SHARE:.0%}, of " + ", ".join(name for name, _ in told[_TOLD_FIELDS:])
+        )
 
 
 def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult) -> None:
