@@ -34,6 +34,8 @@ SETTINGS = [
     "training.epochs=30",
     "--set",
     "training.early_stopping={patience: null}",
+    "--set",
+    "training.unknown_share=0.3",
 ]
 
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from widedeep.draws import random_draws
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings
 from widedeep.table.blocks import RawBlock
-from widedeep.table.split import drawn_parts, random_draws, row_splits, split_columns, time_cuts
+from widedeep.table.split import drawn_parts, row_splits, split_columns, time_cuts
 
 
 def data_of(**split) -> DataSettings:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from widedeep.features.batches import BatchStream
+from widedeep.features.plan import IndexColumn
 from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore, write_store
+from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.training.feed import DeviceBatch, HostFeed, ResidentFeed, feed_for
 
 ROWS = 230
@@ -34,7 +36,23 @@ def store_of(folder: Path) -> EncodedStore:
     return EncodedStore.open(folder)
 
 
-def stream(store: EncodedStore, size: int, *, seed: int | None, epoch: int = 0, start_batch: int = 0) -> BatchStream:
+def unknown_draws() -> UnknownDraws:
+    def column(name: str, *fields: str) -> IndexColumn:
+        return IndexColumn(name, "cross" if fields else "categorical", 999, fields or (name,), None, 997)
+
+    columns, lists = [column("a"), column("b", "a", "c")], [column("l"), column("m", "a", "l")]
+    return UnknownDraws({"a": 0.4, "l": 0.6}, 3, columns, lists, frozenset())
+
+
+def stream(
+    store: EncodedStore,
+    size: int,
+    *,
+    seed: int | None,
+    epoch: int = 0,
+    start_batch: int = 0,
+    unknown: UnknownDraws | None = None,
+) -> BatchStream:
     return BatchStream(
         store,
         ["a", "b"],
@@ -45,6 +63,7 @@ def stream(store: EncodedStore, size: int, *, seed: int | None, epoch: int = 0, 
         seed=seed,
         epoch=epoch,
         start_batch=start_batch,
+        unknown=unknown,
         chunk_rows=16,
         window_chunks=4,
     )
@@ -68,6 +87,30 @@ def test_a_resident_set_gives_the_streams_own_batches(
     assert len(given) == len(wanted) == 8 - start_batch
     for one, other in zip(given, wanted, strict=True):
         assert_equal(one, other)
+
+
+@pytest.mark.parametrize(("seed", "epoch", "start_batch"), [(1, 0, 0), (1, 1, 2), (None, 0, 0)])
+def test_a_resident_set_shows_the_values_as_unknown_that_the_stream_shows(
+    seed: int | None, epoch: int, start_batch: int, tmp_path: Path
+) -> None:
+    store = store_of(tmp_path / "s")
+    resident = ResidentFeed(stream(store, 50, seed=None), ROWS, CPU)
+
+    def drawing(unknown: UnknownDraws | None) -> BatchStream:
+        return stream(store, 32, seed=seed, epoch=epoch, start_batch=start_batch, unknown=unknown)
+
+    wanted = list(HostFeed().batches(drawing(unknown_draws())))
+    for one, other in zip(resident.batches(drawing(unknown_draws())), wanted, strict=True):
+        assert_equal(one, other)
+    # What is kept was not changed.
+    untouched = list(HostFeed().batches(drawing(None)))
+    for one, other in zip(resident.batches(drawing(None)), untouched, strict=True):
+        assert_equal(one, other)
+    for shown, plain in zip(wanted, untouched, strict=True):
+        assert not torch.equal(shown.indices[0], plain.indices[0])
+        assert not torch.equal(shown.indices[1], plain.indices[1])
+        assert not torch.equal(shown.bags[0].values, plain.bags[0].values)
+        assert not torch.equal(shown.bags[1].values, plain.bags[1].values)
 
 
 def test_the_cpu_takes_batches_from_the_stream_without_keeping_the_set(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.draws import random_draws
 from widedeep.features.fields import clipped
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
 from widedeep.recipe.schema import NumericField, Recipe
 from widedeep.table.parts import read_typed, typed_blocks, typed_names
-from widedeep.table.split import random_draws
 from widedeep.table.typed import LABEL, TIME, WEIGHT, text_name, values_name
 
 GRANULARITIES = (8, 4, 16, 32)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from widedeep.features.folds import row_folds
 from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
 from widedeep.ordered import in_threads
+
+if TYPE_CHECKING:  # else Numba would be imported by all that reads batches
+    from widedeep.features.unknown_draws import UnknownDraws
 
 CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
@@ -96,12 +99,14 @@ class BatchStream:
         seed: int | None,
         epoch: int = 0,
         start_batch: int = 0,
+        unknown: "UnknownDraws | None" = None,
         chunk_rows: int = CHUNK_ROWS,
         window_chunks: int = WINDOW_CHUNKS,
     ) -> None:
         """`seed` None keeps file order. From `start_batch` on, the batches are those of an undisturbed stream.
 
-        `list_columns` names columns of lists and of their weights; with `num_folds` the batches say the rows' folds.
+        `list_columns` names columns of lists and of their weights; with `num_folds` the batches say the rows' folds, with
+        `unknown` they show the known values that it draws for the epoch as unknown.
         """
         self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
         self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
@@ -109,7 +114,7 @@ class BatchStream:
         self._weighted = WEIGHT_COLUMN in store.columns
         self._grouped = with_group and GROUP_COLUMN in store.columns
         self._num_folds = num_folds
-        self._seed, self._epoch = seed, epoch
+        self._seed, self.epoch, self.unknown = seed, epoch, unknown
         self._chunk_rows = chunk_rows
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
         if seed is not None:
@@ -153,13 +158,21 @@ class BatchStream:
                 continue
             loaded, inputs = self._load(window)
             order = self._order(window)
+            numbers = None if self.unknown is None else self._numbers_of(window, order)
             for start in range(skipped, rows, slab_rows):
                 stop = min(start + slab_rows, rows)
                 if order is None or inputs is None:
-                    yield _part(loaded, start, stop)
+                    slab = _part(loaded, start, stop)
                 else:
-                    yield self._ordered(loaded, inputs, order[start:stop])
+                    slab = self._ordered(loaded, inputs, order[start:stop])
+                if self.unknown is not None and numbers is not None:
+                    self._show_as_unknown(self.unknown, slab, numbers[start:stop])
+                yield slab
             skipped = 0
+
+    def _show_as_unknown(self, unknown: "UnknownDraws", slab: Batch, rows: NDArray[np.int64]) -> None:
+        draws = unknown.draw(self.epoch, rows, [part.lengths for part in slab.lists])
+        unknown.apply(draws, slab.indices, [part.values for part in slab.lists], np.putmask)
 
     def row_numbers(self) -> Iterator[NDArray[np.int64]]:
         """The store's rows of each batch that iterating gives, [B] each; nothing is read."""
@@ -169,9 +182,7 @@ class BatchStream:
             if skipped >= (size := self._rows_of(window)):
                 skipped -= size
                 continue
-            rows = np.concatenate([np.arange(start, start + size) for start, size in self._chunks_of(window)])
-            order = self._order(window)
-            rest = np.concatenate([rest, (rows if order is None else rows[order])[skipped:]])
+            rest = np.concatenate([rest, self._numbers_of(window, self._order(window))[skipped:]])
             skipped = 0
             full = len(rest) - len(rest) % self._batch_size
             yield from rest[:full].reshape(-1, self._batch_size)
@@ -179,10 +190,15 @@ class BatchStream:
         if len(rest):
             yield rest
 
+    def _numbers_of(self, window: int, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """The store's rows of a window, in their final order."""
+        rows = np.concatenate([np.arange(start, start + size) for start, size in self._chunks_of(window)])
+        return rows if order is None else rows[order]
+
     def _generator(self, purpose: int) -> np.random.Generator:
         # 0 orders the chunks, w + 1 orders the rows of window w: no draw depends on how far a stream was read.
         assert self._seed is not None
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, self._epoch, purpose])))
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose])))
 
     def _rows_of(self, window: int) -> int:
         return sum(self._rows_of_chunk(int(chunk)) for chunk in self._windows[window])

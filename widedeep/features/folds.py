@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.table.split import random_draws
+from widedeep.draws import random_draws
 
 MAX_FOLDS = 64
 _SEED = 0x666F6C64

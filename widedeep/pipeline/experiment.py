@@ -22,8 +22,10 @@ from widedeep import __version__
 from widedeep.errors import UsageError
 from widedeep.evaluation.formulas import Kind
 from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
+from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
@@ -50,6 +52,8 @@ from widedeep.training.validation import evaluate_with_errors
 _DAMAGED = "the run is damaged; train it again"
 _LABEL_ROWS = 1 << 20
 """Rows whose labels are read at a time."""
+_TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
+"""Of which fields `train` says how many values will be new: from this share on, so many at most."""
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
 
@@ -197,9 +201,23 @@ def _train(
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if memory is not None:
             _begin_with_memory(network, run, memory)
+        unknown = None
+        if shares := shown_shares(encoded.exposures, recipe.training.unknown_share):
+            unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
+        if recipe.training.unknown_share == "auto":
+            _tell_unknown(encoded.exposures, reporter)
         limited, followed = (recipe, None) if refit is None else (refit.limited(recipe), refit.values)
         trainer = Trainer(
-            limited, network, layout, stores["train"], stores.get("valid"), run, device, reporter, followed=followed
+            limited,
+            network,
+            layout,
+            stores["train"],
+            stores.get("valid"),
+            run,
+            device,
+            reporter,
+            unknown=unknown,
+            followed=followed,
         )
         outcome = trainer.run(resume=resume)
     seconds = time.monotonic() - started
@@ -210,6 +228,22 @@ def _told(result: TrainResult, reporter: Reporter) -> TrainResult:
     for warning in result.warnings:
         reporter.warn(warning["message"])
     return result
+
+
+def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None:
+    told = [(name, exposure) for name, exposure in exposures.items() if exposure.expected >= _TOLD_SHARE]
+    told.sort(key=lambda pair: -pair[1].expected)
+    for name, exposure in told[:_TOLD_FIELDS]:
+        source = "later train rows against earlier ones" if exposure.by == "time" else "by counts of the train rows"
+        shown = exposure.shown()
+        taught = f"; training shows {shown:.1%} of the known ones as unknown to learn from" if shown else ""
+        reporter.note(
+            f"{name}: about {exposure.expected:.0%} of the values to score will be unknown ({source}){taught}"
+        )
+    if len(told) > _TOLD_FIELDS:
+        reporter.note(
+            f"fewer, but more than {_TOLD_SHARE:.0%}, of " + ", ".join(name for name, _ in told[_TOLD_FIELDS:])
+        )
 
 
 def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult) -> None:
@@ -334,6 +368,10 @@ def _finish(
             "warnings": [warning.to_json() for warning in warnings],
             "crosses": gains,
             "train_label_mean": train_mean,
+            "unknown_values": {
+                name: {**exposure.to_json(), "shown": exposure.shown(recipe.training.unknown_share)}
+                for name, exposure in encoded.exposures.items()
+            },
             "rows": {split: store.rows for split, store in stores.items()},
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_name
+from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
 from widedeep.features.folds import row_folds
@@ -27,16 +30,16 @@ from widedeep.runs import TRAIN_ONLY
 from widedeep.table.coded import CodedRows
 from widedeep.table.ingest import columns_read
 from widedeep.table.ingest import ingest as ingest_files
-from widedeep.table.parts import coded_blocks
+from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.sources import Source, expand_paths
 from widedeep.table.trained_rows import trained_blocks
-from widedeep.table.typed import typed_columns
+from widedeep.table.typed import TIME, typed_columns
 
 INGEST_FORMAT = 3
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
-PLAN_FORMAT = 1
-"""The same for the fitted plan and the encoding."""
+PLAN_FORMAT = 2
+"""The same for the fitted plan, the encoding and what is reported of them."""
 MEMORY_FORMAT = 2
 """The same for what crosses remember."""
 _ENCODED_ROWS = 1 << 16
@@ -64,6 +67,8 @@ class CrossesResult:
     key: str
     cached: bool
     crosses: list[dict[str, Any]]
+    exposures: dict[str, Exposure]
+    """Field with a vocabulary → how often serving meets values of it that are unknown."""
     ingested: IngestResult
     splits: tuple[str, ...]
     """Those that have a store."""
@@ -151,7 +156,9 @@ def crosses_stage(
         with workspace.building("encoded", key) as temporary:
             _encode(loaded, ingested, temporary, reporter, trained_on)
     facts: dict[str, Any] = read_report(path)
-    return CrossesResult(path, key, cached, facts["crosses"], ingested, _stored_splits(ingested, trained_on))
+    exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
+    splits = _stored_splits(ingested, trained_on)
+    return CrossesResult(path, key, cached, facts["crosses"], exposures, ingested, splits)
 
 
 def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[str, ...]:
@@ -228,12 +235,15 @@ def _encode(
         os.remove(leftover)
     spill_dir.rmdir()
     plan.save(out_dir / "plan")
-    known = _KnownRows(plan)
+    known, late = _KnownRows(plan), _late_from(ingested, trained_on, keep_negatives)
+    fields = (*plan.categoricals, *plan.multi_valued)
+    exposure = ExposureCounts(fields, recipe.features, by_time=late is not None)
     total = sum(ingested.rows.values())
     done = 0
 
-    def encoded(block: CodedRows) -> pl.DataFrame:
-        return plan.encode_coded(block).hstack(stored_targets(block))
+    def encoded(block: CodedRows) -> tuple[pl.DataFrame, NDArray[np.bool_] | None]:
+        is_late = None if late is None else block.column(TIME).to_numpy() >= late
+        return plan.encode_coded(block).hstack(stored_targets(block)), is_late
 
     with reporter.work("encode", total, "rows") as meter:
         for split in _stored_splits(ingested, trained_on):
@@ -244,15 +254,29 @@ def _encode(
                     blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS)
                 else:
                     blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS)
-                for block in map_in_order(encoded, blocks):
+                for block, is_late in map_in_order(encoded, blocks):
                     if split == "train":
                         known.count(block)
+                        exposure.add(block, is_late)
                     done += len(block)
                     meter.update(done)
                     yield block
 
             write_store(out_dir / split, frames())
-    write_json(out_dir / "report.json", {"crosses": known.report(), "plan_digest": plan.digest})
+    report = {"crosses": known.report(), "plan_digest": plan.digest}
+    unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
+    write_json(out_dir / "report.json", {**report, "unknown_values": unknown_values})
+
+
+def _late_from(ingested: IngestResult, trained_on: Sequence[str], keep_negatives: float) -> float | None:
+    if not all(TIME in typed_names(ingested.path, split) for split in trained_on):
+        return None
+
+    def times() -> Iterator[NDArray[np.float64]]:
+        blocks = trained_blocks(ingested.path, trained_on, keep_negatives, columns=[TIME])
+        return (block.column(TIME).to_numpy() for block in blocks)
+
+    return late_from(sum(len(block) for block in times()), times)
 
 
 class _KnownRows:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.table.split import random_draws
+from widedeep.draws import random_draws
 
 _PRIOR_ROWS = 10.0
 """Rows of the mean label that every cell is mixed with, so that a rare one does not speak loudly."""

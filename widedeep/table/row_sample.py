@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.draws import random_draws
 from widedeep.table.coded import CodedRows
-from widedeep.table.split import random_draws
 
 SAMPLE_ROWS = 1 << 15
 """Rows held per split: enough for shares to half a percent and for an AUC to about .003."""

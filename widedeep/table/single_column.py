@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.table.split import random_draws
+from widedeep.draws import random_draws
 
 _PRIOR_ROWS = 5.0
 """Rows of the average that every value's rate is mixed with."""

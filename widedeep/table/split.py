@@ -8,6 +8,7 @@ import polars as pl
 import polars_hash
 from numpy.typing import NDArray
 
+from widedeep.draws import MASK, random_draws, unit_interval
 from widedeep.errors import DataError
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
 from widedeep.table.blocks import RawBlock
@@ -16,8 +17,6 @@ from widedeep.table.coded import CodedRows
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
-_MASK = (1 << 64) - 1
-_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
 
 
 def drawn_parts(data: DataSettings) -> tuple[str, ...]:
@@ -58,23 +57,6 @@ def _cut(draws: NDArray[np.float64], valid: float, test: float) -> NDArray[np.ui
     return np.where(draws < test, TEST, np.where(draws < test + valid, VALID, TRAIN)).astype(np.uint8)
 
 
-def random_draws(seed: int, first_position: int, num_rows: int) -> NDArray[np.float64]:
-    """Uniform on [0, 1): SplitMix64 (Steele, Lea, Flood 2014) of seed and position, nothing else."""
-    start = _mix(np.array([seed & _MASK], dtype=np.uint64))
-    positions = np.arange(first_position, first_position + num_rows, dtype=np.uint64)
-    return _unit_interval(_mix(start + (positions + np.uint64(1)) * np.uint64(_GOLDEN_GAMMA)))
-
-
-def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def _unit_interval(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
 def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
     keys = _texts(block, rule.key)
     if keys.null_count():
@@ -82,8 +64,8 @@ def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
         raise DataError(
             f"{block.place_of(row)}: column {rule.key!r}: the key of data.split is missing; fill it or drop the row"
         )
-    hashes = keys.to_frame().select(polars_hash.col(rule.key).nchash.xxhash64(seed=rule.seed & _MASK))
-    return _unit_interval(hashes.to_series().to_numpy())
+    hashes = keys.to_frame().select(polars_hash.col(rule.key).nchash.xxhash64(seed=rule.seed & MASK))
+    return unit_interval(hashes.to_series().to_numpy())
 
 
 def _by_column(rule: ColumnSplit, parts: tuple[str, ...], block: RawBlock) -> NDArray[np.uint8]:
@@ -128,10 +110,10 @@ def time_cuts(data: DataSettings, num_rows: int, times: Callable[[], Iterable[ND
     test = valid = np.inf
     left = num_rows
     if "test" in parts:
-        test = _value_at(max(left - _num_wanted(data.split.test, num_rows), 0), times)
+        test = value_at(max(left - _num_wanted(data.split.test, num_rows), 0), times)
         left = sum(int((block < test).sum()) for block in times())
     if "valid" in parts and left:
-        valid = _value_at(max(left - _num_wanted(data.split.valid, num_rows), 0), times)
+        valid = value_at(max(left - _num_wanted(data.split.valid, num_rows), 0), times)
     return TimeCuts(float(valid), float(test))
 
 
@@ -139,7 +121,7 @@ def _num_wanted(share: float, num_rows: int) -> int:
     return max(1, round(share * num_rows))
 
 
-def _value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
+def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
     """The value that stands at `rank` (0-based) of all times in order, by a radix search over 16 bits at a time."""
     prefix = np.uint64(0)
     for shift in (48, 32, 16, 0):

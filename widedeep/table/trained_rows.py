@@ -5,9 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
+from widedeep.draws import random_draws
 from widedeep.table.coded import CodedRows
 from widedeep.table.parts import PART_ROWS, coded_blocks
-from widedeep.table.split import SPLITS, random_draws
+from widedeep.table.split import SPLITS
 from widedeep.table.typed import LABEL
 
 _NEGATIVES_SEED = 0x6E65676174697665

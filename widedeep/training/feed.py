@@ -5,6 +5,7 @@ while the step before runs. Every feed gives the batches of the stream that it i
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from widedeep.features.batches import Batch, BatchStream, ListPart
 from widedeep.features.store import EncodedStore
+from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.kernels.lookups import Bag
 
 SHARE_OF_FREE_MEMORY = 0.5
@@ -127,7 +129,16 @@ class ResidentFeed:
             upcoming = reader.submit(next, numbers, None)
             while (rows := upcoming.result()) is not None:
                 upcoming = reader.submit(next, numbers, None)
-                yield self._cut(rows)
+                batch = self._cut(rows)
+                if stream.unknown is not None:
+                    self._show_as_unknown(stream.unknown, stream.epoch, batch, rows)
+                yield batch
+
+    def _show_as_unknown(self, unknown: UnknownDraws, epoch: int, batch: DeviceBatch, rows: NDArray[np.int64]) -> None:
+        """Draw on the host, by the rows' numbers, and mark on the device what the batch has of its own there."""
+        draws = unknown.draw(epoch, rows, [column.lengths_of(rows) for column in self._lists])
+        put = partial(_on, device=self._device)
+        unknown.apply(draws.put(put), batch.indices, [bag.values for bag in batch.bags], Tensor.masked_fill_)
 
     def _cut(self, rows: NDArray[np.int64]) -> DeviceBatch:
         places = _on(rows, self._device)
@@ -152,6 +163,10 @@ class _ResidentList:
         self._lengths = _on(self._host_lengths, device)
         self._starts = self._lengths.cumsum(0) - self._lengths
         self._weights = _on(np.concatenate(weights), device) if weights else None
+
+    def lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The lengths of the rows' lists, known to the host."""
+        return self._host_lengths[rows]
 
     def cut(self, rows: NDArray[np.int64], places: Tensor) -> Bag:
         # How many values there are must be known to the host, which would else have to wait for the device to say.

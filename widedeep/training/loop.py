@@ -13,6 +13,7 @@ from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.features.batches import BatchStream
 from widedeep.features.store import EncodedStore
+from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.kernels import reference
 from widedeep.kernels.choose import kernels_for
 from widedeep.model.layout import InputLayout
@@ -82,12 +83,15 @@ class Trainer:
         device: torch.device,
         reporter: Reporter,
         *,
+        unknown: UnknownDraws | None = None,
         followed: Sequence[float | None] | None = None,
     ) -> None:
+        """`unknown` draws the known values that are shown as unknown."""
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
         self.run_dir, self.reporter = run, reporter
+        self._unknown = unknown
         self._followed = followed
         """The valid metric of each epoch where another training's says how the learning rates fall."""
         self.optimizers = Optimizers(network, recipe.training)
@@ -191,6 +195,7 @@ class Trainer:
             seed=seed,
             epoch=epoch,
             start_batch=start_batch,
+            unknown=None if seed is None else self._unknown,
         )
 
     def _step(self, batch: DeviceBatch) -> None:

@@ -1,0 +1,26 @@
+"""Random numbers out of counters: SplitMix64 (Steele, Lea, Flood 2014) of a seed and a position, nothing else."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+MASK = (1 << 64) - 1
+GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+FIRST_FACTOR, SECOND_FACTOR = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def random_draws(seed: int, first_position: int, num_rows: int) -> NDArray[np.float64]:
+    """Uniform on [0, 1), for `num_rows` positions from `first_position` on: [num_rows]."""
+    start = _mix(np.array([seed & MASK], dtype=np.uint64))
+    positions = np.arange(first_position, first_position + num_rows, dtype=np.uint64)
+    return unit_interval(_mix(start + (positions + np.uint64(1)) * np.uint64(GOLDEN_GAMMA)))
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(FIRST_FACTOR)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(SECOND_FACTOR)
+    return state ^ (state >> np.uint64(31))
+
+
+def unit_interval(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """64 random bits as a number on [0, 1)."""
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
