@@ -28,7 +28,7 @@ from widedeep.training.loop import Trainer
 CommandLine = Callable[..., tuple[int, str, str]]
 
 RECIPE = """\
-seed: 2
+seed: 3
 data:
   train: train.csv
   valid: valid.csv
@@ -51,7 +51,7 @@ training:
   warmup_steps: 5
   deep: {learning_rate: 0.003}
   plateau: {factor: 0.5}
-  early_stopping: {patience: 3}
+  early_stopping: {metric: auc, patience: 3}  # it moves more than log loss: rates fall before the best epoch
 """
 ROWS = {"train": 900, "valid": 300, "test": 300}
 OWN = {"train": "red", "valid": "violet", "test": "teal"}

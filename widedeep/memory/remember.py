@@ -13,7 +13,7 @@ from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, Fo
 from widedeep.reporting import Reporter
 
 _SWEEPS, _DOUBTING_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 8, 3, 5, 4
-_STANDS_OUT, _IS_CERTAIN = 1.0, 3.0
+_STANDS_OUT, _IS_CERTAIN = 2.0, 3.0
 """Deviations from which on a cross is held for more than chance, and for certain."""
 
 
@@ -58,7 +58,7 @@ def remember(
 
 
 def _doubting(columns: Sequence[Column], num_main: int, target: Target) -> Additive:
-    """The model of all rows. A cross that does not stand out from none is as good as left out.
+    """The model of all rows. A cross that does not stand out from none is left out: its shrinkage is MOST_SHRINKAGE.
 
     The shrinkage of maximal evidence grows too slowly where there is no effect to get anywhere in a few sweeps, so that a
     cross that says nothing would go on saying it.
@@ -85,9 +85,13 @@ def _cross_tables(
     used: NDArray[np.bool_],
 ) -> tuple[Floats, NDArray[np.uint8]]:
     values, supports = [], []
-    for weights, column, least in zip(model.weights[len(main) :], crosses, least_support, strict=True):
+    first = len(main)
+    for weights, shrinkage, column, least in zip(
+        model.weights[first:], model.shrinkage[first:], crosses, least_support, strict=True
+    ):
         rows = column.support(used)
-        known = rows >= least
+        # Of a cross that was left out not even the support is told: what is learnt for it would be of chance, too.
+        known = (rows >= least) & (shrinkage < MOST_SHRINKAGE)
         values.append(np.where(known, weights, np.float32(0.0)))
         supports.append(support_bucket(np.where(known, rows, 0)))
     return np.concatenate(values), np.concatenate(supports)
