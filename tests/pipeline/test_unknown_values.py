@@ -85,12 +85,12 @@ def test_train_says_which_fields_will_hold_new_values_and_writes_down_what_it_sh
     assert set(found) == {"user", "device", "tags"}
     assert found["user"]["expected"] == pytest.approx(new)
     assert found["user"]["by"] == "time"
-    assert found["user"]["shown"] == 0.1
+    assert found["user"]["shown"] == 0.05
     assert found["device"]["expected"] == found["device"]["shown"] == 0
     told = [note for note in reporter.notes if "will be unknown" in note]
     assert told == [
         f"user: about {new:.0%} of the values to score will be unknown (later train rows against earlier ones); "
-        "training shows 10.0% of the known ones as unknown to learn from"
+        "training shows 5.0% of the known ones as unknown to learn from"
     ]
 
 

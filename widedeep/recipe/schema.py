@@ -278,7 +278,7 @@ class TrainingSettings(Settings):
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; default: all. Equal bytes need an equal number."""
     unknown_share: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
-    """Known values that training shows as unknown, drawn anew each epoch, so that it learns what to say of new ones: `auto` estimates for each field from train rows how many will be new, and shows up to a tenth; a number is the share that is to be unknown, for every field with a vocabulary; 0 leaves it at those that are rare in train."""
+    """Known values that training shows as unknown, drawn anew each epoch, so that it learns what to say of new ones: `auto` estimates for each field from train rows how many will be new, and shows up to a twentieth; a number is the share that is to be unknown, for every field with a vocabulary; 0 leaves it at those that are rare in train."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
     """A resumable checkpoint is written at least this often, and after each epoch."""
 
