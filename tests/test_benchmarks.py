@@ -236,6 +236,16 @@ def test_random_crosses_are_trained_beside_none_on_a_log_without_interactions(tm
         )
 
 
+def test_what_planted_crosses_pay_is_measured_with_those_of_the_log(tmp_path: Path) -> None:
+    import click_rates
+    from drawn_logs import Drawing, Place
+
+    drawing = Drawing(1_500, 1, Planting(crosses=2, low_rank=0), rate=0.2, lift=5.0)
+    row = click_rates.pays(Place(tmp_path, "tiny", drawing))
+    assert len(row["crosses"]) == 2
+    assert row["wide"]["ratio"] > 0.0
+
+
 def test_discovery_on_a_drawn_log_is_told_beside_what_there_was_to_see(tmp_path: Path) -> None:
     import click_rates
     from drawn_logs import Drawing, Place

@@ -1,11 +1,12 @@
 """Crosses at real click rates, on drawn logs with heavy values. To run it:
 
-    python tests/benchmarks/click_rates.py LOGS RESULT.json [harmless] [planted] [null] [cover] [--only I/N] [--keep]
+    python tests/benchmarks/click_rates.py LOGS RESULT.json [harmless] [pays] [planted] [null] [cover] [--only I/N] [--keep]
 
 draws each log in the folder LOGS, writes its figures into RESULT.json, and removes it. Two processes share the work with
 --only 0/2 and --only 1/2 and a result file each. The parts:
 
 harmless  Logs of main effects only: each model with and without three crosses of random fields, which can only hurt.
+pays      Logs with planted crosses: each model with and without them.
 planted   Discovery: how many planted combinations are found, of those that could be seen (visible.py says which).
 null      Discovery on logs of main effects only: what is found is false.
 cover     Whether the promised 95% interval covers the gain on a million fresh rows.
@@ -14,6 +15,7 @@ cover     Whether the promised 95% interval covers the gain on a million fresh r
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from discovery_logs import covered, discovered
@@ -41,6 +43,11 @@ HARMLESS = {
     for rate in (0.3, 0.05, 0.01, 0.002)
     for seed in range(301, 306)
 }
+PAYS = {
+    f"pays-{rate}-{seed}": Drawing(rows, seed, rate=rate, lift=8.0 if rate == 0.3 else LIFT)
+    for rate, rows in ((0.3, 200_000), (0.05, 500_000), (0.01, 500_000), (0.002, 1_000_000))
+    for seed in (701,)
+}
 PLANTED = {
     f"planted-{rate}-{seed}": Drawing(rows, seed, rate=rate, lift=LIFT)
     for rate, rows in ((0.05, 1_000_000), (0.01, 1_000_000), (0.002, 2_000_000))
@@ -58,7 +65,18 @@ COVER = {f"cover-0.05-{seed}": Drawing(COVER_TRAIN + 1_000_000, seed, rate=0.05,
 def harmless(place: Place) -> dict[str, Any]:
     """Test metrics of `wide` and `wide_deep` without and with random crosses, and the ratio of their log losses."""
     pairs = list(itertools.combinations([*NUMERIC, *CARDINALITIES], 2))
-    crosses = random.Random(place.name).sample(pairs, NUM_CROSSES)
+    return _with_and_without(place, random.Random(place.name).sample(pairs, NUM_CROSSES))
+
+
+def pays(place: Place) -> dict[str, Any]:
+    """The same with the planted crosses."""
+    drawing = place.drawing
+    return _with_and_without(
+        place, CriteoWorld(drawing.seed, drawing.planting, rate=drawing.rate, lift=drawing.lift).crosses
+    )
+
+
+def _with_and_without(place: Place, crosses: Sequence[Sequence[str]]) -> dict[str, Any]:
     figures: dict[str, Any] = {**_drawn(place), "crosses": crosses}
     for kind in ("wide", "wide_deep"):
         without, crossed = (
@@ -115,6 +133,7 @@ def _tested(place: Place, *overrides: str) -> dict[str, Any]:
 
 PARTS = {
     "harmless": (harmless, HARMLESS),
+    "pays": (pays, PAYS),
     "planted": (planted, PLANTED),
     "null": (null, NULL),
     "cover": (cover, COVER),
