@@ -117,7 +117,7 @@ def test_what_a_fold_is_trained_with_is_fitted_as_if_its_rows_were_not_there(kin
         used = LOG.folds != fold
         alone = Target(target.kind, target.label[used], target.weight[used])
         columns = [*LOG.main(rows=used), *LOG.crosses(rows=used)]
-        model = fit_additive(columns, alone, np.ones(used.sum(), np.bool_), sweeps=5, shrinkage=[fixed_shrinkage] * 3)
+        model = fit_additive(columns, alone, np.ones(used.sum(), np.bool_), sweeps=9, shrinkage=[fixed_shrinkage] * 3)
         rows = np.concatenate([column.support(np.ones(used.sum(), np.bool_)) for column in columns[1:]])
         known = rows >= np.repeat(LEAST, SIZES[1:])
         assert memory.value[fold].tolist() == np.where(known, np.concatenate(model.weights[1:]), 0).tolist()

@@ -44,10 +44,11 @@ from widedeep.scoring.realised import realised_gains
 from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses, write_golden_rows
 from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
-from widedeep.training.checkpoints import load_checkpoint, restore_model
+from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
 from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
+from widedeep.training.level import level_shift
 from widedeep.training.loop import Outcome, Trainer
-from widedeep.training.validation import evaluate_with_errors
+from widedeep.training.validation import evaluate_with_errors, store_logits
 
 _DAMAGED = "the run is damaged; train it again"
 _LABEL_ROWS = 1 << 20
@@ -336,6 +337,33 @@ def _git_commit(directory: Path) -> str | None:
     return answer.stdout.strip() or None
 
 
+def _settle_level(
+    kind: Kind,
+    run: RunDirectory,
+    layout: InputLayout,
+    network: Network,
+    valid: EncodedStore | None,
+    device: torch.device,
+) -> float:
+    """Load the best checkpoint into the network, its bias moved to the level of the valid rows; gives the shift.
+
+    The checkpoint keeps the shift, so that a finish that is taken up again moves nothing twice.
+    """
+    tensors, state = load_checkpoint(run.best_path)
+    restore_model(network, tensors, run.best_path)
+    if kind != "binary" or valid is None:
+        return 0.0
+    if "level_shift" not in state:
+        columns = [name for name in (LABEL_COLUMN, WEIGHT_COLUMN) if name in valid.columns]
+        rows = valid.read(0, valid.rows, columns)
+        logits = store_logits(network, valid, layout, device)
+        state["level_shift"] = level_shift(logits, rows[LABEL_COLUMN], rows.get(WEIGHT_COLUMN))
+        with torch.no_grad():
+            network.bias.add_(state["level_shift"])
+        save_checkpoint(run.best_path, model_tensors(network), state)
+    return float(state["level_shift"])
+
+
 def _finish(
     recipe: Recipe,
     run: RunDirectory,
@@ -348,9 +376,8 @@ def _finish(
     device: torch.device,
     seconds: float,
 ) -> TrainResult:
-    tensors, _ = load_checkpoint(run.best_path)
-    restore_model(network, tensors, run.best_path)
     kind = recipe.data.label.kind
+    shift = _settle_level(kind, run, layout, network, stores.get("valid"), device)
     held_out = [split for split in ("valid", "test") if split in stores]
     cutoffs = recipe.evaluation.cutoffs
     measured = {
@@ -367,6 +394,7 @@ def _finish(
             "errors": {split: errors for split, (_, errors) in measured.items()},
             "warnings": [warning.to_json() for warning in warnings],
             "crosses": gains,
+            "level_shift": shift,
             "train_label_mean": train_mean,
             "unknown_values": {
                 name: {**exposure.to_json(), "shown": exposure.shown(recipe.training.unknown_share)}
