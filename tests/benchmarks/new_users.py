@@ -21,7 +21,7 @@ METRICS = ("log_loss", "auc", "calibration")
 SHARES = (0.3, 0.6, 0.9)
 LOGS = {
     share: {
-        f"new-users-{share}-{seed}": Drawing(100_000, seed, rate=CLICK_RATE, new_users=share)
+        f"new-users-{share}-{seed}": Drawing(200_000, seed, rate=CLICK_RATE, new_users=share)
         for seed in (601, 602, 603)
     }
     for share in SHARES
