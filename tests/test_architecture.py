@@ -94,6 +94,27 @@ def test_the_command_line_names_itself_by_relative_imports_only() -> None:
     assert absolute == []
 
 
+def test_no_test_ends_by_the_clock() -> None:
+    # On a busy machine such a test fails although nothing is wrong.
+    limited = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in ROOT.glob("tests/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _is_limit_of_time(node)
+    ]
+
+    assert limited == []
+
+
+def _is_limit_of_time(node: ast.AST) -> bool:
+    if isinstance(node, ast.Dict):
+        return any(isinstance(key, ast.Constant) and key.value == "timeout" for key in node.keys)
+    if not isinstance(node, ast.Call):
+        return False
+    waits = isinstance(node.func, ast.Attribute) and node.func.attr in ("wait", "communicate")
+    return any(keyword.arg == "timeout" for keyword in node.keywords) or (waits and bool(node.args))
+
+
 @pytest.mark.parametrize("part", WITHOUT_TORCH)
 def test_a_light_room_never_names_torch(part: str) -> None:
     heavy = [
@@ -137,7 +158,7 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
         "sys.exit(code or ','.join({'torch', 'polars', 'numpy', 'rich', 'matplotlib', 'jinja2'} & set(sys.modules)) or None)"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -145,6 +166,6 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
 def test_ingest_and_crosses_import_no_torch() -> None:
     program = "import sys; import widedeep.pipeline.stages; sys.exit('torch' in sys.modules)"
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,8 +1,12 @@
-"""What is installed is what lies in the folders, under pinned releases and a licence."""
+"""What is installed, and what is handed on as source, is what lies in the folders, under pinned releases and a licence."""
 
 import ast
+import shutil
+import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -96,3 +100,51 @@ def test_typed_marker_and_recipes_are_shipped() -> None:
     assert (ROOT / "widedeep" / shipped["widedeep"][0]).is_file()
     assert all((ROOT / "widedeep" / "report" / name).is_file() for name in shipped["widedeep.report"])
     assert list((ROOT / "recipes").glob(shipped["widedeep_cli.recipes"][0]))
+
+
+def project_files() -> set[str]:
+    """What belongs to the project: what git holds; in an unpacked source distribution, what its own list names."""
+    if not (ROOT / ".git").exists():
+        listed = (ROOT / "widedeep.egg-info" / "SOURCES.txt").read_text(encoding="utf-8").splitlines()
+        return {name for name in listed if not made_by_setuptools(name)}
+    command = ["git", "ls-files", "-z"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    return {name for name in tracked if (ROOT / name).is_file()} - {".gitignore", ".ci/run"}
+
+
+def made_by_setuptools(name: str) -> bool:
+    return name in ("PKG-INFO", "setup.cfg") or name.startswith("widedeep.egg-info/")
+
+
+def build(what: str, source: Path, out: Path) -> Path:
+    """Run the project's build backend, as a front end does, with the setuptools that is installed; gives the archive."""
+    program = f"from setuptools import build_meta; build_meta.build_{what}({str(out)!r})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (archive,) = out.iterdir()
+    return archive
+
+
+def test_the_source_distribution_holds_all_that_git_does_and_builds_what_is_installed(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for name in project_files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    for left_behind in ("tests/__pycache__/conftest.pyc", "widedeep/kernels/__pycache__/counts.nbc", "runs/a/DONE"):
+        (copy / left_behind).parent.mkdir(parents=True, exist_ok=True)
+        (copy / left_behind).touch()
+
+    source = build("sdist", copy, tmp_path / "sdist")
+    with tarfile.open(source) as archive:
+        names = {member.name.split("/", 1)[1] for member in archive if member.isfile()}
+        archive.extractall(tmp_path / "unpacked", filter="data")
+
+    assert {name for name in names if not made_by_setuptools(name)} == project_files()
+
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    wheel = build("wheel", unpacked, tmp_path / "wheel")
+    with zipfile.ZipFile(wheel) as archive:
+        installed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    renamed = {"cli": "widedeep_cli", "recipes": "widedeep_cli/recipes", "widedeep": "widedeep"}
+    parts = [name.split("/", 1) for name in project_files() if "/" in name]
+    assert installed == {f"{renamed[top]}/{rest}" for top, rest in parts if top in renamed}

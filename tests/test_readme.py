@@ -29,7 +29,6 @@ def test_every_shell_command_of_the_readme_runs_in_order(tmp_path: Path) -> None
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -1,18 +1,108 @@
 """How loops over rows become machine code: on first use, kept for the next process wherever there is a place to keep it."""
 
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numba
+import numpy as np
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
 def compiled(function: Any) -> Any:
     """A kernel out of a Python function; it releases the GIL while it runs, and division by zero gives inf or nan.
 
-    The machine code is kept beside the source, else in the user's cache folder (`NUMBA_CACHE_DIR` names another place).
-    Where neither can be written, every process compiles anew.
+    The machine code is kept beside the source, else in the user's cache folder (`NUMBA_CACHE_DIR` names another place),
+    under a digest of all that the kernel is made of. Where neither can be written, every process compiles anew.
     """
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:
-        # What Numba raises where no folder can be written: a slower start is no reason to fail.
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    # What Numba raises where no folder can be written: a slower start is no reason to fail.
+    with suppress(RuntimeError):
+        kernel._cache = _Cache(function, kernel.targetoptions)
+    return kernel
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, which keeps machine code until the function's own file changes, made to look at the rest as well:
+    what the function calls and the constants that it reads, of whatever file, are in its machine code too.
+    """
+
+    def __init__(self, function: FunctionType, options: dict[str, Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}.{sys.implementation.cache_tag}"
+        self._cache_file = _CodeFiles(self._cache_path, name, None)  # type: ignore[no-untyped-call]
+        self._kernel_name, self._options = name, options
+        self._source = ""
+
+    def _index_key(self, signature: Any, codegen: Any) -> str:
+        """The name of the machine code's file: the kernel, what it is made of, what it is compiled for."""
+        if not self._source:
+            options = [numba.__version__, repr(sorted(self._options.items()))]
+            self._source = _digest([*options, *sorted(_parts(self._py_func, set()))])
+        # A type's text says all of it but the names of a named tuple's entries.
+        types = [(str(entry), getattr(entry, "fields", ())) for entry in signature]
+        return f"{self._kernel_name}.{self._source}.{_digest([repr(types), repr(codegen.magic_tuple())])}.nbc"
+
+
+class _CodeFiles(IndexDataCacheFile):
+    """A file for each machine code, in place of numbered ones under an index that processes overwrite for each other."""
+
+    def load(self, name: str) -> Any:
+        try:
+            return self._load_data(name)  # type: ignore[no-untyped-call]
+        except FileNotFoundError:
+            return None
+
+    def save(self, name: str, data: Any) -> None:
+        self._save_data(name, data)  # type: ignore[no-untyped-call]
+        kernel, source, _, _ = name.rsplit(".", 3)
+        for path in Path(self._cache_path).glob(f"{kernel}.*.nbc"):
+            if not path.name.startswith(f"{kernel}.{source}."):
+                # Made of a source that is no more; a process that still runs it compiles anew. It may be another user's.
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _parts(value: Any, seen: set[int], name: str = "") -> Iterator[str]:
+    """Texts of all that machine code takes from `value`, a global of this name, and from what that is made of."""
+    value = inspect.unwrap(value)
+    if isinstance(value, FunctionType):
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield f"{name}: {value.__defaults__}"
+            for inner, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+                yield from _parts(cell.cell_contents, seen, f"{name}.{inner}")
+            yield from _parts_of_code(value.__code__, value.__globals__, seen)
+    elif isinstance(value, tuple):
+        for place, entry in enumerate(value):
+            yield from _parts(entry, seen, f"{name}[{place}]")
+    elif isinstance(value, ModuleType):
+        yield f"{name}: {value.__name__}"
+    elif isinstance(value, type | BuiltinFunctionType):
+        yield f"{name}: {value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
+    elif value is None or isinstance(value, bool | int | float | str | np.generic):
+        yield f"{name}: {type(value).__name__} {value!r}"
+    else:
+        raise TypeError(
+            f"{name} is {value!r}: a kernel reads numbers, texts, tuples, modules, types and functions only"
+        )
+
+
+def _parts_of_code(code: CodeType, names: dict[str, Any], seen: set[int]) -> Iterator[str]:
+    constants = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+    yield f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars} {constants}"
+    for name in code.co_names:
+        if name in names:
+            yield from _parts(names[name], seen, f"{names['__name__']}.{name}")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts_of_code(constant, names, seen)

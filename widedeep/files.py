@@ -1,4 +1,4 @@
-"""Writing so that nothing half-written is ever read: temporary name, fsync, rename."""
+"""Writing so that nothing half-written is ever read: temporary name, fsync, rename; and whether a file may be read."""
 
 import errno
 import json
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from widedeep.errors import WriteError
+from widedeep.errors import ArtefactError, WriteError
 
 _CANNOT_WRITE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
@@ -43,11 +43,20 @@ def _says_cannot_write(error: Exception) -> bool:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes `path`'s place, else it is removed."""
+    """Yield an empty temporary file beside `path`; on success it is synced and takes `path`'s place, else it is removed.
+
+    Whoever may read what others write there may read it, whatever wrote it.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         with writing(path):
+            temporary.unlink(missing_ok=True)
+            temporary.touch()
+            mode = temporary.stat().st_mode
             yield temporary
+            # safetensors puts a file of its own in the place, which nobody else may read.
+            if temporary.stat().st_mode != mode:
+                temporary.chmod(mode)
             sync_file(temporary)
             os.replace(temporary, path)
             sync_directory(path.parent)
@@ -73,6 +82,21 @@ def replacing_directory(path: Path) -> Iterator[Path]:
             sync_directory(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_readable(path: Path) -> None:
+    """Raises ArtefactError for a file of a run or a stage that is there and may not be read.
+
+    What else is wrong with it is for its reader to say, to some of which such a file looks as if it were missing.
+    """
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        raise ArtefactError(
+            f"{path}: you have no permission to read it: ask its owner for that (chmod a+r), or for a copy of your own"
+        ) from error
+    except OSError:
+        return
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from widedeep.errors import ArtefactError
-from widedeep.files import sync_directory, write_json, write_text, writing
+from widedeep.files import check_readable, sync_directory, write_json, write_text, writing
 
 RUN_FORMAT = 2
 """Format version of a run directory; a run of a newer one is refused."""
@@ -93,6 +93,7 @@ class RunDirectory:
 
         Raises ArtefactError for a log that cannot be read.
         """
+        check_readable(self.events_path)
         if not self.events_path.exists():
             return []
         try:
@@ -120,6 +121,7 @@ def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 def read_json_artefact(path: Path, meaning: str) -> Any:
     """Parse a JSON file that widedeep wrote. Raises ArtefactError, ending in `meaning`, when it is missing or damaged."""
+    check_readable(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -210,7 +210,7 @@ def test_output_that_exists_is_kept_without_force(trained: Path, tmp_path: Path,
 
 def run_apart(*arguments: str | Path, cwd: Path, **options: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "widedeep_cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, cwd=cwd, capture_output=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def limited_files(num_bytes: int) -> Callable[[], None]:
@@ -255,7 +255,7 @@ def test_a_full_disk_behind_stdout_is_exit_6(trained: Path) -> None:
     run = trained / "runs" / "small" / "latest"
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "widedeep_cli", "predict", str(run), str(trained / "new.csv"), "-o", "-"]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120, check=False)
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert result.returncode == 6
     assert b"Traceback" not in result.stderr
 
@@ -272,9 +272,7 @@ def test_a_broken_pipe_downstream_is_quiet(trained: Path, tmp_path: Path) -> Non
     (tmp_path / "long.csv").write_text("\n".join([header, *(rows * 400)]) + "\n")
     run = trained / "runs" / "small" / "latest"
     command = f'"{sys.executable}" -m widedeep_cli predict {run} long.csv -o - | head -n 2; echo "${{PIPESTATUS[0]}}"'
-    result = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
-    )
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.stdout.splitlines()[-1] == "141"
     assert result.stderr == ""
 

@@ -34,7 +34,7 @@ def failing(error: BaseException) -> Callable[[], int]:
 
 def run_program(body: str, **options: object) -> subprocess.CompletedProcess[str]:
     program = f"import os, signal, sys\nfrom widedeep_cli.boundary import guarded\n{body}\nsys.exit(guarded(command))\n"
-    settings: dict[str, object] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 60} | options
+    settings: dict[str, object] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run([sys.executable, "-c", program], text=True, check=False, **settings)
 
 

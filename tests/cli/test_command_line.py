@@ -92,7 +92,7 @@ def test_an_unknown_recipe_is_told_the_bundled_ones() -> None:
 def test_an_error_leaves_stdout_empty_for_json_readers(tmp_path: Path) -> None:
     program = [sys.executable, "-c", "from widedeep_cli.main import main; main()", "train", "nothing.yaml", "--json"]
 
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("widedeep: error: nothing.yaml: ")

@@ -1,7 +1,6 @@
 """The work directory: one writer at a time, finished stages only."""
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -41,20 +40,26 @@ def test_what_a_killed_process_left_behind_is_swept_by_the_next_writer(tmp_path:
 def test_waiting_goes_on_when_the_first_writer_leaves(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     order: list[str] = []
+    first_is_in, second_waits = threading.Event(), threading.Event()
 
     def first() -> None:
         with workspace.locked(Reporter(), wait=False):
             order.append("first in")
-            time.sleep(0.5)
+            first_is_in.set()
+            second_waits.wait()
             order.append("first out")
 
-    thread = threading.Thread(target=first)
+    class Watcher(Reporter):
+        def note(self, message: str) -> None:
+            assert message.startswith("waiting for ")
+            second_waits.set()
+
+    thread = threading.Thread(target=first, daemon=True)
     thread.start()
-    while not order:
-        time.sleep(0.01)
+    first_is_in.wait()
     with pytest.raises(ArtefactError, match="--wait"), workspace.locked(Reporter(), wait=False):
         pass
-    with workspace.locked(Reporter(), wait=True):
+    with workspace.locked(Watcher(), wait=True):
         order.append("second in")
     thread.join()
     assert order == ["first in", "first out", "second in"]

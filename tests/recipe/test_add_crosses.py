@@ -12,7 +12,6 @@ from widedeep.errors import RecipeError
 from widedeep.recipe.add_crosses import add_crosses
 from widedeep.recipe.base import is_pattern
 from widedeep.recipe.dump import dump_recipe
-from widedeep.recipe.fields import cross_entry
 from widedeep.recipe.load import load_recipe, parse_recipe
 from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import read_yaml
@@ -87,7 +86,10 @@ def test_a_section_grows_in_the_style_it_is_written_in(section: str, edited: str
     new = add_crosses(old, NEW)
     assert new == HEAD + filled(edited) + TAIL
     listed = read_yaml(old).data.get("crosses") or []
-    assert read(new).crosses == (*(CrossSettings.model_validate(cross_entry(entry)) for entry in listed), *NEW)
+    assert read(new).crosses == (
+        *(CrossSettings.model_validate(entry) for entry in listed),
+        *NEW,
+    )
 
 
 def test_each_cross_may_have_a_comment_of_its_own() -> None:
@@ -260,7 +262,10 @@ def test_any_recipe_gains_the_crosses_and_keeps_every_line(
     old = read_yaml(text).data
     listed = old.pop("crosses", None) or []
     edited = add_crosses(text, new, told)
-    assert read(edited).crosses == (*(CrossSettings.model_validate(cross_entry(entry)) for entry in listed), *new)
+    assert read(edited).crosses == (
+        *(CrossSettings.model_validate(entry) for entry in listed),
+        *new,
+    )
     assert {key: value for key, value in read_yaml(edited).data.items() if key != "crosses"} == old
     assert edited.endswith("\n") == text.endswith("\n")
     assert edited.startswith("\ufeff") == text.startswith("\ufeff")

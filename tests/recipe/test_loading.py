@@ -1,6 +1,7 @@
 """Loading a recipe: all faults at once with their lines, overrides, what defaults become."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,52 @@ def test_overrides_set_values_make_sections_and_reach_into_lists() -> None:
     assert recipe.data.format.separator == "="
     assert recipe.model.deep.hidden == (8, 4)
     assert recipe.seed == 2
+
+
+ALL_SHORT = """\
+data: {train: log.csv, label: click, time: at}
+features:
+  numeric: [age]
+  categorical: [city, device]
+  multi_valued: [tags]
+  date_time: [at, {column: bought, since: born}]
+crosses:
+  - [city, device]
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "value"),
+    [
+        ("data.label.positive=yes", "data.label.positive", ("yes",)),
+        ("data.time.format=epoch", "data.time.format", "epoch"),
+        ("features.numeric.0.buckets=9", "features.numeric.0.buckets", 9),
+        ("features.categorical.1.min_count=9", "features.categorical.1.min_count", 9),
+        ("features.multi_valued.0.separator=;", "features.multi_valued.0.separator", ";"),
+        ("features.date_time.0.parts=[day]", "features.date_time.0.parts", ("day",)),
+        ("features.date_time.1.since.format=epoch", "features.date_time.1.since.format", "epoch"),
+        ("crosses.0.min_count=9", "crosses.0.min_count", 9),
+        ("crosses.0.1=at.hour", "crosses.0.fields.1", "at.hour"),
+        ("crosses.0.fields.1=at.hour", "crosses.0.fields.1", "at.hour"),
+    ],
+)
+def test_an_override_reaches_below_every_short_form(override: str, place: str, value: object) -> None:
+    found: Any = load(ALL_SHORT, override).recipe
+    for key in place.split("."):
+        found = found[int(key)] if isinstance(found, tuple) else getattr(found, key)
+    assert found == value
+
+
+def test_every_section_with_a_short_form_takes_its_column_from_it() -> None:
+    recipe = load(ALL_SHORT).recipe
+    fields = recipe.features
+    named = [recipe.data.label, recipe.data.time, *fields.numeric, *fields.categorical, *fields.multi_valued]
+    assert [section and section.column for section in named] == ["click", "at", "age", "city", "device", "tags"]
+    assert [(field.column, field.since and field.since.column) for field in fields.date_time] == [
+        ("at", None),
+        ("bought", "born"),
+    ]
+    assert recipe.crosses[0].fields == ("city", "device")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ from widedeep.scoring.scored_blocks import TypedBlocks, scored_blocks
 from widedeep.scoring.scorer import Scorer
 
 
+@pytest.fixture(autouse=True)
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, an early end waits for the thread that reads."""
+    monkeypatch.setattr(module, "LEAVE_SECONDS", None)
+
+
 @pytest.fixture(scope="module")
 def run(trained: Path) -> Path:
     return (trained / "runs" / "small" / "latest").resolve()
@@ -120,13 +126,14 @@ def test_a_source_that_stays_silent_does_not_hold_up_an_early_end(
 
     def silent() -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
         yield typed, typed
-        answer.wait(60)
+        answer.wait()
         yield typed, typed
 
     with closing(scored_blocks(scorer, silent(), OddValues())) as blocks:
         next(blocks)
-    assert scoring_threads() == ["widedeep-read"]
+    left = scoring_threads()
     answer.set()
+    assert left == ["widedeep-read"]
     while scoring_threads():  # it ends with its next block
         time.sleep(0.01)
 
@@ -156,7 +163,7 @@ def test_an_interrupt_while_stdin_is_silent_leaves_no_file_and_no_process(
         while not list(tmp_path.iterdir()) and process.poll() is None:  # the temporary file: rows are waited for
             time.sleep(0.05)
         os.kill(process.pid, number)
-        assert process.wait(30) == code
+        assert process.wait() == code
     finally:
         process.kill()
     assert process.stderr is not None

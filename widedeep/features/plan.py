@@ -23,7 +23,7 @@ from widedeep.features.fields import (
     hash_name,
     weight_name,
 )
-from widedeep.files import write_json, writing
+from widedeep.files import check_readable, write_json, writing
 from widedeep.table.coded import CodedRows
 
 PLAN_FORMAT = 1
@@ -281,6 +281,7 @@ class FeaturePlan:
     def load(cls, directory: Path) -> "FeaturePlan":
         """Read what `save` wrote. Raises ArtefactError for a missing, damaged or newer plan."""
         path = directory / "plan.json"
+        check_readable(path)
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             if facts["format"] > PLAN_FORMAT:
@@ -291,6 +292,7 @@ class FeaturePlan:
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
                 name = f"{kind}-{number:04d}.arrow"
+                check_readable(folder / name)
                 content = (folder / name).read_bytes()
                 # Before it is parsed: Polars may panic on damaged Arrow bytes.
                 if _checksum(content) != facts["checksums"][name]:

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import ArtefactError
-from widedeep.files import write_json, writing
+from widedeep.files import check_readable, write_json, writing
 from widedeep.ordered import map_in_order
 
 STORE_FORMAT = 4
@@ -121,6 +121,7 @@ class EncodedStore:
     def open(cls, directory: Path) -> "EncodedStore":
         """Read the manifest and check every shard's size. Raises ArtefactError for a missing, short or newer store."""
         path = directory / "manifest.json"
+        check_readable(path)
         try:
             manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if manifest["format"] > STORE_FORMAT:
@@ -131,6 +132,7 @@ class EncodedStore:
             raise ArtefactError(f"{path}: no readable store ({error}); delete stages/ and run again") from error
         for shard in shards:
             file = directory / shard.name
+            check_readable(file)
             size = file.stat().st_size if file.exists() else 0
             if size != shard.bytes:
                 raise ArtefactError(f"{file}: has {size} of its {shard.bytes} bytes; delete stages/ and run again")

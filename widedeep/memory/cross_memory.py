@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from widedeep.errors import ArtefactError
-from widedeep.files import replacing_file
+from widedeep.files import check_readable, replacing_file
 
 SUPPORT_BUCKETS = 8
 SIGNS = 2
@@ -74,6 +74,7 @@ class FoldMemory:
 
 
 def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
+    check_readable(path)
     try:
         tensors: dict[str, NDArray[Any]] = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from widedeep.errors import ArtefactError, UsageError
+from widedeep.files import check_readable
 from widedeep.pipeline.stages import ingest
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
@@ -18,9 +19,11 @@ from widedeep.runs import TRAIN_ONLY, RunDirectory, trained_splits
 def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
     """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
 
-    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there.
+    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there, or a
+    run that may not be read.
     """
     for path in (Path(argument), work_dir / argument):
+        check_readable(RunDirectory(path).manifest_path)
         if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
             return Path(os.path.realpath(path))
     if recipe_name is not None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -10,6 +10,28 @@ class Settings(BaseModel):
 
     # A section alone is validated in tests only: built with the recipe, all of them cost half the time.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+
+class ShortSettings(Settings):
+    """Base of the sections that have a short form, in recipes and below overrides alike."""
+
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        """What a value in short form stands for; any other as it is. Raises ValueError for what only looks like one."""
+        raise NotImplementedError
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_short(cls, value: Any) -> Any:
+        return cls.long_form(value)
+
+
+class ColumnSettings(ShortSettings):
+    """Base of the sections about a column: its name alone takes every default."""
+
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
 
 
 def _as_list(value: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from widedeep.recipe.base import ColumnName, Fraction, Paths, Scalars, Settings
+from widedeep.recipe.base import ColumnName, ColumnSettings, Fraction, Paths, Scalars, Settings
 
 
 class FormatSettings(Settings):
@@ -42,7 +42,7 @@ class FormatSettings(Settings):
         return self
 
 
-class LabelSettings(Settings):
+class LabelSettings(ColumnSettings):
     """What is predicted."""
 
     column: ColumnName
@@ -65,7 +65,7 @@ class LabelSettings(Settings):
         return self
 
 
-class TimeSettings(Settings):
+class TimeSettings(ColumnSettings):
     """The column that says when a row happened."""
 
     column: ColumnName
@@ -171,14 +171,9 @@ class DataSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _label_may_be_a_name(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            value = dict(value)
-            for key in ("label", "time"):
-                if isinstance(value.get(key), str):
-                    value[key] = {"column": value[key]}
-            if isinstance(value.get("split"), dict) and "kind" not in value["split"]:
-                value["split"] = {"kind": "random", **value["split"]}
+    def _split_is_drawn_at_random(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("split"), dict) and "kind" not in value["split"]:
+            value = {**value, "split": {"kind": "random", **value["split"]}}
         return value
 
     @model_validator(mode="after")

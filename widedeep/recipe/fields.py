@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BeforeValidator,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -12,7 +11,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from widedeep.recipe.base import ColumnName, Settings
+from widedeep.recipe.base import ColumnName, ColumnSettings, Settings, ShortSettings
 from widedeep.recipe.data import TimeSettings
 
 MOST_KNOWN = 2**31 - 3
@@ -30,7 +29,7 @@ HashBuckets = Annotated[Annotated[int, Field(ge=1, le=MOST_KNOWN)] | Literal["au
 """How many buckets values are hashed into."""
 
 
-class NumericField(Settings):
+class NumericField(ColumnSettings):
     """A number, scaled into the deep part and the wide part."""
 
     column: ColumnName
@@ -57,7 +56,7 @@ class NumericField(Settings):
         return self
 
 
-class _VocabularySettings(Settings):
+class _VocabularySettings(ColumnSettings):
     """How values become indices, shared by the kinds of field that have many values."""
 
     min_count: Annotated[int, Field(ge=1)] = 2
@@ -113,7 +112,7 @@ class MultiValuedField(_VocabularySettings):
 DatePart = Literal["hour", "weekday", "day", "part_of_day"]
 
 
-class DateTimeField(Settings):
+class DateTimeField(ColumnSettings):
     """A date or time, split into categorical fields `NAME.hour`, … and, with `since`, the number `NAME.age`. All in UTC."""
 
     column: ColumnName
@@ -128,13 +127,6 @@ class DateTimeField(Settings):
     """Another time: `NAME.age` is the days from there to this one, a number scaled by its quantiles (cdf)."""
     buckets: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """Cut the age into this many quantile buckets for the wide part and for crosses."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _since_may_be_a_name(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("since"), str):
-            value = {**value, "since": {"column": value["since"]}}
-        return value
 
     @model_validator(mode="after")
     def _says_something(self) -> "DateTimeField":
@@ -158,20 +150,16 @@ class DateTimeField(Settings):
         )
 
 
-def _column_entry(value: Any) -> Any:
-    return {"column": value} if isinstance(value, str) else value
-
-
 class FeatureSettings(Settings):
     """The model's inputs."""
 
-    numeric: tuple[Annotated[NumericField, BeforeValidator(_column_entry)], ...] = ()
+    numeric: tuple[NumericField, ...] = ()
     """Fields that are numbers; a column's name alone takes every default."""
-    categorical: tuple[Annotated[CategoricalField, BeforeValidator(_column_entry)], ...] = ()
+    categorical: tuple[CategoricalField, ...] = ()
     """Fields with a value out of many; a column's name alone takes every default."""
-    multi_valued: tuple[Annotated[MultiValuedField, BeforeValidator(_column_entry)], ...] = ()
+    multi_valued: tuple[MultiValuedField, ...] = ()
     """Fields with several values at once; a list column's name alone takes every default."""
-    date_time: tuple[Annotated[DateTimeField, BeforeValidator(_column_entry)], ...] = ()
+    date_time: tuple[DateTimeField, ...] = ()
     """Dates and times that are split into parts; a column's name alone takes every default."""
 
     def all_numeric(self) -> tuple[NumericField, ...]:
@@ -188,7 +176,7 @@ def _is_empty(value: Any) -> bool:
     return not value
 
 
-class CrossSettings(Settings):
+class CrossSettings(ShortSettings):
     """An AND of two or more fields in the wide part."""
 
     fields: Annotated[tuple[ColumnName, ...], Field(min_length=2)]
@@ -204,6 +192,13 @@ class CrossSettings(Settings):
     promised: tuple[float, float, float] | None = Field(default=None, exclude_if=_is_empty)
     """Fall of the log loss per row that `crosses --discover` promised for this cross, and its 95% interval; `train` sets the realised one beside it."""
 
+    @classmethod
+    def long_form(cls, value: Any) -> Any:
+        """A list of names alone takes every default. Raises ValueError for a name alone, as in `crosses: [a, b]`."""
+        if isinstance(value, str):
+            raise ValueError(f"a cross is a list of two or more names, such as [a, b], is the text {value!r}")
+        return {"fields": value} if isinstance(value, list | tuple) else value
+
     @model_validator(mode="after")
     def _fields_differ(self) -> "CrossSettings":
         if len(set(self.fields)) != len(self.fields):
@@ -212,10 +207,3 @@ class CrossSettings(Settings):
         if self.buckets is not None and {"min_count", "max_size"} & self.model_fields_set:
             raise ValueError("`buckets` hashes; `min_count` and `max_size` belong to a vocabulary: keep one way")
         return self
-
-
-def cross_entry(value: Any) -> Any:
-    """A list of names alone takes every default. Raises ValueError for a name alone, as in `crosses: [a, b]`."""
-    if isinstance(value, str):
-        raise ValueError(f"a cross is a list of two or more names, such as [a, b], is the text {value!r}")
-    return {"fields": value} if isinstance(value, list | tuple) else value

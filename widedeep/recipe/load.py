@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from widedeep.errors import Fault, RecipeError
+from widedeep.files import check_readable
 from widedeep.recipe.checks import check_recipe
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.overrides import apply_overrides
@@ -43,8 +44,9 @@ class LoadedRecipe:
 def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRecipe:
     """The resolved recipe of a finished run, whose manifest is given, and where its relative paths start.
 
-    Raises RecipeError for a text that is none.
+    Raises RecipeError for a text that is none, ArtefactError for a file that may not be read.
     """
+    check_readable(run.recipe_path)
     # Runs of format 1 learnt every cross by gradient, and their recipes do not say so.
     overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
     return load_recipe(run.recipe_path, overrides, name=run.path.parent.name, base_dir=Path(manifest["base_dir"]))

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from widedeep.errors import Fault
+from widedeep.recipe.base import ShortSettings
 from widedeep.recipe.places import OVERRIDE_SOURCE, KeyPath, Places, dotted
 from widedeep.recipe.strict_yaml import read_yaml
+from widedeep.recipe.wording import section_at
 
 _OVERRIDE = re.compile(r"\s*([^=.\s]+(?:\.[^=.\s]+)*)\s*=(.*)", re.DOTALL)
 
@@ -19,7 +22,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str], places: Plac
     """Put each override into `data` (changed in place), in order; returns what is wrong with them.
 
     A list entry is addressed by its position from 0. Sections that are absent are made; an entry in its short form
-    (a column's name, a cross as a list) becomes its long form first.
+    (a column's name alone, a cross as a list) becomes its long form first.
     """
     faults = []
     for override in overrides:
@@ -72,11 +75,10 @@ def _position(parent: Any, key: str, path: KeyPath) -> str | int:
 
 def _long_form(entry: Any, path: KeyPath, next_key: str) -> Any:
     """What the schema makes of a short form, so that `crosses.0.buckets=100` fits `- [age, hours]` as well."""
-    named_by_column = path in {("data", "label"), ("data", "time")} or (
-        len(path) == 3 and path[:2] in {("features", "numeric"), ("features", "categorical")}
-    )
-    if isinstance(entry, str) and named_by_column:
-        return {"column": entry}
-    if isinstance(entry, list) and len(path) == 2 and path[0] == "crosses" and not next_key.isdecimal():
-        return {"fields": entry}
+    section = section_at(path)
+    if section is None or not issubclass(section, ShortSettings) or (isinstance(entry, list) and next_key.isdecimal()):
+        return entry
+    # Of what only looks like a short form the schema complains in its turn.
+    with suppress(ValueError):
+        return section.long_form(entry)
     return entry

@@ -5,7 +5,7 @@ The settings of data and of fields have files of their own; everything can be im
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from widedeep.recipe.base import ColumnName, Paths, Scalar, Scalars, Settings
 from widedeep.recipe.data import (
@@ -28,7 +28,6 @@ from widedeep.recipe.fields import (
     FeatureSettings,
     MultiValuedField,
     NumericField,
-    cross_entry,
 )
 
 __all__ = [
@@ -301,7 +300,7 @@ class Recipe(Settings):
     """Seeds weights, shuffling and dropout."""
     data: DataSettings
     features: FeatureSettings
-    crosses: tuple[Annotated[CrossSettings, BeforeValidator(cross_entry)], ...] = ()
+    crosses: tuple[CrossSettings, ...] = ()
     """ANDs of fields in the wide part; a list of names alone takes every default."""
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()

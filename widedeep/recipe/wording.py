@@ -62,6 +62,16 @@ def findings_of(error: ValidationError) -> list[Finding]:
     return findings + [Finding(path, _must_be(complaints)) for path, complaints in by_path.items()]
 
 
+def section_at(path: KeyPath) -> type[BaseModel] | None:
+    """The section that a recipe has at `path`; None where it has a value, or one of several sections."""
+    annotation: Any = Recipe
+    for element in path:
+        members = list(_members(annotation))
+        annotation = _below(members[0], element) if len(members) == 1 else None
+    members = list(_members(annotation))
+    return members[0] if len(members) == 1 and _is_section(members[0]) else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known word, in whatever case, or nothing."""
     by_letters = {name.casefold(): name for name in known}
@@ -143,16 +153,18 @@ def _follow(location: tuple[int | str, ...]) -> tuple[KeyPath, type[BaseModel] |
         else:
             path.append(element)
             annotation = _below(members[0], element) if members else None
-        models = [
-            member for member in _members(annotation) if isinstance(member, type) and issubclass(member, BaseModel)
-        ]
+        models = [member for member in _members(annotation) if _is_section(member)]
         if models:
             section = models[0] if len(models) == 1 else None
     return tuple(path), section
 
 
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
 def _below(annotation: Any, element: int | str) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _is_section(annotation):
         field = annotation.model_fields.get(str(element))
         return field.annotation if field else None
     if get_origin(annotation) is dict:
@@ -174,7 +186,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 def _tags(annotation: Any) -> tuple[Any, ...]:
     """What selects this member of a union of sections: the values of its `kind`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and "kind" in annotation.model_fields:
+    if _is_section(annotation) and "kind" in annotation.model_fields:
         kind = annotation.model_fields["kind"].annotation
         return get_args(kind) if get_origin(kind) is Literal else ()
     return ()

@@ -13,7 +13,7 @@ from widedeep.errors import ArtefactError
 from widedeep.features.batches import ListPart
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.store import as_lists
-from widedeep.files import replacing_file
+from widedeep.files import check_readable, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
@@ -117,6 +117,7 @@ class Scorer:
     def _check_golden_rows(self, run: RunDirectory) -> None:
         if not self.recipe.evaluation.golden_rows:
             return
+        check_readable(run.golden_path)
         try:
             golden = pl.read_parquet(run.golden_path)
         except (OSError, pl.exceptions.PolarsError) as error:

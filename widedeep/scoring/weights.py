@@ -16,6 +16,7 @@ from widedeep.features.fields import FIRST, MISSING
 from widedeep.features.inverse import Found, Values, find_values, planned_values
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.support import Support
+from widedeep.files import check_readable
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, contribution
 from widedeep.model.layout import InputLayout
 from widedeep.recipe.schema import Recipe
@@ -90,6 +91,7 @@ def wide_weights(run: RunDirectory, plan: FeaturePlan) -> dict[str, NDArray[np.f
 def _stored_wide(run: RunDirectory) -> dict[str, NDArray[np.float32]]:
     """The tensors of the wide part by their names in the checkpoint."""
     path = run.best_path
+    check_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
