@@ -231,3 +231,11 @@ def test_where_one_class_alone_has_weight_no_column_stands_out() -> None:
     model = fit_additive([column], target, used, sweeps=3)
     ((_, found),) = additive.standing(model, [column], [0], target, used)
     assert found < 2.0
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_shrinkage_does_not_depend_on_the_unit_of_an_amount(scale: float) -> None:
+    target = LOG.target("regression")
+    scaled = Target("regression", (target.label * np.float32(scale)).astype(np.float32))
+    here, there = (fit_additive(LOG.columns(), one, ALL, sweeps=6) for one in (target, scaled))
+    assert there.shrinkage == pytest.approx(here.shrinkage, rel=0.01)

@@ -149,8 +149,11 @@ def standing(
 
 def _shrinkage_of_most_evidence(weights: Floats, sums: Sums, penalty: float, noise: float) -> float:
     determined = float((sums.hessian / (sums.hessian + penalty)).sum())
-    evidence = determined / max(float(np.square(weights, dtype=np.float64).sum()), 1e-12)
-    return float(np.clip(evidence * noise, LEAST_SHRINKAGE, MOST_SHRINKAGE))
+    squares = float(np.square(weights, dtype=np.float64).sum())
+    # Below MOST_SHRINKAGE without a floor of its own: labels, and so weights, may be of any scale.
+    if determined * noise >= MOST_SHRINKAGE * squares:
+        return MOST_SHRINKAGE
+    return max(determined * noise / squares, LEAST_SHRINKAGE)
 
 
 def _chance(target: Target, used: Mask) -> tuple[float, float]:
