@@ -117,7 +117,8 @@ def _epochs(result: "TrainResult") -> str:
 def _refit_fact(refit: Mapping[str, Any] | None) -> dict[str, str]:
     if refit is None:
         return {}
-    return {"refit": f"{refit['epochs']} epochs on the {' + '.join(refit['splits'])} rows, as {refit['of']} chose"}
+    epochs = f"{refit['epochs']} epoch{'s' * (refit['epochs'] != 1)}"
+    return {"refit": f"{epochs} on the {' + '.join(refit['splits'])} rows, as {refit['of']} chose"}
 
 
 def _print_seeds(result: "SeedsResult", as_json: bool) -> None:

@@ -99,6 +99,26 @@ def test_a_column_that_drifts_by_time_is_told(widedeep, tmp_path: Path) -> None:
 TIME_SPLIT = ", time: at, split: {kind: time, test: 0.2, valid: 0.1}"
 
 
+def test_columns_that_tell_positives_from_negatives_do_not_drift_because_negatives_were_left_out_of_train(
+    widedeep, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    app = draw.choice(["heavy", "light", "other"], 20_000, p=[0.1, 0.5, 0.4])
+    click = draw.random(20_000) < np.where(app == "heavy", 0.1, 0.005)
+    version = np.where(np.arange(20_000) < 15_000, "one", "two")
+    price = np.where(click, draw.normal(2, 1, 20_000), draw.normal(0, 1, 20_000))
+    table = {"app": app, "price": price, "version": version, "at": np.arange(20_000), "click": click.astype(int)}
+    data = ", time: at, keep_negatives: 0.02, split: {kind: time, valid: 0.1, test: 0.2}"
+    features = "{categorical: [app, version], numeric: [price]}"
+    report, err = ingested(widedeep, tmp_path, {name: list(values) for name, values in table.items()}, features, data)
+    drift_of = {column["name"]: max(column.get("drift", {"": 0}).values(), default=0) for column in report["columns"]}
+    assert drift_of["app"] < 0.1
+    assert drift_of["price"] < 0.1
+    # What does drift is told as ever.
+    assert drift_of["version"] > 0.25
+    assert "'version'" in err
+
+
 def test_columns_made_of_the_time_that_orders_the_rows_are_no_drift_to_warn_of(widedeep, tmp_path: Path) -> None:
     table = columns()
     start = datetime(2024, 1, 29, 22, tzinfo=UTC)

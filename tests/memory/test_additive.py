@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from widedeep.memory import additive
 from widedeep.memory.additive import Additive, Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
 
@@ -198,3 +199,43 @@ def test_more_steps_of_lists_bring_a_sweep_further_to_the_same_end() -> None:
     assert left[1] < 0.3 * left[0]
     long = fit_additive(LOG.columns(), LOG.target("binary"), ALL, sweeps=1000, shrinkage=SHRINKAGE, list_steps=8)
     assert flat(long) == pytest.approx(flat(end), abs=1e-3)
+
+
+def test_weights_of_rows_that_are_no_copies_count_as_many_equal_rows_as_say_as_much() -> None:
+    assert additive.of_rows_alone(np.full(7, 100.0, np.float32)).tolist() == [1.0] * 7
+    heavy = np.array([100.0, 1.0, 1.0, 0.0], np.float32)
+    assert additive.of_rows_alone(heavy).sum() == pytest.approx(102.0**2 / 10_002.0)
+    assert additive.of_rows_alone(8 * heavy) == pytest.approx(additive.of_rows_alone(heavy))
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.01])
+def test_a_column_that_says_nothing_stands_out_by_chance_alone_whatever_the_rows_weigh(rate: float) -> None:
+    draw = np.random.default_rng(0)
+    columns = [CodeColumn([draw.integers(0, 400, 8_000, dtype=np.int32)], 400)]
+    deviations = []
+    for _ in range(60):
+        label = (draw.random(8_000) < rate).astype(np.float32)
+        target = Target("binary", label, np.where(draw.random(8_000) < 0.1, 30.0, 1.0).astype(np.float32))
+        constant = fit_additive(columns, target, np.ones(8_000, np.bool_), sweeps=2, shrinkage=[1e9])
+        ((_, found),) = additive.standing(constant, columns, [0], target, np.ones(8_000, np.bool_))
+        deviations.append(found)
+    # It was 29 and 42 on average when each weight was taken for as many rows.
+    assert abs(np.mean(deviations)) < 0.4
+    assert np.std(deviations) < 1.3
+
+
+def test_where_one_class_alone_has_weight_no_column_stands_out() -> None:
+    label = np.arange(8, dtype=np.float32) % 2
+    target, used = Target("binary", label, 1 - label), np.ones(8, np.bool_)
+    column = CodeColumn([np.arange(8, dtype=np.int32) // 2], 4)
+    model = fit_additive([column], target, used, sweeps=3)
+    ((_, found),) = additive.standing(model, [column], [0], target, used)
+    assert found < 2.0
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_shrinkage_does_not_depend_on_the_unit_of_an_amount(scale: float) -> None:
+    target = LOG.target("regression")
+    scaled = Target("regression", (target.label * np.float32(scale)).astype(np.float32))
+    here, there = (fit_additive(LOG.columns(), one, ALL, sweeps=6) for one in (target, scaled))
+    assert there.shrinkage == pytest.approx(here.shrinkage, rel=0.01)

@@ -46,3 +46,31 @@ def test_a_cross_that_says_nothing_costs_nothing_beside_a_value_of_twelve_times_
     assert without is not None
     # Of wide it was 15.45 and 0.129 when a fit of counts could overshoot.
     assert with_cross <= 1.005 * without
+
+
+def write_weighted_log(folder: Path, weight: float) -> None:
+    """2% positives, main effects only; a tenth of the rows, drawn at random, has `weight`, the others 1."""
+    draw = np.random.default_rng(2)
+    n = 24_000
+    a, b = (60 * draw.random(n) ** 2).astype(int), (50 * draw.random(n) ** 2).astype(int)
+    logit = draw.normal(0, 1, 60)[a] + draw.normal(0, 1, 50)[b] - 4.8
+    y = draw.random(n) < 1 / (1 + np.exp(-logit))
+    w = np.where(draw.random(n) < 0.1, weight, 1.0)
+    frame = pl.DataFrame({"a": a, "b": b, "y": y.astype(np.int8), "w": w})
+    frame.with_columns(pl.col("a", "b").cast(pl.String)).write_csv(folder / "log.csv")
+    (folder / "rare.yaml").write_text(RECIPE.replace("label: y,", "label: y, weight: w,"))
+
+
+def test_a_cross_that_says_nothing_costs_nothing_where_a_tenth_of_the_rows_weighs_a_hundred_times_the_rest(
+    tmp_path: Path,
+) -> None:
+    write_weighted_log(tmp_path, 100.0)
+    losses = []
+    for crosses in ("[[a, b]]", "[]"):
+        loaded = load_recipe(tmp_path / "rare.yaml", [f"crosses={crosses}", "training.batch_size=512"])
+        losses.append(train(loaded, tmp_path, Reporter()).metrics["test"]["log_loss"])
+    with_cross, without = losses
+    assert with_cross is not None
+    assert without is not None
+    # It was 1.14 times as much when a weight of 100 was taken for 100 rows.
+    assert with_cross <= 1.005 * without

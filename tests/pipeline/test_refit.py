@@ -310,7 +310,7 @@ def test_refit_goes_with_seeds_and_takes_its_value_or_none(
     assert widedeep(*command, "--refit=some")[0] == 2
     code, out, _ = widedeep("train", "small.yaml", "--work", tmp_path, "--set", "training.epochs=1", "--refit", "all")
     assert code == 0
-    assert "1 epochs on the train + valid + test rows" in out
+    assert "1 epoch on the train + valid + test rows" in out
 
 
 def test_a_recipe_without_held_out_rows_has_nothing_to_refit_on(folder: Path, widedeep: CommandLine) -> None:

@@ -35,6 +35,17 @@ class Target:
         return Rows(self.kind == "binary", self.label, weight, logit)
 
 
+def of_rows_alone(weight: Floats) -> Floats:
+    """The weights [n] scaled so that their sum is the number of equal rows that say as much: (sum w)^2 / sum w^2 (Kish 1965).
+
+    Weights of rows that are no copies do not make more rows of them; taken as counts, a row of weight 100 would be sure of
+    its label.
+    """
+    wide = weight.astype(np.float64)
+    squares = float(np.square(wide).sum())
+    return (wide * (wide.sum() / squares)).astype(np.float32) if squares > 0.0 else weight
+
+
 @dataclass(frozen=True)
 class Additive:
     """A fitted model."""
@@ -128,10 +139,7 @@ def standing(
     """Of the columns at these places: the shrinkage that their true weights' variance by moments asks for, and the
     deviations by which that stands out from none (`Sums.standing`), at a fitted model of all columns."""
     rows = target.at(model.logit(columns, len(target.label)))
-    mean = _mean(target, used)
-    binary = target.kind == "binary"
-    noise = 1.0 if binary else _noise(target, rows.residual, used)
-    kurtosis = max(0.0, 1.0 - 6.0 * mean * (1.0 - mean)) if binary else 0.0
+    noise, kurtosis = _chance(target, used) if target.kind == "binary" else (_noise(target, rows.residual, used), 0.0)
     found = []
     for i in places:
         variance, deviations = columns[i].sums(used, rows).standing(model.weights[i], noise, kurtosis)
@@ -141,8 +149,25 @@ def standing(
 
 def _shrinkage_of_most_evidence(weights: Floats, sums: Sums, penalty: float, noise: float) -> float:
     determined = float((sums.hessian / (sums.hessian + penalty)).sum())
-    evidence = determined / max(float(np.square(weights, dtype=np.float64).sum()), 1e-12)
-    return float(np.clip(evidence * noise, LEAST_SHRINKAGE, MOST_SHRINKAGE))
+    squares = float(np.square(weights, dtype=np.float64).sum())
+    # Below MOST_SHRINKAGE without a floor of its own: labels, and so weights, may be of any scale.
+    if determined * noise >= MOST_SHRINKAGE * squares:
+        return MOST_SHRINKAGE
+    return max(determined * noise / squares, LEAST_SHRINKAGE)
+
+
+def _chance(target: Target, used: Mask) -> tuple[float, float]:
+    """Second and fourth cumulant of a row's gradient by its curvature, the latter in units of the squared former, where all
+    rows have one rate: of rows without weights 1 and 1 - 6 p (1 - p)."""
+    mean = _mean(target, used)
+    weight = np.ones(1) if target.weight is None else target.weight[used].astype(np.float64)
+    gradient = weight * (target.label[used].astype(np.float64) - mean)
+    curvature = float(weight.mean()) * mean * (1.0 - mean)
+    squared, fourth = float(np.square(gradient).mean()), float(np.square(np.square(gradient)).mean())
+    if curvature == 0.0 or squared == 0.0:  # one class alone has weight
+        return 1.0, 1.0
+    noise = squared / curvature
+    return noise, max(0.0, (fourth - 3.0 * squared**2) / curvature) / noise**2
 
 
 def _mean(target: Target, used: Mask) -> float:

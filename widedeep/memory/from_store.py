@@ -6,7 +6,7 @@ import polars as pl
 from widedeep.features.fields import FIRST
 from widedeep.features.plan import IndexColumn
 from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
-from widedeep.memory.additive import Target
+from widedeep.memory.additive import Target, of_rows_alone
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
 
 NUMERIC_CODES = 32
@@ -49,7 +49,7 @@ def _numeric_column(store: EncodedStore, name: str) -> CodeColumn:
 
 def target(store: EncodedStore, kind: str) -> Target:
     """Label and weight of the store's rows."""
-    weight = _whole(store, WEIGHT_COLUMN) if WEIGHT_COLUMN in store.columns else None
+    weight = of_rows_alone(_whole(store, WEIGHT_COLUMN)) if WEIGHT_COLUMN in store.columns else None
     assert kind in ("binary", "regression")
     return Target("binary" if kind == "binary" else "regression", _whole(store, LABEL_COLUMN), weight)
 

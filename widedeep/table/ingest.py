@@ -184,7 +184,7 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
 def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
     binary = recipe.data.label.kind == "binary"
     samples = {split: table.sample for split, table in tables.items()}
-    profiles = profile_columns(typing.columns, samples, binary=binary)
+    profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
     if not samples["train"].is_whole:
         profiles = {
             name: _count_new_values(name, _count_suspect(name, profile, samples["train"], out_dir), tables, out_dir)

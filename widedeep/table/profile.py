@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.draws import random_draws
 from widedeep.ordered import map_in_order
 from widedeep.table.alone import (
     alone_auc,
@@ -39,6 +40,8 @@ _BUCKETS = 10
 _MIN_RATE_ROWS = 30
 """Rows below which a label rate is chance."""
 _LONGEST_TEXT = 200
+_THINNED_SEED = 0x7468696E6E6564
+"""Of the draw of held-out negatives ("thinned" in ASCII)."""
 _QUANTILES = {"min": 0.0, "1%": 0.01, "25%": 0.25, "50%": 0.5, "75%": 0.75, "99%": 0.99, "max": 1.0}
 
 FloatArray = NDArray[np.float64]
@@ -102,10 +105,15 @@ class ColumnProfile:
 
 
 def profile_columns(
-    columns: Sequence[TypedColumn], samples: Mapping[str, RowSample], *, binary: bool
+    columns: Sequence[TypedColumn], samples: Mapping[str, RowSample], *, binary: bool, keep_negatives: float = 1.0
 ) -> dict[str, ColumnProfile]:
-    """The profile of each typed column but the weights of lists, by its name. `binary`: whether the label is 0 or 1."""
+    """The profile of each typed column but the weights of lists, by its name. `binary`: whether the label is 0 or 1.
+
+    keep_negatives: the share of their negatives that the train rows were left with. Drift is seen in held-out rows that
+    are thinned alike; else all that tells positives from negatives would seem to drift.
+    """
     frames = {split: sample.rows() for split, sample in samples.items()}
+    alike = {split: _thinned(frame, keep_negatives) for split, (frame, _) in frames.items() if split != "train"}
     train, draws = frames["train"]
     rows = _TrainRows(
         label=train[LABEL].cast(pl.Float64).to_numpy(),
@@ -116,11 +124,12 @@ def profile_columns(
 
     def profiled(column: TypedColumn) -> ColumnProfile:
         values = train[column.name]
-        others = {split: frame[column.name] for split, (frame, _) in frames.items() if split != "train"}
+        others = {split: frame[column.name] for split, frame in alike.items()}
         if values.dtype.is_numeric():
             profile = _profile_of_numbers(values, others, rows)
         else:
-            profile = _profile_of_values(values, others, rows)
+            held_out = {split: frames[split][0][column.name] for split in alike}
+            profile = _profile_of_values(values, others, held_out, rows)
         if column.role == "label" and binary:
             profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
         return profile if column.role not in TARGETS else _without_label(profile, column.role)
@@ -128,6 +137,13 @@ def profile_columns(
     shown = [column for column in columns if column.role != "weights"]
     names = (column.name for column in shown)
     return dict(zip(names, map_in_order(profiled, shown), strict=True))
+
+
+def _thinned(frame: pl.DataFrame, keep_negatives: float) -> pl.DataFrame:
+    if keep_negatives == 1.0:
+        return frame
+    draws = random_draws(_THINNED_SEED, 0, frame.height)
+    return frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < keep_negatives))
 
 
 def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:
@@ -207,7 +223,10 @@ def _rank(share: float, num_rows: int) -> int:
 # ---------------------------------------------------------------------------------------------- texts and lists
 
 
-def _profile_of_values(values: pl.Series, others: Mapping[str, pl.Series], rows: _TrainRows) -> ColumnProfile:
+def _profile_of_values(
+    values: pl.Series, others: Mapping[str, pl.Series], held_out: Mapping[str, pl.Series], rows: _TrainRows
+) -> ColumnProfile:
+    """`others`: held-out rows that are thinned as the train rows are; `held_out`: all of them."""
     is_list = isinstance(values.dtype, pl.List)
     table, auc = _table_and_auc(values, rows)
     table = table.with_columns(rows=pl.col("rows0") + pl.col("rows1"), label=pl.col("label0") + pl.col("label1"))
@@ -234,7 +253,7 @@ def _profile_of_values(values: pl.Series, others: Mapping[str, pl.Series], rows:
         drift_by_new={split: _drift_by_new(table, counts) for split, counts in other_counts.items()},
         unseen=None
         if is_list or not rows.is_whole
-        else {split: _unseen_share(table, counts) for split, counts in other_counts.items()},
+        else {split: _unseen_share(table, _count_values(all_rows)) for split, all_rows in held_out.items()},
     )
 
 
