@@ -166,7 +166,7 @@ def test_a_file_is_known_by_its_ending(tmp_path, name):
         ('{"a": ["x", "\\ud800"]}\n', "log.ndjson:1: column 'a': ['x', '\\ud800'] holds half a character"),
         ('{"a": ' + "1" * 5000 + "}\n", "log.ndjson:1: cannot be read as JSON (Exceeds the limit"),
         ('{"a": ' + "[" * 100_000 + "\n", "log.ndjson:1: cannot be read as JSON (maximum recursion depth"),
-        ('{"b": 1, "A": 2}\n', "log.ndjson: no column 'a' The file has: b, A"),
+        ('{"b": 1, "A": 2}\n', "log.ndjson: no column 'a'. The file has: b, A"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_with_the_place(content, message):
