@@ -12,7 +12,7 @@ from widedeep.memory.columns import Column, Floats, ListChunk, ListColumn
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
 from widedeep.reporting import Reporter
 
-_SWEEPS, _DOUBTING_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 12, 3, 9, 4
+_SWEEPS, _DOUBTING_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 12, 3, 9, 12
 _STANDS_OUT, _IS_CERTAIN = 2.0, 3.0
 """Deviations from which on a cross is held for more than chance, and for certain."""
 

@@ -40,7 +40,7 @@ INGEST_FORMAT = 3
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 PLAN_FORMAT = 2
 """The same for the fitted plan, the encoding and what is reported of them."""
-MEMORY_FORMAT = 3
+MEMORY_FORMAT = 4
 """The same for what crosses remember."""
 _ENCODED_ROWS = 1 << 16
 """Rows that a thread encodes at once."""
