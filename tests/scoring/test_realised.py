@@ -118,7 +118,7 @@ def test_a_realised_gain_is_the_fall_of_the_loss_as_the_crosss_weights_come_on_t
     for cross, name in zip(gains["crosses"], PROMISED, strict=True):
         value, low, high = cross["realised"]
         assert value == pytest.approx(loss(present) - loss(present + by_name[name]), abs=2e-5)
-        assert low < value < high
+        assert low <= value <= high
         present = present + by_name[name]
     assert [cross["promised"] for cross in gains["crosses"]] == [
         [0.02, 0.01, 0.03],
@@ -128,7 +128,7 @@ def test_a_realised_gain_is_the_fall_of_the_loss_as_the_crosss_weights_come_on_t
     together = loss(logit - sum(by_name.values())) - loss(logit)
     assert gains["all"]["realised"][0] == pytest.approx(together, abs=2e-5)
     assert gains["all"]["promised"] == pytest.approx(0.02501)
-    # The planted ones do gain.
+    # The planted ones do gain; the third is of chance, and out of fold it is left out.
     assert all(cross["realised"][1] > 0 for cross in gains["crosses"][:2])
 
 

@@ -53,6 +53,8 @@ def remember(
                 meter.update(1 + len(tables))
         fold_memory = FoldMemory(np.stack([values for values, _ in tables]), np.stack([rows for _, rows in tables]))
         scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
+        silent = [penalty == MOST_SHRINKAGE for penalty in whole.shrinkage[len(main) :]]
+        scale[silent], offset[silent] = 1.0, 0.0
         meter.update(num_folds + 2)
     return CrossMemory(value, support, scale, offset), fold_memory
 

@@ -26,6 +26,7 @@ class CrossValues(nn.Module):
     support: Tensor
     offsets: Tensor
     positions: Tensor
+    heard: Tensor
     fold_value: Tensor | None
     fold_support: Tensor | None
 
@@ -36,11 +37,14 @@ class CrossValues(nn.Module):
         self.num_dense, self.num_rows = num_dense, int(ends[-1])
         self.register_buffer("offsets", ends[:num_dense].unsqueeze(1).clone(), persistent=False)
         self.register_buffer("positions", torch.arange(num_dense).unsqueeze(1), persistent=False)
+        self.register_buffer("heard", torch.arange(num_dense), persistent=False)
         self.register_buffer("value", torch.zeros(self.num_rows), persistent=False)
         self.register_buffer("support", torch.zeros(self.num_rows, dtype=torch.uint8), persistent=False)
         # Buffers, so that they follow the module to its device.
         self.register_buffer("fold_value", None, persistent=False)
         self.register_buffer("fold_support", None, persistent=False)
+        self.silent: list[int] = []
+        """Crosses of which nothing is remembered."""
         self.scale = nn.Parameter(torch.ones(len(sizes) * SUPPORT_BUCKETS * SIGNS, 1))
         self.offset = nn.Parameter(torch.zeros(len(sizes) * SUPPORT_BUCKETS, 1))
 
@@ -48,6 +52,11 @@ class CrossValues(nn.Module):
         """Take the values and support buckets, both [R], of all crosses behind each other."""
         self.value.copy_(value)
         self.support.copy_(support)
+        ends = [*self.starts[1:], self.num_rows]
+        silent = [not support[start:end].any() for start, end in zip(self.starts, ends, strict=True)]
+        self.silent = [position for position, is_silent in enumerate(silent) if is_silent]
+        heard = [position for position in range(self.num_dense) if not silent[position]]
+        self.heard = torch.tensor(heard, dtype=torch.int64, device=self.value.device)
 
     def start_from(self, scale: Tensor, offset: Tensor) -> None:
         """Take scales [C, SUPPORT_BUCKETS, SIGNS] and offsets [C, SUPPORT_BUCKETS] to start learning from."""
@@ -62,12 +71,23 @@ class CrossValues(nn.Module):
 
     def forward(self, indices: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None) -> Tensor:
         rows = indices + self.offsets
-        logit = self._contribution(rows, self.positions, folds).sum(dim=0)
+        logit = self._contribution(self._heard(rows), self._heard(self.positions), folds).sum(dim=0)
         for position, bag in enumerate(bags, start=self.num_dense):
+            if self.training and position in self.silent:
+                continue
             in_fold = None if folds is None else folds[bag.rows]
             values = self._contribution(bag.values + self.starts[position], position, in_fold)
             logit = logit + pool(values.unsqueeze(1), bag, indices.shape[1], "sum").squeeze(1)
         return logit
+
+    def _heard(self, of_dense: Tensor) -> Tensor:
+        """The part [*, ...] of what is said of the crosses with one value a row [C, ...] that training listens to.
+
+        Of a silent cross there is but one offset, for all rows: it would only be a second bias that learns along.
+        """
+        if not self.training or len(self.heard) == self.num_dense:
+            return of_dense
+        return of_dense.index_select(0, self.heard)
 
     def _contribution(self, rows: Tensor, cross: Tensor | int, folds: Tensor | None) -> Tensor:
         value, support = self.value, self.support

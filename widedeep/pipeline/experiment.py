@@ -201,7 +201,7 @@ def _train(
         bias = _starting_bias(recipe, label_mean)
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if memory is not None:
-            _begin_with_memory(network, run, memory)
+            _begin_with_memory(network, layout, run, memory, reporter)
         unknown = None
         if shares := shown_shares(encoded.exposures, recipe.training.unknown_share):
             unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
@@ -247,13 +247,18 @@ def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None
         )
 
 
-def _begin_with_memory(network: Network, run: RunDirectory, memory: MemoryResult) -> None:
+def _begin_with_memory(
+    network: Network, layout: InputLayout, run: RunDirectory, memory: MemoryResult, reporter: Reporter
+) -> None:
     crosses, known = network.cross_memory, recall_crosses(network, run)
     assert crosses is not None
     assert known is not None
     crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
     folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
+    if crosses.silent:
+        names = ", ".join(layout.crosses[position].name for position in crosses.silent)
+        reporter.note(f"left out of the model, as the train rows do not tell them from chance: {names}")
 
 
 def _label_mean(store: EncodedStore) -> float:
