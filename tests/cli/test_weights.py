@@ -50,22 +50,31 @@ LONG = "a-colour-whose-name-goes-on-and-on-" * 6
 
 
 def write_log(path: Path, *, rows: int = 1500) -> None:
-    """A log that says little but this: a red round thing is clicked."""
+    """A log that says above all this: a red round thing is clicked; and something of every other cross of the recipe."""
     draw = random.Random(3)
     records = []
     for row in range(rows):
         color = draw.choice(["red", "green", "missing", None, LONG])
         shape = draw.choice(["round", "flat", "square, or so"])
-        rate = 0.95 if (color, shape) == ("red", "round") else 0.25
+        user, age = 0 if draw.random() < 0.4 else draw.randrange(40), draw.randint(18, 80)
+        price = None if draw.random() < 0.1 else round(draw.lognormvariate(2, 1), 2)
+        tags = [draw.choice("abc") for _ in range(draw.randrange(4))]
+        words = [draw.choice("pqrstu") for _ in range(draw.randrange(3))]
+        rate = 0.06
+        rate += 0.2 * ((color == "green") == (age > 49))
+        rate += 0.2 * (("a" in tags) == (price is not None and price > 7))
+        rate += 0.2 * (("p" in words) == (user == 0))
+        if (color, shape) == ("red", "round"):
+            rate = 0.97
         records.append(
             {
                 "color": "seen once" if row in (7, 8, 9) else color,
                 "shape": f"only in row {row}" if row in (4, 5) else shape,
-                "user": f"u{draw.randrange(40)}",
-                "price": None if draw.random() < 0.1 else round(draw.lognormvariate(2, 1), 2),
-                "age": draw.randint(18, 80),
-                "tags": "|".join(draw.choice("abc") for _ in range(draw.randrange(4))) or None,
-                "words": " ".join(draw.choice("pqrstu") for _ in range(draw.randrange(3))) or None,
+                "user": f"u{user}",
+                "price": price,
+                "age": age,
+                "tags": "|".join(tags) or None,
+                "words": " ".join(words) or None,
                 "click": int(draw.random() < rate),
             }
         )
