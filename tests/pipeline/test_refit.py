@@ -28,7 +28,7 @@ from widedeep.training.loop import Trainer
 CommandLine = Callable[..., tuple[int, str, str]]
 
 RECIPE = """\
-seed: 3
+seed: 8
 data:
   train: train.csv
   valid: valid.csv
@@ -210,7 +210,7 @@ def test_compare_and_report_say_which_runs_are_refits(
     lines = json.loads(out)["lines"]
     assert [line["differs"] for line in lines] == [{}, {}]
     assert {str(line["runs"][0]): line["refit"] for line in lines}[str(refitted.path)] == refitted.manifest()["refit"]
-    assert "small, seed 3, refit on train + valid rows" in widedeep("compare", folder / "runs" / "small")[1]
+    assert "small, seed 8, refit on train + valid rows" in widedeep("compare", folder / "runs" / "small")[1]
     code, out, err = widedeep("compare", on_all.path)
     assert (code, out) == (4, "")
     assert "it is a refit, trained on the train + valid + test rows" in err
