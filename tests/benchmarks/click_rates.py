@@ -59,7 +59,7 @@ NULL = {
     for seed in range(401, 421)
 }
 COVER_TRAIN = 200_000
-COVER = {f"cover-0.05-{seed}": Drawing(COVER_TRAIN + 1_000_000, seed, rate=0.05, lift=LIFT) for seed in range(501, 521)}
+COVER = {f"cover-0.05-{seed}": Drawing(COVER_TRAIN + 1_000_000, seed, rate=0.05, lift=LIFT) for seed in range(501, 541)}
 
 
 def harmless(place: Place) -> dict[str, Any]:
