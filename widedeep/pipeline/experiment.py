@@ -1,6 +1,5 @@
 """A whole experiment: the stages that are missing, training, evaluation, the run directory."""
 
-import math
 import platform
 import shutil
 import statistics
@@ -20,16 +19,16 @@ import torch
 
 from widedeep import __version__
 from widedeep.errors import UsageError
-from widedeep.evaluation.formulas import Kind
-from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
+from widedeep.evaluation.judgement import judge_split
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.store import LABEL_COLUMN, EncodedStore
 from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.pipeline.finish import finish_run
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
@@ -40,19 +39,13 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
-from widedeep.scoring.realised import realised_gains
-from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses, write_golden_rows
+from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses
 from widedeep.table.ingest import typed_blocks
 from widedeep.table.sources import Source
-from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
-from widedeep.training.device import choose_device, peak_memory_bytes, set_threads, telling_out_of_memory
-from widedeep.training.level import level_shift
-from widedeep.training.loop import Outcome, Trainer
-from widedeep.training.validation import evaluate_with_errors, store_logits
+from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
+from widedeep.training.loop import Trainer
 
 _DAMAGED = "the run is damaged; train it again"
-_LABEL_ROWS = 1 << 20
-"""Rows whose labels are read at a time."""
 _TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
 """Of which fields `train` says how many values will be new: from this share on, so many at most."""
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
@@ -222,7 +215,8 @@ def _train(
         )
         outcome = trainer.run(resume=resume)
     seconds = time.monotonic() - started
-    return _told(_finish(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds), reporter)
+    finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
+    return _told(_finished_result(run, already_done=False), reporter)
 
 
 def _told(result: TrainResult, reporter: Reporter) -> TrainResult:
@@ -340,115 +334,6 @@ def _git_commit(directory: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
-
-
-def _settle_level(
-    kind: Kind,
-    run: RunDirectory,
-    layout: InputLayout,
-    network: Network,
-    valid: EncodedStore | None,
-    device: torch.device,
-) -> float:
-    """Load the best checkpoint into the network, its bias moved to the level of the valid rows; gives the shift.
-
-    The checkpoint keeps the shift, so that a finish that is taken up again moves nothing twice.
-    """
-    tensors, state = load_checkpoint(run.best_path)
-    restore_model(network, tensors, run.best_path)
-    if kind != "binary" or valid is None:
-        return 0.0
-    if "level_shift" not in state:
-        columns = [name for name in (LABEL_COLUMN, WEIGHT_COLUMN) if name in valid.columns]
-        rows = valid.read(0, valid.rows, columns)
-        logits = store_logits(network, valid, layout, device)
-        state["level_shift"] = level_shift(logits, rows[LABEL_COLUMN], rows.get(WEIGHT_COLUMN))
-        with torch.no_grad():
-            network.bias.add_(state["level_shift"])
-        save_checkpoint(run.best_path, model_tensors(network), state)
-    return float(state["level_shift"])
-
-
-def _finish(
-    recipe: Recipe,
-    run: RunDirectory,
-    plan: FeaturePlan,
-    layout: InputLayout,
-    network: Network,
-    stores: Mapping[str, EncodedStore],
-    encoded: CrossesResult,
-    outcome: Outcome,
-    device: torch.device,
-    seconds: float,
-) -> TrainResult:
-    kind = recipe.data.label.kind
-    shift = _settle_level(kind, run, layout, network, stores.get("valid"), device)
-    held_out = [split for split in ("valid", "test") if split in stores]
-    cutoffs = recipe.evaluation.cutoffs
-    measured = {
-        split: evaluate_with_errors(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
-    }
-    write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
-    gains = realised_gains(recipe, run, plan, network, stores[held_out[-1]], device) if held_out else None
-    train_mean = _train_mean(recipe, stores["train"])
-    warnings = _judged(kind, run, {split: metrics for split, (metrics, _) in measured.items()}, stores, train_mean)
-    write_json(
-        run.metrics_path,
-        {
-            "metrics": {split: metrics for split, (metrics, _) in measured.items()},
-            "errors": {split: errors for split, (_, errors) in measured.items()},
-            "warnings": [warning.to_json() for warning in warnings],
-            "crosses": gains,
-            "level_shift": shift,
-            "train_label_mean": train_mean,
-            "unknown_values": {
-                name: {**exposure.to_json(), "shown": exposure.shown(recipe.training.unknown_share)}
-                for name, exposure in encoded.exposures.items()
-            },
-            "rows": {split: store.rows for split, store in stores.items()},
-            "parameters": network.num_parameters(),
-            "best_epoch": outcome.best_epoch,
-            "epochs": outcome.epochs,
-            "stopped": outcome.stopped,
-            "steps": outcome.steps,
-            "rows_per_second": round(outcome.rows_per_second, 1),
-            "seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory_bytes(),
-        },
-    )
-    run.finish()
-    return _finished_result(run, already_done=False)
-
-
-def _judged(
-    kind: Kind,
-    run: RunDirectory,
-    metrics: Mapping[str, dict[str, float | None]],
-    stores: Mapping[str, EncodedStore],
-    train_mean: float | None,
-) -> list[ModelWarning]:
-    """The valid rows are held against their own rate, the test rows against that of train, which serving would know."""
-    found = list(judge_training([event["train_loss"] for event in run.epochs()]))
-    for split, figures in metrics.items():
-        positives = _label_tally(stores[split]).positives
-        found += judge_split(kind, split, figures, positives, train_mean if split == "test" else None)
-    return found
-
-
-def _train_mean(recipe: Recipe, store: EncodedStore) -> float | None:
-    """Mean label of the train rows by their weight, of a binary one as it was before negatives were left out."""
-    mean = _label_tally(store).mean
-    if mean is None or not 0.0 < mean < 1.0 or recipe.data.label.kind == "regression":
-        return mean
-    return 1.0 / (1.0 + (1.0 - mean) / mean * math.exp(-logit_correction(recipe)))
-
-
-def _label_tally(store: EncodedStore) -> LabelTally:
-    tally, columns = LabelTally(), [name for name in (LABEL_COLUMN, WEIGHT_COLUMN) if name in store.columns]
-    for start in range(0, store.rows, _LABEL_ROWS):
-        block = store.read(start, min(_LABEL_ROWS, store.rows - start), columns)
-        tally.add(block[LABEL_COLUMN], block.get(WEIGHT_COLUMN))
-    return tally
 
 
 def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainResult:
