@@ -15,8 +15,8 @@ from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOpti
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
+    from widedeep.compare.ablation import Ablation, Variant
     from widedeep.evaluation.comparison import Change
-    from widedeep.pipeline.ablation import Ablation, Variant
 
 
 def ablate(
@@ -39,8 +39,8 @@ def ablate(
     reporter = ConsoleReporter()
     given = tuple(overrides or ())
     open_recipe(recipe, given, reporter)  # its notes; those of the variants say what the kinds say already
+    from widedeep.compare import ablation
     from widedeep.evaluation.verdict import holds_for, told, verdict_on_parts
-    from widedeep.pipeline import ablation
 
     result = ablation.ablate(
         lambda more: open_recipe(recipe, [*given, *more], Reporter()),

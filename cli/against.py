@@ -11,8 +11,8 @@ from .lookup import open_run
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
+    from widedeep.compare.against import Comparison
     from widedeep.evaluation.slices import Slice
-    from widedeep.pipeline.against import Comparison
 
 _BESIDE = ("calibration", "ece", "mae", "r2")
 """Metrics that are shown of both runs without a difference."""
@@ -33,8 +33,8 @@ def show_comparison(
     as_json: bool,
 ) -> None:
     """Print how the runs that `run` and `against` mean differ."""
+    from widedeep.compare.against import compare_runs
     from widedeep.evaluation.verdict import holds_for, verdict
-    from widedeep.pipeline.against import compare_runs
 
     reporter = ConsoleReporter()
     first, second = open_run(run, work), open_run(against, work)

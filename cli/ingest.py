@@ -22,8 +22,8 @@ def ingest(
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.stages import ingest as ingest_stage  # only now: a faulty recipe need not wait for it
     from widedeep.pipeline.workspace import read_report
-    from widedeep.table.ingest_report import IngestReport
-    from widedeep.table.profile_warnings import show_findings
+    from widedeep.profile.findings import show_findings
+    from widedeep.profile.report import IngestReport
 
     result = ingest_stage(loaded, work, reporter, wait=wait)
     report = IngestReport.from_json(read_report(result.path))

@@ -46,7 +46,7 @@ def init(
         raise OutputExistsError(f"{output}: exists; --force replaces it")
     reporter = ConsoleReporter()
     from widedeep.files import write_text
-    from widedeep.table.init import init_recipe
+    from widedeep.suggest.init import init_recipe
 
     folder = output.parent if output is not None else Path()
     name = output.stem if output is not None else None

@@ -14,9 +14,9 @@ from .options import ForceOption, JsonOption, RunsArgument, WaitOption, WorkOpti
 from .results import print_facts, print_json, stdout_bytes
 
 if TYPE_CHECKING:
+    from widedeep.compare.measured_runs import MeasuredRun, RunReport
     from widedeep.evaluation.by_value import ValueFigures
     from widedeep.evaluation.comparison import Change
-    from widedeep.pipeline.measured_runs import MeasuredRun, RunReport
 
 _NEEDED = {"matplotlib": "Matplotlib", "jinja2": "Jinja"}
 
@@ -51,8 +51,8 @@ def report(
             f"`report` draws with {' and '.join(lacking)}, which is not installed: pip install 'widedeep[report]'"
         )
     path = None if output == "-" else _checked(Path(output), force)
+    from widedeep.compare.measured_runs import measure_runs
     from widedeep.files import write_text
-    from widedeep.pipeline.measured_runs import measure_runs
     from widedeep.report.page import page
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich

@@ -56,8 +56,8 @@ def synth(
     as_json: JsonOption = False,
 ) -> None:
     """Write a sample click log with planted crosses, and its recipe."""
-    from widedeep.table.synth import FILE_NAMES, write_criteo_log, write_sample_log
-    from widedeep.table.synth_criteo import Planting
+    from widedeep.synth.criteo import Planting
+    from widedeep.synth.sample_log import FILE_NAMES, write_criteo_log, write_sample_log
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "cli",
     "report",
+    "compare",
     "pipeline",
     "discovery",
     "scoring",
@@ -21,14 +22,33 @@ ROOMS = (
     "model",
     "memory",
     "kernels",
+    "encoded",
     "features",
+    "suggest",
+    "profile",
     "table",
+    "source",
+    "synth",
     "recipe",
     "ground",
 )
 """Top to bottom; `ground` is what lies in widedeep/ itself."""
 
-WITHOUT_TORCH = ("discovery", "evaluation", "memory", "table", "recipe", "ground", "kernels/__init__.py")
+WITHOUT_TORCH = (
+    "discovery",
+    "evaluation",
+    "memory",
+    "encoded",
+    "features",
+    "suggest",
+    "profile",
+    "table",
+    "source",
+    "synth",
+    "recipe",
+    "ground",
+    "kernels/__init__.py",
+)
 
 
 def source_files() -> list[Path]:

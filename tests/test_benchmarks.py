@@ -14,7 +14,7 @@ from figures import Failure, Figure, table
 from scipy.special import expit
 
 from widedeep.recipe.load import load_recipe
-from widedeep.table.synth_criteo import Planting
+from widedeep.synth.criteo import Planting
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ from outbrain import (
 )
 from torch.profiler import ProfilerActivity, profile
 
-from widedeep.features.batches import BatchStream
-from widedeep.features.store import EncodedStore
+from widedeep.encoded.batches import BatchStream
+from widedeep.encoded.store import EncodedStore
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.dump import dump_recipe

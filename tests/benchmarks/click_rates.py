@@ -24,7 +24,7 @@ from visible import visibilities
 
 from widedeep.pipeline.experiment import train
 from widedeep.reporting import Reporter
-from widedeep.table.synth_criteo import CARDINALITIES, NUMERIC, CriteoWorld
+from widedeep.synth.criteo import CARDINALITIES, NUMERIC, CriteoWorld
 
 LIFT = 50.0
 METRICS = ("log_loss", "auc", "calibration")

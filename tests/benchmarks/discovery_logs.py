@@ -23,7 +23,7 @@ from widedeep.memory.columns import CodeColumn, Column
 from widedeep.pipeline.stages import ingest
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
-from widedeep.table.synth_criteo import Planting
+from widedeep.synth.criteo import Planting
 
 PLANTED = {f"criteo-{seed}": Drawing(1_000_000, seed) for seed in range(1, 10)}
 TRIPLES = {f"triples-{seed}": Drawing(1_000_000, seed, Planting(triples=2)) for seed in (11, 12, 13)}

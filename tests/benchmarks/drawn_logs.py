@@ -10,8 +10,8 @@ from typing import Any
 
 from widedeep.recipe.load import LoadedRecipe, load_recipe
 from widedeep.reporting import Reporter
-from widedeep.table.synth import write_criteo_log, write_sample_log
-from widedeep.table.synth_criteo import LABEL_RATE, Planting
+from widedeep.synth.criteo import LABEL_RATE, Planting
+from widedeep.synth.sample_log import write_criteo_log, write_sample_log
 
 NOTHING = Planting(crosses=0, low_rank=0)
 """Main effects only."""

@@ -14,8 +14,8 @@ from drawn_logs import Drawing, Place, measure_all
 from widedeep.pipeline.experiment import train
 from widedeep.pipeline.stages import ingest
 from widedeep.reporting import Reporter
+from widedeep.synth.world import CLICK_RATE
 from widedeep.table.parts import read_typed
-from widedeep.table.synth_world import CLICK_RATE
 
 METRICS = ("log_loss", "auc", "calibration")
 SHARES = (0.3, 0.6, 0.9)

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import yaml
 
+from widedeep.encoded.store import EncodedStore, write_store
 from widedeep.features.plan import IndexColumn
-from widedeep.features.store import LABEL_COLUMN, EncodedStore, write_store
+from widedeep.features.targets import LABEL_COLUMN
 from widedeep.model.layout import InputLayout
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe

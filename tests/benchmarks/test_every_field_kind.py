@@ -16,8 +16,8 @@ from widedeep.pipeline.experiment import evaluate_run, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.scoring.predict import predict_files
+from widedeep.synth.sample_log import write_sample_log
 from widedeep.table.parts import read_typed
-from widedeep.table.synth import write_sample_log
 
 ROWS = 1_000_000
 RECIPE = """\

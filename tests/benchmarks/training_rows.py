@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from click_log import ClickLog, write_recipe
 
-from widedeep.features.folds import row_folds
+from widedeep.encoded.folds import row_folds
+from widedeep.encoded.store import EncodedStore, write_store
 from widedeep.features.plan import IndexColumn
-from widedeep.features.store import LABEL_COLUMN, EncodedStore, write_store
+from widedeep.features.targets import LABEL_COLUMN
 from widedeep.memory.cross_memory import CrossMemory, FoldMemory
 from widedeep.memory.from_store import cross_column, main_columns, target
 from widedeep.memory.remember import remember
@@ -28,7 +29,7 @@ from widedeep.recipe.load import dump_recipe, load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
-from widedeep.table.synth_criteo import CARDINALITIES, NUMERIC
+from widedeep.synth.criteo import CARDINALITIES, NUMERIC
 from widedeep.training import loop
 from widedeep.training.device import peak_memory_bytes, set_threads
 from widedeep.training.loop import Trainer

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.discovery.fields import PROOF_SHARE
-from widedeep.table.synth_criteo import Columns, CriteoWorld
-from widedeep.table.synth_draws import sigmoid
+from widedeep.synth.criteo import Columns, CriteoWorld
+from widedeep.synth.draws import sigmoid
 
 LEAST_Z = 3.0
 TRAIN_SHARE = 0.8

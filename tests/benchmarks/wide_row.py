@@ -13,9 +13,10 @@ from peer_environments import run_peer
 from sklearn.metrics import roc_auc_score
 from training_rows import train_once
 
+from widedeep.encoded.store import EncodedStore
 from widedeep.features.fields import bucket_name
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, EncodedStore
+from widedeep.features.targets import LABEL_COLUMN
 from widedeep.model.network import Network
 from widedeep.pipeline.stages import build_crosses
 from widedeep.recipe.load import dump_recipe, load_recipe
@@ -23,7 +24,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import input_layout
 from widedeep.training.device import set_threads
-from widedeep.training.validation import evaluate_store
+from widedeep.training.inference import evaluate_store
 
 NAMESPACES = dict(zip([*CATEGORICAL, *NUMERIC], string.ascii_letters, strict=False))
 """Vowpal Wabbit knows fields by one letter, and crosses as pairs of letters."""

@@ -8,7 +8,7 @@ import yaml
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.table.synth import write_sample_log
+from widedeep.synth.sample_log import write_sample_log
 from widedeep_cli.lookup import bundled_recipes, open_recipe
 
 RECIPES = bundled_recipes()

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from widedeep.errors import ColumnError, DataError, WidedeepError
+from widedeep.profile.id_like import is_id_like, most_distinct_in_part
+from widedeep.profile.ingest import ingest
 from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.table.id_like import is_id_like, most_distinct_in_part
-from widedeep.table.ingest import ingest
-from widedeep.table.init import init_recipe
+from widedeep.suggest.init import init_recipe
 
 ROWS = 3000
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.table.coded import CodedRows
-from widedeep.table.drift import drift
-from widedeep.table.row_sample import RowSample
+from widedeep.profile.drift import drift
+from widedeep.profile.row_sample import RowSample
+from widedeep.source.coded import CodedRows
 
 ROWS = 4000
 

@@ -9,9 +9,9 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from widedeep.features.batches import BatchStream
+from widedeep.encoded.batches import BatchStream
+from widedeep.encoded.store import EncodedStore
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import EncodedStore
 from widedeep.pipeline.experiment import evaluate_run, train
 from widedeep.pipeline.stages import build_crosses
 from widedeep.recipe.load import LoadedRecipe, load_recipe

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from widedeep.table.coded import CodedRows
+from widedeep.source.coded import CodedRows
 
 
 def coded(frame: pl.DataFrame) -> CodedRows:

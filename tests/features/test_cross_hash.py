@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from widedeep.features.crosses import MixTable, cross_members, cross_name, mix
 from widedeep.features.value_hash import CROSS_SEED, value_hash
-from widedeep.table.canonical import canonical_text
+from widedeep.source.canonical import canonical_text
 
 
 def mix_of(*values: str | None) -> int:

@@ -9,10 +9,11 @@ from coded_frames import coded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.features.batches import BatchStream
+from widedeep.encoded.batches import BatchStream
+from widedeep.encoded.store import EncodedStore, write_store
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, EncodedStore, write_store
+from widedeep.features.targets import LABEL_COLUMN
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
 

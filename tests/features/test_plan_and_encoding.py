@@ -18,7 +18,7 @@ from widedeep.features.plan import PLAN_FORMAT, FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
-from widedeep.table.coded import CodedRows
+from widedeep.source.coded import CodedRows
 
 FEATURES = FeatureSettings.model_validate(
     {

@@ -14,7 +14,7 @@ from widedeep.compiled import compiled
 PACKAGE = Path(__file__).parents[2] / "widedeep"
 PROGRAM = """
 import numpy as np
-from widedeep.kernels import counts
+from widedeep.memory import counts
 rows = np.zeros(3, dtype=np.int64)
 counts.count_rows(np.array([0, 1, 2, 2], dtype=np.int32), 1, np.ones(4, dtype=np.bool_), rows)
 print(counts.__file__, *rows)
@@ -47,7 +47,7 @@ def run(installed: Path, home: Path) -> str:
 
 
 def test_kernels_run_where_neither_the_package_nor_the_home_folder_can_be_written(installed: Path) -> None:
-    assert run(installed, Path("/dev/null")) == f"{installed}/widedeep/kernels/counts.py 0 1 2"
+    assert run(installed, Path("/dev/null")) == f"{installed}/widedeep/memory/counts.py 0 1 2"
 
 
 def test_kernels_of_a_package_that_cannot_be_written_are_kept_in_the_users_cache_folder(installed: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from widedeep.kernels import counts
+from widedeep.memory import counts
 from widedeep.memory.additive import Additive, Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from widedeep.features.folds import row_folds
+from widedeep.encoded.folds import row_folds
 from widedeep.memory.additive import Additive, Target, fit_additive, standing
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
 from widedeep.memory.cross_memory import CrossMemory

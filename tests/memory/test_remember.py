@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from widedeep.encoded.folds import row_folds
 from widedeep.errors import ArtefactError
-from widedeep.features.folds import row_folds
 from widedeep.memory import additive
 from widedeep.memory.additive import Target, fit_additive
 from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn

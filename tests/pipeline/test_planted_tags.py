@@ -14,7 +14,7 @@ from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.weights import wide_weights
-from widedeep.table.synth import write_sample_log
+from widedeep.synth.sample_log import write_sample_log
 
 NAME = "category x tags"
 MIN_ROWS = 1000

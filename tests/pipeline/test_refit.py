@@ -13,9 +13,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from widedeep.encoded.store import EncodedStore
 from widedeep.errors import Interrupted
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.pipeline.experiment import TrainResult, train
 from widedeep.recipe.load import load_recipe

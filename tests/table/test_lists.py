@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
-from widedeep.table.blocks import RawBlock
+from widedeep.source.blocks import RawBlock
 from widedeep.table.lists import ListTally, list_values
 
 DATA = DataSettings.model_validate({"train": "log.csv", "label": "y"})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from widedeep.errors import ColumnError, DataError, UsageError
 from widedeep.recipe.schema import DataSettings, FormatSettings
 from widedeep.reporting import Reporter
-from widedeep.table.blocks import RawBlock
+from widedeep.source.blocks import RawBlock
 from widedeep.table.side_tables import SideTables, needed_tables, side_table_files
 
 

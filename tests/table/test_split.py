@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from widedeep.draws import random_draws
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings
-from widedeep.table.blocks import RawBlock
+from widedeep.source.blocks import RawBlock
 from widedeep.table.split import drawn_parts, row_splits, split_columns, time_cuts
 
 

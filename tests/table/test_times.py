@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import TimeSettings
-from widedeep.table.blocks import RawBlock
-from widedeep.table.moments import moment_values, part_of, time_values
+from widedeep.source.blocks import RawBlock
+from widedeep.table.times import moment_values, part_of, time_values
 
 MOMENT = datetime(2017, 11, 7, 9, 30, tzinfo=UTC).timestamp()
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import Recipe
-from widedeep.table.blocks import RawBlock
-from widedeep.table.sources import read_blocks
+from widedeep.source.blocks import RawBlock
+from widedeep.source.sources import read_blocks
 from widedeep.table.typed import LABEL, TIME, WEIGHT, Typing, check_kinds, text_name, typed_columns
 
 

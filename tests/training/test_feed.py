@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 import torch
 
-from widedeep.features.batches import BatchStream
+from widedeep.encoded.batches import BatchStream
+from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.features.plan import IndexColumn
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore, write_store
-from widedeep.features.unknown_draws import UnknownDraws
+from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.training.feed import DeviceBatch, HostFeed, ResidentFeed, feed_for
 
 ROWS = 230

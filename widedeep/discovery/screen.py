@@ -8,8 +8,8 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.discovery.cells import leave_one_out, runs_of
 from widedeep.discovery.fields import Codes, CrossField, expanded
-from widedeep.kernels.cells import leave_one_out, runs_of
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import Floats
 from widedeep.ordered import in_threads

@@ -25,13 +25,13 @@ from widedeep.features.fields import (
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
-from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.ordered import in_threads
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
-from widedeep.table.coded import CodedRows
+from widedeep.source.coded import CodedRows
 from widedeep.table.typed import text_name, values_name, weights_name
 
 Blocks = Callable[[], Iterator[pl.DataFrame | CodedRows]]

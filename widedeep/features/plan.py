@@ -24,7 +24,7 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import check_readable, write_json, writing
-from widedeep.table.coded import CodedRows
+from widedeep.source.coded import CodedRows
 
 PLAN_FORMAT = 1
 """Format version of a saved plan; one of a newer format is refused."""

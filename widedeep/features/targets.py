@@ -2,11 +2,15 @@
 
 import polars as pl
 
-from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import value_hash, vocabulary_seed
-from widedeep.table.coded import CodedRows
+from widedeep.source.coded import CodedRows
 from widedeep.table.typed import GROUP, LABEL, WEIGHT
 
+LABEL_COLUMN = "#label"
+"""Of an encoded row's label; a field may well be called `label` or `weight`."""
+WEIGHT_COLUMN = "#weight"
+GROUP_COLUMN = "#group"
+"""UInt64: the hash of the row's group."""
 _GROUP_SEED = vocabulary_seed(GROUP_COLUMN)
 
 

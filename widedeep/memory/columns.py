@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels import counts
+from widedeep.memory import counts
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

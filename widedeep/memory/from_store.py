@@ -3,9 +3,10 @@
 import numpy as np
 import polars as pl
 
+from widedeep.encoded.store import EncodedStore
 from widedeep.features.fields import FIRST
 from widedeep.features.plan import IndexColumn
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.memory.additive import Target, of_rows_alone
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
 

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from widedeep import __version__
+from widedeep.encoded.store import EncodedStore
+from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import UsageError
 from widedeep.evaluation.judgement import judge_split
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, EncodedStore
-from widedeep.features.unknown_draws import UnknownDraws
+from widedeep.features.targets import LABEL_COLUMN
 from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
@@ -34,14 +35,14 @@ from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.load import LoadedRecipe, dump_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
 from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses
-from widedeep.table.ingest import typed_blocks
-from widedeep.table.sources import Source
+from widedeep.source.sources import Source
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 

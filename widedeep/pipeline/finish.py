@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 import torch
 
+from widedeep.encoded.store import EncodedStore
 from widedeep.evaluation.formulas import Kind
 from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.files import write_json
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -19,9 +20,9 @@ from widedeep.scoring.realised import realised_gains
 from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
 from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
 from widedeep.training.device import peak_memory_bytes
+from widedeep.training.inference import evaluate_with_errors, store_logits
 from widedeep.training.level import level_shift
 from widedeep.training.loop import Outcome
-from widedeep.training.validation import evaluate_with_errors, store_logits
 
 _LABEL_ROWS = 1 << 20
 """Rows whose labels are read at a time."""

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from widedeep.discovery.fields import TrainRows
+from widedeep.encoded.store import EncodedStore
 from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import EncodedStore
 from widedeep.memory.columns import Floats
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.pipeline.stages import IngestResult, crosses_stage, memory_stage
@@ -16,7 +16,7 @@ from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
-from widedeep.training.validation import store_logits
+from widedeep.training.inference import store_logits
 
 
 def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporter: Reporter, data: TrainRows) -> Floats:

@@ -10,29 +10,29 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.encoded.folds import row_folds
+from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_name
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
-from widedeep.features.folds import row_folds
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
 from widedeep.ordered import map_in_order
 from widedeep.pipeline.keys import file_identity, key_of
 from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.profile.ingest import columns_read
+from widedeep.profile.ingest import ingest as ingest_files
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
-from widedeep.table.coded import CodedRows
-from widedeep.table.ingest import columns_read
-from widedeep.table.ingest import ingest as ingest_files
+from widedeep.source.coded import CodedRows
+from widedeep.source.sources import Source, expand_paths
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
-from widedeep.table.sources import Source, expand_paths
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed import TIME, typed_columns
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
+from widedeep.encoded.store import EncodedStore
+from widedeep.encoded.support import EncodedBlock, Support, encoded_blocks, stored_blocks
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.store import EncodedStore
-from widedeep.features.support import EncodedBlock, Support, encoded_blocks, stored_blocks
 from widedeep.pipeline.past_runs import finished_stage, typed_table
 from widedeep.recipe.load import load_run_recipe
 from widedeep.reporting import Reporter

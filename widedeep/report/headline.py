@@ -1,10 +1,10 @@
 """The first section: figures of every run, best first, and whether the differences are more than chance."""
 
+from widedeep.compare.measured_runs import RunReport
+from widedeep.compare.run_table import Figure
 from widedeep.evaluation.formulas import metric_title
 from widedeep.evaluation.verdict import holds_for, verdict
 from widedeep.figures import duration, figure
-from widedeep.pipeline.measured_runs import RunReport
-from widedeep.pipeline.run_table import Figure
 from widedeep.report.blocks import Cell, Section, Table, text
 from widedeep.report.names import change_cell, detail, name, run_cell
 

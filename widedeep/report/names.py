@@ -2,9 +2,9 @@
 
 import math
 
+from widedeep.compare.measured_runs import MeasuredRun, RunReport
 from widedeep.evaluation.comparison import Change
 from widedeep.figures import figure
-from widedeep.pipeline.measured_runs import MeasuredRun, RunReport
 from widedeep.report.blocks import Cell, Legend
 
 MINUS = "−"

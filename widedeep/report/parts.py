@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from widedeep.compare.measured_runs import RunReport
+from widedeep.compare.run_table import RANKED_BY
 from widedeep.evaluation.by_value import ValueFigures
 from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.formulas import metric_title
 from widedeep.evaluation.slices import LEAST_ROWS
 from widedeep.figures import figure
-from widedeep.pipeline.measured_runs import RunReport
-from widedeep.pipeline.run_table import RANKED_BY
 from widedeep.recipe.kinds import KINDS
 from widedeep.report.blocks import Cell, Line, Scale, Section, Table, text
 from widedeep.report.names import MINUS, legend, listed, name

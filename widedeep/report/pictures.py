@@ -1,10 +1,10 @@
 """The sections of charts: how the runs learnt, how they rank, whether their scores are right."""
 
+from widedeep.compare.measured_runs import RunReport
+from widedeep.compare.run_table import RANKED_BY
 from widedeep.evaluation.curves import CALIBRATION_BINS
 from widedeep.evaluation.formulas import metric_title
 from widedeep.figures import figure
-from widedeep.pipeline.measured_runs import RunReport
-from widedeep.pipeline.run_table import RANKED_BY
 from widedeep.report import charts
 from widedeep.report.blocks import Chart, Legend, Section
 from widedeep.report.names import legend, name

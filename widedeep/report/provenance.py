@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from widedeep.compare.measured_runs import MeasuredRun, RunReport
 from widedeep.figures import duration
-from widedeep.pipeline.measured_runs import MeasuredRun, RunReport
 from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe
 from widedeep.report.blocks import Cell, Folded, Section, Table, text

@@ -8,13 +8,12 @@ import polars as pl
 
 from widedeep.evaluation.judgement import LabelTally
 from widedeep.evaluation.metrics import MetricAccumulator
-from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
-from widedeep.features.targets import stored_targets
+from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, stored_targets
 from widedeep.reporting import Reporter
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.sources import Source
+from widedeep.source.sources import Source
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from widedeep.errors import DataError
 from widedeep.evaluation.comparison import LabelledRows
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.evaluation.slices import SliceColumn
-from widedeep.features.store import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
-from widedeep.features.targets import stored_targets
+from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, stored_targets
 from widedeep.scoring.rows import OddValues
 from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer

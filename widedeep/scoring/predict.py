@@ -15,7 +15,7 @@ from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.sources import FileKind, Source
+from widedeep.source.sources import FileKind, Source
 
 SCORE = "score"
 """Name of the column that holds the scores."""

@@ -6,16 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from widedeep.encoded.store import EncodedStore
 from widedeep.evaluation.comparison import loss_fall, row_losses
 from widedeep.features.crosses import cross_name
 from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.features.store import LABEL_COLUMN, WEIGHT_COLUMN, EncodedStore
+from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.model.network import Network
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import input_layout
 from widedeep.scoring.weights import wide_weights
-from widedeep.training.validation import store_logits
+from widedeep.training.inference import store_logits
 
 
 def realised_gains(

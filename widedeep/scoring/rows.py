@@ -11,9 +11,9 @@ from widedeep.features.plan import UnseenCounts
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.blocks import RawBlock
+from widedeep.source.blocks import RawBlock
+from widedeep.source.sources import FileKind, Source, believed_format, expand_paths, read_blocks, total_size
 from widedeep.table.side_tables import SideTables
-from widedeep.table.sources import FileKind, Source, believed_format, expand_paths, read_blocks, total_size
 from widedeep.table.typed import Typing
 
 STDIN_NAME = "<stdin>"

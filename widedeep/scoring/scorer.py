@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import torch
 
+from widedeep.encoded.batches import ListPart
+from widedeep.encoded.store import as_lists
 from widedeep.errors import ArtefactError
-from widedeep.features.batches import ListPart
 from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.features.store import as_lists
 from widedeep.files import check_readable, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.memory.cross_memory import CrossMemory
@@ -25,8 +25,8 @@ from widedeep.runs import RunDirectory, read_json_artefact
 from widedeep.table.parts import typed_blocks
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
+from widedeep.training.inference import BATCH_ROWS, bag_of
 from widedeep.training.objective import score
-from widedeep.training.validation import BATCH_ROWS, bag_of
 
 CPU_BATCH_ROWS = FEW_ROWS
 """Rows scored at a time on the CPU: the caches hold what the layers hand on, and nothing waits for Numba."""

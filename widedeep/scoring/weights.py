@@ -11,11 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from widedeep.encoded.support import Support
 from widedeep.errors import ArtefactError, UsageError
 from widedeep.features.fields import FIRST, MISSING
 from widedeep.features.inverse import Found, Values, find_values, planned_values
 from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.features.support import Support
 from widedeep.files import check_readable
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, contribution
 from widedeep.model.layout import InputLayout

@@ -1,1 +1,1 @@
-"""From raw files to a typed, split table: sources, typed reading, label, time, split."""
+"""From raw blocks to typed rows: label, weight, group, lists, times, splits, side tables."""

@@ -7,8 +7,8 @@ import polars as pl
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import LabelSettings
-from widedeep.table.blocks import RawBlock
-from widedeep.table.canonical import canonical_scalar, canonical_text
+from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import canonical_scalar, canonical_text
 
 
 def label_values(block: RawBlock, settings: LabelSettings) -> pl.Series:

@@ -8,8 +8,8 @@ import polars as pl
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
-from widedeep.table.blocks import BLANKS, RawBlock
-from widedeep.table.canonical import canonical_text, kind_of
+from widedeep.source.blocks import BLANKS, RawBlock
+from widedeep.source.canonical import canonical_text, kind_of
 
 _ROW, _ITEM, _WEIGHT = "row", "item", "weight"
 

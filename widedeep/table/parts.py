@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.files import writing
-from widedeep.table.coded import CodedColumn, CodedRows
+from widedeep.source.coded import CodedColumn, CodedRows
 
 PART_ROWS = 1 << 18
 _ROWS_PER_VALUE = 4

@@ -9,9 +9,9 @@ import polars as pl
 from widedeep.errors import ColumnError, DataError, UsageError
 from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
 from widedeep.reporting import Reporter
-from widedeep.table.blocks import RawBlock
-from widedeep.table.canonical import canonical_text
-from widedeep.table.sources import Source, believed_format, columns_in, expand_paths, read_blocks
+from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import canonical_text
+from widedeep.source.sources import Source, believed_format, columns_in, expand_paths, read_blocks
 
 _KEY, _MATCHED = "__side_key__", "__side_matched__"
 _EXAMPLES = 3

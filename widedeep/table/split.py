@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from widedeep.draws import MASK, random_draws, unit_interval
 from widedeep.errors import DataError
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
-from widedeep.table.blocks import RawBlock
-from widedeep.table.canonical import canonical_scalar, canonical_text
-from widedeep.table.coded import CodedRows
+from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import canonical_scalar, canonical_text
+from widedeep.source.coded import CodedRows
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)

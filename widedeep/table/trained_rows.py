@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from widedeep.draws import random_draws
-from widedeep.table.coded import CodedRows
+from widedeep.source.coded import CodedRows
 from widedeep.table.parts import PART_ROWS, coded_blocks
 from widedeep.table.split import SPLITS
 from widedeep.table.typed import LABEL

@@ -10,12 +10,12 @@ import polars as pl
 
 from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe, TimeSettings
-from widedeep.table.blocks import RawBlock
-from widedeep.table.canonical import Kind, canonical_text, kind_of
-from widedeep.table.coded import CodedColumn, CodedRows
+from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import Kind, canonical_text, kind_of
+from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.table.label import group_values, label_values, weight_values
 from widedeep.table.lists import ListTally, list_values
-from widedeep.table.moments import moment_values, part_of, time_values
+from widedeep.table.times import moment_values, part_of, time_values
 
 Role = Literal["label", "weight", "time", "group", "number", "text", "values", "weights", "part", "age"]
 

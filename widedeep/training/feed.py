@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.features.batches import Batch, BatchStream, ListPart
-from widedeep.features.store import EncodedStore
-from widedeep.features.unknown_draws import UnknownDraws
+from widedeep.encoded.batches import Batch, BatchStream, ListPart
+from widedeep.encoded.store import EncodedStore
+from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.kernels.lookups import Bag
 
 SHARE_OF_FREE_MEMORY = 0.5

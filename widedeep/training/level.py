@@ -7,7 +7,7 @@ level. Rows that took no part in training tell it, as far as they are many and n
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.kernels import counts
+from widedeep.memory import counts
 
 DEVIATION = 0.05
 """By how much, in logits, levels are off: the standard deviation of the normal prior that a shift has. With 25 positives a

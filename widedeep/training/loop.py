@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from widedeep.encoded.batches import BatchStream
+from widedeep.encoded.store import EncodedStore
+from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.formulas import metric_direction, metric_title
-from widedeep.features.batches import BatchStream
-from widedeep.features.store import EncodedStore
-from widedeep.features.unknown_draws import UnknownDraws
 from widedeep.kernels import reference
 from widedeep.kernels.choose import kernels_for
 from widedeep.model.layout import InputLayout
@@ -26,11 +26,11 @@ from widedeep.training.device import training_precision
 from widedeep.training.events import EventLog
 from widedeep.training.feed import DeviceBatch, Feed, feed_for
 from widedeep.training.graph import CapturedStep
+from widedeep.training.inference import evaluate_store
 from widedeep.training.interrupts import InterruptWatch
 from widedeep.training.objective import distillation_loss, mean_loss
 from widedeep.training.optimizers import Optimizers
 from widedeep.training.schedule import Schedule
-from widedeep.training.validation import evaluate_store
 
 LOG_STEPS = 50
 """Steps between two logged ones; on cuda also between two looks at the loss (each look waits for the device)."""

@@ -1,0 +1,183 @@
+"""Two finished runs on the same rows: which rows those are, and how the runs differ on them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from widedeep.compare.slice_columns import slice_columns
+from widedeep.errors import DataError, UsageError
+from widedeep.evaluation.comparison import Change, estimates, score_losses
+from widedeep.evaluation.slices import SliceReport, compare_slices
+from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
+from widedeep.profile.ingest import typed_blocks
+from widedeep.recipe.load import resolve_paths
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
+from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_only
+from widedeep.scoring.rows import InputRows
+from widedeep.scoring.scorer import Scorer
+from widedeep.source.sources import Source
+from widedeep.table.typed import LABEL, typed_columns
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured of the first and the second run."""
+
+    first: dict[str, float | None]
+    """Metrics, as `widedeep eval` gives them."""
+    second: dict[str, float | None]
+    differences: dict[str, Change]
+    """Metric → first minus second, paired by row."""
+    slices: SliceReport
+    rows: int
+    grouped: bool
+    """Whether errors are those of groups of rows."""
+    split: str | None
+    missing: dict[str, int]
+    unseen: dict[str, int]
+
+
+def compare_runs(
+    first: Path,
+    second: Path,
+    files: Sequence[Source],
+    *,
+    split: str | None,
+    slices: Sequence[str] = (),
+    work_dir: Path,
+    reporter: Reporter,
+    tables: Mapping[str, str] = MappingProxyType({}),
+    wait: bool = False,
+) -> Comparison:
+    """Measure two finished runs on the same rows: labelled files, or a split of the first run (default: test, else valid).
+
+    Labels, weights and groups are the first run's. `slices` names columns, those of the first run's categorical fields of
+    few values by default. Raises UsageError where the runs predict different things, or the second cannot score the rows.
+    """
+    runs = Scorer.load(first), Scorer.load(second)
+    kinds = [run.recipe.data.label.kind for run in runs]
+    if kinds[0] != kinds[1]:
+        raise UsageError(
+            f"--against {second}: predicts a {kinds[1]} label, {first} a {kinds[0]} one: not to be compared"
+        )
+    _note_other_targets(*runs, reporter)
+    names = slice_columns(runs[0].recipe, runs[0].plan, slices)
+    if files:
+        scored, others, chosen = *_of_files(*runs, files, names, tables, reporter), None
+    else:
+        scored, others, chosen = _of_split(first, second, *runs, split, names, work_dir, reporter, wait)
+    rows = scored.rows(runs[0])
+    ours, theirs = estimates(rows, scored.scores), estimates(rows, others)
+    losses = [score_losses(rows.kind, rows.label, scores) for scores in (scored.scores, others)]
+    return Comparison(
+        scored.metrics(runs[0], scored.scores),
+        scored.metrics(runs[0], others),
+        {name: ours[name].minus(theirs[name]).change() for name in ours},
+        compare_slices(rows, scored.slices, *losses),
+        len(rows.label),
+        rows.group is not None,
+        chosen,
+        scored.missing,
+        scored.unseen,
+    )
+
+
+def _of_files(
+    first: Scorer,
+    second: Scorer,
+    files: Sequence[Source],
+    slices: Mapping[str, str],
+    tables: Mapping[str, str],
+    reporter: Reporter,
+) -> tuple[ScoredRows, Scores]:
+    theirs = {name: file for name, file in tables.items() if name in second.recipe.data.tables}
+    ours = {name: file for name, file in tables.items() if name in first.recipe.data.tables or name not in theirs}
+
+    def typed(scorer: Scorer, replaced: Mapping[str, str], labelled: bool) -> Iterator[pl.DataFrame]:
+        rows = InputRows(
+            scorer, files, input_format=None, keep=(), labelled=labelled, tables=replaced, reporter=reporter
+        )
+        return (frame for _, frame in rows)
+
+    scored = score_labelled(first, typed(first, ours, True), slices)
+    others = score_only(second, typed(second, theirs, False))
+    if len(others) != len(scored.scores):
+        raise DataError(
+            f"the first run's recipe reads {len(scored.scores):,} rows from these files and the second's {len(others):,}: "
+            "their `data.format` must agree"
+        )
+    return scored, others
+
+
+def _of_split(
+    first: Path,
+    second: Path,
+    ours: Scorer,
+    theirs: Scorer,
+    split: str | None,
+    slices: Mapping[str, str],
+    work_dir: Path,
+    reporter: Reporter,
+    wait: bool,
+) -> tuple[ScoredRows, Scores, str]:
+    typed_dir = typed_table(RunDirectory(first), ours.recipe, work_dir, reporter, wait=wait)
+    chosen = chosen_split(typed_dir, split, RunDirectory(first), RunDirectory(second))
+    differing, lacking = _differing_data(ours, theirs, chosen), _lacking_columns(ours, theirs)
+    their_dir = typed_dir
+    if lacking and not differing:
+        # The same rows in the same order, of which each run reads columns of its own.
+        their_dir = typed_table(RunDirectory(second), theirs.recipe, work_dir, reporter, wait=wait)
+        if not _labels(typed_dir, chosen).equals(_labels(their_dir, chosen)):
+            differing = ["the state of the data files"]
+    if lacking and differing:
+        raise UsageError(
+            f"--against {second}: its recipe differs in {', '.join(differing)}, so that its {chosen} rows are others, and "
+            f"it needs {', '.join(lacking)}, which the first run does not read like that: "
+            "measure both on labelled files, `widedeep eval RUN FILE --against RUN2`"
+        )
+    if differing:
+        reporter.warn(
+            f"the runs' recipes differ in {', '.join(differing)}: these are the {chosen} rows of the first run, "
+            "and the second may have been trained on some of them"
+        )
+    scored = score_labelled(ours, typed_blocks(typed_dir, chosen), slices)
+    return scored, score_only(theirs, typed_blocks(their_dir, chosen)), chosen
+
+
+def _labels(typed_dir: Path, split: str) -> pl.DataFrame:
+    return pl.concat(typed_blocks(typed_dir, split, columns=[LABEL]))
+
+
+def _differing_data(first: Scorer, second: Scorer, split: str) -> list[str]:
+    ours, theirs = (row_settings(run.recipe.data, run.base_dir, split) for run in (first, second))
+    return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+
+
+def _lacking_columns(ours: Scorer, theirs: Scorer) -> list[str]:
+    """The typed columns that the second run encodes and the first one's typed table has not, or holds read otherwise."""
+    readings = [_readings(run) for run in (ours, theirs)]
+    return [name for name in theirs.plan.required_columns() if readings[0].get(name) != readings[1][name]]
+
+
+def _readings(run: Scorer) -> dict[str, list[Any]]:
+    """Typed column → what its content depends on, besides the log's rows."""
+    tables = {
+        name: {**table.model_dump(mode="json"), "files": resolve_paths(table.files, run.base_dir)}
+        for name, table in run.recipe.data.tables.items()
+    }
+    return {
+        column.name: [*column.reading(), *(tables.get(source.partition(".")[0]) for source in column.sources)]
+        for column in typed_columns(run.recipe)
+    }
+
+
+def _note_other_targets(first: Scorer, second: Scorer, reporter: Reporter) -> None:
+    for name in ("label", "weight", "group"):
+        ours, theirs = getattr(first.recipe.data, name), getattr(second.recipe.data, name)
+        if ours != theirs:
+            reporter.note(f"the runs' recipes differ in data.{name}: taken as the first run's says")

@@ -1,0 +1,1 @@
+"""Encoded rows: their store on disk, their folds, and the batches that training and scoring read."""

@@ -1,0 +1,365 @@
+"""Batches out of an encoded store: shuffled in a bounded window, resumable, read ahead on a thread."""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from widedeep.encoded.folds import row_folds
+from widedeep.encoded.store import EncodedStore
+from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.ordered import in_threads
+
+if TYPE_CHECKING:  # else Numba would be imported by all that reads batches
+    from widedeep.encoded.unknown_draws import UnknownDraws
+
+CHUNK_ROWS = 1 << 14
+"""Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
+WINDOW_CHUNKS = 32
+"""Chunks whose rows are shuffled together: about half a million rows."""
+RUN_CHUNKS = 8
+"""Chunks that are read at once where they follow each other; more would only hold more rows twice."""
+SLAB_ROWS = 1 << 16
+"""Rows that are put in order at a time (a batch at least): the first batch need not wait for its whole window."""
+TILE_ROWS = 512
+"""Rows that are turned into columns, or back, at a time: a near cache holds them."""
+_LINE = 16
+"""Numbers in a line of the cache."""
+SLABS_AHEAD = 2
+"""Slabs that wait for the consumer or are being made."""
+
+
+@dataclass(frozen=True)
+class ListPart:
+    """One column of lists, of the rows of a batch."""
+
+    values: NDArray[np.int32]
+    """[N], the rows' lists behind each other."""
+    lengths: NDArray[np.int64]
+    """[B], each at least 1; they sum to N."""
+    weights: NDArray[np.float32] | None
+    """[N], where the column has weights."""
+
+    def taken(self, start: int, stop: int) -> "ListPart":
+        """The lists of the rows from `start` to before `stop`."""
+        first = int(self.lengths[:start].sum())
+        part = slice(first, first + int(self.lengths[start:stop].sum()))
+        return ListPart(
+            self.values[part], self.lengths[start:stop], None if self.weights is None else self.weights[part]
+        )
+
+    def ordered(self, order: NDArray[np.int64]) -> "ListPart":
+        """The lists of the rows that `order` names."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        lengths = self.lengths[order]
+        places = np.repeat(starts[order] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        return ListPart(self.values[places], lengths, None if self.weights is None else self.weights[places])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready for the model."""
+
+    indices: NDArray[np.int32]
+    """[F, B]; each column's indices are contiguous."""
+    numerics: NDArray[np.float32]
+    """[D, B], likewise."""
+    label: NDArray[np.float32]
+    """[B]."""
+    weight: NDArray[np.float32] | None
+    """[B], where the store has row weights."""
+    lists: tuple[ListPart, ...] = ()
+    """The columns of which every row has several indices."""
+    group: NDArray[np.uint64] | None = None
+    """[B], where the store has groups and they were asked for."""
+    folds: NDArray[np.uint8] | None = None
+    """[B], where they were asked for."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+class BatchStream:
+    """Iterates once over the store's rows in batches; all but the last are full."""
+
+    def __init__(
+        self,
+        store: EncodedStore,
+        index_columns: Sequence[str],
+        numeric_columns: Sequence[str],
+        batch_size: int,
+        *,
+        list_columns: Sequence[tuple[str, str | None]] = (),
+        with_group: bool = False,
+        num_folds: int | None = None,
+        seed: int | None,
+        epoch: int = 0,
+        start_batch: int = 0,
+        unknown: "UnknownDraws | None" = None,
+        chunk_rows: int = CHUNK_ROWS,
+        window_chunks: int = WINDOW_CHUNKS,
+    ) -> None:
+        """`seed` None keeps file order. From `start_batch` on, the batches are those of an undisturbed stream.
+
+        `list_columns` names columns of lists and of their weights; with `num_folds` the batches say the rows' folds, with
+        `unknown` they show the known values that it draws for the epoch as unknown.
+        """
+        self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
+        self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
+        self._list_columns = list(list_columns)
+        self._weighted = WEIGHT_COLUMN in store.columns
+        self._grouped = with_group and GROUP_COLUMN in store.columns
+        self._num_folds = num_folds
+        self._seed, self.epoch, self.unknown = seed, epoch, unknown
+        self._chunk_rows = chunk_rows
+        chunks = np.arange(math.ceil(store.rows / chunk_rows))
+        if seed is not None:
+            chunks = self._generator(0).permutation(chunks)
+        self._windows = [chunks[start : start + window_chunks] for start in range(0, len(chunks), window_chunks)]
+
+    def __len__(self) -> int:
+        return math.ceil(self._store.rows / self._batch_size) - self._start_batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        slabs = self._slabs()
+        rest: Batch | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="widedeep-batches") as reader:
+            upcoming = deque(reader.submit(next, slabs, None) for _ in range(SLABS_AHEAD))
+            while (slab := upcoming.popleft().result()) is not None:
+                upcoming.append(reader.submit(next, slabs, None))
+                start = 0
+                if rest is not None:
+                    start = min(self._batch_size - len(rest), len(slab))
+                    rest = _joined(rest, _part(slab, 0, start))
+                    if len(rest) < self._batch_size:
+                        continue
+                    yield rest
+                    rest = None
+                while start + self._batch_size <= len(slab):
+                    yield _part(slab, start, start + self._batch_size)
+                    start += self._batch_size
+                if start < len(slab):
+                    rest = _part(slab, start, len(slab))
+        if rest is not None:
+            yield rest
+
+    def _slabs(self) -> Iterator[Batch]:
+        """The rows in their final order, a few batches at a time."""
+        skipped = self._start_batch * self._batch_size
+        slab_rows = self._batch_size * max(1, SLAB_ROWS // self._batch_size)
+        for window in range(len(self._windows)):
+            rows = self._rows_of(window)
+            if skipped >= rows:
+                skipped -= rows
+                continue
+            loaded, inputs = self._load(window)
+            order = self._order(window)
+            numbers = None if self.unknown is None else self._numbers_of(window, order)
+            for start in range(skipped, rows, slab_rows):
+                stop = min(start + slab_rows, rows)
+                if order is None or inputs is None:
+                    slab = _part(loaded, start, stop)
+                else:
+                    slab = self._ordered(loaded, inputs, order[start:stop])
+                if self.unknown is not None and numbers is not None:
+                    self._show_as_unknown(self.unknown, slab, numbers[start:stop])
+                yield slab
+            skipped = 0
+
+    def _show_as_unknown(self, unknown: "UnknownDraws", slab: Batch, rows: NDArray[np.int64]) -> None:
+        draws = unknown.draw(self.epoch, rows, [part.lengths for part in slab.lists])
+        unknown.apply(draws, slab.indices, [part.values for part in slab.lists], np.putmask)
+
+    def row_numbers(self) -> Iterator[NDArray[np.int64]]:
+        """The store's rows of each batch that iterating gives, [B] each; nothing is read."""
+        skipped = self._start_batch * self._batch_size
+        rest = np.empty(0, dtype=np.int64)
+        for window in range(len(self._windows)):
+            if skipped >= (size := self._rows_of(window)):
+                skipped -= size
+                continue
+            rest = np.concatenate([rest, self._numbers_of(window, self._order(window))[skipped:]])
+            skipped = 0
+            full = len(rest) - len(rest) % self._batch_size
+            yield from rest[:full].reshape(-1, self._batch_size)
+            rest = rest[full:]
+        if len(rest):
+            yield rest
+
+    def _numbers_of(self, window: int, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """The store's rows of a window, in their final order."""
+        rows = np.concatenate([np.arange(start, start + size) for start, size in self._chunks_of(window)])
+        return rows if order is None else rows[order]
+
+    def _generator(self, purpose: int) -> np.random.Generator:
+        # 0 orders the chunks, w + 1 orders the rows of window w: no draw depends on how far a stream was read.
+        assert self._seed is not None
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose])))
+
+    def _rows_of(self, window: int) -> int:
+        return sum(self._rows_of_chunk(int(chunk)) for chunk in self._windows[window])
+
+    def _rows_of_chunk(self, chunk: int) -> int:
+        return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
+
+    def _chunks_of(self, window: int) -> list[tuple[int, int]]:
+        """First row and rows of each chunk of the window."""
+        return [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+
+    def _order(self, window: int) -> NDArray[np.int64] | None:
+        """The order of the window's rows; None stands for the file's."""
+        return None if self._seed is None else self._generator(window + 1).permutation(self._rows_of(window))
+
+    def _load(self, window: int) -> tuple[Batch, NDArray[np.int32] | None]:
+        """The rows of a window's chunks, in file order within each.
+
+        Where they are to be shuffled, the indices and the numerics' bits come apart, as [rows, F + D], and the batch has
+        none: a row is then one piece of memory, not one number in each of many columns.
+        """
+        chunks, rows = self._chunks_of(window), self._rows_of(window)
+        names = [*self._index_columns, *self._numeric_columns]
+        shuffled = self._seed is not None
+        inputs = np.empty((rows, len(names)), dtype=np.int32) if shuffled else None
+        indices = np.empty((0 if shuffled else len(self._index_columns), rows), dtype=np.int32)
+        numerics = np.empty((0 if shuffled else len(self._numeric_columns), rows), dtype=np.float32)
+        label = np.empty(rows, dtype=np.float32)
+        weight = np.empty(rows, dtype=np.float32) if self._weighted else None
+        group = np.empty(rows, dtype=np.uint64) if self._grouped else None
+        single = {LABEL_COLUMN: label, WEIGHT_COLUMN: weight, GROUP_COLUMN: group}
+        targets: dict[str, NDArray[Any]] = {name: target for name, target in single.items() if target is not None}
+        if not shuffled:
+            targets |= dict(zip(names, [*indices, *numerics], strict=True))
+
+        def read(run: tuple[int, list[tuple[int, int]]]) -> None:
+            start, places = run
+            columns = self._store.read(start, sum(size for _, size in places), [*targets, *(names if shuffled else ())])
+            first = 0
+            for place, size in places:
+                own = {name: column[first : first + size] for name, column in columns.items()}
+                for name, target in targets.items():
+                    target[place : place + size] = own[name]
+                if inputs is not None:
+                    _write_rows([own[name].view(np.int32) for name in names], inputs[place : place + size])
+                first += size
+
+        in_threads(read, self._runs(window))
+        folds = [row_folds(start, size, self._num_folds) for start, size in chunks] if self._num_folds else None
+        batch = Batch(
+            indices,
+            numerics,
+            label,
+            weight,
+            self._load_lists(window),
+            group,
+            None if folds is None else np.concatenate(folds),
+        )
+        return batch, inputs
+
+    def _ordered(self, batch: Batch, inputs: NDArray[np.int32], order: NDArray[np.int64]) -> Batch:
+        """The rows that `order` names, of what `_load` gives."""
+        columns = _columns(inputs.shape[1], len(order))
+        for start in range(0, len(order), TILE_ROWS):
+            part = order[start : start + TILE_ROWS]
+            columns[:, start : start + len(part)] = inputs.take(part, axis=0, mode="clip").T
+        num_indices = len(self._index_columns)
+        return Batch(
+            columns[:num_indices],
+            columns[num_indices:].view(np.float32),
+            batch.label[order],
+            None if batch.weight is None else batch.weight[order],
+            tuple(part.ordered(order) for part in batch.lists),
+            None if batch.group is None else batch.group[order],
+            None if batch.folds is None else batch.folds[order],
+        )
+
+    def _runs(self, window: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Runs of chunks that follow each other in the store, which are quicker to read at once: the first row, and of
+        each chunk its place in the window and its rows."""
+        chunks = self._windows[window]
+        sizes = [self._rows_of_chunk(int(chunk)) for chunk in chunks]
+        places = np.cumsum([0, *sizes])
+        in_file_order = np.argsort(chunks)
+        run: list[tuple[int, int]] = []
+        start = previous = -1
+        for number in in_file_order:
+            chunk = int(chunks[number])
+            if run and (chunk != previous + 1 or len(run) == RUN_CHUNKS):
+                yield start * self._chunk_rows, run
+                run = []
+            if not run:
+                start = chunk
+            run.append((int(places[number]), sizes[number]))
+            previous = chunk
+        if run:
+            yield start * self._chunk_rows, run
+
+    def _load_lists(self, window: int) -> tuple[ListPart, ...]:
+        if not self._list_columns:
+            return ()
+        names = [name for pair in self._list_columns for name in pair if name is not None]
+        chunks = [
+            self._store.read_lists(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk)), names)
+            for chunk in self._windows[window]
+        ]
+        return tuple(
+            ListPart(
+                np.concatenate([chunk[name].values for chunk in chunks]),
+                np.concatenate([chunk[name].lengths for chunk in chunks]),
+                None if weights is None else np.concatenate([chunk[weights].values for chunk in chunks]),
+            )
+            for name, weights in self._list_columns
+        )
+
+
+def _columns(number: int, rows: int) -> NDArray[np.int32]:
+    """Room for columns [number, rows], apart by no power of two: else all of them would fall to the same few cache lines."""
+    return np.empty((number, rows + _LINE), dtype=np.int32)[:, :rows]
+
+
+def _write_rows(columns: Sequence[NDArray[np.int32]], rows: NDArray[np.int32]) -> None:
+    """Write C columns [N] to rows [N, C]."""
+    block = _columns(len(columns), len(rows))
+    for target, column in zip(block, columns, strict=True):
+        target[:] = column
+    for first in range(0, len(rows), TILE_ROWS):
+        rows[first : first + TILE_ROWS] = block[:, first : first + TILE_ROWS].T
+
+
+def _part(batch: Batch, start: int, stop: int) -> Batch:
+    return Batch(
+        batch.indices[:, start:stop],
+        batch.numerics[:, start:stop],
+        batch.label[start:stop],
+        None if batch.weight is None else batch.weight[start:stop],
+        tuple(part.taken(start, stop) for part in batch.lists),
+        None if batch.group is None else batch.group[start:stop],
+        None if batch.folds is None else batch.folds[start:stop],
+    )
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    return Batch(
+        np.concatenate([first.indices, second.indices], axis=1),
+        np.concatenate([first.numerics, second.numerics], axis=1),
+        np.concatenate([first.label, second.label]),
+        _both(first.weight, second.weight),
+        tuple(
+            ListPart(
+                np.concatenate([a.values, b.values]),
+                np.concatenate([a.lengths, b.lengths]),
+                _both(a.weights, b.weights),
+            )
+            for a, b in zip(first.lists, second.lists, strict=True)
+        ),
+        _both(first.group, second.group),
+        _both(first.folds, second.folds),
+    )
+
+
+def _both(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if first is None or second is None else np.concatenate([first, second])

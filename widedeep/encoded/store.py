@@ -1,0 +1,180 @@
+"""The encoded store of one split: uncompressed Arrow shards that can be memory-mapped, and a manifest with checksums.
+
+Polars copies what it reads of them, so that a reader holds what it asked for and no more.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import ArtefactError
+from widedeep.files import check_readable, write_json, writing
+from widedeep.ordered import map_in_order
+
+STORE_FORMAT = 4
+"""Format version of the store; one of a newer format is refused."""
+SHARD_ROWS = 1 << 18
+RECORD_ROWS = 1 << 14
+"""Rows of one Arrow record batch: what is read together, wherever a reader starts."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of consecutive rows, none of them empty (CSR)."""
+
+    values: NDArray[Any]
+    """[N]."""
+    lengths: NDArray[np.int64]
+    """[rows]; their sum is N."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a store."""
+
+    name: str
+    rows: int
+    bytes: int
+    checksum: str
+    """blake2b of the file's bytes, 16 bytes in hexadecimal."""
+
+
+def as_lists(series: pl.Series) -> Lists:
+    """The lists of a series, none of which is empty or null."""
+    return Lists(series.explode().to_numpy(writable=True), series.list.len().to_numpy().astype(np.int64))
+
+
+def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:
+    """Write encoded frames, in order, as shards of `shard_rows` rows (the last may be shorter), columns sorted by name."""
+    with writing(directory):
+        directory.mkdir(parents=True)
+    dtypes: dict[str, str] = {}
+
+    def named() -> Iterator[tuple[Path, pl.DataFrame]]:
+        for number, frame in enumerate(_cut(frames, shard_rows)):
+            ordered = frame.select(sorted(frame.columns))
+            dtypes.update((name, str(dtype)) for name, dtype in ordered.schema.items())
+            yield directory / f"shard-{number:05d}.arrow", ordered
+
+    shards = list(map_in_order(_write_shard, named()))
+    write_json(
+        directory / "manifest.json",
+        {
+            "format": STORE_FORMAT,
+            "rows": sum(shard.rows for shard in shards),
+            "columns": dtypes,
+            "shards": [vars(shard) for shard in shards],
+        },
+    )
+
+
+def _write_shard(place: tuple[Path, pl.DataFrame]) -> Shard:
+    path, frame = place
+    with writing(path), path.open("wb") as file:
+        # Through a Python file: Polars' own writer drops the operating system's reason for a failure.
+        frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
+    return Shard(path.name, len(frame), path.stat().st_size, _checksum(path))
+
+
+def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+    waiting: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        start = 0
+        while rows + len(frame) - start >= shard_rows:
+            taken = shard_rows - rows
+            yield pl.concat([*waiting, frame.slice(start, taken)])
+            start, waiting, rows = start + taken, [], 0
+        if start < len(frame):
+            waiting.append(frame.slice(start))
+            rows += len(frame) - start
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class EncodedStore:
+    """A finished store."""
+
+    def __init__(self, directory: Path, rows: int, columns: tuple[str, ...], shards: Sequence[Shard]) -> None:
+        self.directory, self.rows, self.columns, self.shards = directory, rows, columns, tuple(shards)
+        self.starts = np.cumsum([0, *(shard.rows for shard in shards)])
+        """Row number at which each shard starts, and the number of rows at the end."""
+
+    @classmethod
+    def open(cls, directory: Path) -> "EncodedStore":
+        """Read the manifest and check every shard's size. Raises ArtefactError for a missing, short or newer store."""
+        path = directory / "manifest.json"
+        check_readable(path)
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["format"] > STORE_FORMAT:
+                raise ArtefactError(f"{directory}: written by a newer widedeep (format {manifest['format']}); upgrade")
+            shards = [Shard(**shard) for shard in manifest["shards"]]
+            store = cls(directory, manifest["rows"], tuple(manifest["columns"]), shards)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtefactError(f"{path}: no readable store ({error}); delete stages/ and run again") from error
+        for shard in shards:
+            file = directory / shard.name
+            check_readable(file)
+            size = file.stat().st_size if file.exists() else 0
+            if size != shard.bytes:
+                raise ArtefactError(f"{file}: has {size} of its {shard.bytes} bytes; delete stages/ and run again")
+        return store
+
+    def verify(self) -> None:
+        """Read every byte. Raises ArtefactError for a shard whose checksum is not the manifest's."""
+        for shard in self.shards:
+            path = self.directory / shard.name
+            try:
+                checksum = _checksum(path)
+            except OSError as error:
+                raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error
+            if checksum != shard.checksum:
+                raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
+
+    def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Columns of `rows` consecutive rows from `start`, each [rows]."""
+        return {name: series.to_numpy() for name, series in self._read(start, rows, columns).items()}
+
+    def read_lists(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, Lists]:
+        """The same for columns of lists."""
+        return {name: as_lists(series) for name, series in self._read(start, rows, columns).items()}
+
+    def chunks(self, column: str) -> list[pl.Series]:
+        """A whole column, in memory, as chunks of at most RECORD_ROWS consecutive rows, in order."""
+        chunks: list[pl.Series] = []
+        for shard in self.shards:
+            chunks += self._scan(shard, [column])[column].get_chunks()
+        return chunks
+
+    def _read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, pl.Series]:
+        frames: list[pl.DataFrame] = []
+        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+        while rows > 0:
+            offset = start - int(self.starts[shard])
+            taken = min(rows, self.shards[shard].rows - offset)
+            frames.append(self._slice(shard, offset, taken, columns))
+            start, rows, shard = start + taken, rows - taken, shard + 1
+        return pl.concat(frames).to_dict()
+
+    def _slice(self, shard: int, offset: int, rows: int, columns: Sequence[str]) -> pl.DataFrame:
+        return self._scan(self.shards[shard], columns, offset, rows)
+
+    def _scan(self, shard: Shard, columns: Sequence[str], offset: int = 0, rows: int | None = None) -> pl.DataFrame:
+        path = self.directory / shard.name
+        try:
+            return pl.scan_ipc(path, glob=False).select(columns).slice(offset, rows).collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error

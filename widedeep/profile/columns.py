@@ -1,0 +1,325 @@
+"""What each column of the typed table holds and what it says about the label."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.draws import random_draws
+from widedeep.ordered import map_in_order
+from widedeep.profile.alone import (
+    alone_auc,
+    auc_of_cells,
+    bucket_codes,
+    bucket_cuts,
+    count_cells,
+    counts_of_table,
+    halves,
+    items_auc,
+    items_table,
+    list_items,
+    r2_of_cells,
+    value_table,
+)
+from widedeep.profile.drift import drift
+from widedeep.profile.row_sample import RowSample
+from widedeep.table.typed import LABEL, TARGETS, Role, TypedColumn
+
+__all__ = ["ColumnProfile", "TopValue", "alone_auc", "profile_columns"]
+
+NUM_TOP = 10
+"""Most frequent values of a column that are reported."""
+_DRIFT_VALUES = 20
+"""Most frequent values of either split that drift looks at one by one; all others are one cell."""
+_BUCKETS = 10
+"""Quantile buckets of numbers, for label rates and drift."""
+_MIN_RATE_ROWS = 30
+"""Rows below which a label rate is chance."""
+_LONGEST_TEXT = 200
+_THINNED_SEED = 0x7468696E6E6564
+"""Of the draw of held-out negatives ("thinned" in ASCII)."""
+_QUANTILES = {"min": 0.0, "1%": 0.01, "25%": 0.25, "50%": 0.5, "75%": 0.75, "99%": 0.99, "max": 1.0}
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TopValue:
+    """A frequent value of a column."""
+
+    value: str | float
+    """Texts longer than 200 characters are cut."""
+    share: float
+    """Of the train rows, those with a missing value included; of a list, the rows that have it among their values."""
+    label_rate: float | None
+    """Mean label of the rows that have it; None for what is no model input."""
+
+
+@dataclass(frozen=True)
+class LabelRates:
+    """Mean labels over a column's values or, for numbers, over ten quantile buckets; cells with under 30 rows left out."""
+
+    lowest: float | None
+    highest: float | None
+    missing: float | None
+    """Of the rows without a value, however few; None if there are none."""
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """A column in the train rows, or in a sample of them; figures of label and drift for model inputs alone."""
+
+    type: Literal["number", "text", "list"]
+    distinct: int
+    """Values that differ, missing not among them; of a list, its items."""
+    distinct_is: Literal["exact", "at least", "about"]
+    """`at least`: counted in a sample of the rows. `about`: estimated over all rows, to about half a percent."""
+    top: tuple[TopValue, ...]
+    """The most frequent first; equally frequent ones in ascending order."""
+    quantiles: dict[str, float] | None
+    """Of numbers, those missing left out: the value at each share of the rows in ascending order."""
+    label_rates: LabelRates | None
+    alone_auc: float | None
+    """Held-out AUC of the column by itself (see `alone_auc`)."""
+    alone_r2: float | None
+    """The same for regression, which has no AUC: held-out R²; None for lists."""
+    drift: dict[str, float]
+    """How far valid and test rows are from train rows: see `drift`."""
+    drift_by_new: dict[str, float] | None
+    """Of texts and lists: the share of valid and test rows that values rose by, see `_drift_by_new`, which hold values
+    that the train rows looked at lack."""
+    unseen: dict[str, float] | None
+    """Of texts: share of valid and test rows with a value that no train row has; where train is a sample, None but for
+    columns that drift, whose values are then counted over all rows (to about half a percent)."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The profile that `dataclasses.asdict` made a dict of."""
+        rates = value["label_rates"]
+        top = tuple(TopValue(**one) for one in value["top"])
+        return cls(**{**value, "top": top, "label_rates": rates if rates is None else LabelRates(**rates)})
+
+
+def profile_columns(
+    columns: Sequence[TypedColumn], samples: Mapping[str, RowSample], *, binary: bool, keep_negatives: float = 1.0
+) -> dict[str, ColumnProfile]:
+    """The profile of each typed column but the weights of lists, by its name. `binary`: whether the label is 0 or 1.
+
+    keep_negatives: the share of their negatives that the train rows were left with. Drift is seen in held-out rows that
+    are thinned alike; else all that tells positives from negatives would seem to drift.
+    """
+    frames = {split: sample.rows() for split, sample in samples.items()}
+    alike = {split: _thinned(frame, keep_negatives) for split, (frame, _) in frames.items() if split != "train"}
+    train, draws = frames["train"]
+    rows = _TrainRows(
+        label=train[LABEL].cast(pl.Float64).to_numpy(),
+        half=halves(draws),
+        is_whole=samples["train"].is_whole,
+        binary=binary,
+    )
+
+    def profiled(column: TypedColumn) -> ColumnProfile:
+        values = train[column.name]
+        others = {split: frame[column.name] for split, frame in alike.items()}
+        if values.dtype.is_numeric():
+            profile = _profile_of_numbers(values, others, rows)
+        else:
+            held_out = {split: frames[split][0][column.name] for split in alike}
+            profile = _profile_of_values(values, others, held_out, rows)
+        if column.role == "label" and binary:
+            profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
+        return profile if column.role not in TARGETS else _without_label(profile, column.role)
+
+    shown = [column for column in columns if column.role != "weights"]
+    names = (column.name for column in shown)
+    return dict(zip(names, map_in_order(profiled, shown), strict=True))
+
+
+def _thinned(frame: pl.DataFrame, keep_negatives: float) -> pl.DataFrame:
+    if keep_negatives == 1.0:
+        return frame
+    draws = random_draws(_THINNED_SEED, 0, frame.height)
+    return frame.filter((pl.col(LABEL) == 1.0) | pl.Series(draws < keep_negatives))
+
+
+def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:
+    """A label, weight, time or group is no input: how well it predicts says nothing, and only a label should not drift."""
+    return replace(
+        profile,
+        top=tuple(replace(one, label_rate=None) for one in profile.top),
+        label_rates=None,
+        alone_auc=None,
+        alone_r2=None,
+        drift=profile.drift if role == "label" else {},
+        drift_by_new=None,
+        unseen=None,
+    )
+
+
+@dataclass(frozen=True)
+class _TrainRows:
+    """What the sampled train rows hold besides the column in question."""
+
+    label: FloatArray
+    half: NDArray[np.int64]
+    is_whole: bool
+    binary: bool
+
+    @property
+    def distinct_is(self) -> Literal["exact", "at least"]:
+        return "exact" if self.is_whole else "at least"
+
+
+# ------------------------------------------------------------------------------------------------------ numbers
+
+
+def _profile_of_numbers(values: pl.Series, others: Mapping[str, pl.Series], rows: _TrainRows) -> ColumnProfile:
+    numbers = _as_floats(values)
+    present = np.sort(numbers[~np.isnan(numbers)])
+    found, counts = np.unique(present, return_counts=True)
+    cuts = bucket_cuts(present, _BUCKETS)
+    codes = bucket_codes(numbers, cuts)
+    num_cells = len(cuts) + 2
+    before = np.bincount(codes, minlength=num_cells)
+    label_sums = np.bincount(codes, rows.label, num_cells).astype(np.float64)
+    cells = count_cells(values, rows.label, rows.half)
+    frequent = np.lexsort((found, -counts))[:NUM_TOP]
+    return ColumnProfile(
+        type="number",
+        distinct=len(found),
+        distinct_is=rows.distinct_is,
+        top=tuple(
+            TopValue(float(found[i]), int(counts[i]) / len(numbers), float(rows.label[numbers == found[i]].mean()))
+            for i in frequent
+        ),
+        quantiles={name: float(present[_rank(share, len(present))]) for name, share in _QUANTILES.items()}
+        if len(present)
+        else None,
+        label_rates=_label_rates(before[:-1], label_sums[:-1], int(before[-1]), float(label_sums[-1])),
+        alone_auc=auc_of_cells(cells) if rows.binary else None,
+        alone_r2=None if rows.binary else r2_of_cells(cells),
+        drift={
+            split: drift(before, np.bincount(bucket_codes(_as_floats(other), cuts), minlength=num_cells))
+            for split, other in others.items()
+        },
+        drift_by_new=None,
+        unseen=None,
+    )
+
+
+def _as_floats(values: pl.Series) -> FloatArray:
+    return values.cast(pl.Float64).to_numpy()
+
+
+def _rank(share: float, num_rows: int) -> int:
+    """Position of the smallest value that at least this share of the rows do not exceed."""
+    return max(0, math.ceil(share * num_rows) - 1)
+
+
+# ---------------------------------------------------------------------------------------------- texts and lists
+
+
+def _profile_of_values(
+    values: pl.Series, others: Mapping[str, pl.Series], held_out: Mapping[str, pl.Series], rows: _TrainRows
+) -> ColumnProfile:
+    """`others`: held-out rows that are thinned as the train rows are; `held_out`: all of them."""
+    is_list = isinstance(values.dtype, pl.List)
+    table, auc = _table_and_auc(values, rows)
+    table = table.with_columns(rows=pl.col("rows0") + pl.col("rows1"), label=pl.col("label0") + pl.col("label1"))
+    present, missing = table.filter(pl.col("value").is_not_null()), table.filter(pl.col("value").is_null())
+    other_counts = {split: _count_values(other) for split, other in others.items()}
+    return ColumnProfile(
+        type="list" if is_list else "text",
+        distinct=present.height,
+        distinct_is=rows.distinct_is,
+        top=tuple(
+            TopValue(_shortened(value), count / len(values), label / count)
+            for value, count, label in _most_frequent(present, NUM_TOP).select("value", "rows", "label").iter_rows()
+        ),
+        quantiles=None,
+        label_rates=_label_rates(
+            present["rows"].to_numpy(),
+            present["label"].to_numpy(),
+            int(missing["rows"].sum()),
+            float(missing["label"].sum()),
+        ),
+        alone_auc=auc,
+        alone_r2=None if rows.binary or is_list else r2_of_cells(counts_of_table(table)),
+        drift={split: drift(*_drift_cells(table, counts)) for split, counts in other_counts.items()},
+        drift_by_new={split: _drift_by_new(table, counts) for split, counts in other_counts.items()},
+        unseen=None
+        if is_list or not rows.is_whole
+        else {split: _unseen_share(table, _count_values(all_rows)) for split, all_rows in held_out.items()},
+    )
+
+
+def _table_and_auc(values: pl.Series, rows: _TrainRows) -> tuple[pl.DataFrame, float | None]:
+    if isinstance(values.dtype, pl.List):
+        items = list_items(values)
+        table = items_table(items, rows.label, rows.half)
+        return table, items_auc(items, rows.label, rows.half) if rows.binary else None
+    table = value_table(values, rows.label, rows.half)
+    return table, auc_of_cells(counts_of_table(table)) if rows.binary else None
+
+
+def _count_values(values: pl.Series) -> pl.DataFrame:
+    each = list_items(values) if isinstance(values.dtype, pl.List) else pl.DataFrame({"value": values})
+    return each.group_by("value").agg(rows=pl.len())
+
+
+def _most_frequent(table: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The `most` rows with the highest counts, equal ones by value."""
+    if table.height > most:
+        counts = table["rows"].to_numpy()
+        table = table.filter(pl.col("rows") >= int(np.partition(counts, len(counts) - most)[-most]))
+    return table.sort("rows", "value", descending=[True, False]).head(most)
+
+
+def _drift_cells(train: pl.DataFrame, other: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of each split: of every frequent value, of missing ones, of all the rest."""
+    frequent = pl.concat(_most_frequent(table.drop_nulls("value"), _DRIFT_VALUES)["value"] for table in (train, other))
+    cells = pl.DataFrame({"value": pl.concat([frequent.unique().sort(), pl.Series([None], dtype=pl.String)])})
+    counted = []
+    for table in (train, other):
+        joined = cells.join(
+            table.select("value", "rows"), on="value", how="left", nulls_equal=True, maintain_order="left"
+        )
+        rows = joined["rows"].fill_null(0).cast(pl.Int64).to_numpy()
+        counted.append(np.append(rows, int(table["rows"].sum()) - rows.sum()))
+    return counted[0], counted[1]
+
+
+def _drift_by_new(train: pl.DataFrame, other: pl.DataFrame) -> float:
+    """Of the share of rows by which some values rose from train to the other split, the part whose values train lacks.
+
+    All that rose is the total variation between the two, over the cells of drift with new values in one of their own.
+    """
+    known = other.join(train.select("value"), on="value", how="semi", nulls_equal=True)
+    total = int(other["rows"].sum())
+    new = 1.0 - int(known["rows"].sum()) / max(total, 1)
+    before, after = _drift_cells(train, known)
+    rose = float(np.maximum(after / max(total, 1) - before / max(before.sum(), 1), 0.0).sum())
+    return new / (new + rose) if new > 0.0 else 0.0
+
+
+def _unseen_share(train: pl.DataFrame, other: pl.DataFrame) -> float:
+    unseen = other.filter(pl.col("value").is_not_null()).join(train, on="value", how="anti")
+    return int(unseen["rows"].sum()) / max(1, int(other["rows"].sum()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def _label_rates(counts: NDArray[np.int64], sums: FloatArray, missing: int, missing_sum: float) -> LabelRates:
+    enough = counts >= _MIN_RATE_ROWS
+    rates = sums[enough] / counts[enough]
+    return LabelRates(
+        lowest=float(rates.min()) if len(rates) else None,
+        highest=float(rates.max()) if len(rates) else None,
+        missing=missing_sum / missing if missing else None,
+    )

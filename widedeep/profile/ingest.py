@@ -1,0 +1,277 @@
+"""Raw files → typed, checked, split table on disk."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import DataError
+from widedeep.files import writing
+from widedeep.ordered import map_in_order
+from widedeep.profile.columns import ColumnProfile, profile_columns
+from widedeep.profile.drift import STRONG_DRIFT
+from widedeep.profile.findings import findings, show_findings
+from widedeep.profile.report import ColumnReport, IngestReport, LabelReport
+from widedeep.profile.row_sample import RowSample
+from widedeep.profile.value_tally import ValueTally, shared_groups
+from widedeep.recipe.schema import Recipe, TimeSplit
+from widedeep.reporting import Reporter
+from widedeep.source.blocks import RawBlock
+from widedeep.source.coded import CodedRows
+from widedeep.source.sources import Source, expand_paths, read_blocks, total_size
+from widedeep.table.label import TargetTally
+from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks
+from widedeep.table.side_tables import SideTables
+from widedeep.table.split import SPLITS, drawn_parts, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.trained_rows import NegativeSampling
+from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
+
+__all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "typed_blocks"]
+
+_UNSPLIT = "unsplit"
+_GROUPS_HELD = 1 << 21
+"""Groups of a split above which the share of groups that the splits share is taken of a fair choice of them."""
+_VALUES_HELD = 1 << 16
+"""The same for the distinct values of a column that looks like an id; they are then known to about half a percent."""
+_NEARLY_ALL = 0.9
+
+
+def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) -> IngestReport:
+    """Write `out_dir/<split>/part-*`, typed, row order as in the files; equal inputs give equal bytes.
+
+    The splits are train and those that have files or are drawn. The caller gives a folder that it renames when all is
+    well. Raises DataError, ColumnError, WriteError; see `Typing`, `read_blocks` and `row_splits`.
+    """
+    data = recipe.data
+    files = {split: expand_paths(paths, base_dir) for split in SPLITS if (paths := getattr(data, split)) is not None}
+    parts = drawn_parts(data)
+    splits = [split for split in SPLITS if split in files or split in parts]
+    typing = Typing(recipe)
+    by_time = bool(parts) and isinstance(data.split, TimeSplit)
+
+    def typed(placed: tuple[str, RawBlock, int]) -> list[tuple[str, CodedRows]]:
+        split, block, first_position = placed
+        rows = typing.convert(block)
+        if split != "train" or not parts:
+            return [(split, rows)]
+        if by_time:
+            return [(_UNSPLIT, rows)]
+        return list(split_rows(rows, row_splits(data, block, first_position)))
+
+    with ThreadPoolExecutor(1) as writing_thread:
+        tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
+        tables["train"].sampling = NegativeSampling(data.keep_negatives, "train")
+        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
+        for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
+            for split, rows in found:
+                if split == _UNSPLIT and unsplit is not None:
+                    unsplit.add(rows)
+                else:
+                    tables[split].add(rows)
+        if unsplit is not None:
+            unsplit.finish()
+            _distribute_by_time(recipe, out_dir, tables, unsplit.num_rows)
+        for table in tables.values():
+            table.writer.finish()
+    _check_splits(recipe, tables, parts)
+    report = _report(recipe, typing, tables, out_dir)
+    _refuse_empty_columns(report)
+    _warn_of_bad_numbers(report, reporter)
+    _warn_of_lists(typing, reporter)
+    report = replace(report, warnings=findings(report, recipe))
+    show_findings(report.warnings, reporter)
+    return report
+
+
+class _SplitTable:
+    """One split under way: its parts and what is counted over its rows."""
+
+    def __init__(self, writer: PartWriter) -> None:
+        self.writer = writer
+        self.sampling: NegativeSampling | None = None
+        """Of negatives; held-out rows stay as they are."""
+        self.target = TargetTally()
+        self.missing: dict[str, int] = {}
+        self.sample = RowSample()
+        self.groups = ValueTally(_GROUPS_HELD)
+
+    def add(self, rows: CodedRows) -> None:
+        if self.sampling is not None:
+            rows = self.sampling.kept(rows)
+        self.target.add(rows.frame[LABEL], rows.frame.get_column(WEIGHT, default=None))
+        for name in rows.columns:
+            self.missing[name] = self.missing.get(name, 0) + rows.null_count(name)
+        if GROUP in rows.columns:
+            self.groups.add(rows.column(GROUP))
+        self.sample.add(rows)
+        self.writer.add(rows)
+
+
+def columns_read(recipe: Recipe, split: str) -> list[str]:
+    """The source columns that the files of a split must have, those of side tables as `TABLE.column`."""
+    typed = (source for column in typed_columns(recipe) for source in column.sources)
+    return list(dict.fromkeys([*typed, *(split_columns(recipe.data) if split == "train" else ())]))
+
+
+def _blocks(
+    files: dict[str, list[Source]], recipe: Recipe, base_dir: Path, reporter: Reporter
+) -> Iterator[tuple[str, RawBlock]]:
+    data = recipe.data
+    side_tables = SideTables.load(data, base_dir, columns_read(recipe, "train"), reporter)
+    finished = 0
+    with reporter.work("ingest", total_size(chain.from_iterable(files.values())), "bytes") as meter:
+        for split, sources in files.items():
+            columns = side_tables.log_columns(columns_read(recipe, split))
+            coded = () if data.tables else _read_by_value(recipe)
+            for source in sources:
+                name, done = str(source), 0
+                side_tables.check_log(source, data.format, name=name)
+                for block in read_blocks(source, data.format, columns, name=name, coded=coded):
+                    yield split, side_tables.join(block)
+                    done = block.bytes_done
+                    meter.update(finished + done)
+                finished += done
+    side_tables.warn_unmatched()
+
+
+def _read_by_value(recipe: Recipe) -> set[str]:
+    """The source columns that are nothing but numbers and texts of single values: each different text is typed once."""
+    columns = typed_columns(recipe)
+    others = {source for column in columns if column.role not in ("number", "text") for source in column.sources}
+    return {column.column for column in columns} - others - set(split_columns(recipe.data))
+
+
+def _placed(blocks: Iterable[tuple[str, RawBlock]], typing: Typing) -> Iterator[tuple[str, RawBlock, int]]:
+    """Each block with its split and its first row's position among the train rows; its kinds are noted."""
+    num_train = 0
+    for split, block in blocks:
+        typing.note_kinds(block)
+        yield split, block, num_train
+        num_train += block.num_rows if split == "train" else 0
+
+
+def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitTable], num_rows: int) -> None:
+    def times() -> Iterator[NDArray[np.float64]]:
+        return (block[TIME].to_numpy() for block in typed_blocks(out_dir, _UNSPLIT, columns=[TIME]))
+
+    cuts = time_cuts(recipe.data, num_rows, times)
+    for block in coded_blocks(out_dir, _UNSPLIT):
+        for split, rows in split_rows(block, cuts.row_splits(block.frame[TIME].to_numpy())):
+            tables[split].add(rows)
+    with writing(out_dir):
+        shutil.rmtree(out_dir / _UNSPLIT)
+
+
+def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[str, ...]) -> None:
+    rule = recipe.data.split.model_dump(mode="json", exclude_none=True) if recipe.data.split else {"kind": "random"}
+    shown = ", ".join(f"{key}: {value}" for key, value in rule.items())
+    counts = ", ".join(f"{split} {table.target.rows}" for split, table in tables.items())
+    for split, table in tables.items():
+        if table.target.rows == 0:
+            raise DataError(
+                f"the split leaves no {split} rows ({counts}); data.split is {shown}: change it, or give `data.{split}` files"
+            )
+        table.target.refuse_zero_weights(split, recipe.data.weight)
+    tables["train"].target.refuse_constant_label(recipe.data.label)
+
+
+def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
+    binary = recipe.data.label.kind == "binary"
+    samples = {split: table.sample for split, table in tables.items()}
+    profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
+    if not samples["train"].is_whole:
+        profiles = {
+            name: _count_new_values(name, _count_suspect(name, profile, samples["train"], out_dir), tables, out_dir)
+            for name, profile in profiles.items()
+        }
+    return IngestReport(
+        rows={split: table.target.rows for split, table in tables.items()},
+        sampled_rows={split: sample.num_rows for split, sample in samples.items()},
+        columns=tuple(
+            ColumnReport(
+                name=column.name,
+                column=column.column,
+                role=column.role,
+                missing={split: table.missing[column.name] for split, table in tables.items()},
+                bad_numbers=typing.bad_numbers[column.name],
+                profile=profiles.get(column.name),
+            )
+            for column in typing.columns
+        ),
+        source_kinds=typing.kinds,
+        label={
+            split: LabelReport(
+                mean=table.target.label_sum / table.target.rows,
+                positives=round(table.target.label_sum) if binary else None,
+            )
+            for split, table in tables.items()
+        },
+        shared_groups=shared_groups({split: table.groups for split, table in tables.items()})
+        if recipe.data.group
+        else {},
+    )
+
+
+def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir: Path) -> ColumnProfile:
+    """A sample cannot tell a constant or an id from a column that is nearly one: such columns are counted over all rows."""
+    present = sample.rows()[0][name].drop_nulls()
+    if profile.type == "list" or not (profile.distinct == 1 or profile.distinct >= _NEARLY_ALL * len(present)):
+        return profile
+    if profile.type == "number" and profile.distinct > 1:
+        return profile  # quantities differ from row to row
+    tally = ValueTally(_VALUES_HELD)
+    for block in typed_blocks(out_dir, "train", columns=[name]):
+        tally.add(block[name].cast(pl.String))
+    return replace(profile, distinct=tally.distinct(), distinct_is="exact" if tally.is_exact else "about")
+
+
+def _count_new_values(
+    name: str, profile: ColumnProfile, tables: dict[str, "_SplitTable"], out_dir: Path
+) -> ColumnProfile:
+    """Of a text that drifts, how many rows have values that no train row has: a sample of train cannot tell."""
+    if profile.type != "text" or max(profile.drift.values(), default=0.0) < STRONG_DRIFT:
+        return profile
+    tallies = {split: ValueTally(_VALUES_HELD) for split in tables}
+    for split, tally in tallies.items():
+        for block in typed_blocks(out_dir, split, columns=[name]):
+            tally.add(block[name])
+    unseen = {}
+    for split, shared in shared_groups(tallies).items():
+        with_value = 1.0 - tables[split].missing[name] / tables[split].target.rows
+        unseen[split] = with_value * (1.0 - shared.shared_rows / max(shared.rows, 1))
+    return replace(profile, unseen=unseen)
+
+
+def _refuse_empty_columns(report: IngestReport) -> None:
+    for column in report.columns:
+        if column.role not in TARGETS and column.role != "weights" and column.missing["train"] == report.rows["train"]:
+            raise DataError(
+                f"column {column.column!r}: missing in all {report.rows['train']} train rows; drop it from features, "
+                "or check data.format.missing"
+            )
+
+
+def _warn_of_lists(typing: Typing, reporter: Reporter) -> None:
+    for column, count in typing.lists.empty_items.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} empty items in lists are left out")
+    for column, count in typing.lists.cut_rows.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} rows have more values than `max_length`; the rest is cut off")
+    for column, count in typing.lists.bad_weights.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} values are left out, because their weights are no numbers")
+
+
+def _warn_of_bad_numbers(report: IngestReport, reporter: Reporter) -> None:
+    for column in report.columns:
+        if column.bad_numbers:
+            reporter.warn(
+                f"column {column.column!r}: {column.bad_numbers} values are no finite numbers, counted as missing"
+            )

@@ -1,0 +1,85 @@
+"""A block of rows as read from a source, and what every reader does to its texts and column names."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import ColumnError
+from widedeep.recipe.schema import FormatSettings
+from widedeep.source.coded import CodedColumn
+
+BLANKS = " \t"
+"""What `format.trim` drops around a value."""
+_COUNTED_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """Consecutive rows of one source."""
+
+    frame: pl.DataFrame
+    """Only String columns when the source is delimited text; the file's own types when it is Parquet."""
+    source_name: str
+    first_row: int
+    """0-based number of the block's first row within its source."""
+    bytes_done: int
+    """Stored (compressed) bytes of the source read so far."""
+    first_line: int | None = None
+    """1-based line of the first row; None for Parquet and Arrow."""
+    lines: NDArray[np.int64] | None = None
+    """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
+    coded: Mapping[str, CodedColumn] = field(default_factory=dict)
+    """Columns of text that the frame lacks, for a reader that asked for them as codes."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the block."""
+        return next((len(column.codes) for column in self.coded.values()), self.frame.height)
+
+    def line_of(self, row: int) -> int | None:
+        """1-based line where row `row` (0-based within the block) starts; None for Parquet and Arrow."""
+        if self.lines is not None:
+            return int(self.lines[row])
+        return None if self.first_line is None else self.first_line + row
+
+    def place_of(self, row: int) -> str:
+        """Where a row stands, for a message: `log.csv:17`, or `log.parquet: row 17` (counted from 1)."""
+        line = self.line_of(row)
+        if line is None:
+            return f"{self.source_name}: row {self.first_row + row + 1}"
+        return f"{self.source_name}:{line}"
+
+
+def count_newlines(data: NDArray[np.uint8]) -> int:
+    """Line breaks among bytes: a piece at a time, as comparing all of a block at once would need as much memory again."""
+    return sum(
+        int(np.count_nonzero(data[start : start + _COUNTED_BYTES] == ord("\n")))
+        for start in range(0, len(data), _COUNTED_BYTES)
+    )
+
+
+def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blanks: bool = True) -> pl.DataFrame:
+    """Trim every String column (unless there is nothing to trim) and make its missing texts null, as the format says."""
+    text = pl.col(pl.String)
+    if settings.trim and may_have_blanks:
+        text = text.str.strip_chars(BLANKS)
+    for missing in settings.missing:
+        text = pl.when(text != missing).then(text)
+    return frame.with_columns(text)
+
+
+def require_columns(wanted: Sequence[str], present: Sequence[str], name: str) -> None:
+    """Raise ColumnError for the first wanted column that the source `name` lacks."""
+    for column in wanted:
+        if column in present:
+            continue
+        close = difflib.get_close_matches(column, present, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        if len(present) == 1 and any(separator in present[0] for separator in "\t;|,"):
+            hint = "; is `data.format.separator` right?"
+        listed = ", ".join(present[:30]) + (", …" if len(present) > 30 else "")
+        raise ColumnError(f"{name}: no column {column!r}{hint or '.'} The file has: {listed}")

@@ -1,0 +1,126 @@
+"""Parquet and Arrow IPC in blocks of rows: from a file lazily, from a URL piece by piece, from a stream at once."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import polars as pl
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import FormatSettings
+from widedeep.source.blocks import RawBlock, clean_texts, require_columns
+from widedeep.source.streams import ByteStream, uncompressed_name
+
+ColumnarKind = Literal["parquet", "arrow"]
+
+_BLOCK_ROWS = 1 << 17
+_FETCHED_ROWS = 1 << 20
+"""Rows asked of a URL at a time: a row group is fetched anew for every slice that touches it."""
+_TITLES = {"parquet": "Parquet", "arrow": "Arrow IPC"}
+_ARROW_FILE_MAGIC = b"ARROW1"
+_SHOWN = 300
+_FAULTS = (pl.exceptions.PolarsError, OSError, ValueError)
+
+
+def read_columnar_blocks(
+    source: Path | str | BinaryIO,
+    kind: ColumnarKind,
+    settings: FormatSettings,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+) -> Iterator[RawBlock]:
+    """Rows in the file's own types, categories as texts, texts trimmed and missing ones null; a `str` is a URL.
+
+    Raises ColumnError; DataError for what is empty, not of its kind, damaged or out of reach.
+    """
+    table, size = _scan(source, kind, name)
+    present = _schema(table, kind, name).names()
+    require_columns(columns or (), present, name)
+    try:
+        num_rows: int = table.select(pl.len()).collect().item()
+    except _FAULTS as error:
+        raise _unreadable(name, kind, error) from error
+    if num_rows == 0:
+        raise DataError(f"{name}: the file has no rows")
+    wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
+    first_row, fetched_bytes = 0, 0
+    for frame in _slices(wanted, num_rows, _BLOCK_ROWS if size is not None else _FETCHED_ROWS, name):
+        for part in frame.iter_slices(_BLOCK_ROWS):
+            fetched_bytes += int(part.estimated_size())
+            done = size * (first_row + part.height) // num_rows if size is not None else fetched_bytes
+            yield RawBlock(clean_texts(_without_categories(part), settings), name, first_row, done)
+            first_row += part.height
+
+
+def columnar_columns(source: Path | str, kind: ColumnarKind, *, name: str) -> list[str]:
+    """Names of the columns. Raises DataError."""
+    return _schema(_scan(source, kind, name)[0], kind, name).names()
+
+
+def _scan(source: Path | str | BinaryIO, kind: ColumnarKind, name: str) -> tuple[pl.LazyFrame, int | None]:
+    """The table, not read yet, and its stored bytes; None for a URL."""
+    if isinstance(source, str):
+        return _lazy(source, kind, name, in_file_format=True), None
+    with ByteStream(source, name) as stream:
+        stored: Path | io.BytesIO
+        if isinstance(source, Path) and uncompressed_name(source) == source:
+            stored, size = source, source.stat().st_size
+            head = stream.read(len(_ARROW_FILE_MAGIC))
+        else:
+            content = stream.read()
+            stored, size, head = io.BytesIO(content), stream.bytes_done, content[: len(_ARROW_FILE_MAGIC)]
+    if size == 0:
+        raise DataError(f"{name}: the file is empty")
+    return _lazy(stored, kind, name, in_file_format=head == _ARROW_FILE_MAGIC), size
+
+
+def _lazy(stored: str | Path | io.BytesIO, kind: ColumnarKind, name: str, *, in_file_format: bool) -> pl.LazyFrame:
+    # Only a URL may hold a glob: those of paths are expanded already, and a file may be called `odd[1].parquet`.
+    is_url = isinstance(stored, str)
+    try:
+        if kind == "parquet":
+            return pl.scan_parquet(stored, hive_partitioning=False, glob=is_url)
+        if in_file_format:
+            return pl.scan_ipc(stored, hive_partitioning=False, glob=is_url)
+        # The streaming format has no index of its batches, so that nothing of it can be read by itself.
+        return pl.read_ipc_stream(stored).lazy()
+    except _FAULTS as error:
+        raise _unreadable(name, kind, error) from error
+
+
+def _schema(table: pl.LazyFrame, kind: ColumnarKind, name: str) -> pl.Schema:
+    try:
+        return table.collect_schema()
+    except _FAULTS as error:
+        raise _unreadable(name, kind, error) from error
+
+
+def _slices(table: pl.LazyFrame, num_rows: int, step: int, name: str) -> Iterator[pl.DataFrame]:
+    for first_row in range(0, num_rows, step):
+        try:
+            yield table.slice(first_row, step).collect()
+        except _FAULTS as error:
+            raise DataError(f"{name}: damaged or lost at or after row {first_row + 1}: {_shortly(error)}") from error
+
+
+def _without_categories(frame: pl.DataFrame) -> pl.DataFrame:
+    # Categories differ between files and would carry their numbering into the texts' place.
+    as_texts: dict[str, pl.DataType] = {}
+    for column, dtype in frame.schema.items():
+        if dtype in (pl.Categorical, pl.Enum):
+            as_texts[column] = pl.String()
+        elif isinstance(dtype, pl.List) and dtype.inner in (pl.Categorical, pl.Enum):
+            as_texts[column] = pl.List(pl.String)
+    return frame.cast(as_texts) if as_texts else frame  # type: ignore[arg-type]
+
+
+def _unreadable(name: str, kind: ColumnarKind, error: Exception) -> DataError:
+    return DataError(f"{name}: not a readable {_TITLES[kind]} file: {_shortly(error)}")
+
+
+def _shortly(error: Exception) -> str:
+    # What a server answers may be a whole page.
+    text = " ".join(str(error).split())
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,343 @@
+"""Delimited text in blocks: every record counted and checked on its bytes, then parsed by Polars.
+
+Polars fills short rows silently and refuses a quote inside an unquoted value, so the bytes that reach it are checked,
+and rewritten where their quotes are unusual (`csv_quotes`). Plain text of large files is read by compiled loops instead
+(`csv_codes`), which give the same.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import DataError, Fault, RecipeError
+from widedeep.ordered import map_in_order
+from widedeep.recipe.schema import FormatSettings
+from widedeep.source.blocks import BLANKS, RawBlock, clean_texts, count_newlines, require_columns
+from widedeep.source.coded import CodedColumn
+from widedeep.source.csv_quotes import Dialect, complete_records
+from widedeep.source.streams import ByteStream
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NEWLINE = 10
+_RECORD_LIMIT = 64 << 20
+"""Bytes in one record; without a limit, a lone opening quote would read a whole log into memory."""
+_COMPILED_BYTES = 32 << 20
+"""Bytes of a file from which on compiled loops read it: importing Numba takes as long as reading so much without."""
+
+
+def read_csv_blocks(
+    source: Path | BinaryIO,
+    settings: FormatSettings,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+    block_bytes: int,
+    coded: Collection[str] = (),
+) -> Iterator[RawBlock]:
+    """Blocks of about `block_bytes` decompressed bytes, all columns String, missing texts null; where it is quicker, those
+    of `coded` as codes in `RawBlock.coded`.
+
+    A quote opens a value only at its start (after blanks where they are trimmed) and is a plain character elsewhere, as
+    in Python's `csv`. Blank lines and comment lines are dropped, except that in a table of one column a blank line is
+    a missing value. Raises ColumnError; DataError with file and line for records of another length than the header's,
+    an unclosed quote, bytes that are not UTF-8, a header named twice, no header or no rows.
+    """
+    dialect = _dialect(settings)
+    first_row = 0
+    with ByteStream(source, name, encoding=settings.encoding) as stream:
+        large = isinstance(source, Path) and source.stat().st_size >= _COMPILED_BYTES
+        table = _Table(settings, dialect, columns, name, coded, compiled=large)
+        runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
+        for block in map_in_order(table.parse, runs):
+            if block.num_rows:
+                yield replace(block, first_row=first_row)
+                first_row += block.num_rows
+        if first_row == 0:
+            _refuse_no_rows(stream, settings, table.names, name)
+
+
+def _dialect(settings: FormatSettings) -> Dialect:
+    for setting in ("separator", "quote"):
+        character = getattr(settings, setting)
+        if character is not None and (not character.isascii() or character in "\r\n"):
+            message = f"must be one ASCII character that is no line break; got {character!r}"
+            raise RecipeError([Fault(f"data.format.{setting}", message)])
+    return Dialect(
+        separator=settings.separator.encode(),
+        quote=settings.quote.encode() if settings.quote is not None else None,
+        comment=settings.comment.encode() if settings.comment is not None else None,
+        trim=settings.trim,
+    )
+
+
+def _refuse_no_rows(stream: ByteStream, settings: FormatSettings, names: list[str] | None, name: str) -> None:
+    if stream.bytes_read == 0:
+        raise DataError(f"{name}: the file is empty")
+    if settings.header and names is not None:
+        raise DataError(f"{name}: the file has a header and no rows")
+    missing = "neither header nor rows" if settings.header else "no rows"
+    raise DataError(f"{name}: the file has {missing} (after skipped, comment and blank lines)")
+
+
+# ------------------------------------------------------------------------------------------- whole records from bytes
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Whole records with plain quotes."""
+
+    data: bytes
+    line: int
+    """1-based line it starts on."""
+    bytes_done: int
+    """Stored bytes of the source read when it was cut."""
+
+
+def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
+    carry, line = _after_skipped_lines(stream, settings.skip_lines, block_bytes)
+    final = False
+    while not final:
+        # Reading as much again as is waiting keeps the cost of a very long record linear.
+        chunk = stream.read(max(block_bytes, len(carry)))
+        final = not chunk
+        # What lies behind the last line break waits apart, because cutting it off the rest would copy all of that.
+        end = chunk.rfind(b"\n") + 1 or len(chunk)
+        data, rest = b"".join([carry, memoryview(chunk)[:end]]), chunk[end:]
+        if final and data and not data.endswith(b"\n"):
+            data += b"\n"
+        run = complete_records(data, dialect)
+        too_long = len(data) - run.consumed > max(_RECORD_LIMIT, block_bytes)
+        if run.open_quote is not None and (final or too_long):
+            at = line + data.count(b"\n", 0, run.open_quote)
+            rule = "is never closed" if final else f"is not closed within {_RECORD_LIMIT >> 20} MiB"
+            raise DataError(
+                f"{stream.name}:{at}: a quoted value {rule}; close or double the quote, or set data.format.quote: null"
+            )
+        if too_long:
+            at = line + data.count(b"\n", 0, run.consumed)
+            raise DataError(
+                f"{stream.name}:{at}: a line longer than {_RECORD_LIMIT >> 20} MiB; is this delimited text?"
+            )
+        if run.records:
+            yield _Run(run.records, line, stream.bytes_done)
+        line += count_newlines(np.frombuffer(data, dtype=np.uint8, count=run.consumed))
+        carry = data[run.consumed :] + rest
+
+
+def _after_skipped_lines(stream: ByteStream, skip_lines: int, block_bytes: int) -> tuple[bytes, int]:
+    """The first bytes after the byte order mark and `skip_lines` raw lines, and the line they start on."""
+    data = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK))).removeprefix(_BYTE_ORDER_MARK)
+    for _ in range(skip_lines):
+        while (end := data.find(b"\n")) < 0:
+            data = stream.read(block_bytes)
+            if not data:
+                return b"", skip_lines + 1
+        data = data[end + 1 :]
+    return data, skip_lines + 1
+
+
+def _check_utf8(data: bytes, line: int, name: str) -> None:
+    if data.isascii():
+        return
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = line + data.count(b"\n", 0, error.start)
+        raise DataError(
+            f"{name}:{at}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8, or set data.format.encoding: latin-1 if that is what it is"
+        ) from None
+
+
+def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[str], int, int] | None:
+    """The names, where the header ends and the lines up to there; None when these lines are blank or comments."""
+    start = 0
+    while start < len(data):
+        values, end = dialect.values_at(data, start)
+        at = line + data.count(b"\n", 0, start)
+        if dialect.comment is not None and data.startswith(dialect.comment, start):
+            end = data.index(b"\n", start) + 1
+        elif len(values) > 1 or values[0].strip():
+            names = [value.decode() for value in values]
+            names = [value.strip(BLANKS) for value in names] if dialect.trim else names
+            twice = next((value for number, value in enumerate(names) if value in names[:number]), None)
+            if twice is not None:
+                raise DataError(
+                    f"{name}:{at}: the header names column {twice!r} twice; "
+                    "rename one, or set data.format.header: false and name the columns"
+                )
+            return names, end, data.count(b"\n", 0, end)
+        start = end
+    return None
+
+
+class _Table:
+    """One table under way: what its runs of records are parsed with."""
+
+    def __init__(
+        self,
+        settings: FormatSettings,
+        dialect: Dialect,
+        columns: Sequence[str] | None,
+        name: str,
+        coded: Collection[str],
+        *,
+        compiled: bool,
+    ) -> None:
+        self.names = list(settings.columns) if settings.columns is not None else None
+        self._settings, self._dialect, self._columns, self._name = settings, dialect, columns, name
+        self._coded, self._compiled = coded, compiled
+
+    def without_header(self, runs: Iterable[_Run]) -> Iterator[_Run]:
+        """The runs behind the header, once the wanted columns are known to be there. Raises ColumnError, DataError."""
+        is_first = True
+        for run in runs:
+            if self.names is None:
+                _check_utf8(run.data, run.line, self._name)
+                header = _header(run.data, self._dialect, self._name, run.line)
+                if header is None:
+                    continue
+                self.names, end, num_lines = header
+                run = replace(run, data=run.data[end:], line=run.line + num_lines)
+            if is_first:
+                require_columns(self._columns or (), self.names, self._name)
+                is_first = False
+            yield run
+
+    def parse(self, run: _Run) -> RawBlock:
+        """The run's rows as a block whose `first_row` is yet to be known. Raises DataError."""
+        assert self.names is not None
+        _check_utf8(run.data, run.line, self._name)
+        wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
+        texts = self._coded_texts(run.data, [self.names.index(column) for column in wanted]) if self._compiled else None
+        if texts is not None:
+            coded = {column: one for column, one in zip(wanted, texts, strict=True) if column in self._coded}
+            plain = {
+                column: one.of_rows() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
+            }
+            return RawBlock(pl.DataFrame(plain), self._name, 0, run.bytes_done, run.line, coded=coded)
+        records = _records(run.data, run.line, self._dialect, len(self.names), self._name)
+        frame = _parse(records, self.names, wanted, self._settings, self._name)
+        return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
+
+    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedColumn] | None:
+        """The columns (numbers from 0) of plain lines, as many as the table has columns in each; None for any other run."""
+        special = [
+            character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None
+        ]
+        width = len(self.names or ())
+        if width == 1 or not data or not columns or any(character in data for character in special):
+            return None
+        from widedeep.source.csv_codes import coded_columns  # only here: Numba takes as long to import as Polars
+
+        return coded_columns(data, width, columns, self._settings)
+
+
+# --------------------------------------------------------------------------------------------- records checked, parsed
+
+
+@dataclass(frozen=True)
+class _Records:
+    data: bytes
+    num_rows: int
+    first_line: int
+    lines: NDArray[np.int64] | None
+    quoted: bool
+    blank_edges: bool
+    """Whether any value may begin or end with a blank."""
+
+
+def _records(data: bytes, line: int, dialect: Dialect, width: int, name: str) -> _Records:
+    """Check that every record has `width` values; drop comments and blank lines. `data` is whole records."""
+    array = np.frombuffer(data, dtype=np.uint8)
+    quoted = dialect.quote is not None and dialect.quote in data
+    is_delimiter = (array == _NEWLINE) | (array == dialect.separator[0])
+    if dialect.quote is not None and quoted:
+        is_delimiter &= ~np.logical_xor.accumulate(array == dialect.quote[0])
+    delimiters = np.flatnonzero(is_delimiter)
+    record_ends = np.flatnonzero(array[delimiters] == _NEWLINE)
+    num_values = np.diff(record_ends, prepend=-1)
+    ends = delimiters[record_ends]
+    starts = np.concatenate([np.zeros(1, dtype=ends.dtype), ends[:-1] + 1]) if len(ends) else ends
+
+    dropped = _dropped(data, array, starts, ends, num_values, dialect, width)
+    wrong = np.flatnonzero((num_values != width) & ~dropped)
+    if len(wrong):
+        at = line + data.count(b"\n", 0, int(starts[wrong[0]]))
+        found = int(num_values[wrong[0]])
+        raise DataError(
+            f"{name}:{at}: {found} value{'s' * (found != 1)} where the table has {width} columns; "
+            "mend the line (or check data.format.separator and data.format.quote)"
+        )
+    lines = None
+    if dropped.any() or data.count(b"\n") != len(ends):
+        lines = line + np.searchsorted(np.flatnonzero(array == _NEWLINE), starts[~dropped])
+    if dropped.any():
+        pieces = (data[start : end + 1] for start, end in _kept_ranges(starts, ends, dropped))
+        data = b"".join(pieces)
+    first_line = int(lines[0]) if lines is not None and len(lines) else line
+    return _Records(data, int((~dropped).sum()), first_line, lines, quoted, _has_blank_edges(array, dialect))
+
+
+def _dropped(
+    data: bytes,
+    array: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    num_values: NDArray[np.int64],
+    dialect: Dialect,
+    width: int,
+) -> NDArray[np.bool_]:
+    """Which records are comments or, in a table of several columns, blank lines."""
+    dropped = np.zeros(len(starts), dtype=bool)
+    if width > 1:
+        for record in np.flatnonzero(num_values == 1):
+            dropped[record] = not data[starts[record] : ends[record]].strip(b" \t\r")
+    if dialect.comment is not None:
+        is_comment = np.ones(len(starts), dtype=bool)
+        for offset, byte in enumerate(dialect.comment):
+            # Reaching past a short record finds its line break, which no comment mark holds.
+            is_comment &= array[np.minimum(starts + offset, ends)] == byte
+        dropped |= is_comment
+    return dropped
+
+
+def _has_blank_edges(array: NDArray[np.uint8], dialect: Dialect) -> bool:
+    """Looked up because trimming every value costs as much as parsing it."""
+    blanks = np.flatnonzero((array == ord(BLANKS[0])) | (array == ord(BLANKS[1])))
+    if not len(blanks):
+        return False
+    edges = list(b"\r\n" + dialect.separator + (dialect.quote or b""))
+    # Records end in a line break, so that a byte stands behind every blank. A blank that separates is beside an edge
+    # too often rather than too seldom.
+    return bool(blanks[0] == 0 or np.isin([array[blanks - 1], array[blanks + 1]], edges).any())
+
+
+def _kept_ranges(
+    starts: NDArray[np.int64], ends: NDArray[np.int64], dropped: NDArray[np.bool_]
+) -> Iterator[tuple[int, int]]:
+    """First and last byte of each run of records that are not dropped."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], dropped, [True]]).astype(np.int8)))
+    for first, after in edges.reshape(-1, 2):
+        yield int(starts[first]), int(ends[after - 1])
+
+
+def _parse(records: _Records, names: list[str], wanted: list[str], settings: FormatSettings, name: str) -> pl.DataFrame:
+    try:
+        frame = pl.read_csv(
+            records.data,
+            columns=[names.index(column) for column in wanted],
+            has_header=False,
+            schema=dict.fromkeys(names, pl.String),
+            separator=settings.separator,
+            quote_char=settings.quote if records.quoted else None,
+            empty_string_is_null=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{name}: cannot be parsed at or after line {records.first_line}: {error}") from error
+    assert frame.height == records.num_rows, (frame.height, records.num_rows)
+    return clean_texts(frame[wanted], settings, may_have_blanks=records.blank_edges)

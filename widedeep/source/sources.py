@@ -1,0 +1,160 @@
+"""Which files and URLs a recipe's paths mean, and reading any of them, or a stream, in blocks of rows."""
+
+import glob
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Literal
+from urllib.parse import unquote
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import FormatSettings
+from widedeep.source.blocks import RawBlock
+from widedeep.source.columnar_blocks import columnar_columns, read_columnar_blocks
+from widedeep.source.csv_blocks import read_csv_blocks
+from widedeep.source.json_blocks import json_columns, read_json_blocks
+from widedeep.source.streams import uncompressed_name
+
+Source = Path | str
+"""A file of this machine, or (a `str`) the URL of one that lies elsewhere."""
+FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
+
+BLOCK_BYTES = 16 << 20
+_HEADER_BYTES = 1 << 16
+_KIND_OF_ENDING: dict[str, FileKind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "http", "https", "hf")
+
+
+# ------------------------------------------------------------------------------------------------- paths and their URLs
+
+
+def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
+    """Files that the patterns (a file, a glob, a directory, a URL; relative to `base_dir`) name, in order, each once.
+
+    Of a directory its own files count, sorted; names that start with `.` or `_` do not. A `file://` URL is a path; any
+    other stays as it is, unlooked at. Raises DataError for a pattern that names nothing.
+    """
+    found: dict[Source, None] = {}
+    for pattern in patterns:
+        url = _URL.match(pattern)
+        if url is None or url[1].lower() == "file":
+            found.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
+        elif url[1].lower() in _SCHEMES:
+            found[pattern] = None
+        else:
+            raise DataError(f"{pattern}: {url[1]}:// is not understood: one of {', '.join(_SCHEMES)} or file is needed")
+    return list(found)
+
+
+def _local(pattern: str) -> str:
+    url = _URL.match(pattern)
+    return unquote(pattern[url.end() :].removeprefix("localhost")) if url else pattern
+
+
+def _expand(pattern: str, place: Path) -> list[Path]:
+    try:
+        if place.is_dir():
+            files = _files_in(place)
+        elif place.exists():
+            files = [place]
+        else:
+            files = [file for match in sorted(glob.glob(str(place), recursive=True)) for file in _matched(match)]
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
+    if not files:
+        what = "a directory without data files" if place.is_dir() else f"no such file ({place})"
+        raise DataError(f"{pattern}: {what}")
+    return files
+
+
+def _matched(match: str) -> list[Path]:
+    path = Path(match)
+    return _files_in(path) if path.is_dir() else [path]
+
+
+def _files_in(directory: Path) -> list[Path]:
+    return sorted(file for file in directory.iterdir() if file.is_file() and file.name[0] not in "._")
+
+
+def size_of(source: Source | BinaryIO) -> int | None:
+    """Stored bytes of a file; None for a URL or a stream, of which nobody knows without reading."""
+    return source.stat().st_size if isinstance(source, Path) else None
+
+
+def total_size(sources: Iterable[Source | BinaryIO]) -> int | None:
+    """Stored bytes of all sources together; None where one is a URL or a stream."""
+    sizes = [size_of(source) for source in sources]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def read_blocks(
+    source: Source | BinaryIO,
+    settings: FormatSettings,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+    block_bytes: int = BLOCK_BYTES,
+    coded: Collection[str] = (),
+) -> Iterator[RawBlock]:
+    """Rows of one file, URL or stream, in order, in bounded memory (Parquet and Arrow that are compressed or come as a
+    stream: all of it).
+
+    `columns` are the ones wanted (None: all). Delimited text comes as String columns, the other formats in types of
+    their own; texts are trimmed and missing ones null in any. Texts of `coded` columns may come as codes
+    (`RawBlock.coded`). Raises ColumnError for a column that is not there, DataError for anything else.
+    """
+    kind = _kind_of(source, settings, name)
+    if kind == "parquet" or kind == "arrow":
+        return read_columnar_blocks(source, kind, settings, columns, name=name)
+    assert not isinstance(source, str)
+    if kind == "csv":
+        return read_csv_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+    return read_json_blocks(source, settings, columns, name=name, block_bytes=block_bytes)
+
+
+def columns_in(source: Source, settings: FormatSettings, *, name: str) -> Sequence[str]:
+    """Names of the columns of one file or URL (NDJSON: of its first lines). Raises DataError."""
+    kind = _kind_of(source, settings, name)
+    if kind == "parquet" or kind == "arrow":
+        return columnar_columns(source, kind, name=name)
+    assert not isinstance(source, str)
+    if kind == "ndjson":
+        return json_columns(source, name=name, block_bytes=_HEADER_BYTES)
+    return next(read_csv_blocks(source, settings, None, name=name, block_bytes=_HEADER_BYTES)).frame.columns
+
+
+def kind_by_ending(source: Source) -> FileKind | None:
+    """What the name says the file is, compressed or not; None where it says nothing."""
+    if isinstance(source, str):
+        # What follows the `?` of an http address is no part of the name; elsewhere it may be a glob.
+        source = Path(PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source))
+    return _KIND_OF_ENDING.get(uncompressed_name(source).suffix.lower())
+
+
+def believed_format(source: Source, settings: FormatSettings) -> FormatSettings:
+    """`settings` for a file that need not be of the kind they say: an ending that says one is believed."""
+    kind = kind_by_ending(source)
+    return settings if kind is None else settings.model_copy(update={"kind": kind})
+
+
+def _kind_of(source: Source | BinaryIO, settings: FormatSettings, name: str) -> FileKind:
+    by_ending = kind_by_ending(source) if isinstance(source, (str, Path)) else None
+    kind = settings.kind if settings.kind != "auto" else by_ending or "csv"
+    if isinstance(source, str) and kind in ("csv", "ndjson"):
+        what = "delimited text" if kind == "csv" else "NDJSON"
+        raise DataError(f"{name}: {what} is not read from a URL, only Parquet and Arrow files are: download it first")
+    return kind

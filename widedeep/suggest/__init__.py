@@ -1,0 +1,1 @@
+"""The recipe that a table suggests: `widedeep init`."""

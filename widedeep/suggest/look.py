@@ -1,0 +1,327 @@
+"""What every column of an unknown table is, judged by a sample: a number, a category, a list, a time, or nothing."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from widedeep.errors import DataError
+from widedeep.profile.single_column import (
+    Recurrence,
+    Target,
+    ValueTable,
+    bucketed,
+    filled_pattern,
+    recurrence,
+    strength,
+    value_table,
+)
+from widedeep.suggest.look_label import LabelLook, look_at_label
+from widedeep.suggest.look_lists import ListLook, look_for_lists
+from widedeep.suggest.look_markers import find_markers
+from widedeep.suggest.look_names import is_named_code, is_named_fold
+from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers
+from widedeep.suggest.look_times import TimeLook, look_for_time
+from widedeep.suggest.spread_sample import SpreadSample
+
+Nature = Literal["number", "category", "list", "time", "left_out"]
+
+_LEAK_AUC = 0.99
+_LEAK_AUC_OF_TWO = 0.95
+"""For a column with two values: an honest one is never so good, a copy of the label with some flips is."""
+_LEAK_R2 = 0.995
+_RESERVED = ("__label__", "__weight__", "__time__", "__group__")
+_RESERVED_ENDS = ("@text", "@values", "@weights")
+
+
+@dataclass(frozen=True)
+class ColumnLook:
+    """One column: what it is and why."""
+
+    name: str
+    nature: Nature
+    why: str = ""
+    """Why it is left out."""
+    is_leak: bool = False
+    strength: float | None = None
+    """How well it alone predicts the label on held-out rows: AUC, or the variance explained."""
+    missing: float = 0.0
+    """Share of the rows looked at."""
+    distinct: int = 0
+    """Values in the rows looked at, missing not counted."""
+    estimated_values: float = 0.0
+    """Values in the whole table, about."""
+    rare_rows: float = 0.0
+    """Share of the rows looked at whose value stands in less than ten rows of the whole table."""
+    numbers: NumberLook | None = None
+    time: TimeLook | None = None
+    lists: ListLook | None = None
+    recurrence: Recurrence = field(default=Recurrence(1.0, float("inf")))
+    is_sequence: bool = False
+    """Whether it rises (or falls) from row to row."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a table holds."""
+
+    sample: SpreadSample
+    """With markers of missing values taken out."""
+    label: LabelLook
+    columns: tuple[ColumnLook, ...]
+    """Every column but the label, in the table's order."""
+    markers: tuple[str, ...]
+    """Texts that stand for a missing value, the empty one not counted."""
+    bad_numbers: tuple[str, ...]
+    """Numeric columns with values that are no finite numbers."""
+
+    def column(self, name: str) -> ColumnLook:
+        """The column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+def look(sample: SpreadSample, label: str, file_name: str) -> Look:
+    """Judge every column. Raises DataError and UsageError for a label that is none."""
+    markers = find_markers(sample.frame, label)
+    floats = [name for name, dtype in sample.frame.schema.items() if dtype.is_float()]
+    with_nan = {name for name in floats if sample.frame[name].is_nan().any()}
+    sample = replace(sample, frame=markers.cleaned(sample.frame))
+    if not sample.frame.height:
+        raise DataError(f"{file_name}: the table has no rows")
+    seen_label = look_at_label(sample.frame[label], file_name, whole=sample.whole)
+    target = Target.of(seen_label.values, is_binary=seen_label.kind == "binary")
+    names = [name for name in sample.frame.columns if name != label]
+    columns = [_one_column(sample.frame[name], target, sample) for name in names]
+    columns += [ColumnLook(name, "left_out", why) for name, why in sample.left_out.items()]
+    columns = _without_leaks(columns, seen_label)
+    columns = _without_copies(columns, sample.frame)
+    numbers = [column for column in columns if column.nature == "number" and column.numbers is not None]
+    bad = tuple(c.name for c in numbers if c.name in with_nan or (c.numbers is not None and c.numbers.odd))
+    return Look(sample, seen_label, tuple(columns), markers.texts, bad)
+
+
+# ------------------------------------------------------------------------------------------------- one column by itself
+
+
+def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnLook:
+    name = raw.name
+    if not name:
+        return ColumnLook(name, "left_out", "a column without a name")
+    if name in _RESERVED or name.endswith(_RESERVED_ENDS):
+        return ColumnLook(name, "left_out", "its name is one that widedeep uses itself: rename it")
+    missing = raw.null_count() / len(raw)
+    if missing == 1.0:
+        return ColumnLook(name, "left_out", _everywhere("missing", sample), missing=1.0)
+    if isinstance(raw.dtype, pl.List):
+        return _list_column(raw, target, missing, sample)
+    table = value_table(raw, target)
+    values = table.values
+    distinct = values.drop_nulls().len()
+    if distinct == 1 and not missing:
+        always = _everywhere(f"always {shown(values[0])}", sample)
+        return ColumnLook(name, "left_out", always, distinct=1)
+    numbers = look_at_numbers(table)
+    scores = _Scores.of(table, numbers, target)
+    seen = ColumnLook(
+        name,
+        "category",
+        strength=scores.best if target.is_enough else None,
+        missing=missing,
+        distinct=distinct,
+        estimated_values=_estimated_values(table, sample),
+        rare_rows=_rare_rows(table, sample),
+        numbers=numbers,
+        recurrence=recurrence(table, sample.num_rows),
+        is_sequence=_is_sequence(raw, numbers, distinct, sample),
+    )
+    leak = _leak(table, scores, target, seen)
+    if leak:
+        return replace(seen, nature="left_out", why=leak, is_leak=True)
+    if (time := look_for_time(raw, values, numbers.values if numbers else None)) is not None:
+        return replace(seen, nature="time", time=time)
+    if seen.is_sequence:
+        return replace(seen, nature="left_out", why="rises from row to row: a row number says nothing about new rows")
+    lists = None if numbers else look_for_lists(raw, values, pl.Series(table.counts))
+    if lists is not None:
+        return replace(seen, nature="list", lists=lists)
+    if (
+        is_named_fold(name)
+        and distinct <= 20
+        and abs(scores.best - 0.5 * target.is_binary) <= max(3 * target.noise, 0.02)
+    ):
+        return replace(seen, nature="left_out", why=_FOLD.format(name=shown(name)))
+    hardly_again = seen.rare_rows > 0.8 and not is_named_code(name)
+    if numbers is not None and (
+        hardly_again or is_quantity(name, numbers, scores.by_value, scores.by_bucket, target.noise)
+    ):
+        return replace(seen, nature="number")
+    return _category(raw, table, seen, sample)
+
+
+_FOLD = "a division of the rows; to split by it: data.split: {{kind: column, column: {name}, valid: …, test: …}}"
+
+
+def _category(raw: pl.Series, table: ValueTable, seen: ColumnLook, sample: SpreadSample) -> ColumnLook:
+    again = seen.recurrence
+    recurs = again.seen >= 0.1 or (not sample.whole and again.others >= 2.0)
+    if recurs or seen.distinct <= 10 or raw.dtype != pl.String:
+        return seen
+    if float(table.values.str.contains(r"\S\s+\S").mean() or 0.0) > 0.5:  # type: ignore[arg-type]
+        return replace(seen, nature="left_out", why=f"free text: {seen.distinct:,} texts that hardly come again")
+    return seen
+
+
+def _list_column(raw: pl.Series, target: Target, missing: float, sample: SpreadSample) -> ColumnLook:
+    assert isinstance(raw.dtype, pl.List)
+    if raw.dtype.inner in (pl.Float32, pl.Float64):
+        return ColumnLook(raw.name, "left_out", "lists of fractions, which are no list of values", missing=missing)
+    lists = look_for_lists(raw, raw, raw)
+    if lists is None:
+        return ColumnLook(raw.name, "left_out", _everywhere("empty", sample), missing=missing)
+    as_text = raw.cast(pl.List(pl.String)).list.join("\x1f", ignore_nulls=True).alias(raw.name)
+    table = value_table(as_text, target)
+    scores = _Scores.of(table, None, target)
+    seen = ColumnLook(
+        raw.name,
+        "list",
+        strength=scores.best if target.is_enough else None,
+        missing=missing,
+        distinct=lists.num_values,
+        lists=lists,
+    )
+    leak = _leak(table, scores, target, seen)
+    return replace(seen, nature="left_out", why=leak, is_leak=True) if leak else seen
+
+
+def _everywhere(what: str, sample: SpreadSample) -> str:
+    return what if sample.whole else f"{what} in the {sample.frame.height:,} rows looked at"
+
+
+def shown(value: object) -> str:
+    """A value as a comment shows it: on one line, not too long."""
+    text = str(value)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _rare_rows(table: ValueTable, sample: SpreadSample) -> float:
+    known = table.counts[table.values.is_not_null().to_numpy()]
+    scale = sample.num_rows / sample.frame.height
+    return float(known[known * scale < 10].sum() / max(known.sum(), 1.0))
+
+
+def _estimated_values(table: ValueTable, sample: SpreadSample) -> float:
+    """At least (Chao 1984), from how many values were met once and twice."""
+    known = table.counts[table.values.is_not_null().to_numpy()]
+    if sample.whole:
+        return float(len(known))
+    once, twice = float((known == 1).sum()), float((known == 2).sum())
+    return min(len(known) + once * (once - 1) / (2 * (twice + 1)), float(sample.num_rows))
+
+
+def _is_sequence(raw: pl.Series, numbers: NumberLook | None, distinct: int, sample: SpreadSample) -> bool:
+    if numbers is None or distinct < 20 or distinct < 0.999 * len(raw) or numbers.odd:
+        return False
+    steps = np.diff(raw.cast(pl.Float64, strict=False).to_numpy())[np.diff(sample.pieces) == 0]
+    return bool(max((steps > 0).mean(), (steps < 0).mean()) >= 0.999)
+
+
+# ------------------------------------------------------------------------------------------------------------- leaks
+
+
+@dataclass(frozen=True)
+class _Scores:
+    by_value: float
+    by_bucket: float | None
+    by_pattern: float
+
+    @classmethod
+    def of(cls, table: ValueTable, numbers: NumberLook | None, target: Target) -> "_Scores":
+        by_value = strength(table, is_binary=target.is_binary)
+        by_bucket = None
+        filled = table.values.is_not_null().to_numpy().astype(np.int64)
+        if numbers is not None:
+            by_bucket = strength(bucketed(table, numbers.values), is_binary=target.is_binary)
+            filled &= numbers.values != 0.0
+        return cls(by_value, by_bucket, strength(table.grouped(filled), is_binary=target.is_binary))
+
+    @property
+    def best(self) -> float:
+        return max(self.by_value, self.by_bucket or 0.0, self.by_pattern)
+
+
+def _leak(table: ValueTable, scores: _Scores, target: Target, seen: ColumnLook) -> str:
+    """Why the column must have been written after the label, or nothing."""
+    if not target.is_binary:
+        return f"gives the label away: explains {scores.best:.2%} of it alone" if scores.best >= _LEAK_R2 else ""
+    if not target.is_enough:
+        return "gives the label away: each of its values has one label only" if _is_pure(table) else ""
+    if scores.best >= _LEAK_AUC:
+        return f"gives the label away: AUC {scores.best:.3f} alone"
+    two_valued = scores.by_value if seen.distinct + (seen.missing > 0) == 2 else scores.by_pattern
+    if two_valued >= _LEAK_AUC_OF_TWO:
+        return f"gives the label away: AUC {two_valued:.3f} alone, by two values only"
+    pattern = filled_pattern(table, seen.numbers.values if seen.numbers else None)
+    if pattern.gives_away:
+        share = pattern.filled_positives / pattern.filled
+        return f"gives the label away: where it is filled, {share:.1%} are positive ({pattern.filled:,.0f} rows)"
+    return ""
+
+
+def _is_pure(table: ValueTable) -> bool:
+    rows, positives = table.counts, table.label_sums.sum(axis=1)
+    mixed = np.minimum(positives, rows - positives).sum()
+    rarer = min(positives.sum(), rows.sum() - positives.sum())
+    return bool(mixed == 0 and rows.sum() >= max(4 * len(rows), 8) and rarer >= 3)
+
+
+def _without_leaks(columns: list[ColumnLook], label: LabelLook) -> list[ColumnLook]:
+    """Besides what gives the label away by itself: one column that is nearly perfect and leaves all others far behind."""
+    if label.kind != "binary":
+        return columns
+    strengths = sorted((c.strength for c in columns if c.strength is not None and not c.is_leak), reverse=True)
+    if not strengths or strengths[0] < 0.95:
+        return columns
+    best, next_best = strengths[0], strengths[1] if len(strengths) > 1 else 0.5
+    if (1 - best) * 4 > 1 - next_best:
+        return columns
+    why = f"gives the label away: AUC {best:.3f} alone, the next best column has {next_best:.3f}"
+    return [
+        replace(column, nature="left_out", why=why, is_leak=True) if column.strength == best else column
+        for column in columns
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------- copies
+
+_COPY_ROWS = 30
+
+
+def _without_copies(columns: list[ColumnLook], frame: pl.DataFrame) -> list[ColumnLook]:
+    """Of columns that say the same in other words, such as an id and a name, the first stays."""
+    first_with: dict[tuple[int, bytes], list[str]] = {}
+    kept = []
+    for column in columns:
+        copied = None
+        if column.nature in ("category", "number", "time") and len(frame) >= _COPY_ROWS:
+            raw = frame[column.name]
+            key = (column.distinct, raw.is_first_distinct().to_numpy().tobytes())
+            others = first_with.setdefault(key, [])
+            copied = next((other for other in others if _same(frame[other], raw, column.distinct)), None)
+            if copied is None:
+                others.append(column.name)
+        if copied is not None:
+            column = replace(column, nature="left_out", why=f"says the same as {shown(copied)}, value by value")
+        kept.append(column)
+    return kept
+
+
+def _same(first: pl.Series, second: pl.Series, distinct: int) -> bool:
+    """Whether each value of one goes with one value of the other; for numbers that hardly recur, whether they are equal."""
+    if first.null_count() != second.null_count():
+        return False
+    if distinct > 0.9 * (len(first) - first.null_count()):
+        return bool(first.cast(pl.String).eq_missing(second.cast(pl.String)).all())
+    pairs = pl.DataFrame({"first": first, "second": second}).unique().height
+    return pairs == distinct + (first.null_count() > 0)

@@ -1,0 +1,132 @@
+"""Whether numbers are amounts, whose order and distance mean something, or codes, each a value of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.profile.single_column import ValueTable
+from widedeep.suggest.look_names import is_named_amount, is_named_code
+
+Floats = NDArray[np.float64]
+
+_MOSTLY = 0.98
+"""Share of the rows with a value that must hold a number: a few odd values do not make a text of a column."""
+_EXACT = 2.0**53
+_FEW = 20
+"""So few whole numbers may each have a weight of their own."""
+_SHORT = 100
+
+
+@dataclass(frozen=True)
+class NumberLook:
+    """A column whose values are numbers."""
+
+    values: Floats
+    """Per distinct value (missing is one); NaN where it is no number."""
+    counts: Floats
+    """Rows per distinct value."""
+    odd: float
+    """Share of the rows with a value that hold no finite number."""
+    example: str
+    """Such a value, or nothing."""
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which values are finite numbers."""
+        return np.isfinite(self.values)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether practically all rows hold whole numbers."""
+        values, counts = self.values[self.known], self.counts[self.known]
+        return bool(counts[values == np.floor(values)].sum() >= 0.99 * counts.sum())
+
+    @property
+    def low(self) -> float:
+        """The smallest number."""
+        return float(self.values[self.known].min())
+
+    @property
+    def high(self) -> float:
+        """The largest number."""
+        return float(self.values[self.known].max())
+
+
+def look_at_numbers(table: ValueTable) -> NumberLook | None:
+    """The numbers of a column, or None where it holds anything else, or codes written with digits such as 01234."""
+    values, dtype = table.values, table.values.dtype
+    if not (dtype.is_numeric() or dtype == pl.String):
+        return None
+    present = values.is_not_null().to_numpy()
+    if dtype == pl.String:
+        texts = values.filter(values.is_not_null())
+        # 012 is a code, and beyond 2^53 numbers would run into each other.
+        if texts.str.contains(r"^[-+]?0\d").any() or texts.str.contains(r"^[-+]?\d{16,}$").any():
+            return None
+    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().copy()
+    numbers[~np.isfinite(numbers)] = np.nan
+    if len(numbers) and dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= _EXACT:
+        return None
+    counts = table.counts
+    odd = present & np.isnan(numbers)
+    share = float(counts[odd].sum() / max(counts[present].sum(), 1.0))
+    if share > 1.0 - _MOSTLY or not np.isfinite(numbers).any():
+        return None
+    example = str(values.filter(pl.Series(odd))[0]) if odd.any() else ""
+    return NumberLook(numbers, counts, share, example)
+
+
+def is_quantity(name: str, look: NumberLook, by_value: float, by_bucket: float | None, noise: float) -> bool:
+    """Whether the numbers are amounts.
+
+    `by_value` and `by_bucket` say how well the column predicts the label when each value has a rate of its own and when
+    neighbouring values share one; `noise` is what they may differ by for no reason.
+    """
+    values, counts = look.values[look.known], look.counts[look.known]
+    distinct = len(values)
+    if not look.is_whole:
+        return distinct > 3
+    if distinct <= 2 or is_named_code(name):
+        return False
+    if is_named_amount(name):
+        return distinct > 10
+    if distinct <= _FEW and not look.odd:
+        return False
+    if distinct > 64 and by_bucket is not None and abs(by_value - by_bucket) > 2 * noise:
+        return by_value < by_bucket
+    if _is_count(values, counts) or distinct > 0.3 * counts.sum():
+        return True
+    dense = distinct >= 0.5 * (look.high - look.low + 1)
+    return dense and (distinct <= _SHORT or _is_smooth(values, counts))
+
+
+def _is_count(values: Floats, counts: Floats) -> bool:
+    """Small numbers are frequent and all there, large ones rare and with gaps between them."""
+    order = np.argsort(values)
+    values, counts = values[order], counts[order]
+    median = values[np.searchsorted(np.cumsum(counts), counts.sum() / 2)]
+    below = values <= median
+    starts_small = -10 <= values[0] <= 2
+    without_gaps = below.sum() >= 0.8 * (median - values[0] + 1)
+    has_gaps = len(values) < 0.8 * (values[-1] - values[0] + 1)
+    return bool(
+        starts_small and has_gaps and (without_gaps or median > 100) and _rank_correlation(values, counts) < -0.4
+    )
+
+
+def _is_smooth(values: Floats, counts: Floats) -> bool:
+    """Whether neighbouring values are about equally frequent, as ages are and ids are not."""
+    logs = np.log(counts[np.argsort(values)])
+    return _correlation(logs[:-1], logs[1:]) > 0.7 and _rank_correlation(values, counts) > -0.9
+
+
+def _rank_correlation(first: Floats, second: Floats) -> float:
+    return _correlation(np.argsort(np.argsort(first)).astype(float), np.argsort(np.argsort(second)).astype(float))
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    if len(first) < 3 or first.std() == 0 or second.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])

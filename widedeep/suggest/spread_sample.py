@@ -1,0 +1,198 @@
+"""Rows spread over a whole table, in bounded memory: what a first look at unknown files rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from widedeep.errors import ColumnError, DataError
+from widedeep.recipe.base import is_pattern
+from widedeep.recipe.schema import FormatSettings
+from widedeep.source.blocks import RawBlock, clean_texts, require_columns
+from widedeep.source.sources import Source, kind_by_ending, read_blocks
+from widedeep.source.streams import uncompressed_name
+from widedeep.suggest.sniff import HEAD_BYTES, sniff
+from widedeep.suggest.spread_lines import Lines, flat_keys, head_of, line_frames
+
+MAX_ROWS = 250_000
+_MAX_CELLS = 16_000_000
+"""A wide table is judged by fewer rows."""
+_MAX_FILES = 32
+_SLICES = 10
+"""Logs drift: as many places of the table are looked at."""
+_A_PATTERN = "its name reads as a pattern of names: rename it"
+_FAULTS = (pl.exceptions.PolarsError, OSError, ValueError)
+
+
+@dataclass(frozen=True)
+class SpreadSample:
+    """Some of a table's rows, in its order."""
+
+    frame: pl.DataFrame
+    """String columns of delimited text, else the files' own types; texts trimmed, empty ones null."""
+    pieces: NDArray[np.int64]
+    """Per row, the number of the run of neighbouring rows that it belongs to."""
+    num_rows: int
+    """Rows of the whole table; an estimate unless `exact`."""
+    exact: bool
+    format: dict[str, Any]
+    """What differs from the default `data.format`."""
+    is_text: bool
+    """Whether it comes from delimited text, which knows no types."""
+    left_out: dict[str, str]
+    """Columns that cannot be read at all, and why."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row of the table is in it."""
+        return self.exact and self.frame.height == self.num_rows
+
+
+def spread_sample(files: Sequence[Source], label: str, max_rows: int = MAX_ROWS) -> SpreadSample:
+    """Up to about `max_rows` rows of the files, which are parts of one table, in their order.
+
+    `label` helps to tell a header from data. Raises DataError, ColumnError, UsageError (see `sniff`).
+    """
+    if is_pattern(label):
+        raise ColumnError(f"{files[0]}: a label called {label!r} reads as a pattern of names; rename the column")
+    kinds = {kind_by_ending(file) or "csv" for file in files}
+    if len(kinds) > 1:
+        raise DataError(f"{files[0]}, …: parts of one table must be of one kind; these are {', '.join(sorted(kinds))}")
+    kind = kinds.pop()
+    if kind in ("parquet", "arrow"):
+        return _columnar_sample(files, label, max_rows)
+    paths = [_local(file) for file in files]
+    head = head_of(paths[0])
+    changes: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    if kind == "csv":
+        layout = sniff(head, str(paths[0]), label, whole=len(head) < HEAD_BYTES)
+        changes = layout.changed()
+        lines = Lines(layout.settings, layout.columns)
+    else:
+        keys = flat_keys(head, str(paths[0]))
+        left_out = {key: "holds objects or lists of lists" for key, is_flat in keys.items() if not is_flat}
+        lines = Lines(FormatSettings(kind="ndjson"), [key for key, is_flat in keys.items() if is_flat])
+        require_columns([label], lines.columns, str(paths[0]))
+    rows = min(max_rows, _MAX_CELLS // len(lines.columns) + 1)
+    budget = max(rows * len(head) // max(head.count(b"\n"), 1), HEAD_BYTES)
+    frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
+    if len(paths) > _MAX_FILES:
+        share *= _MAX_FILES / len(paths)
+    patterns = {name: _A_PATTERN for name in lines.columns if is_pattern(name)}
+    frames = [frame[[name for name in frame.columns if name not in patterns]] for frame in frames]
+    left_out |= patterns
+    return _joined(frames, share, format=changes, is_text=kind == "csv", left_out=left_out)
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the items, the first and the last among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
+    return [items[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _local(file: Source) -> Path:
+    if isinstance(file, str):
+        raise DataError(f"{file}: text is not read from a URL, only Parquet and Arrow files are: download it first")
+    return file
+
+
+def _joined(frames: list[pl.DataFrame], share: float, **what: Any) -> SpreadSample:
+    """`share` is how much of the table the frames are."""
+    try:
+        frame = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"a column holds values of different kinds in different places: {error}") from error
+    pieces = np.repeat(np.arange(len(frames)), [piece.height for piece in frames])
+    return SpreadSample(frame, pieces, round(frame.height / share), share == 1.0, **what)
+
+
+# -------------------------------------------------------------------------------------------------- Parquet and Arrow
+
+
+def _columnar_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
+    chosen = spread(files, _MAX_FILES)
+    tables = [(file, _scanned(file)) for file in chosen]
+    schema = _schema(*tables[0])
+    require_columns([label], schema.names(), str(files[0]))
+    left_out = {name: f"holds {dtype} values" for name, dtype in schema.items() if not _is_readable(dtype)}
+    left_out |= {name: _A_PATTERN for name in schema.names() if is_pattern(name)}
+    columns = [name for name in schema.names() if name not in left_out]
+    require_columns([label], columns, str(files[0]))
+    counts = [_num_rows(*table) for table in tables]
+    total = sum(counts)
+    if total == 0:
+        raise DataError(f"{files[0]}: the file has no rows")
+    rows = min(max_rows, _MAX_CELLS // len(columns) + 1, total)
+    frames = []
+    for (file, table), count in zip(tables, counts, strict=True):
+        require_columns(columns, _schema(file, table).names(), str(file))
+        frames += _slices(file, table.select(columns), count, -(-rows * count // total), -(-_SLICES // len(chosen)))
+    num_rows = total * len(files) // len(chosen)
+    sampled = sum(frame.height for frame in frames)
+    joined = _joined(frames, sampled / num_rows, format={}, is_text=False, left_out=left_out)
+    return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), {}, False, left_out)
+
+
+def _scanned(file: Source) -> pl.LazyFrame:
+    kind = kind_by_ending(file)
+    try:
+        if isinstance(file, str) or (uncompressed_name(file) == file and kind == "parquet"):
+            scan = pl.scan_parquet if kind == "parquet" else pl.scan_ipc
+            return scan(file, hive_partitioning=False, glob=isinstance(file, str))
+        with file.open("rb") as stored:
+            is_ipc_file = kind == "arrow" and stored.read(6) == b"ARROW1"
+        if is_ipc_file:
+            return pl.scan_ipc(file, hive_partitioning=False, glob=False)
+    except _FAULTS as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+    # Compressed Parquet and Arrow streams have no index: from their front only.
+    blocks: list[RawBlock] = []
+    for block in read_blocks(file, FormatSettings(), None, name=str(file)):
+        blocks.append(block)
+    return pl.concat([block.frame for block in blocks]).lazy()
+
+
+def _schema(file: Source, table: pl.LazyFrame) -> pl.Schema:
+    try:
+        return table.collect_schema()
+    except _FAULTS as error:
+        raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
+
+
+def _num_rows(file: Source, table: pl.LazyFrame) -> int:
+    try:
+        return int(table.select(pl.len()).collect().item())
+    except _FAULTS as error:
+        raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
+
+
+def _is_readable(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List | pl.Array):
+        inner = dtype.inner
+        return isinstance(inner, pl.DataType) and not inner.is_nested() and _is_readable(inner)
+    return not (dtype in (pl.Binary, pl.Duration, pl.Object, pl.Struct) or isinstance(dtype, pl.Struct))
+
+
+def _slices(file: Source, table: pl.LazyFrame, num_rows: int, wanted: int, most: int) -> list[pl.DataFrame]:
+    """`wanted` of the rows in up to `most` runs spread over the file, categories as texts."""
+    runs = 1 if wanted >= num_rows else most
+    step = min(wanted, num_rows) // runs or 1
+    frames = []
+    for first_row in np.linspace(0, num_rows - step, runs).astype(np.int64).tolist():
+        try:
+            frame = table.slice(first_row, step).collect()
+        except _FAULTS as error:
+            raise DataError(f"{file}: damaged or lost at or after row {first_row + 1}: {error}") from error
+        as_texts = [name for name, dtype in frame.schema.items() if dtype in (pl.Categorical, pl.Enum)]
+        lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Array)]
+        frame = frame.with_columns(
+            *(pl.col(name).cast(pl.String) for name in as_texts),
+            *(pl.col(name).arr.to_list() for name in lists),
+        )
+        frames.append(clean_texts(frame, FormatSettings()))
+    return [frame for frame in frames if frame.height]

@@ -1,0 +1,204 @@
+"""Writes the sample logs: rows drawn from a known model, so that the best possible figures are known, and a recipe for them."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from widedeep.errors import UsageError, WriteError
+from widedeep.reporting import Reporter
+from widedeep.synth.criteo import LABEL_RATE, CriteoWorld, Planting
+from widedeep.synth.draws import BoolArray, Counter, FloatArray
+from widedeep.synth.heavy import HeavyValue
+from widedeep.synth.recipes import clicks_recipe, criteo_recipe
+from widedeep.synth.users import Users
+from widedeep.synth.world import CLICK_RATE, LOW_RANK, PLANTED, World, text_of, values_of
+
+MIN_ROWS = 100
+MIN_OF_A_CLASS = 20
+"""Expected rows of either label: a log of fewer may have none, and no AUC."""
+
+FILE_NAMES = ("log.csv", "log.parquet", "truth.json", "recipe.yaml")
+"""All that the folder of a sample log of any shape may hold."""
+
+_BLOCK_ROWS = 100_000
+"""Rows drawn and written at once. The bytes do not depend on it: every draw is a hash of seed, name and row number."""
+
+_ROW_GROUP_ROWS = 1 << 17
+
+_Labelled = tuple[pl.DataFrame, FloatArray, BoolArray]
+"""Rows of the log, each one's chance of a positive label, and whether it has one."""
+
+
+@dataclass(frozen=True)
+class SampleLog:
+    """What was written, and the best that any model can reach on it."""
+
+    rows: int
+    best_auc: float
+    """AUC of the true probabilities against the labels drawn from them."""
+    best_log_loss: float
+    planted: list[tuple[str, ...]]
+    """Columns with a weight for every combination of their values."""
+    low_rank: list[tuple[str, ...]]
+    files: list[Path]
+
+
+def write_sample_log(
+    out_dir: Path,
+    rows: int,
+    seed: int,
+    reporter: Reporter,
+    *,
+    rate: float = CLICK_RATE,
+    lift: float = 1.0,
+    new_users: float | None = None,
+) -> SampleLog:
+    """Write `log.csv`, `truth.json` (with the planted weights) and `recipe.yaml` into the existing folder `out_dir`.
+
+    `rate` is the expected share of clicks, in (0, 1). With `lift` above 1 a few values of a few columns are heavy: their
+    rows have up to `lift` times the odds of a click, which for rare clicks is as many times the clicks. `new_users`, in
+    [0, 1), is the share of rows of the test part (the last days) whose user no train row has, in place of the usual users.
+
+    Equal arguments give equal bytes. Memory is bounded but for 9 bytes a row, kept for the exact best AUC. Raises
+    UsageError for fewer than 100 rows, a negative seed, a value out of its range, or so few expected rows of a label that
+    there might be none; WriteError where the files cannot be written.
+    """
+    _check(rows, seed, rate, lift)
+    if new_users is not None and not 0.0 <= new_users < 1.0:
+        raise UsageError(f"--new-users must be at least 0 and below 1, not {new_users}: it is a share of the test rows")
+    files = [out_dir / name for name in ("log.csv", "truth.json", "recipe.yaml")]
+    world = World(seed, rate=rate, lift=lift, users=None if new_users is None else Users(rows, new_users))
+    truth = _Truth(rows)
+    with _naming(out_dir):
+        with files[0].open("wb") as file:
+            for frame in _blocks(lambda index: world.labelled(index, rows), truth, reporter):
+                file.write(frame.write_csv(include_header=file.tell() == 0).encode())
+        best = truth.best()
+        weights = {" x ".join(pair): _weights(world, pair) for pair in PLANTED}
+        content = {"rows": rows, "seed": seed, "ctr": truth.rate(), "planted": PLANTED, "low_rank": LOW_RANK}
+        content |= _heavy(world.heavy, text_of) | ({} if new_users is None else {"new_users": new_users})
+        files[1].write_text(json.dumps(content | best | {"weights": weights}) + "\n", encoding="utf-8")
+        files[2].write_text(clicks_recipe(rows, seed, best["best_auc"]), encoding="utf-8")
+    return SampleLog(rows, **best, planted=list(PLANTED), low_rank=list(LOW_RANK), files=files)
+
+
+def write_criteo_log(
+    out_dir: Path,
+    rows: int,
+    seed: int,
+    planting: Planting,
+    reporter: Reporter,
+    *,
+    rate: float = LABEL_RATE,
+    lift: float = 1.0,
+) -> SampleLog:
+    """Write `log.parquet`, `truth.json` and `recipe.yaml` into the existing folder `out_dir`.
+
+    Columns: `label` (Int8), I1…I13 (Int64), C1…C26 (8 hex digits). `rate`, `lift`, memory and errors are as for
+    `write_sample_log`; UsageError also where more is to be planted than the seed's columns can hold. Equal arguments give
+    equal bytes, and a longer log begins with the same rows.
+    """
+    _check(rows, seed, rate, lift)
+    files = [out_dir / name for name in ("log.parquet", "truth.json", "recipe.yaml")]
+    world = CriteoWorld(seed, planting, rate=rate, lift=lift)
+    truth = _Truth(rows)
+    with _naming(out_dir):
+        _write_parquet(_blocks(world.labelled, truth, reporter), files[0])
+        best = truth.best()
+        columns = {"crosses": world.crosses, "low_rank": world.low_rank, "triples": world.triples}
+        heavy = _heavy(world.heavy, world.text_of)
+        content = {"rows": rows, "seed": seed, "ctr": truth.rate(), **columns, **heavy, **best}
+        files[1].write_text(json.dumps(content) + "\n", encoding="utf-8")
+        files[2].write_text(criteo_recipe(rows, seed, best["best_auc"], world.sizes), encoding="utf-8")
+    return SampleLog(rows, **best, planted=[*world.crosses, *world.triples], low_rank=world.low_rank, files=files)
+
+
+def _check(rows: int, seed: int, rate: float, lift: float) -> None:
+    if rows < MIN_ROWS:
+        raise UsageError(f"--rows must be at least {MIN_ROWS}, not {rows}: fewer cannot be split and learnt from")
+    if seed < 0:
+        raise UsageError(f"--seed must not be negative, not {seed}")
+    if not 0.0 < rate < 1.0:
+        raise UsageError(f"--rate must be above 0 and below 1, not {rate}: it is the share of positive rows")
+    if rows * min(rate, 1.0 - rate) < MIN_OF_A_CLASS:
+        raise UsageError(
+            f"--rate {rate:g} of --rows {rows:,} leaves fewer than {MIN_OF_A_CLASS} rows of a label: ask for at least "
+            f"{ceil(MIN_OF_A_CLASS / min(rate, 1.0 - rate)):,} rows"
+        )
+    if not 1.0 <= lift < inf:
+        raise UsageError(
+            f"--lift must be a number of at least 1, not {lift}: heavy values click that many times as often"
+        )
+
+
+def _heavy(values: Sequence[HeavyValue], text_of: Callable[[HeavyValue], str]) -> dict[str, Any]:
+    """What truth.json says of heavy values; nothing of a log without any."""
+    heavy = [{"column": value.column, "value": text_of(value), "lift": value.lift} for value in values]
+    return {"heavy": heavy} if heavy else {}
+
+
+@contextmanager
+def _naming(out_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{out_dir}: cannot write the sample log: {error.strerror or error}") from error
+
+
+class _Truth:
+    """The probabilities and labels of a log's rows, from which its best possible figures follow."""
+
+    def __init__(self, rows: int) -> None:
+        self.probability, self.label = np.empty(rows), np.empty(rows, dtype=np.bool_)
+
+    def rate(self) -> float:
+        return float(self.label.mean())
+
+    def best(self) -> dict[str, float]:
+        log_loss = -np.log(np.where(self.label, self.probability, 1.0 - self.probability)).mean()
+        return {"best_auc": _auc(self.label, self.probability), "best_log_loss": float(log_loss)}
+
+
+def _blocks(labelled: Callable[[Counter], _Labelled], truth: _Truth, reporter: Reporter) -> Iterator[pl.DataFrame]:
+    rows = len(truth.label)
+    with reporter.work("writing the sample log", rows, "rows") as meter:
+        for start in range(0, rows, _BLOCK_ROWS):
+            part = slice(start, min(start + _BLOCK_ROWS, rows))
+            index = np.arange(part.start, part.stop, dtype=np.uint64)
+            frame, truth.probability[part], truth.label[part] = labelled(index)
+            yield frame
+            meter.update(part.stop)
+
+
+def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
+    # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the end.
+    with TemporaryDirectory(prefix=".log.tmp-", dir=path.parent) as folder:
+        parts: list[Path] = []
+        for frame in frames:
+            parts.append(Path(folder) / f"{len(parts):06d}.arrow")
+            frame.write_ipc(parts[-1], compression="lz4")
+        pl.scan_ipc(parts).sink_parquet(path, row_group_size=_ROW_GROUP_ROWS)
+
+
+def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:
+    """Value of the first column → value of the second → what the combination adds to the logit."""
+    table = world.planted_weights(*pair)
+    left, right = (values_of(column) for column in pair)
+    return {
+        a: {b: round(float(w), 4) for b, w in zip(right, row, strict=True)} for a, row in zip(left, table, strict=True)
+    }
+
+
+def _auc(label: BoolArray, probability: FloatArray) -> float:
+    """Chance that a positive row has the higher probability of a random pair (a tie counts half)."""
+    positive, negative = np.sort(probability[label]), np.sort(probability[~label])
+    below = np.searchsorted(negative, positive, "left").sum() + np.searchsorted(negative, positive, "right").sum()
+    return float(below) / 2.0 / len(positive) / len(negative)

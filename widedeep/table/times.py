@@ -1,0 +1,120 @@
+"""When something happened: dates, epoch numbers and texts as seconds since 1970 UTC, and the parts of a moment."""
+
+import polars as pl
+
+from widedeep.errors import DataError
+from widedeep.recipe.schema import DatePart, TimeSettings
+from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import canonical_text
+
+_ISO_8601 = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{1,2}:\d{2})(?::(\d{2}(?:\.\d{1,9})?))?(Z|[+-]\d{2}(?::?\d{2})?)?)?$"
+_UTC = pl.Datetime("us", "UTC")
+_EPOCHS = {"epoch": 1.0, "epoch_ms": 1e3, "epoch_us": 1e6}
+"""Formats of numbers: how many of their units make a second."""
+_LATEST = 253_402_300_800.0
+"""The year 10000, in seconds since 1970: what lies beyond was not counted in seconds."""
+_WEEKDAYS = {
+    str(number): name for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), start=1)
+}
+
+
+def time_values(block: RawBlock, settings: TimeSettings) -> pl.Series:
+    """Float64, one per row: what rows are ordered by. Raises DataError for a time that is missing or cannot be understood."""
+    moments, _ = _read(block, settings, "data.time.format")
+    raw = block.frame[settings.column]
+    if moments.null_count():
+        row = moments.is_null().arg_true()[0]
+        if raw[row] is None:
+            raise DataError(
+                f"{block.place_of(row)}: column {settings.column!r}: the time is missing; every row needs one: fill it or drop the row"
+            )
+        raise _not_a_time(block, settings, row, "data.time.format")
+    return moments
+
+
+def moment_values(
+    block: RawBlock, settings: TimeSettings, *, bad_is_missing: bool, where: str
+) -> tuple[pl.Series, int]:
+    """Float64 seconds since 1970 UTC, one per row, null for a missing time; and how many bad ones were taken for missing.
+
+    `where` names the setting that says the format. Raises DataError with place and value for a time that cannot be
+    understood, unless `bad_is_missing`, and for numbers that cannot be seconds.
+    """
+    moments, bad = _read(block, settings, where)
+    rows = bad.arg_true()
+    if len(rows) and not bad_is_missing:
+        raise _not_a_time(block, settings, rows[0], where)
+    far = (moments.abs() >= _LATEST).fill_null(False).arg_true()
+    if len(far):
+        value = block.frame[settings.column][far[0]]
+        raise DataError(
+            f"{block.place_of(far[0])}: column {settings.column!r}: {value!r} is no time in seconds since 1970; "
+            f"set {where} to epoch_ms or epoch_us"
+        )
+    return moments, len(rows)
+
+
+def part_of(moment: pl.Expr, part: DatePart) -> pl.Expr:
+    """String: the part of a moment given in seconds (see `DateTimeField.parts`); null for null."""
+    instant = (moment * 1e6).cast(pl.Int64).cast(pl.Datetime("us"))
+    match part:
+        case "hour":
+            return instant.dt.hour().cast(pl.String)
+        case "weekday":
+            return instant.dt.weekday().cast(pl.String).replace(_WEEKDAYS)
+        case "day":
+            return instant.dt.day().cast(pl.String)
+        case "part_of_day":
+            names = pl.lit(pl.Series(["night", "morning", "afternoon", "evening"]))
+            return names.gather((instant.dt.hour() // 6).cast(pl.UInt32))
+
+
+def _read(block: RawBlock, settings: TimeSettings, where: str) -> tuple[pl.Series, pl.Series]:
+    """The moments, and which of them are null although the row has a value."""
+    raw = block.frame[settings.column]
+    if raw.dtype in (pl.Time, pl.Boolean) or raw.dtype.is_nested():
+        raise DataError(
+            f"{block.source_name}: column {settings.column!r}: {raw.dtype} values do not say when a row happened"
+        )
+    try:
+        moments = block.frame.select(_moment(settings, raw.dtype).alias(settings.column)).to_series()
+    except pl.exceptions.ComputeError as error:
+        raise DataError(
+            f"{where}: {settings.format!r} is not a usable strptime pattern: {str(error).splitlines()[0]}"
+        ) from error
+    return moments, moments.is_null() & raw.is_not_null()
+
+
+def _not_a_time(block: RawBlock, settings: TimeSettings, row: int, where: str) -> DataError:
+    expected = settings.format or "a number, or ISO 8601 as in 2024-01-31 17:45:00"
+    return DataError(
+        f"{block.place_of(row)}: column {settings.column!r}: {str(block.frame[settings.column][row])!r} is not a time "
+        f"({expected}); mend the row, or set {where} to a strptime pattern"
+    )
+
+
+def _moment(settings: TimeSettings, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(settings.column)
+    if dtype.is_temporal():
+        return _seconds(column.cast(pl.Datetime("us")))
+    number = column.cast(pl.Float64, strict=False)
+    number = pl.when(number.is_finite()).then(number)
+    if settings.format in _EPOCHS:
+        return number / _EPOCHS[settings.format]
+    if settings.format is not None:
+        return _seconds(canonical_text(column, dtype).str.strptime(_UTC, settings.format, strict=False))
+    return number if dtype.is_numeric() else pl.coalesce(number, _seconds(_iso_8601(column)))
+
+
+def _iso_8601(text: pl.Expr) -> pl.Expr:
+    """A date, with or without a time of day, seconds and a zone (none: UTC)."""
+    parts = text.str.extract_groups(_ISO_8601).struct
+    minutes, seconds, zone = (
+        pl.coalesce(parts.field(str(group)), pl.lit(default)) for group, default in ((2, "00:00"), (3, "00"), (4, "Z"))
+    )
+    whole = pl.concat_str(parts.field("1"), pl.lit("T"), minutes, pl.lit(":"), seconds, zone)
+    return whole.str.strptime(_UTC, "%Y-%m-%dT%H:%M:%S%.f%#z", strict=False)
+
+
+def _seconds(instant: pl.Expr) -> pl.Expr:
+    return instant.dt.epoch("us") / 1e6

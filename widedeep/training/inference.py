@@ -1,0 +1,139 @@
+"""Metrics of a model on an encoded split."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from widedeep.encoded.batches import Batch, BatchStream, ListPart
+from widedeep.encoded.store import EncodedStore
+from widedeep.errors import TrainingError
+from widedeep.evaluation.comparison import LabelledRows, estimates
+from widedeep.evaluation.metrics import MetricAccumulator
+from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.kernels.lookups import Bag
+from widedeep.model.layout import InputLayout
+from widedeep.model.network import Network
+from widedeep.training.feed import bag_from
+from widedeep.training.objective import Kind, score
+
+BATCH_ROWS = 16_384
+"""Rows scored at a time where nothing is learnt."""
+ERROR_ROWS = 20_000_000
+"""Rows above which metrics are left without errors."""
+
+
+def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[Bag]]:
+    """The batch's indices [F, B] int32, numerics [D, B] float32 and bags on the device."""
+    bags = [bag_of(part, device) for part in batch.lists]
+    return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
+
+
+def bag_of(part: ListPart, device: torch.device) -> Bag:
+    """A column of lists as the model takes it."""
+    return bag_from(part, lambda array: torch.from_numpy(array).to(device))
+
+
+def store_logits(
+    network: Network,
+    store: EncodedStore,
+    layout: InputLayout,
+    device: torch.device,
+    *,
+    num_folds: int | None = None,
+    on_rows: Callable[[int], None] = lambda _rows: None,
+) -> NDArray[np.float32]:
+    """Logits (of a regression: predictions) of all rows of `store`, [N] float32, in file order.
+
+    With `num_folds`, crosses from memory say what they say in training: without the row's fold. `on_rows` hears how many
+    rows are done.
+    """
+    stream = BatchStream(
+        store,
+        [column.name for column in layout.index_columns],
+        layout.numeric_columns,
+        BATCH_ROWS,
+        list_columns=layout.list_names,
+        num_folds=num_folds,
+        seed=None,
+    )
+    network.eval()
+    logits, done = np.empty(store.rows, dtype=np.float32), 0
+    with torch.inference_mode():
+        for batch in stream:
+            folds = None if batch.folds is None else torch.from_numpy(batch.folds).to(device, torch.int64)
+            logits[done : done + len(batch)] = network(*to_device(batch, device), folds).cpu().numpy()
+            done += len(batch)
+            on_rows(done)
+    return logits
+
+
+def evaluate_store(
+    network: Network,
+    store: EncodedStore,
+    layout: InputLayout,
+    kind: Kind,
+    device: torch.device,
+    *,
+    cutoffs: Sequence[int] = (10,),
+    on_rows: Callable[[int], None] = lambda _rows: None,
+    on_scores: Callable[[NDArray[np.float32]], None] = lambda _scores: None,
+) -> dict[str, float | None]:
+    """Metrics over all rows of `store`, float32, in file order; ranking metrics at `cutoffs` where it has groups.
+
+    `on_rows` hears how many rows are done, `on_scores` the scores [B] of each batch.
+    """
+    index_names = [column.name for column in layout.index_columns]
+    grouped = GROUP_COLUMN in store.columns
+    stream = BatchStream(
+        store,
+        index_names,
+        layout.numeric_columns,
+        BATCH_ROWS,
+        list_columns=layout.list_names,
+        with_group=grouped,
+        seed=None,
+    )
+    network.eval()
+    rows = 0
+    with torch.inference_mode(), MetricAccumulator(kind, cutoffs=cutoffs, grouped=grouped) as metrics:
+        for batch in stream:
+            scores = score(kind, network(*to_device(batch, device))).cpu().numpy()
+            if not np.isfinite(scores).all():
+                raise TrainingError(
+                    "the model's scores are not finite: training has diverged; try a smaller "
+                    "training.deep.learning_rate or training.wide.learning_rate, or training.warmup_steps"
+                )
+            metrics.add(batch.label, scores, batch.weight, batch.group)
+            on_scores(scores)
+            rows += len(batch.label)
+            on_rows(rows)
+        return metrics.result()
+
+
+def evaluate_with_errors(
+    network: Network,
+    store: EncodedStore,
+    layout: InputLayout,
+    kind: Kind,
+    device: torch.device,
+    *,
+    cutoffs: Sequence[int],
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """`evaluate_store`, and the standard errors of AUC, GAUC and log loss (or RMSE) for rows drawn anew, or groups of rows.
+
+    An error that too few rows leave unknown is left out. Errors take all scores in memory at once: above ERROR_ROWS rows, where they say little, there are none.
+    """
+    held: list[NDArray[np.float32]] = []
+    if store.rows > ERROR_ROWS:
+        return evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs), {}
+    metrics = evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=held.append)
+    columns = [name for name in (LABEL_COLUMN, WEIGHT_COLUMN, GROUP_COLUMN) if name in store.columns]
+    read = store.read(0, store.rows, columns)
+    rows = LabelledRows.of(kind, read[LABEL_COLUMN], read.get(WEIGHT_COLUMN), read.get(GROUP_COLUMN))
+    found = estimates(rows, np.concatenate(held))
+    errors = {name: estimate.change().error for name, estimate in found.items()}
+    return metrics, {name: error for name, error in errors.items() if math.isfinite(error)}
