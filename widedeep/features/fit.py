@@ -109,7 +109,7 @@ def _shown(
     done = 0
     with reporter.work(title, total_rows, "rows") as meter:
         for block in blocks:
-            rows = block if isinstance(block, CodedRows) else CodedRows(block)
+            rows = CodedRows.of(block)
             yield rows
             done += rows.height
             meter.update(done)

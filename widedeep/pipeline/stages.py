@@ -243,7 +243,7 @@ def _encode(
 
     def encoded(block: CodedRows) -> tuple[pl.DataFrame, NDArray[np.bool_] | None]:
         is_late = None if late is None else block.column(TIME).to_numpy() >= late
-        return plan.encode_coded(block).hstack(stored_targets(block)), is_late
+        return plan.encode(block).hstack(stored_targets(block)), is_late
 
     with reporter.work("encode", total, "rows") as meter:
         for split in _stored_splits(ingested, trained_on):
