@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 import torch
 
-from widedeep.encoded.batches import ListPart
-from widedeep.encoded.store import as_lists
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import FeaturePlan, IndexColumn
+from widedeep.features.plan import FeaturePlan
 from widedeep.files import check_readable, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
+from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -101,7 +100,10 @@ class Scorer:
         # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
         indices = _matrix(encoded, [column.name for column in self.layout.index_columns], np.int32)
         numerics = _matrix(encoded, self.layout.numeric_columns, np.float32)
-        lists = [_list_part(encoded, column) for column in self.layout.list_columns]
+        lists = [
+            Lists.of(encoded[column.name], None if column.weights is None else encoded[column.weights])
+            for column in self.layout.list_columns
+        ]
         scores = np.empty(len(frame), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(frame), self.batch_rows):
@@ -109,7 +111,7 @@ class Scorer:
                 logit = self.network(
                     torch.from_numpy(indices[:, part]).to(self.device),
                     torch.from_numpy(numerics[:, part]).to(self.device),
-                    [bag_of(column.taken(start, start + self.batch_rows), self.device) for column in lists],
+                    [bag_of(column.slice(start, start + self.batch_rows), self.device) for column in lists],
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
@@ -137,12 +139,6 @@ def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) 
     for position, name in enumerate(names):
         matrix[position] = frame[name].to_numpy()
     return matrix
-
-
-def _list_part(frame: pl.DataFrame, column: IndexColumn) -> ListPart:
-    lists = as_lists(frame[column.name])
-    weights = None if column.weights is None else as_lists(frame[column.weights]).values
-    return ListPart(lists.values, lists.lengths, weights)
 
 
 def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:

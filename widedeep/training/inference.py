@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.encoded.batches import Batch, BatchStream, ListPart
+from widedeep.encoded.batches import Batch, BatchStream
 from widedeep.encoded.store import EncodedStore
 from widedeep.errors import TrainingError
 from widedeep.evaluation.comparison import LabelledRows, estimates
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.kernels.lookups import Bag
+from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.training.feed import bag_from
@@ -32,7 +33,7 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[
     return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
 
 
-def bag_of(part: ListPart, device: torch.device) -> Bag:
+def bag_of(part: Lists, device: torch.device) -> Bag:
     """A column of lists as the model takes it."""
     return bag_from(part, lambda array: torch.from_numpy(array).to(device))
 
