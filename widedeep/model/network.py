@@ -33,9 +33,14 @@ class Network(nn.Module):
         self.wide = Wide(layout, settings.wide) if kind.has_wide(crosses=bool(layout.crosses)) else None
         self.embeddings = Embeddings(layout, settings.embeddings) if kind.towers else None
         self.towers = nn.ModuleDict()
+        self._branched: list[FinalNet] = []
+        """The towers that give several logits of their own in training (see `branches`)."""
         if self.embeddings is not None:
             for name in kind.towers:
-                self.towers[name] = TOWERS[name](self.embeddings.output, settings)
+                tower = TOWERS[name](self.embeddings.output, settings)
+                self.towers[name] = tower
+                if isinstance(tower, FinalNet):
+                    self._branched.append(tower)
 
     def forward(
         self, indices: Tensor, numerics: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None
@@ -63,9 +68,7 @@ class Network(nn.Module):
     @property
     def branches(self) -> tuple[Tensor, ...]:
         """Of the last training forward pass: logits [B] whose mean a tower gave, and which learn from the whole."""
-        return tuple(
-            branch for tower in self.towers.values() if isinstance(tower, FinalNet) for branch in tower.branches
-        )
+        return tuple(branch for tower in self._branched for branch in tower.branches)
 
     def num_parameters(self) -> int:
         """Trained numbers, tables included."""

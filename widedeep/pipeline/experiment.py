@@ -33,7 +33,7 @@ from widedeep.pipeline.finish import finish_run
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
-from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
+from widedeep.pipeline.stages import EncodingResult, MemoryResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.load import LoadedRecipe, dump_recipe
@@ -162,7 +162,7 @@ def _train(
     recipe = loaded.recipe
     device = choose_device(recipe.training.device)
     threads = set_threads(recipe.training.threads)
-    encoded = crosses_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
+    encoded = encoding_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
     memory = memory_stage(loaded, encoded, workspace, reporter)
     recipe_text = dump_recipe(recipe)
     remembered = {} if memory is None else {"memory": memory.key}
@@ -283,7 +283,7 @@ def _new_run(
     workspace: Workspace,
     loaded: LoadedRecipe,
     recipe_text: str,
-    encoded: CrossesResult,
+    encoded: EncodingResult,
     memory: MemoryResult | None,
     key: str,
     device: torch.device,

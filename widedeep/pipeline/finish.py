@@ -6,14 +6,14 @@ from collections.abc import Mapping
 import torch
 
 from widedeep.encoded.store import EncodedStore
-from widedeep.evaluation.formulas import Kind
 from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.files import write_json
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
-from widedeep.pipeline.stages import CrossesResult
+from widedeep.pipeline.stages import EncodingResult
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.realised import realised_gains
@@ -35,7 +35,7 @@ def finish_run(
     layout: InputLayout,
     network: Network,
     stores: Mapping[str, EncodedStore],
-    encoded: CrossesResult,
+    encoded: EncodingResult,
     outcome: Outcome,
     device: torch.device,
     seconds: float,
@@ -80,7 +80,7 @@ def finish_run(
 
 
 def _settle_level(
-    kind: Kind,
+    kind: LabelKind,
     run: RunDirectory,
     layout: InputLayout,
     network: Network,
@@ -107,7 +107,7 @@ def _settle_level(
 
 
 def _judged(
-    kind: Kind,
+    kind: LabelKind,
     run: RunDirectory,
     metrics: Mapping[str, dict[str, float | None]],
     stores: Mapping[str, EncodedStore],

@@ -18,8 +18,9 @@ from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.recipe.data import LabelKind
 from widedeep.training.feed import bag_from
-from widedeep.training.objective import Kind, score
+from widedeep.training.objective import score
 
 BATCH_ROWS = 16_384
 """Rows scored at a time where nothing is learnt."""
@@ -76,7 +77,7 @@ def evaluate_store(
     network: Network,
     store: EncodedStore,
     layout: InputLayout,
-    kind: Kind,
+    kind: LabelKind,
     device: torch.device,
     *,
     cutoffs: Sequence[int] = (10,),
@@ -119,7 +120,7 @@ def evaluate_with_errors(
     network: Network,
     store: EncodedStore,
     layout: InputLayout,
-    kind: Kind,
+    kind: LabelKind,
     device: torch.device,
     *,
     cutoffs: Sequence[int],
