@@ -97,7 +97,7 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
     names = typed_names(typed_dir, "train")
     total = sum(block.height for block in typed_blocks(typed_dir, "train", columns=[LABEL]))
     features, rows = recipe.features, None
-    num_fields = len([*features.all_categorical(), *features.multi_valued, *features.all_numeric()])
+    num_fields = len(features.all_fields())
     share = MOST_CODES / max(1, total * num_fields)
     if share < 1.0:
         rows = np.flatnonzero(random_draws(_SAMPLE_SEED, 0, total) < share)

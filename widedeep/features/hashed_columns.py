@@ -34,7 +34,7 @@ class HashedColumn:
 def hashed_columns(plan: FeaturePlan) -> tuple[HashedColumn, ...]:
     """Fields first, in the order of the plan."""
     sharing: dict[tuple[str, str], list[FittedCategorical]] = {}
-    for field in (*plan.categoricals, *plan.multi_valued):
+    for field in plan.vocabulary_fields:
         if field.buckets is not None:
             key = ("field", field.name) if field.shared is None else ("vocabulary", field.shared)
             sharing.setdefault(key, []).append(field)

@@ -102,7 +102,7 @@ def _found_in(plan: FeaturePlan, column: HashedColumn, hashes: Set[int], block: 
 
 
 def _is_hashed(plan: FeaturePlan, column: IndexColumn) -> bool:
-    holders: list[FittedCategorical | FittedCross] = [*plan.categoricals, *plan.multi_valued, *plan.crosses]
+    holders: list[FittedCategorical | FittedCross] = [*plan.vocabulary_fields, *plan.crosses]
     return any(holder.buckets is not None for holder in holders if holder.name == column.name)
 
 

@@ -72,7 +72,7 @@ class FeaturePlan:
     def index_columns(self) -> tuple[IndexColumn, ...]:
         """Categorical fields, multi-valued ones, bucketed numerics, crosses."""
         columns = []
-        for field in (*self.categoricals, *self.multi_valued):
+        for field in self.vocabulary_fields:
             column = IndexColumn(
                 field.name,
                 "categorical",
@@ -99,6 +99,11 @@ class FeaturePlan:
                 column = replace(column, pooling="sum", weights=weight_name(cross.name) if weighted else None)
             columns.append(column)
         return tuple(columns)
+
+    @property
+    def vocabulary_fields(self) -> tuple[FittedCategorical, ...]:
+        """The fields that are looked up by vocabulary or by hash: a value a row, then several values a row."""
+        return (*self.categoricals, *self.multi_valued)
 
     @property
     def cross_columns(self) -> tuple[IndexColumn, ...]:
@@ -202,7 +207,7 @@ class FeaturePlan:
 
     def members(self) -> dict[str, FittedNumeric | FittedCategorical]:
         """Name → field, for every field that may stand in a cross."""
-        fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.categoricals, *self.multi_valued]
+        fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.vocabulary_fields]
         return {field.name: field for field in fields}
 
     def cross_members(self, cross: FittedCross) -> dict[str, FittedNumeric | FittedCategorical]:

@@ -16,10 +16,10 @@ from widedeep.files import write_json
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.stages import EncodingResult, encoding_stage
 from widedeep.pipeline.workspace import Workspace, read_report
-from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
+from widedeep.table.parts import typed_blocks
 
 COLLISIONS_FORMAT = 2
 """Raised when the report changes for equal inputs."""
@@ -51,7 +51,7 @@ def build_crosses_and_report(
 def collisions_stage(recipe: Recipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter) -> Report:
     """The report on a finished plan, for a caller that holds the lock; empty, and no stage, where nothing is hashed."""
     features = recipe.features
-    buckets = [field.buckets for field in (*features.categorical, *features.multi_valued)]
+    buckets = [field.buckets for field in features.with_vocabulary()]
     buckets += [cross.buckets for cross in recipe.crosses]
     if all(number is None for number in buckets):
         return []

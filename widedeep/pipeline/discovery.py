@@ -28,7 +28,7 @@ def discover_crosses(
     Raises UsageError where fewer than two fields may be crossed, or the run was trained on other rows.
     """
     recipe = loaded.recipe
-    names = len([*recipe.features.all_categorical(), *recipe.features.all_numeric(), *recipe.features.multi_valued])
+    names = len(recipe.features.all_fields())
     if names < 2:
         raise UsageError(f"{loaded.path}: a cross is of two fields or more, and this recipe has {names}")
     workspace = Workspace(work_dir)

@@ -236,8 +236,7 @@ def _encode(
     spill_dir.rmdir()
     plan.save(out_dir / "plan")
     known, late = _KnownRows(plan), _late_from(ingested, trained_on, keep_negatives)
-    fields = (*plan.categoricals, *plan.multi_valued)
-    exposure = ExposureCounts(fields, recipe.features, by_time=late is not None)
+    exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
     total = sum(ingested.rows.values())
     done = 0
 
