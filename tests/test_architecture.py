@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_every_folder_is_a_room_of_the_plan() -> None:
     folders = {path.parent.name for path in ROOT.glob("widedeep/*/__init__.py")}
 
     assert folders <= set(ROOMS)
+
+
+def test_a_room_is_small_enough_to_be_read() -> None:
+    lines: Counter[str] = Counter()
+    for path in source_files():
+        lines[room_of_file(path)] += len(path.read_text(encoding="utf-8").splitlines())
+
+    assert {room: number for room, number in lines.items() if number > 4000} == {}
 
 
 def test_a_room_imports_only_rooms_below_it() -> None:
