@@ -48,8 +48,8 @@ def open_run(argument: str, work: Path) -> Path:
 
     Raises ArtefactError when there is none.
     """
-    from widedeep.pipeline.past_runs import find_run
     from widedeep.recipe.load import load_recipe
+    from widedeep.runs import find_run
 
     recipe_name = argument if argument in bundled_recipes() else None
     if Path(argument).is_file():

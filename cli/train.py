@@ -32,6 +32,9 @@ class TrainCommand(TyperCommand):
         return super().parse_args(ctx, written)
 
 
+PARSER = TrainCommand
+
+
 def train(
     recipe: RecipeArgument,
     work: WorkOption = Path(),

@@ -1,4 +1,4 @@
-"""The run-directory contract: what lies where in a run, when it counts as finished, what refuses to load."""
+"""The run-directory contract: where a run is, what lies where in it, when it counts as finished, what refuses to load."""
 
 import json
 import os
@@ -12,6 +12,9 @@ from widedeep.files import check_readable, sync_directory, write_json, write_tex
 
 RUN_FORMAT = 2
 """Format version of a run directory; a run of a newer one is refused."""
+
+RUNS = "runs"
+"""The folder of a work directory that holds its runs."""
 
 TRAIN_ONLY = ("train",)
 """The splits that a run is trained on, unless it is a refit."""
@@ -112,6 +115,26 @@ class RunDirectory:
             temporary.symlink_to(self.path.name)
             os.replace(temporary, latest)
             sync_directory(latest.parent)
+
+
+def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
+    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
+
+    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there, or a
+    run that may not be read.
+    """
+    for path in (Path(argument), work_dir / argument):
+        check_readable(RunDirectory(path).manifest_path)
+        if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
+            return Path(os.path.realpath(path))
+    if recipe_name is not None:
+        latest = work_dir / RUNS / recipe_name / "latest"
+        if latest.is_dir():
+            return Path(os.path.realpath(latest))
+        raise ArtefactError(f"{latest}: recipe {recipe_name} has no finished run here; train it, or name --work")
+    raise ArtefactError(
+        f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
+    )
 
 
 def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:

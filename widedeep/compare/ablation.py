@@ -8,13 +8,13 @@ from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
 from widedeep.pipeline.experiment import SeedsResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, typed_table
-from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import Scores, score_labelled, score_only
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.parts import typed_blocks
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
 """The recipe with these overrides on top."""

@@ -25,11 +25,11 @@ from widedeep.evaluation.formulas import metric_direction
 from widedeep.evaluation.ratios import ratio_estimates
 from widedeep.features.plan import FeaturePlan
 from widedeep.pipeline.past_runs import typed_table
-from widedeep.profile.ingest import typed_blocks
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, score_labelled
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.parts import typed_blocks
 
 MOST_RUNS = 8
 """More colours cannot be told apart."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.encoded.folds import row_folds
+from widedeep.encoded.lists import ListPart
 from widedeep.encoded.store import EncodedStore
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.ordered import in_threads
@@ -32,33 +33,6 @@ _LINE = 16
 """Numbers in a line of the cache."""
 SLABS_AHEAD = 2
 """Slabs that wait for the consumer or are being made."""
-
-
-@dataclass(frozen=True)
-class ListPart:
-    """One column of lists, of the rows of a batch."""
-
-    values: NDArray[np.int32]
-    """[N], the rows' lists behind each other."""
-    lengths: NDArray[np.int64]
-    """[B], each at least 1; they sum to N."""
-    weights: NDArray[np.float32] | None
-    """[N], where the column has weights."""
-
-    def taken(self, start: int, stop: int) -> "ListPart":
-        """The lists of the rows from `start` to before `stop`."""
-        first = int(self.lengths[:start].sum())
-        part = slice(first, first + int(self.lengths[start:stop].sum()))
-        return ListPart(
-            self.values[part], self.lengths[start:stop], None if self.weights is None else self.weights[part]
-        )
-
-    def ordered(self, order: NDArray[np.int64]) -> "ListPart":
-        """The lists of the rows that `order` names."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        lengths = self.lengths[order]
-        places = np.repeat(starts[order] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        return ListPart(self.values[places], lengths, None if self.weights is None else self.weights[places])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.encoded.lists import Lists, as_lists
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, write_json, writing
 from widedeep.ordered import map_in_order
@@ -26,16 +27,6 @@ RECORD_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Lists of consecutive rows, none of them empty (CSR)."""
-
-    values: NDArray[Any]
-    """[N]."""
-    lengths: NDArray[np.int64]
-    """[rows]; their sum is N."""
-
-
-@dataclass(frozen=True)
 class Shard:
     """One file of a store."""
 
@@ -44,11 +35,6 @@ class Shard:
     bytes: int
     checksum: str
     """blake2b of the file's bytes, 16 bytes in hexadecimal."""
-
-
-def as_lists(series: pl.Series) -> Lists:
-    """The lists of a series, none of which is empty or null."""
-    return Lists(series.explode().to_numpy(writable=True), series.list.len().to_numpy().astype(np.int64))
 
 
 def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.encoded.store import RECORD_ROWS, EncodedStore, Lists, as_lists
+from widedeep.encoded.lists import Lists, as_lists
+from widedeep.encoded.store import RECORD_ROWS, EncodedStore
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, stored_targets
 from widedeep.table.typed import LABEL

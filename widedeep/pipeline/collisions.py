@@ -15,10 +15,10 @@ from widedeep.files import write_json
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.stages import CrossesResult, crosses_stage
 from widedeep.pipeline.workspace import Workspace, read_report
-from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
+from widedeep.table.parts import typed_blocks
 
 COLLISIONS_FORMAT = 1
 """Raised when the report changes for equal inputs."""

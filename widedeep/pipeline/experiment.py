@@ -35,14 +35,15 @@ from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
-from widedeep.profile.ingest import typed_blocks
-from widedeep.recipe.load import LoadedRecipe, dump_recipe
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
 from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses
 from widedeep.source.sources import Source
+from widedeep.table.parts import typed_blocks
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 

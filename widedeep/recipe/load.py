@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from widedeep.errors import Fault, RecipeError
 from widedeep.files import check_readable
 from widedeep.recipe.checks import check_recipe
-from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.overrides import apply_overrides
 from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
 from widedeep.recipe.resolve import resolve
@@ -20,8 +19,6 @@ from widedeep.recipe.schema import Recipe
 from widedeep.recipe.strict_yaml import Document, read_yaml
 from widedeep.recipe.wording import findings_of, told
 from widedeep.runs import RunDirectory
-
-__all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "load_run_recipe", "parse_recipe", "resolve_paths"]
 
 _STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
 """Sections that are right by themselves, so that the sound part of a faulty recipe can be checked."""

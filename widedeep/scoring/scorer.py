@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from widedeep.encoded.batches import ListPart
-from widedeep.encoded.store import as_lists
+from widedeep.encoded.lists import ListPart, as_lists
 from widedeep.errors import ArtefactError
 from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.files import check_readable, replacing_file
+from widedeep.files import check_readable
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
@@ -22,10 +21,9 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
-from widedeep.table.parts import typed_blocks
+from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
-from widedeep.training.inference import BATCH_ROWS, bag_of
 from widedeep.training.objective import score
 
 CPU_BATCH_ROWS = FEW_ROWS
@@ -143,15 +141,3 @@ def _list_part(frame: pl.DataFrame, column: IndexColumn) -> ListPart:
     lists = as_lists(frame[column.name])
     weights = None if column.weights is None else as_lists(frame[column.weights]).values
     return ListPart(lists.values, lists.lengths, weights)
-
-
-def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
-    """Keep the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
-    count = scorer.recipe.evaluation.golden_rows
-    if not count:
-        return
-    columns = list(scorer.plan.required_columns())
-    rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
-    scores, _ = scorer.score(rows)
-    with replacing_file(run.golden_path) as temporary:
-        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)

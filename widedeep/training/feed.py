@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.encoded.batches import Batch, BatchStream, ListPart
+from widedeep.encoded.batches import Batch, BatchStream
+from widedeep.encoded.lists import ListPart
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.kernels.lookups import Bag
+from widedeep.training.bags import bag_from
 
 SHARE_OF_FREE_MEMORY = 0.5
 """What an encoded set may take of the device's free memory; the rest is for activations and scratch."""
@@ -203,12 +205,6 @@ def _batch(batch: Batch, put: Callable[[NDArray[Any]], Tensor]) -> DeviceBatch:
         tuple(bag_from(part, put) for part in batch.lists),
         None if batch.folds is None else put(batch.folds).long(),
     )
-
-
-def bag_from(part: ListPart, put: Callable[[NDArray[Any]], Tensor]) -> Bag:
-    """A column of lists as the model takes it; `put` brings an array to the device."""
-    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(part.lengths)])
-    return Bag(put(part.values), put(bounds), None if part.weights is None else put(part.weights))
 
 
 def _on(array: NDArray[Any], device: torch.device) -> Tensor:

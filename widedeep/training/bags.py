@@ -1,0 +1,26 @@
+"""Lists of rows on their way to the model; how many rows it is given at a time where nothing is learnt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from widedeep.encoded.lists import ListPart
+from widedeep.kernels.lookups import Bag
+
+BATCH_ROWS = 16_384
+"""Rows scored at a time where nothing is learnt."""
+
+
+def bag_from(part: ListPart, put: Callable[[NDArray[Any]], Tensor]) -> Bag:
+    """A column of lists as the model takes it; `put` brings an array to the device."""
+    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(part.lengths)])
+    return Bag(put(part.values), put(bounds), None if part.weights is None else put(part.weights))
+
+
+def bag_of(part: ListPart, device: torch.device) -> Bag:
+    """A column of lists as the model takes it."""
+    return bag_from(part, lambda array: torch.from_numpy(array).to(device))
