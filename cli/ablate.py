@@ -15,7 +15,7 @@ from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOpti
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.compare.ablation import Ablation, Variant
+    from widedeep.comparison.ablation import Ablation, Variant
     from widedeep.evaluation.comparison import Change
 
 
@@ -39,7 +39,7 @@ def ablate(
     reporter = ConsoleReporter()
     given = tuple(overrides or ())
     open_recipe(recipe, given, reporter)  # its notes; those of the variants say what the kinds say already
-    from widedeep.compare import ablation
+    from widedeep.comparison import ablation
     from widedeep.evaluation.verdict import holds_for, told, verdict_on_parts
 
     result = ablation.ablate(

@@ -11,7 +11,7 @@ from .lookup import open_run
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.compare.against import Comparison
+    from widedeep.comparison.against import Comparison
     from widedeep.evaluation.slices import Slice
 
 _BESIDE = ("calibration", "ece", "mae", "r2")
@@ -33,7 +33,7 @@ def show_comparison(
     as_json: bool,
 ) -> None:
     """Print how the runs that `run` and `against` mean differ."""
-    from widedeep.compare.against import compare_runs
+    from widedeep.comparison.against import compare_runs
     from widedeep.evaluation.verdict import holds_for, verdict
 
     reporter = ConsoleReporter()

@@ -13,7 +13,7 @@ from .options import JsonOption, RunsArgument, WorkOption
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.compare.run_table import Figure, TableLine
+    from widedeep.comparison.run_table import Figure, TableLine
 
 _SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
 _MARK = "!"
@@ -33,7 +33,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Put runs beside each other, best first; seeds of one recipe are one line."""
-    from widedeep.compare.run_table import run_table
+    from widedeep.comparison.run_table import run_table
     from widedeep.recipe.differences import setting_texts
 
     from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich

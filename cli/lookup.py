@@ -62,6 +62,6 @@ def open_runs(arguments: Sequence[str], work: Path) -> list[Path]:
 
     Raises ArtefactError when one means none.
     """
-    from widedeep.compare.run_table import runs_in
+    from widedeep.comparison.run_table import runs_in
 
     return [path for argument in arguments for path in runs_in(argument, work) or [open_run(argument, work)]]

@@ -14,7 +14,7 @@ from .options import ForceOption, JsonOption, RunsArgument, WaitOption, WorkOpti
 from .results import print_facts, print_json, stdout_bytes
 
 if TYPE_CHECKING:
-    from widedeep.compare.measured_runs import MeasuredRun, RunReport
+    from widedeep.comparison.measured_runs import MeasuredRun, RunReport
     from widedeep.evaluation.by_value import ValueFigures
     from widedeep.evaluation.comparison import Change
 
@@ -51,7 +51,7 @@ def report(
             f"`report` draws with {' and '.join(lacking)}, which is not installed: pip install 'widedeep[report]'"
         )
     path = None if output == "-" else _checked(Path(output), force)
-    from widedeep.compare.measured_runs import measure_runs
+    from widedeep.comparison.measured_runs import measure_runs
     from widedeep.files import write_text
     from widedeep.report.page import page
 

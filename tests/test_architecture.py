@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "cli",
     "report",
-    "compare",
+    "comparison",
     "pipeline",
     "discovery",
     "scoring",
