@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from widedeep.api.runs import run_path
 from widedeep.figures import figure
 
 from .console import ConsoleReporter, print_comparison, print_slices
-from .lookup import open_run
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show_comparison(
     from widedeep.evaluation.verdict import holds_for, verdict
 
     reporter = ConsoleReporter()
-    first, second = open_run(run, work), open_run(against, work)
+    first, second = run_path(run, work), run_path(against, work)
     result = compare_runs(
         first,
         second,

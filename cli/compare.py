@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from widedeep.api.experiments import run_paths
 from widedeep.figures import duration, figure
 
-from .lookup import open_runs
 from .options import JsonOption, RunsArgument, WorkOption
 from .results import print_facts, print_json, print_sentences
 
@@ -38,7 +38,7 @@ def compare(
 
     from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
-    lines, chosen = run_table(open_runs(runs, work), split, ConsoleReporter())
+    lines, chosen = run_table(run_paths(runs, work), split, ConsoleReporter())
     if as_json:
         print_json({"split": chosen, "lines": [_as_object(line) for line in lines]})
         return

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from widedeep.api.experiments import run_paths
 from widedeep.errors import OutputExistsError, UsageError, WriteError
 
-from .lookup import open_runs
 from .options import ForceOption, JsonOption, RunsArgument, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
 
@@ -57,7 +57,7 @@ def report(
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    measured = measure_runs(open_runs(runs, work), split, slices or (), work, ConsoleReporter(), wait=wait)
+    measured = measure_runs(run_paths(runs, work), split, slices or (), work, ConsoleReporter(), wait=wait)
     text = page(measured, datetime.now(UTC))
     if path is None:
         stdout_bytes().write(text.encode())

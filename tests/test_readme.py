@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from widedeep.api.recipes import bundled_recipes
 from widedeep.recipe.load import parse_recipe
-from widedeep_cli.lookup import bundled_recipes
 from widedeep_cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,21 +117,26 @@ class RunDirectory:
             sync_directory(latest.parent)
 
 
-def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
-    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
+def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
+    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
 
-    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there, or a
-    run that may not be read.
+    Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked which
+    recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
     """
-    for path in (Path(argument), work_dir / argument):
+    places = (Path(argument), work_dir / argument)
+    for path in places:
         check_readable(RunDirectory(path).manifest_path)
-        if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
+        if RunDirectory(path).manifest_path.exists():
             return Path(os.path.realpath(path))
-    if recipe_name is not None:
-        latest = work_dir / RUNS / recipe_name / "latest"
+    name = recipe_name()
+    if name is not None:
+        latest = work_dir / RUNS / name / "latest"
         if latest.is_dir():
             return Path(os.path.realpath(latest))
-        raise ArtefactError(f"{latest}: recipe {recipe_name} has no finished run here; train it, or name --work")
+        raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
+    for path in places:
+        if path.is_dir():
+            return Path(os.path.realpath(path))  # what it lacks is for its reader to say
     raise ArtefactError(
         f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
     )
