@@ -28,7 +28,8 @@ def _plain(value: Any, path: KeyPath, document: Document) -> Any:
             for key in value:
                 if not isinstance(key, str):
                     document.findings.append(Finding(path, f"a key must be text, is {key!r}"))
-            return {str(key): _plain(entry, (*path, str(key)), document) for key, entry in value.items()}
+            keys = (key for key in value if isinstance(key, str))
+            return {str(key): _plain(value[key], (*path, str(key)), document) for key in keys}
         case str():
             return str(value)
         case bool() | None:
