@@ -23,6 +23,7 @@ def recipe_of_data(data: Mapping[str, Any], base_dir: Path, overrides: Sequence[
 
 
 def _plain(value: Any, path: KeyPath, document: Document) -> Any:
+    document.lines[path] = None
     match value:
         case Mapping():
             for key in value:
