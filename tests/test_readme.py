@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_every_shell_command_of_the_readme_runs_in_order(tmp_path: Path) -> None:
+def test_every_command_of_the_readme_runs_in_order_and_then_its_python(tmp_path: Path) -> None:
     script = "set -euo pipefail\n" + "".join(blocks("sh"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
@@ -33,6 +33,9 @@ def test_every_shell_command_of_the_readme_runs_in_order(tmp_path: Path) -> None
     )
     assert result.returncode == 0, result.stderr
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1001
+    (program,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_recipe_of_the_readme_is_right() -> None:

@@ -117,9 +117,12 @@ class Run:
         time and group may be absent. Of frames, too, texts are trimmed and the recipe's missing texts are null; kept
         categories come back as texts. `tables` maps side tables to files that stand in for the recipe's.
 
-        The scores are those of `widedeep predict`. Raises ColumnError for a column that is missing; DataError, which names
-        the row (counted from 1), for a value that is refused and for rows that cannot be read; UsageError for what are no
-        rows; ArtefactError for a run that does not load.
+        The scores are those of `widedeep predict`: to the bit where the rows come in the same blocks (up to 131,072 rows, and
+        16 MB of text), else but for the last digit of a few rows.
+
+        Raises ColumnError for a column that is missing; DataError, which names the row (counted from 1), for a value that
+        is refused and for rows that cannot be read; UsageError for what are no rows; ArtefactError for a run that does not
+        load.
 
         >>> import polars as pl
         >>> frame = pl.read_csv("sample/log.csv")
