@@ -1,4 +1,4 @@
-"""The run-directory contract: where a run is, what lies where in it, when it counts as finished, what refuses to load."""
+"""The run-directory contract: where a run is and what lies in it, when it counts as finished, what refuses to load."""
 
 import json
 import os
@@ -120,8 +120,8 @@ class RunDirectory:
 def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
     """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
 
-    Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked which
-    recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
+    Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked
+    which recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
     """
     places = (Path(argument), work_dir / argument)
     for path in places:

@@ -27,14 +27,14 @@ def train(
 ) -> Run:
     """Run every stage that is missing, train the recipe's model and measure it, as `widedeep train`.
 
-    `recipe` is anything that `load_recipe` takes. Stages and runs lie in `work_dir`. With `resume`, an unfinished run of
-    this very recipe is taken up, and a finished one is the result. With `refit`, the result is a run trained on the valid
-    rows too ("all": test rows too), for the epochs that the recipe's finished run found best. A work directory in use is
-    an error, unless `wait`.
+    `recipe` is anything that `load_recipe` takes. Stages and runs lie in `work_dir`. With `resume`, an unfinished run
+    of this very recipe is taken up, and a finished one is the result. With `refit`, the result is a run trained on the
+    valid rows too ("all": test rows too), for the epochs that the recipe's finished run found best. A work directory in
+    use is an error, unless `wait`.
 
-    Raises UsageError and RecipeError (the recipe), DataError and ColumnError (its files), ArtefactError (the work directory
-    is in use, or damaged), TrainingError (the loss is not finite), WriteError; Interrupted after Ctrl-C, which leaves a
-    checkpoint to resume from.
+    Raises UsageError and RecipeError (the recipe), DataError and ColumnError (its files), ArtefactError (the work
+    directory is in use, or damaged), TrainingError (the loss is not finite), WriteError; Interrupted after Ctrl-C,
+    which leaves a checkpoint to resume from.
 
     >>> run = train("sample/recipe.yaml", resume=True)
     >>> run.recipe.name, run.epochs.height
@@ -58,11 +58,11 @@ def discover(
     wait: bool = False,
     reporter: Reporter | None = None,
 ) -> "Discovery":
-    """Find crosses of the recipe's fields in its train rows, as `widedeep crosses --discover`: chosen on one part of the
-    rows, proved on another.
+    """Find crosses of the recipe's fields in its train rows, as `widedeep crosses --discover`: chosen on one part of
+    the rows, proved on another.
 
-    `on` is a run of the same rows, on top of which crosses must gain. `budget` is in seconds; None for no limit. `fdr` is
-    the false discovery rate that is held, in (0, 1). The result's `crosses` are ready for a recipe.
+    `on` is a run of the same rows, on top of which crosses must gain. `budget` is in seconds; None for no limit. `fdr`
+    is the false discovery rate that is held, in (0, 1). The result's `crosses` are ready for a recipe.
 
     Raises UsageError where fewer than two fields may be crossed, and for settings out of their range; else what `train`
     raises.
@@ -89,12 +89,12 @@ def compare(
 ) -> "pl.DataFrame":
     """Put runs beside each other, best first, as `widedeep compare`; seeds of one recipe are one row.
 
-    `runs` may also be what `open_run` takes, or folders of runs such as `runs/<recipe>`. `split` is whose metrics: test by
-    default, where all runs have it, else valid. `reporter` hears where the rows differ between the runs.
+    `runs` may also be what `open_run` takes, or folders of runs such as `runs/<recipe>`. `split` is whose metrics: test
+    by default, where all runs have it, else valid. `reporter` hears where the rows differ between the runs.
 
-    Columns: `name`, `differs` (what differs in the recipes, as text), `seeds`, `split`; each metric as its mean over the
-    seeds, with `…_deviation` (between seeds; null for one) and, where it is known, `…_low` and `…_high` (95% interval for
-    rows drawn anew); `parameters`, `rows_per_second`, `seconds`, `warnings` and `paths` (lists).
+    Columns: `name`, `differs` (what differs in the recipes, as text), `seeds`, `split`; each metric as its mean over
+    the seeds, with `…_deviation` (between seeds; null for one) and, where it is known, `…_low` and `…_high` (95%
+    interval for rows drawn anew); `parameters`, `rows_per_second`, `seconds`, `warnings` and `paths` (lists).
 
     Raises ArtefactError for a run that does not load, UsageError where they cannot stand in one table.
 

@@ -39,11 +39,12 @@ def load_recipe(
 ) -> "LoadedRecipe":
     """Load the recipe that `source` means, with `set` (`part.field=value` each) on top.
 
-    `source` is a recipe file (it wins over a bundled recipe of its name), the name of a bundled recipe, a dictionary with
-    the keys of a recipe file, a recipe that was loaded before, or a run, whose recipe is meant. Relative data paths start from the file's folder; in a
-    bundled recipe and in a dictionary from the current directory. `reporter` hears the recipe's notes.
+    `source` is a recipe file (it wins over a bundled recipe of its name), the name of a bundled recipe, a dictionary
+    with the keys of a recipe file, a recipe that was loaded before, or a run, whose recipe is meant. Relative data
+    paths start from the file's folder; in a bundled recipe and in a dictionary from the current directory. `reporter`
+    hears the recipe's notes.
 
-    Raises UsageError for a text that is neither a file nor a bundled recipe's name, RecipeError with every fault at once.
+    Raises UsageError for a text that is neither file nor bundled name, RecipeError with every fault at once.
 
     >>> recipe = load_recipe({"data": {"train": "log.csv", "label": "click"}, "features": {"categorical": ["ad"]}})
     >>> recipe.recipe.training.epochs == load_recipe(recipe, set=["training.epochs=3"]).recipe.training.epochs
@@ -83,7 +84,7 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
 
 
 def _file_of(argument: str) -> tuple[Path, Path | None]:
-    """The recipe file that `argument` means and, for a bundled one, where its relative paths start. Raises UsageError."""
+    """The recipe file that is meant and, for a bundled one, where its relative paths start. Raises UsageError."""
     path = Path(argument)
     if path.is_file():
         return path, None

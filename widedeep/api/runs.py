@@ -88,8 +88,8 @@ class Run:
     @cached_property
     def epochs(self) -> "pl.DataFrame":
         """What training logged of each epoch: `epoch` (from 1), `step`, `train_loss`, `seconds` since its start,
-        `rows_per_second`, `learning_rate_scale`, `best` and, per metric of the valid rows, `valid_…`. Without rows where
-        the log is gone.
+        `rows_per_second`, `learning_rate_scale`, `best` and, per metric of the valid rows, `valid_…`. Without rows
+        where the log is gone.
         """
         import polars as pl  # only now: figures alone do without
 
@@ -111,18 +111,18 @@ class Run:
     ) -> "pl.DataFrame":
         """Score `rows`: a Polars frame with the `keep` columns and `score` (Float32), one row each, in input order.
 
-        `rows` is a frame of Polars, lazy or not; any table with the Arrow C stream (pandas, whose index comes along as a
-        column unless it only counts, pyarrow, DuckDB); or files: a path, a glob, a directory, a URL or a list of them, read
-        as `widedeep predict` reads them, `input_format` being their kind where their endings do not say it. Label, weight,
-        time and group may be absent. Of frames, too, texts are trimmed and the recipe's missing texts are null; kept
-        categories come back as texts. `tables` maps side tables to files that stand in for the recipe's.
+        `rows` is a frame of Polars, lazy or not; any table with the Arrow C stream (pandas, whose index comes along as
+        a column unless it only counts, pyarrow, DuckDB); or files: a path, a glob, a directory, a URL or a list of
+        them, read as `widedeep predict` reads them, `input_format` being their kind where their endings do not say it.
+        Label, weight, time and group may be absent. Of frames, too, texts are trimmed and the recipe's missing texts
+        are null; kept categories come back as texts. `tables` maps side tables to files that stand in for the recipe's.
 
-        The scores are those of `widedeep predict`: to the bit where the rows come in the same blocks (up to 131,072 rows, and
-        16 MB of text), else but for the last digit of a few rows.
+        The scores are those of `widedeep predict`: to the bit where the rows come in the same blocks (up to 131,072
+        rows, and 16 MB of text), else but for the last digit of a few rows.
 
-        Raises ColumnError for a column that is missing; DataError, which names the row (counted from 1), for a value that
-        is refused and for rows that cannot be read; UsageError for what are no rows; ArtefactError for a run that does not
-        load.
+        Raises ColumnError for a column that is missing; DataError, which names the row (counted from 1), for a value
+        that is refused and for rows that cannot be read; UsageError for what are no rows; ArtefactError for a run that
+        does not load.
 
         >>> import polars as pl
         >>> frame = pl.read_csv("sample/log.csv")
@@ -185,8 +185,8 @@ def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = 
     """The finished run that `run` means: its directory, `runs/<recipe>/latest`, or a recipe, whose latest run in
     `work_dir` is meant.
 
-    Relative paths are tried as they are and from `work_dir`. Raises ArtefactError where there is none, or it is unfinished
-    or damaged.
+    Relative paths are tried as they are and from `work_dir`. Raises ArtefactError where there is none, or it is
+    unfinished or damaged.
 
     >>> open_run("sample/recipe.yaml").path == open_run("runs/sample/latest").path
     True
@@ -215,7 +215,7 @@ def check_choice(rows: object | None, split: str | None, tables: Mapping[str, st
 
 
 def _sources(rows: Rows) -> "list[Source | Frame]":
-    """What is to be read. Raises UsageError for what is neither a frame nor files, DataError for a stream that fails."""
+    """What is to be read. Raises UsageError for what are no rows, DataError for a stream that fails."""
     import polars as pl
 
     from widedeep.scoring.rows import FRAME_NAME

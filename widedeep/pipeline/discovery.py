@@ -26,10 +26,10 @@ def discover_crosses(
 ) -> Discovery:
     """Find crosses in the train rows, ingesting first where that is missing; valid and test rows are not read.
 
-    `on` is a finished run of the same rows, on top of whose logits crosses must gain. `budget` is in seconds, at least 1.
+    `on` is a finished run of the same rows, on top of whose logits crosses must gain. `budget` is in seconds.
 
-    Raises UsageError where fewer than two fields may be crossed, the run was trained on other rows, or `fdr` is not in
-    (0, 1).
+    Raises UsageError where fewer than two fields may be crossed, the run was trained on other rows, `fdr` is not in (0,
+    1) or `budget` is less than a second.
     """
     if not 0.0 < fdr < 1.0:
         raise UsageError(f"--fdr {fdr:g}: must be greater than 0 and less than 1, such as {DEFAULT_FDR}")

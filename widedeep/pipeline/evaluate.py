@@ -25,9 +25,9 @@ def evaluate_run(
     tables: Mapping[str, str] = MappingProxyType({}),
     wait: bool = False,
 ) -> EvalResult:
-    """Metrics of a finished run, loaded as `scorer`, on labelled files or frames (with `tables` in place of the recipe's side tables),
-    or on one of its splits (default: test, else valid). Warns where those of new rows show that the model is no good for
-    them.
+    """Metrics of a finished run, loaded as `scorer`, on labelled files or frames (with `tables` in place of the
+    recipe's side tables), or on one of its splits (default: test, else valid). Warns where those of new rows show that
+    the model is no good for them.
 
     A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
     is gone, the recipe's files are read again.

@@ -94,7 +94,7 @@ def parse_recipe(text: str, source: str, base_dir: Path, name: str, overrides: S
 
 
 def recipe_of(document: Document, source: str, base_dir: Path, name: str, overrides: Sequence[str]) -> LoadedRecipe:
-    """The recipe that a document says, whose data are changed in place; arguments and errors as those of `parse_recipe`."""
+    """The recipe that a document says, whose data are changed in place; else as `parse_recipe`."""
     places = Places(source, document.lines)
     data = document.data
     if not isinstance(data, dict):

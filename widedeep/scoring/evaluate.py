@@ -34,8 +34,8 @@ class EvalResult:
 def evaluate_rows(
     scorer: Scorer, inputs: Sequence[Source | Frame], reporter: Reporter, tables: Mapping[str, str]
 ) -> EvalResult:
-    """Metrics over all rows of labelled files or frames; `tables` as in `InputRows`. Raises DataError and ColumnError for
-    the rows, also where there are none."""
+    """Metrics over all rows of labelled files or frames; `tables` as in `InputRows`. Raises DataError and ColumnError
+    for the rows, also where there are none."""
     rows = InputRows(scorer, inputs, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
     return evaluate_typed(scorer, (_some(typed) for _, typed in rows), split=None)
 

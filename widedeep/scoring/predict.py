@@ -77,8 +77,8 @@ def predict_rows(
 ) -> pl.DataFrame:
     """Score every row of `inputs`, as `predict_files` does: the `keep` columns and `score` (Float32), in input order.
 
-    `reporter` hears how many rows had a missing or an unseen value, by field. Raises UsageError (kept columns that do not
-    fit), DataError and ColumnError (the rows).
+    `reporter` hears how many rows had a missing or an unseen value, by field. Raises UsageError (kept columns that do
+    not fit), DataError and ColumnError (the rows).
     """
     _check_kept(keep)
     odd_values = OddValues()

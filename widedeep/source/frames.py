@@ -13,8 +13,8 @@ from widedeep.source.sources import Frame
 
 
 def frame_of(stream: Any, *, name: str) -> pl.DataFrame:
-    """The rows of an object with the Arrow C stream, such as a frame of pandas (whose index comes along as a column, unless
-    it only counts the rows), a table of pyarrow or a relation of DuckDB.
+    """The rows of an object with the Arrow C stream, such as a frame of pandas (whose index comes along as a column,
+    unless it only counts the rows), a table of pyarrow or a relation of DuckDB.
 
     Raises DataError, which `name` starts, for one that cannot be read.
     """
@@ -37,8 +37,8 @@ class _StreamAlone:
 def read_frame_blocks(
     frame: Frame, settings: FormatSettings, columns: Sequence[str] | None, *, name: str
 ) -> Iterator[RawBlock]:
-    """Rows of a frame, as those of a Parquet file: in its own types, categories as texts, texts trimmed and missing ones
-    null. Of a frame without rows, one block without rows.
+    """Rows of a frame, as those of a Parquet file: in its own types, categories as texts, texts trimmed and missing
+    ones null. Of a frame without rows, one block without rows.
 
     Raises ColumnError; DataError for a lazy frame whose query fails.
     """

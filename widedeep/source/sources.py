@@ -114,8 +114,8 @@ def read_blocks(
     block_bytes: int = BLOCK_BYTES,
     coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
-    """Rows of one file, URL, stream or frame, in order, in bounded memory (Parquet and Arrow that are compressed or come as
-    a stream: all of it).
+    """Rows of one file, URL, stream or frame, in order, in bounded memory (Parquet and Arrow that are compressed or
+    come as a stream: all of it).
 
     `columns` are the ones wanted (None: all). Delimited text comes as String columns, the other formats in types of
     their own; texts are trimmed and missing ones null in any. Texts of `coded` columns may come as codes

@@ -1,6 +1,7 @@
-"""The towers: each turns the deep input [B, N] into a logit [B]. A new one is one file here, its settings and a row in TOWERS.
+"""The towers: each turns the deep input [B, N] into a logit [B].
 
-A builder imports its tower itself: scoring with one kind of model need not load the others.
+A new one is one file here, its settings, and a builder in TOWERS. A builder imports its tower itself: scoring with one
+kind of model need not load the others.
 """
 
 from collections.abc import Callable
