@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from widedeep.api.recipes import load_recipe
 from widedeep.errors import UsageError
 
-from .discover import DEFAULT_FDR, discover
-from .lookup import open_recipe
+from .discover import discover
 from .options import ForceOption, JsonOption, SetOption, WaitOption, WorkOption
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
@@ -65,7 +65,7 @@ def crosses(
         typer.Option(
             "--fdr",
             metavar="RATE",
-            help=f"With --discover: the false discovery rate that is held (default {DEFAULT_FDR}).",
+            help="With --discover: the false discovery rate that is held (default 0.05).",
         ),
     ] = None,
     write: Annotated[
@@ -87,8 +87,6 @@ def crosses(
     if find:
         if top is not None or min_support is not None:
             raise UsageError("--top and --min-support say which weights to show: leave them out")
-        if fdr is not None and not 0.0 < fdr < 1.0:
-            raise UsageError(f"--fdr {fdr:g}: must be greater than 0 and less than 1, such as {DEFAULT_FDR}")
         discover(
             recipe,
             work,
@@ -128,7 +126,7 @@ def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: b
     from .console import ConsoleReporter, print_collisions, print_crosses
 
     reporter = ConsoleReporter()
-    loaded = open_recipe(recipe, overrides, reporter)
+    loaded = load_recipe(recipe, set=overrides or (), reporter=reporter)
     from widedeep.pipeline.collisions import build_crosses_and_report  # only now: a faulty recipe need not wait for it
 
     result, collisions = build_crosses_and_report(loaded, work, reporter, wait=wait)

@@ -55,13 +55,6 @@ def _packed(items: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def counts(missing: Mapping[str, int], unseen: Mapping[str, int]) -> dict[str, list[str]]:
-    """Rows with a missing or an unseen value, per field: lists for `print_facts`, none where there is nothing to say."""
-    kinds = {"missing values": missing, "unseen values": unseen}
-    lists = {kind: [f"{name} {rows:,}" for name, rows in found.items() if rows] for kind, found in kinds.items()}
-    return {kind: items for kind, items in lists.items() if items}
-
-
 def stdout_bytes() -> BinaryIO:
     """Stdout for bytes. Raises BrokenPipeError where it is closed."""
     return open_stdout().buffer  # type: ignore[attr-defined, no-any-return]

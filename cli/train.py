@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from widedeep.api.recipes import load_recipe
 from widedeep.figures import duration
 
-from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .results import print_facts, print_json
 
@@ -30,6 +30,9 @@ class TrainCommand(TyperCommand):
                 following = written[place + 1] if place + 1 < options else ""
                 written[place] = "--refit" if following in ("valid", "all") else "--refit=valid"
         return super().parse_args(ctx, written)
+
+
+PARSER = TrainCommand
 
 
 def train(
@@ -61,7 +64,7 @@ def train(
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter(quiet=quiet)
-    loaded = open_recipe(recipe, overrides, reporter)
+    loaded = load_recipe(recipe, set=overrides or (), reporter=reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
     if seeds is None:

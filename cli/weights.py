@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from widedeep.api.runs import run_path
 from widedeep.figures import figure
 
-from .lookup import open_run
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def show_weights(run: str, work: Path, *, top: int | None, min_support: int | No
     from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
-    found = open_run(run, work)
+    found = run_path(run, work)
     from widedeep.pipeline.weights import strongest_weights_of
 
     result = strongest_weights_of(found, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from widedeep.api.recipes import bundled_recipes
 from widedeep.recipe.load import parse_recipe
-from widedeep_cli.lookup import bundled_recipes
-from widedeep_cli.main import app
+from widedeep_cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_every_shell_command_of_the_readme_runs_in_order(tmp_path: Path) -> None:
+def test_every_command_of_the_readme_runs_in_order_and_then_its_python(tmp_path: Path) -> None:
     script = "set -euo pipefail\n" + "".join(blocks("sh"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
@@ -33,6 +33,9 @@ def test_every_shell_command_of_the_readme_runs_in_order(tmp_path: Path) -> None
     )
     assert result.returncode == 0, result.stderr
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1001
+    (program,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_recipe_of_the_readme_is_right() -> None:
@@ -40,7 +43,7 @@ def test_the_recipe_of_the_readme_is_right() -> None:
     assert parse_recipe(text, "README.md", ROOT, "readme").recipe.name == "readme"
 
 
-@pytest.mark.parametrize("command", [command.name for command in app.registered_commands])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_mentions_every_command(command: str) -> None:
     assert f"widedeep {command}" in README
 

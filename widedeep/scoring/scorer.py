@@ -11,7 +11,7 @@ import torch
 
 from widedeep.errors import ArtefactError
 from widedeep.features.plan import FeaturePlan
-from widedeep.files import check_readable, replacing_file
+from widedeep.files import check_readable
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
@@ -21,10 +21,9 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
-from widedeep.table.parts import typed_blocks
+from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
-from widedeep.training.inference import BATCH_ROWS, bag_of
 from widedeep.training.objective import score
 
 CPU_BATCH_ROWS = FEW_ROWS
@@ -139,15 +138,3 @@ def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) 
     for position, name in enumerate(names):
         matrix[position] = frame[name].to_numpy()
     return matrix
-
-
-def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
-    """Keep the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
-    count = scorer.recipe.evaluation.golden_rows
-    if not count:
-        return
-    columns = list(scorer.plan.required_columns())
-    rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
-    scores, _ = scorer.score(rows)
-    with replacing_file(run.golden_path) as temporary:
-        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)

@@ -18,6 +18,7 @@ from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists, joined_lists
+from widedeep.training.bags import bag_from
 
 SHARE_OF_FREE_MEMORY = 0.5
 """What an encoded set may take of the device's free memory; the rest is for activations and scratch."""
@@ -204,11 +205,6 @@ def _batch(batch: Batch, put: Callable[[NDArray[Any]], Tensor]) -> DeviceBatch:
         tuple(bag_from(part, put) for part in batch.lists),
         None if batch.folds is None else put(batch.folds).long(),
     )
-
-
-def bag_from(part: Lists, put: Callable[[NDArray[Any]], Tensor]) -> Bag:
-    """A column of lists as the model takes it; `put` brings an array to the device."""
-    return Bag(put(part.values), put(part.bounds), None if part.weights is None else put(part.weights))
 
 
 def _on(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -15,15 +15,12 @@ from widedeep.evaluation.comparison import LabelledRows, estimates
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.kernels.lookups import Bag
-from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.data import LabelKind
-from widedeep.training.feed import bag_from
+from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.objective import score
 
-BATCH_ROWS = 16_384
-"""Rows scored at a time where nothing is learnt."""
 ERROR_ROWS = 20_000_000
 """Rows above which metrics are left without errors."""
 
@@ -32,11 +29,6 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[
     """The batch's indices [F, B] int32, numerics [D, B] float32 and bags on the device."""
     bags = [bag_of(part, device) for part in batch.lists]
     return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
-
-
-def bag_of(part: Lists, device: torch.device) -> Bag:
-    """A column of lists as the model takes it."""
-    return bag_from(part, lambda array: torch.from_numpy(array).to(device))
 
 
 def store_logits(

@@ -74,7 +74,7 @@ def ablate(
         reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")
         result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
         if not result.runs[0].metrics:
-            raise UsageError(f"{loaded.path}: holds no test or valid rows out, on which kinds could be compared")
+            raise UsageError(f"{loaded.title}: holds no test or valid rows out, on which kinds could be compared")
         trained.append((kind, crosses, result))
     return _compared(trained, _Measured(work_dir, reporter, wait))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from widedeep.compare.slice_columns import slice_columns
+from widedeep.comparison.slice_columns import slice_columns
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices

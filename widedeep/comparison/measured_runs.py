@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from widedeep.compare.run_table import RANKED_BY, FinishedRun, TableLine, differing_rows, run_table
-from widedeep.compare.slice_columns import columns_of_single_values, slice_columns
+from widedeep.comparison.run_table import RANKED_BY, FinishedRun, TableLine, differing_rows, run_table
+from widedeep.comparison.slice_columns import columns_of_single_values, slice_columns
 from widedeep.errors import UsageError
 from widedeep.evaluation.by_value import ValueFigures, figures_by_value
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, estimates
