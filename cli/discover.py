@@ -64,21 +64,12 @@ def discover(
 
 def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
     """Relative paths start from the recipe's folder, and its text is kept as it is. Raises UsageError."""
-    data = loaded.recipe.data
-    patterns = [
-        *data.train,
-        *(data.valid or ()),
-        *(data.test or ()),
-        *(f for t in data.tables.values() for f in t.files),
-    ]
-    for pattern in patterns:
-        if (
-            "://" not in pattern
-            and not Path(pattern).is_absolute()
-            and write.parent.resolve() != loaded.base_dir.resolve()
-        ):
+    if write.parent.resolve() == loaded.base_dir.resolve():
+        return
+    for path in loaded.recipe.data.all_paths():
+        if "://" not in path and not Path(path).is_absolute():
             raise UsageError(
-                f"--write {write}: the recipe's '{pattern}' starts from the folder {loaded.base_dir}: write the new recipe "
+                f"--write {write}: the recipe's '{path}' starts from the folder {loaded.base_dir}: write the new recipe "
                 f"there, {loaded.base_dir / write.name}"
             )
 

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def bundled_recipes() -> dict[str, Path]:
 def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Reporter) -> "LoadedRecipe":
     """Load the recipe that `argument` means and pass its notes on.
 
-    A file wins over a bundled recipe of the same name. Raises UsageError when it is neither, RecipeError for its faults.
+    A file wins over a bundled recipe of the same name. Raises UsageError when it is neither, RecipeError for its faults,
+    DataError for a bundled recipe whose data are not there.
     """
     path, bundled = Path(argument), bundled_recipes()
     if not path.is_file() and argument not in bundled:
@@ -38,9 +39,21 @@ def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Report
         loaded = load_recipe(path, overrides or ())
     else:
         loaded = load_recipe(bundled[argument], overrides or (), base_dir=Path.cwd())
+        _check_data_is_there(loaded)
     for note in loaded.notes:
         reporter.note(note)
     return loaded
+
+
+def _check_data_is_there(loaded: "LoadedRecipe") -> None:
+    """Raises DataError that names the notes on the data of bundled recipes, which nobody has from the start."""
+    from widedeep.source.sources import expand_paths
+
+    try:
+        expand_paths(loaded.recipe.data.all_paths(), loaded.base_dir)
+    except DataError as error:
+        notes = resources.files("widedeep_cli.recipes") / "DATA.md"
+        raise DataError(f"{error}; {notes} says where to get the data of a bundled recipe") from error
 
 
 def open_run(argument: str, work: Path) -> Path:

@@ -91,4 +91,21 @@ def main() -> None:
     if sys.stdout is not None:
         # A column name that the terminal's encoding lacks must not end a command whose work is done.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(guarded(lambda: dispatch(sys.argv[1:])))
+    sys.exit(guarded(_run))
+
+
+def _run() -> int:
+    _check_platform()
+    return dispatch(sys.argv[1:])
+
+
+def _check_platform() -> None:
+    """Raises UsageError on Windows, which lacks the modules that lock the work directory and read the peak memory."""
+    try:
+        import fcntl  # noqa: F401
+        import resource  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"widedeep runs on Linux and macOS, and this Python has no module {error.name}: on Windows, run it in WSL "
+            "(Windows Subsystem for Linux)"
+        ) from error

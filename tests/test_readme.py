@@ -46,7 +46,7 @@ def test_the_readme_mentions_every_command(command: str) -> None:
 
 
 def test_readme_and_data_notes_name_every_bundled_recipe() -> None:
-    notes = (ROOT / "data" / "README.md").read_text()
+    notes = (ROOT / "recipes" / "DATA.md").read_text()
     for name in bundled_recipes():
         assert f"`{name}`" in README
         assert f"`{name}`" in notes

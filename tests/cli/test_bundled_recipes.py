@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from widedeep.errors import DataError
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
@@ -23,7 +24,7 @@ def test_a_bundled_recipe_loads_from_any_folder(name: str, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
 
-    loaded = open_recipe(name, (), Reporter())
+    loaded = load_recipe(RECIPES[name], (), base_dir=Path.cwd())
 
     assert loaded.recipe.name == name
     assert loaded.base_dir == tmp_path
@@ -54,7 +55,15 @@ def test_quickstart_is_the_recipe_that_lies_beside_the_sample_log(tmp_path: Path
     assert Recipe.model_validate(bundled) == Recipe.model_validate(beside)
 
 
-def test_the_data_guide_has_a_chapter_for_every_bundled_recipe() -> None:
-    guide = (Path(__file__).parents[2] / "data" / "README.md").read_text()
+@pytest.mark.parametrize("name", RECIPES)
+def test_where_the_data_of_a_bundled_recipe_are_missing_the_message_names_an_installed_guide_to_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
 
-    assert all(f"\n## {name}: " in guide for name in RECIPES)
+    with pytest.raises(DataError, match=r"^data/\S+: no such file .*; \S+DATA\.md says where to get") as caught:
+        open_recipe(name, (), Reporter())
+
+    (guide,) = (word for word in str(caught.value).split() if word.endswith("DATA.md"))
+    assert f"\n## {name}: " in Path(guide).read_text()

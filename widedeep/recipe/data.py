@@ -176,6 +176,11 @@ class DataSettings(Settings):
             value = {**value, "split": {"kind": "random", **value["split"]}}
         return value
 
+    def all_paths(self) -> tuple[str, ...]:
+        """Every path, glob and URL that the section names, those of side tables too."""
+        tables = (path for table in self.tables.values() for path in table.files)
+        return (*self.train, *(self.valid or ()), *(self.test or ()), *tables)
+
     @model_validator(mode="after")
     def _sampling_needs_two_classes(self) -> "DataSettings":
         if self.keep_negatives < 1.0 and self.label.kind != "binary":
