@@ -295,7 +295,7 @@ class Recipe(Settings):
     """A whole experiment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Names the run directory; defaults to the file's stem."""
+    """Names the folder of the runs, `runs/NAME`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seeds weights, shuffling and dropout."""
     data: DataSettings
