@@ -91,8 +91,8 @@ def _system_error_number(error: BaseException) -> int | None:
         return errno.EPIPE
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    found = _OS_ERROR_IN_TEXT.search(str(error))
-    return int(found.group(1)) if found else None
+    match = _OS_ERROR_IN_TEXT.search(str(error))
+    return int(match.group(1)) if match else None
 
 
 def _say_known(error: WidedeepError) -> int:

@@ -47,19 +47,19 @@ def discover(
     run = None if on is None else open_run(on, work)
     from widedeep.pipeline.discovery import discover_crosses
 
-    found = discover_crosses(
+    discovery = discover_crosses(
         loaded, work, reporter, on=run, budget=budget, fdr=DEFAULT_FDR if fdr is None else fdr, wait=wait
     )
-    if not found.complete:
+    if not discovery.complete:
         reporter.warn(
-            f"the budget of {budget:g} s ended {found.stopped_in}: this is a partial result, of what was found till then"
+            f"the budget of {budget:g} s ended {discovery.stopped_in}: this is a partial result, of what was found till then"
         )
-    written = None if write is None else _write(write, loaded, found)
+    written = None if write is None else _write(write, loaded, discovery)
     if as_json:
-        print_json(_as_object(found, loaded, write))
+        print_json(_as_object(discovery, loaded, write))
         return
-    print_discovery([_cells(cross) for cross in found.kept], loss=found.loss_name)
-    print_facts(_facts(found, written))
+    print_discovery([_cells(cross) for cross in discovery.kept], loss=discovery.loss_name)
+    print_facts(_facts(discovery, written))
 
 
 def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
@@ -74,19 +74,19 @@ def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
             )
 
 
-def _as_object(found: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
+def _as_object(discovery: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
     return {
-        "crosses": [_cross(cross, loaded) for cross in found.kept],
-        "refused": [_cross(cross, loaded) for cross in found.refused],
-        "loss": found.loss_name,
-        "loss_gain": found.loss.interval,
-        "auc_gain": None if found.auc is None else found.auc.interval,
-        "complete": found.complete,
-        "stopped_in": found.stopped_in or None,
-        "screened": {"pairs": found.pairs, "triples": found.triples},
-        "rows": {"train": found.train_rows, "choice": found.choice_rows, "proof": found.proof_rows},
-        "proof_by_time": found.by_time,
-        "seconds": round(found.seconds, 3),
+        "crosses": [_cross(cross, loaded) for cross in discovery.kept],
+        "refused": [_cross(cross, loaded) for cross in discovery.refused],
+        "loss": discovery.loss_name,
+        "loss_gain": discovery.loss.interval,
+        "auc_gain": None if discovery.auc is None else discovery.auc.interval,
+        "complete": discovery.complete,
+        "stopped_in": discovery.stopped_in or None,
+        "screened": {"pairs": discovery.pairs, "triples": discovery.triples},
+        "rows": {"train": discovery.train_rows, "choice": discovery.choice_rows, "proof": discovery.proof_rows},
+        "proof_by_time": discovery.by_time,
+        "seconds": round(discovery.seconds, 3),
         "written": write,
     }
 
@@ -123,24 +123,24 @@ def _cells(cross: "ProvedCross") -> dict[str, str]:
     }
 
 
-def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
-    part = "later" if found.by_time else "other"
+def _facts(discovery: "Discovery", written: str | None) -> dict[str, str]:
+    part = "later" if discovery.by_time else "other"
     facts = {}
-    if found.kept:
-        facts["all of them"] = f"{gain_cell(found.loss.value, found.loss.low)} in {found.loss_name}" + (
-            "" if found.auc is None else f", {gain_cell(found.auc.value, found.auc.low)} in AUC"
+    if discovery.kept:
+        facts["all of them"] = f"{gain_cell(discovery.loss.value, discovery.loss.low)} in {discovery.loss_name}" + (
+            "" if discovery.auc is None else f", {gain_cell(discovery.auc.value, discovery.auc.low)} in AUC"
         )
     else:
         facts["found"] = "no cross that holds at this false discovery rate"
-    facts["chosen on"] = f"{found.choice_rows:,} of {found.train_rows:,} train rows"
-    facts["proved on"] = f"{found.proof_rows:,} {part} train rows"
-    facts["screened"] = f"{found.pairs:,} pairs, {found.triples:,} triples in {duration(found.seconds)}"
-    if found.refused:
-        names = [" x ".join(cross.score.candidate.fields) for cross in found.refused]
+    facts["chosen on"] = f"{discovery.choice_rows:,} of {discovery.train_rows:,} train rows"
+    facts["proved on"] = f"{discovery.proof_rows:,} {part} train rows"
+    facts["screened"] = f"{discovery.pairs:,} pairs, {discovery.triples:,} triples in {duration(discovery.seconds)}"
+    if discovery.refused:
+        names = [" x ".join(cross.score.candidate.fields) for cross in discovery.refused]
         more = [f"and {len(names) - SHOWN_REFUSED} more"] if len(names) > SHOWN_REFUSED else []
         facts["not proved"] = "; ".join([*names[:SHOWN_REFUSED], *more])
-    if not found.complete:
-        facts["partial"] = f"the budget ended {found.stopped_in}"
+    if not discovery.complete:
+        facts["partial"] = f"the budget ended {discovery.stopped_in}"
     if written is not None:
         facts["written"] = written
     return facts
@@ -162,7 +162,7 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode()
 
 
-def _write(path: Path, loaded: "LoadedRecipe", found: "Discovery") -> str:
+def _write(path: Path, loaded: "LoadedRecipe", discovery: "Discovery") -> str:
     """Write the recipe's text with the crosses added; says so."""
     from widedeep.discovery.discover import settings_of
     from widedeep.files import write_text
@@ -170,7 +170,7 @@ def _write(path: Path, loaded: "LoadedRecipe", found: "Discovery") -> str:
     from widedeep.recipe.load import load_recipe
 
     assert loaded.path is not None
-    settings = [settings_of(cross, loaded.recipe) for cross in found.kept]
+    settings = [settings_of(cross, loaded.recipe) for cross in discovery.kept]
     text = add_crosses(_text(loaded.path), settings, source=str(loaded.path))
     write_text(path, text)
     load_recipe(path, base_dir=loaded.base_dir)

@@ -61,8 +61,10 @@ def evaluate(
     from widedeep.pipeline.experiment import evaluate_run
 
     reporter = ConsoleReporter()
-    found = open_run(run, work)
-    result = evaluate_run(found, files or (), split=split, work_dir=work, reporter=reporter, tables=tables, wait=wait)
+    run_path = open_run(run, work)
+    result = evaluate_run(
+        run_path, files or (), split=split, work_dir=work, reporter=reporter, tables=tables, wait=wait
+    )
     if as_json:
         print_json(
             {
@@ -71,9 +73,9 @@ def evaluate(
                 "split": result.split,
                 "missing": result.missing,
                 "unseen": result.unseen,
-                "run": found,
+                "run": run_path,
             }
         )
         return
     print_metrics({result.split or "files": result.metrics})
-    print_facts({"rows": f"{result.rows:,}", **counts(result.missing, result.unseen), "run": str(found)})
+    print_facts({"rows": f"{result.rows:,}", **counts(result.missing, result.unseen), "run": str(run_path)})

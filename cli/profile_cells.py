@@ -43,7 +43,7 @@ def _rates(rates: Mapping[str, float | None]) -> str:
 def _values(column: Mapping[str, Any]) -> str:
     quantiles = column["quantiles"]
     if quantiles is None or (column["role"] == "label" and column["distinct"] == 2):
-        return ", ".join(f"{_value(one['value'])} {_share(one['share'])}" for one in column["top"])
+        return ", ".join(f"{_value(entry['value'])} {_share(entry['share'])}" for entry in column["top"])
     low, high = quantiles["min"], quantiles["max"]
     if column["role"] == "time" and low >= _FIRST_DATE and high <= _LAST_DATE:
         return " … ".join(datetime.fromtimestamp(second, UTC).date().isoformat() for second in (low, high))

@@ -39,7 +39,7 @@ def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
 
 def print_sentences(sentences: Sequence[str]) -> None:
     """Each sentence as a paragraph, in lines that fit the width."""
-    lines = [textwrap.fill(one, _WIDTH, subsequent_indent="  ", break_long_words=False) for one in sentences]
+    lines = [textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", break_long_words=False) for sentence in sentences]
     open_stdout().write("".join(f"{line}\n" for line in lines))
 
 
@@ -58,7 +58,7 @@ def _packed(items: Sequence[str], width: int) -> list[str]:
 def counts(missing: Mapping[str, int], unseen: Mapping[str, int]) -> dict[str, list[str]]:
     """Rows with a missing or an unseen value, per field: lists for `print_facts`, none where there is nothing to say."""
     kinds = {"missing values": missing, "unseen values": unseen}
-    lists = {kind: [f"{name} {rows:,}" for name, rows in found.items() if rows] for kind, found in kinds.items()}
+    lists = {kind: [f"{name} {rows:,}" for name, rows in by_field.items() if rows] for kind, by_field in kinds.items()}
     return {kind: items for kind, items in lists.items() if items}
 
 

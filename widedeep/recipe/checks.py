@@ -69,11 +69,11 @@ def _vocabularies_agree(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
             if field.vocabulary is None:
                 continue
             path: KeyPath = ("features", part, index)
-            other_path, other = first.setdefault(field.vocabulary, (path, field))
+            first_path, first_field = first.setdefault(field.vocabulary, (path, field))
             for setting in ("min_count", "max_size", "buckets", "embedding_dim"):
-                here, there = getattr(field, setting), getattr(other, setting)
+                here, there = getattr(field, setting), getattr(first_field, setting)
                 if here != there:
-                    message = f"`{setting}` is {told(here)}, but {told(there)} at {cite(other_path)}, which shares the vocabulary '{field.vocabulary}': they must agree"
+                    message = f"`{setting}` is {told(here)}, but {told(there)} at {cite(first_path)}, which shares the vocabulary '{field.vocabulary}': they must agree"
                     yield Finding(path, message)
 
 
@@ -156,10 +156,10 @@ def _embeddings_of_one_width(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
         yield Finding(("model", "embeddings", "dim"), f"{rule}: set it to a number, such as 16; it is auto")
         return
     for path, name, field in _fields(recipe):
-        own = None if isinstance(field, NumericField) else field.embedding_dim
-        if own is not None and own != dim:
+        width = None if isinstance(field, NumericField) else field.embedding_dim
+        if width is not None and width != dim:
             where = cite(("model", "embeddings", "dim"))
-            yield Finding(path, f"{rule}: `embedding_dim` of '{name}' is {own}, {where} is {dim}; take it out here")
+            yield Finding(path, f"{rule}: `embedding_dim` of '{name}' is {width}, {where} is {dim}; take it out here")
 
 
 def _two_networks_fit(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -215,8 +215,8 @@ def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, _Field]]:
     for index, moment in enumerate(features.date_time):
         age = moment.age_field()
         made: list[_Field] = [*moment.part_fields(), *([] if age is None else [age])]
-        for one in made:
-            yield ("features", "date_time", index), one.column, one
+        for field in made:
+            yield ("features", "date_time", index), field.column, field
 
 
 _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]], ...] = (

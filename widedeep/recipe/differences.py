@@ -60,15 +60,15 @@ def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = ""
 
 def _text(value: Any, values: Sequence[Any]) -> str:
     if isinstance(value, list):
-        own = [entry for entry in value if not _is_shared(entry, values)]
-        entries = [_entry(entry) for entry in own]
-        return f"[{', '.join(['…', *entries] if len(own) < len(value) else entries)}]"
+        differing = [entry for entry in value if not _is_shared(entry, values)]
+        entries = [_entry(entry) for entry in differing]
+        return f"[{', '.join(['…', *entries] if len(differing) < len(value) else entries)}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_shared(entry: Any, values: Sequence[Any]) -> bool:
     """Whether all lists hold this field or cross; plain values, such as widths of layers, mean nothing out of their place."""
-    return isinstance(entry, Mapping) and all(isinstance(one, list) and entry in one for one in values)
+    return isinstance(entry, Mapping) and all(isinstance(entries, list) and entry in entries for entries in values)
 
 
 def _entry(entry: Any) -> str:
@@ -83,5 +83,5 @@ def _entry(entry: Any) -> str:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {one}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {setting}' for key, setting in value.items())}}}"
     return str(value)

@@ -123,10 +123,10 @@ def _still_there(document: Document, places: Places) -> list[Finding]:
     return [finding for finding in document.findings if not (finding.unread and finding.path in places.overridden)]
 
 
-def _validated(data: dict[str, Any], found: list[Finding], places: Places) -> tuple[Recipe | None, list[Finding]]:
+def _validated(data: dict[str, Any], of_reader: list[Finding], places: Places) -> tuple[Recipe | None, list[Finding]]:
     """The recipe, and all findings: the reader's own, then the schema's, then those between sound sections."""
-    unread = {finding.path for finding in found if finding.unread}
-    findings = list(found)
+    unread = {finding.path for finding in of_reader if finding.unread}
+    findings = list(of_reader)
     recipe = None
     frozen = {key: _with_tuples(value) for key, value in data.items()}
     try:

@@ -94,7 +94,7 @@ def _percent(axes: Axes) -> None:
 
 def is_logarithmic(bins: Sequence[Bins], rate: float | None) -> bool:
     """Whether calibration needs logarithmic axes: rare positives, and scores so far apart that most bins lie in a corner."""
-    low, high = _ends([one.predicted for one in bins])
+    low, high = _ends([run_bins.predicted for run_bins in bins])
     return rate is not None and 0.0 < rate < _RARE and low > 0.0 and high / low > _WIDE
 
 
@@ -109,18 +109,24 @@ def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) 
 
     def draw(axes: Axes) -> None:
         # Bins without a positive have no place on a logarithmic axis.
-        shown = [one.observed > 0.0 if logarithmic else np.ones(len(one.observed), dtype=bool) for one in bins]
+        shown = [
+            run_bins.observed > 0.0 if logarithmic else np.ones(len(run_bins.observed), dtype=bool) for run_bins in bins
+        ]
         low, high = _ends(
-            [ends[kept] for one, kept in zip(bins, shown, strict=True) for ends in (one.predicted, one.observed)]
+            [
+                ends[kept]
+                for run_bins, kept in zip(bins, shown, strict=True)
+                for ends in (run_bins.predicted, run_bins.observed)
+            ]
         )
         if logarithmic:
             axes.set(xscale="log", yscale="log")
         axes.plot([low, high], [low, high], color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
-        for style, one, kept in zip(RUN_STYLES, bins, shown, strict=False):
-            x, y = one.predicted[kept], one.observed[kept]
+        for style, run_bins, kept in zip(RUN_STYLES, bins, shown, strict=False):
+            x, y = run_bins.predicted[kept], run_bins.observed[kept]
             axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4.0, linewidth=1.2)
             if len(bins) <= INTERVALS_OF_RUNS:
-                axes.vlines(x, one.low[kept], one.high[kept], color=style.colour, linewidth=1.2, alpha=0.6)
+                axes.vlines(x, run_bins.low[kept], run_bins.high[kept], color=style.colour, linewidth=1.2, alpha=0.6)
         if rate is not None:
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g}%"))
@@ -168,7 +174,7 @@ def _probability_ticks(low: float, high: float) -> list[float]:
     """Log-odds of round probabilities between two log-odds."""
     for probabilities in _PROBABILITIES:
         log_odds = [float(np.log(p / (1.0 - p))) for p in probabilities]
-        ticks = [one for one in log_odds if low <= one <= high]
+        ticks = [tick for tick in log_odds if low <= tick <= high]
         if len(ticks) >= _ENOUGH_TICKS:
             break
     return ticks

@@ -105,7 +105,7 @@ def _svg(figure: Figure, name: str, described: str) -> str:
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', _opening(described), text, count=1)
     used = set(re.findall(r'(?:#|url\(#)([\w.-]+)[")]', text))
-    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r' id="([^"]*)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", text)
     text = re.sub(r'((?:xlink:)?href="#|url\(#)([\w.-]+)', rf"\g<1>{name}-\g<2>", text).replace("xlink:href", "href")
     for stands_for, variable in _COLOURS.items():
         text = text.replace(stands_for, variable)

@@ -12,11 +12,11 @@ MINUS = "−"
 
 def name(report: RunReport, run: int) -> str:
     """The recipe's name, marked for a refit; with the seed, or a number, where several runs have it."""
-    titles = [_title(one) for one in report.runs]
+    titles = [_title(measured) for measured in report.runs]
     alike = [place for place, title in enumerate(titles) if title == titles[run]]
     if len(alike) == 1:
         return titles[run]
-    seeds = [one.finished.recipe.seed for one in report.runs]
+    seeds = [measured.finished.recipe.seed for measured in report.runs]
     if len({seeds[place] for place in alike}) == len(alike):
         return f"{titles[run]} (seed {seeds[run]})"
     return f"{titles[run]} ({alike.index(run) + 1})"

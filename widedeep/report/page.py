@@ -36,14 +36,14 @@ def page(report: RunReport, now: datetime) -> str:
 
 
 def _title(report: RunReport) -> str:
-    names = dict.fromkeys(one.finished.recipe.name for one in report.runs)
+    names = dict.fromkeys(measured.finished.recipe.name for measured in report.runs)
     return listed(list(names))
 
 
 def _facts(report: RunReport) -> list[str]:
     """What was measured, in a few words each."""
     first = report.runs[0]
-    rows = sorted({int(one.metrics["rows"] or 0) for one in report.runs})
+    rows = sorted({int(measured.metrics["rows"] or 0) for measured in report.runs})
     facts = [f"{report.split} rows: {' or '.join(f'{count:,}' for count in rows)}"]
     if (positives := first.metrics.get("positives")) is not None:
         facts.append(f"{100 * positives:.3g}% of them positive")

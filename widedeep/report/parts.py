@@ -26,7 +26,7 @@ _ABOUT_AUC = " Within a slice the column itself no longer helps to rank, so that
 
 def slices(report: RunReport) -> Section:
     """The metric that ranks at each value of each column."""
-    columns = dict.fromkeys(column for one in report.runs for column in one.slices)
+    columns = dict.fromkeys(column for measured in report.runs for column in measured.slices)
     if not columns:
         return Section("slices", "By slice", intro=["No categorical field has few values; `--slice` names columns."])
     metric = RANKED_BY[report.runs[0].finished.recipe.data.label.kind]
@@ -51,16 +51,22 @@ def slices(report: RunReport) -> Section:
 
 def _of_column(report: RunReport, column: str, metric: str) -> Table:
     binary = metric == "auc"
-    by_run = [{figures.value: figures for figures in one.slices.get(column, ())} for one in report.runs]
-    values = sorted({v: f for found in by_run for v, f in found.items()}.values(), key=lambda one: -one.rows)
-    known = [one for one in values if any(_metric_at(found.get(one.value), metric) for found in by_run)]
+    by_run = [{figures.value: figures for figures in measured.slices.get(column, ())} for measured in report.runs]
+    values = sorted(
+        {v: f for by_value in by_run for v, f in by_value.items()}.values(), key=lambda figures: -figures.rows
+    )
+    known = [
+        figures for figures in values if any(_metric_at(by_value.get(figures.value), metric) for by_value in by_run)
+    ]
     shown = known[:SHOWN_VALUES]
-    scale = _scale([_metric_at(found.get(one.value), metric) for one in shown for found in by_run])
+    scale = _scale([_metric_at(by_value.get(figures.value), metric) for figures in shown for by_value in by_run])
     rows = []
-    for one in shown:
-        mean = f"{100 * one.mean_label:.3g}% positive" if binary else f"mean {figure(one.mean_label)}"
-        lines = [_line(found.get(one.value), metric, scale, run) for run, found in enumerate(by_run)]
-        rows.append([text(_value(one.value), f"{one.rows:,} rows, {mean}"), Cell("", lines=lines, is_number=False)])
+    for figures in shown:
+        mean = f"{100 * figures.mean_label:.3g}% positive" if binary else f"mean {figure(figures.mean_label)}"
+        lines = [_line(by_value.get(figures.value), metric, scale, run) for run, by_value in enumerate(by_run)]
+        rows.append(
+            [text(_value(figures.value), f"{figures.rows:,} rows, {mean}"), Cell("", lines=lines, is_number=False)]
+        )
     titles = [text("value"), text(f"{metric_title(metric)}{' (at the right: calibration)' if binary else ''}")]
     left_out = [
         f"{count:,} {'value has' if count == 1 else 'values have'} {why}"
@@ -85,8 +91,10 @@ def _metric_at(figures: ValueFigures | None, metric: str) -> Change | None:
 
 
 def _scale(changes: Sequence[Change | None]) -> Scale:
-    known = [one for one in changes if one is not None]
-    return Scale(min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
+    known = [change for change in changes if change is not None]
+    return Scale(
+        min((change.low for change in known), default=0.0), max((change.high for change in known), default=1.0)
+    )
 
 
 def _line(figures: ValueFigures | None, metric: str, scale: Scale, run: int) -> Line:
@@ -120,22 +128,22 @@ def crosses(report: RunReport) -> Section:
 
 
 def _gains(report: RunReport, run: int) -> Table:
-    one = report.runs[run]
-    gains: Mapping[str, Any] = one.finished.facts["crosses"]
+    measured = report.runs[run]
+    gains: Mapping[str, Any] = measured.finished.facts["crosses"]
     ends = [end for cross in gains["crosses"] for part in ("promised", "realised") for end in cross[part][1:]]
     scale = Scale(min(0.0, *ends), max(0.0, *ends))
     rows = []
     for cross in gains["crosses"]:
-        both = [_gain("promised", cross["promised"], scale, None), _gain("realised", cross["realised"], scale, run)]
-        rows.append([text(" × ".join(cross["columns"])), Cell("", lines=both, is_number=False)])
+        lines = [_gain("promised", cross["promised"], scale, None), _gain("realised", cross["realised"], scale, run)]
+        rows.append([text(" × ".join(cross["columns"])), Cell("", lines=lines, is_number=False)])
     if len(rows) > 1:
         together = gains["all"]
-        both = [
+        lines = [
             Line("promised", _thousandths(together["promised"]), "", None),
             _gain("realised", together["realised"], None, run),
         ]
-        rows.append([text("all of them"), Cell("", lines=both, is_number=False)])
-    held_out = "test" if "test" in one.finished.facts["metrics"] else "valid"
+        rows.append([text("all of them"), Cell("", lines=lines, is_number=False)])
+    held_out = "test" if "test" in measured.finished.facts["metrics"] else "valid"
     title = name(report, run) if len(report.runs) > 1 else ""
     caption = (
         f"Realised on the {held_out} rows at the end of training. The scale goes from {_thousandths(scale.low)} to "

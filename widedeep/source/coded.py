@@ -86,16 +86,16 @@ class CodedRows:
     def select(self, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
         """Expressions that look at each row by itself, as over `decoded`; of one coded column, once for each value."""
         of_rows: list[pl.Expr] = []
-        found: dict[str, pl.Series] = {}
+        selected: dict[str, pl.Series] = {}
         for expression in expressions:
             roots = set(expression.meta.root_names())
             if len(roots) == 1 and roots <= self.values.keys():
                 (name,) = roots
                 of_values = self.values[name].to_frame(name).select(expression).to_series()
-                found[of_values.name] = self.coded(name).spread(of_values)
+                selected[of_values.name] = self.coded(name).spread(of_values)
             else:
                 of_rows.append(expression)
         needed = {name for expression in of_rows for name in expression.meta.root_names()} & self.values.keys()
         rows = CodedRows(self.frame, {name: self.values[name] for name in needed}).decoded()
-        found |= {column.name: column for column in rows.select(of_rows)}
-        return pl.DataFrame([found[expression.meta.output_name()] for expression in expressions])
+        selected |= {column.name: column for column in rows.select(of_rows)}
+        return pl.DataFrame([selected[expression.meta.output_name()] for expression in expressions])

@@ -215,9 +215,11 @@ class _Table:
         wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
         texts = self._coded_texts(run.data, [self.names.index(column) for column in wanted]) if self._compiled else None
         if texts is not None:
-            coded = {column: one for column, one in zip(wanted, texts, strict=True) if column in self._coded}
+            coded = {column: values for column, values in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
-                column: one.of_rows() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
+                column: values.of_rows()
+                for column, values in zip(wanted, texts, strict=True)
+                if column not in self._coded
             }
             return RawBlock(pl.DataFrame(plain), self._name, 0, run.bytes_done, run.line, coded=coded)
         records = _records(run.data, run.line, self._dialect, len(self.names), self._name)
@@ -268,9 +270,9 @@ def _records(data: bytes, line: int, dialect: Dialect, width: int, name: str) ->
     wrong = np.flatnonzero((num_values != width) & ~dropped)
     if len(wrong):
         at = line + data.count(b"\n", 0, int(starts[wrong[0]]))
-        found = int(num_values[wrong[0]])
+        count = int(num_values[wrong[0]])
         raise DataError(
-            f"{name}:{at}: {found} value{'s' * (found != 1)} where the table has {width} columns; "
+            f"{name}:{at}: {count} value{'s' * (count != 1)} where the table has {width} columns; "
             "mend the line (or check data.format.separator and data.format.quote)"
         )
     lines = None

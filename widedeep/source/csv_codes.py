@@ -47,10 +47,10 @@ def coded_columns(
     for start in range(0, num_rows, run_rows):
         stop = min(start + run_rows, num_rows)
         for number, column in enumerate(columns):
-            row, found = start, (codes[number], firsts[number], lengths[number])
+            row, coding = start, (codes[number], firsts[number], lengths[number])
             while row < stop:
                 place = (width, column, row, stop)
-                row, counts[number] = _code_values(array, ends, *place, *found, *tables[number], counts[number])
+                row, counts[number] = _code_values(array, ends, *place, *coding, *tables[number], counts[number])
                 if row < stop:
                     tables[number] = _with_more_slots(*tables[number])
     places = [firsts[number, :count].astype(np.int64) * width + columns[number] for number, count in enumerate(counts)]
@@ -120,9 +120,9 @@ def _find_values(data: NDArray[np.uint8], separator: int, width: int, ends: NDAr
         hits = np.uint64(0)
         if i + 8 <= len(data):
             word = _eight_bytes(data, i)
-            one, other = word ^ separators, word ^ newlines
-            hits = ~(((one & _LOW_BITS) + _LOW_BITS) | one | _LOW_BITS)
-            hits |= ~(((other & _LOW_BITS) + _LOW_BITS) | other | _LOW_BITS)
+            from_separator, from_newline = word ^ separators, word ^ newlines
+            hits = ~(((from_separator & _LOW_BITS) + _LOW_BITS) | from_separator | _LOW_BITS)
+            hits |= ~(((from_newline & _LOW_BITS) + _LOW_BITS) | from_newline | _LOW_BITS)
         else:
             for j in range(len(data) - i):
                 if data[i + j] == separator or data[i + j] == _NEWLINE:
@@ -189,8 +189,8 @@ def _code_values(
                 if length <= 8:
                     break
                 first = np.int64(firsts[code]) * width + column
-                other = np.int64(ends[first - 1]) + 1 if first > 0 else np.int64(0)
-                if (data[start : start + length] == data[other : other + length]).all():
+                known = np.int64(ends[first - 1]) + 1 if first > 0 else np.int64(0)
+                if (data[start : start + length] == data[known : known + length]).all():
                     break
             slot = (slot + np.uint64(1)) & mask
         if entries[slot] != 0:

@@ -49,18 +49,18 @@ class Dialect:
         while True:
             opening = self._opening.match(data, position) if self.quote is not None else None
             pattern, begin = (self._quoted_value, opening.end()) if opening else (self._plain_value, position)
-            found = pattern.match(data, begin)
-            if found is None:
+            match = pattern.match(data, begin)
+            if match is None:
                 return [], begin - 1 if opening else len(data)
-            delimiter = found[found.lastindex or 0]
-            value = found[1]
+            delimiter = match[match.lastindex or 0]
+            value = match[1]
             if opening and self.quote is not None:
-                rest = found[2].removesuffix(b"\r") if delimiter == b"\n" else found[2]
+                rest = match[2].removesuffix(b"\r") if delimiter == b"\n" else match[2]
                 value = value.replace(self.quote * 2, self.quote) + rest
             elif delimiter == b"\n":
                 value = value.removesuffix(b"\r")
             values.append(value)
-            position = found.end()
+            position = match.end()
             if delimiter == b"\n":
                 return values, position
 
@@ -112,8 +112,8 @@ def _rewritten(data: bytes, dialect: Dialect) -> RecordRun:
     assert quote is not None
     pieces: list[bytes] = []
     position = 0
-    while (found := data.find(quote, position)) >= 0:
-        start = max(data.rfind(b"\n", position, found) + 1, position)
+    while (quote_at := data.find(quote, position)) >= 0:
+        start = max(data.rfind(b"\n", position, quote_at) + 1, position)
         pieces.append(data[position:start])
         if dialect.comment is not None and data.startswith(dialect.comment, start):
             end = data.find(b"\n", start) + 1

@@ -238,10 +238,10 @@ def _problem(value: Any, *, among_lists: bool) -> str | None:
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # Of a key that a line has twice Polars takes the first, Python the last.
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        found.update(reversed(pairs))
-    return found
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        values.update(reversed(pairs))
+    return values
 
 
 def _beginning(text: bytes) -> str:

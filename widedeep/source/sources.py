@@ -45,16 +45,16 @@ def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
     Of a directory its own files count, sorted; names that start with `.` or `_` do not. A `file://` URL is a path; any
     other stays as it is, unlooked at. Raises DataError for a pattern that names nothing.
     """
-    found: dict[Source, None] = {}
+    sources: dict[Source, None] = {}
     for pattern in patterns:
         url = _URL.match(pattern)
         if url is None or url[1].lower() == "file":
-            found.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
+            sources.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
         elif url[1].lower() in _SCHEMES:
-            found[pattern] = None
+            sources[pattern] = None
         else:
             raise DataError(f"{pattern}: {url[1]}:// is not understood: one of {', '.join(_SCHEMES)} or file is needed")
-    return list(found)
+    return list(sources)
 
 
 def _local(pattern: str) -> str:

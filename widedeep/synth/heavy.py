@@ -42,8 +42,8 @@ def heavy_values(draws: Draws, shares: Mapping[str, FloatArray], lift: float) ->
     chosen = [(columns[place], fitting[columns[place]]) for place in order]
     uniform = draws.uniform("heavy/value", np.arange(len(chosen)))
     return [
-        HeavyValue(column, int(codes[int(u * len(codes))]), round(float(one), 4))
-        for (column, codes), u, one in zip(chosen, uniform, lifts, strict=True)
+        HeavyValue(column, int(codes[int(u * len(codes))]), round(float(lift_of_value), 4))
+        for (column, codes), u, lift_of_value in zip(chosen, uniform, lifts, strict=True)
     ]
 
 

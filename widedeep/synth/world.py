@@ -243,7 +243,7 @@ def values_of(column: str) -> list[str]:
         return [str(hour) for hour in range(24)]
     if column == "tags":
         return TAGS
-    return next(one.values for one in CATEGORICAL if one.name == column)
+    return next(entry.values for entry in CATEGORICAL if entry.name == column)
 
 
 def _zipf_cdf(size: int, exponent: float) -> FloatArray:

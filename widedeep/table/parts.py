@@ -77,12 +77,12 @@ def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
     columns: list[pl.Series] = []
     values: dict[str, pl.Series] = {}
     for name in blocks[0].columns:
-        found = None
+        coding = None
         if all(name in block.values or block.frame[name].dtype == pl.String for block in blocks):
-            found = _one_coding([block.coded(name) for block in blocks])
-        if found is not None:
-            values[name] = found.values
-            columns.append(found.codes.alias(name))
+            coding = _one_coding([block.coded(name) for block in blocks])
+        if coding is not None:
+            values[name] = coding.values
+            columns.append(coding.codes.alias(name))
         else:
             columns.append(pl.concat([block.column(name) for block in blocks]).rechunk())
     return CodedRows(pl.DataFrame(columns), values)
@@ -92,7 +92,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     """The columns one behind the other, null and the values that some row has; None where too few rows have each."""
     codes = [block.codes.to_numpy() for block in blocks]
     used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
-    values = pl.concat([block.values.gather(ones) for block, ones in zip(blocks, used, strict=True)]).rechunk()
+    values = pl.concat([block.values.gather(held) for block, held in zip(blocks, used, strict=True)]).rechunk()
     numbers = _numbered(values)
     num_values = int(numbers.max(initial=0)) + 1
     if num_values * _ROWS_PER_VALUE > sum(map(len, codes)):
@@ -101,11 +101,11 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     firsts[numbers[::-1]] = np.arange(len(numbers))[::-1]
     null = pl.Series([None], dtype=values.dtype)
     recoded, start = [], 0
-    for block, ones, of_rows in zip(blocks, used, codes, strict=True):
+    for block, held, of_rows in zip(blocks, used, codes, strict=True):
         new = np.zeros(len(block.values), dtype=np.min_scalar_type(num_values))
-        new[ones] = numbers[start : start + len(ones)]
+        new[held] = numbers[start : start + len(held)]
         recoded.append(new[of_rows])
-        start += len(ones)
+        start += len(held)
     return CodedColumn(
         pl.concat([null, values.gather(firsts[1:])]).rechunk(), pl.Series(values=np.concatenate(recoded))
     )
@@ -148,7 +148,7 @@ def coded_blocks(
         wanted = frame if columns is None else frame.select(columns)
         names = wanted.collect_schema().names()
         coded = values.select(name for name in values.collect_schema().names() if name in names).collect()
-        yield from CodedRows(wanted.collect(), {one.name: one.explode() for one in coded}).slices(rows)
+        yield from CodedRows(wanted.collect(), {column.name: column.explode() for column in coded}).slices(rows)
 
 
 def typed_blocks(

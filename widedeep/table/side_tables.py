@@ -22,12 +22,12 @@ def needed_tables(data: DataSettings, needed: Iterable[str]) -> dict[str, list[s
 
     A name whose prefix is no side table is a column of the log.
     """
-    found: dict[str, list[str]] = {}
+    columns_of: dict[str, list[str]] = {}
     for name in dict.fromkeys(needed):
         table, dot, column = name.partition(".")
         if dot and table in data.tables:
-            found.setdefault(table, []).append(column)
-    return found
+            columns_of.setdefault(table, []).append(column)
+    return columns_of
 
 
 def side_table_files(data: DataSettings, base_dir: Path, needed: Iterable[str]) -> dict[str, list[Source]]:
@@ -84,8 +84,8 @@ class SideTables:
     def log_columns(self, needed: Iterable[str]) -> list[str]:
         """The columns to read from the log: of those `needed`, the log's own, and what the tables are joined on."""
         joined = {name for table in self._tables for name in table.names}
-        own = [name for name in needed if name not in joined]
-        return list(dict.fromkeys([*own, *(table.on for table in self._tables)]))
+        of_log = [name for name in needed if name not in joined]
+        return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
 
     def check_log(self, source: Source, settings: FormatSettings, *, name: str) -> None:
         """Raise ColumnError if a file of the log has a column that is called as one of a side table."""
@@ -139,8 +139,8 @@ class _Table:
         unmatched = keys.filter(keys.is_not_null() & joined[_MATCHED].is_null())
         self.unmatched_rows += len(unmatched)
         if len(unmatched) and len(self.unmatched_keys) < _EXAMPLES:
-            found = dict.fromkeys([*self.unmatched_keys, *unmatched.unique(maintain_order=True).head(_EXAMPLES)])
-            self.unmatched_keys = list(found)[:_EXAMPLES]
+            examples = dict.fromkeys([*self.unmatched_keys, *unmatched.unique(maintain_order=True).head(_EXAMPLES)])
+            self.unmatched_keys = list(examples)[:_EXAMPLES]
         return joined.drop(_KEY, _MATCHED)
 
 
