@@ -1,4 +1,4 @@
-"""`widedeep ablate`: what each part of a recipe's model is good for, the paper's Table 1 on one's own data."""
+"""`widedeep ablate`: what each part of a recipe's model adds, as in the paper's Table 1, on one's own data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

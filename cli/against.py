@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from widedeep.evaluation.slices import Slice
 
 _BESIDE = ("calibration", "ece", "mae", "r2")
-"""Metrics that are shown of both runs without a difference."""
+"""Metrics that are shown for both runs, without their difference."""
 _NAMES = {"first": "RUN", "second": "RUN2"}
 _SHOWN_SLICES = 10
 
@@ -32,7 +32,7 @@ def show_comparison(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Print how the runs that `run` and `against` mean differ."""
+    """Print how two runs differ: those that the arguments `run` and `against` name."""
     from widedeep.compare.against import compare_runs
     from widedeep.evaluation.verdict import holds_for, verdict
 
@@ -55,7 +55,7 @@ def show_comparison(
         print_json(_as_object(result, first, second) | {"verdict": "; ".join(verdicts), "holds_for": scope})
         return
     print_comparison(_rows(result))
-    # What RUN loses comes first: whoever compares a new run wants to know that.
+    # Slices in which RUN is worse come first: they matter most to someone who compares a new run with an old one.
     shown = sorted(result.slices.worse, key=lambda part: part.worse)[:_SHOWN_SLICES]
     print_slices([_slice_cells(part) for part in shown])
     print_sentences(["", *verdicts, "", _slices_told(result), scope, ""])

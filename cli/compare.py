@@ -1,4 +1,4 @@
-"""`widedeep compare`: a table of runs, best first, seeds of one recipe folded into mean and deviation."""
+"""`widedeep compare`: a table of runs, best first; the seeds of a recipe become mean and deviation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
 _MARK = "!"
 _MEANING = (
-    "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same rows "
-    "the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows. Below: what differs in their "
-    "recipes; … stands for entries of a list that all have."
+    "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same "
+    "rows the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows. Below: what differs "
+    "in their recipes; … stands for entries of a list that all have."
 )
 
 

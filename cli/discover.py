@@ -1,4 +1,4 @@
-"""`widedeep crosses RECIPE --discover`: find crosses, show what they promise, add them to a recipe."""
+"""`widedeep crosses RECIPE --discover`: finds crosses, shows what they promise, adds them to a recipe."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +52,8 @@ def discover(
     )
     if not discovery.complete:
         reporter.warn(
-            f"the budget of {budget:g} s ended {discovery.stopped_in}: this is a partial result, of what was found till then"
+            f"the budget of {budget:g} s ended {discovery.stopped_in}: this is a partial result, of what was found "
+            "till then"
         )
     written = None if write is None else _write(write, loaded, discovery)
     if as_json:
@@ -63,14 +64,14 @@ def discover(
 
 
 def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
-    """Relative paths start from the recipe's folder, and its text is kept as it is. Raises UsageError."""
+    """Raise UsageError if the new recipe would lie in another folder, from where its relative paths would be wrong."""
     if write.parent.resolve() == loaded.base_dir.resolve():
         return
     for path in loaded.recipe.data.all_paths():
         if "://" not in path and not Path(path).is_absolute():
             raise UsageError(
-                f"--write {write}: the recipe's '{path}' starts from the folder {loaded.base_dir}: write the new recipe "
-                f"there, {loaded.base_dir / write.name}"
+                f"--write {write}: the recipe's '{path}' starts from the folder {loaded.base_dir}: write the new "
+                f"recipe there, {loaded.base_dir / write.name}"
             )
 
 
@@ -147,14 +148,14 @@ def _facts(discovery: "Discovery", written: str | None) -> dict[str, str]:
 
 
 def _refuse_unwritable(path: Path, loaded: "LoadedRecipe") -> None:
-    """Raises UsageError or RecipeError for what could not be written in the end, before the work is done."""
+    """Raise UsageError or RecipeError now, before the work, if its result could not be written."""
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.schema import CrossSettings
 
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: there is no such folder; make it first")
     assert loaded.path is not None
-    # A cross of names that no recipe has is not there already.
+    # A trial with a cross of names that no recipe has.
     add_crosses(_text(loaded.path), [CrossSettings(fields=("\0", "\0\0"))], source=str(loaded.path))
 
 
@@ -163,7 +164,7 @@ def _text(path: Path) -> str:
 
 
 def _write(path: Path, loaded: "LoadedRecipe", discovery: "Discovery") -> str:
-    """Write the recipe's text with the crosses added; says so."""
+    """Write the recipe's text with the crosses added; returns a text that says so."""
     from widedeep.discovery.discover import settings_of
     from widedeep.files import write_text
     from widedeep.recipe.add_crosses import add_crosses

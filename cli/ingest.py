@@ -28,7 +28,7 @@ def ingest(
     result = ingest_stage(loaded, work, reporter, wait=wait)
     report = IngestReport.from_json(read_report(result.path))
     if result.cached:
-        show_findings(report.warnings, reporter)  # else they were shown as they were found
+        show_findings(report.warnings, reporter)  # a stage that has just run has shown them already
     if as_json:
         shown = {name: value for name, value in report.to_json().items() if name != "source_kinds"}
         print_json({**shown, "path": result.path, "cached": result.cached})

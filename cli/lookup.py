@@ -1,4 +1,4 @@
-"""From a RECIPE or RUN argument to what it means: a file's path, a run directory, or the name of a bundled recipe."""
+"""Finds what a RECIPE or RUN argument means: a file, a run directory, or a bundled recipe."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -21,10 +21,10 @@ def bundled_recipes() -> dict[str, Path]:
 
 
 def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Reporter) -> "LoadedRecipe":
-    """Load the recipe that `argument` means and pass its notes on.
+    """Load the recipe that `argument` names, and pass its notes to the reporter.
 
-    A file wins over a bundled recipe of the same name. Raises UsageError when it is neither, RecipeError for its faults,
-    DataError for a bundled recipe whose data are not there.
+    A file wins over a bundled recipe of the same name. Raises UsageError if it is neither, RecipeError for its faults,
+    DataError if the data of a bundled recipe are missing.
     """
     path, bundled = Path(argument), bundled_recipes()
     if not path.is_file() and argument not in bundled:
@@ -46,7 +46,7 @@ def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Report
 
 
 def _check_data_is_there(loaded: "LoadedRecipe") -> None:
-    """Raises DataError that names the notes on the data of bundled recipes, which nobody has from the start."""
+    """Raise DataError if a bundled recipe's data are missing; the message names the guide to them."""
     from widedeep.source.sources import expand_paths
 
     try:
@@ -57,9 +57,9 @@ def _check_data_is_there(loaded: "LoadedRecipe") -> None:
 
 
 def open_run(argument: str, work: Path) -> Path:
-    """The run directory that `argument` means: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
+    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
 
-    Raises ArtefactError when there is none.
+    Raises ArtefactError if there is none.
     """
     from widedeep.pipeline.past_runs import find_run
     from widedeep.recipe.load import load_recipe
@@ -71,9 +71,10 @@ def open_run(argument: str, work: Path) -> Path:
 
 
 def open_runs(arguments: Sequence[str], work: Path) -> list[Path]:
-    """The runs that the arguments mean, as `open_run` says; a folder of runs, such as `runs/<recipe>`, all that are finished.
+    """The run directories that the arguments name, as for `open_run`.
 
-    Raises ArtefactError when one means none.
+    A folder of runs, such as `runs/<recipe>`, stands for all finished runs in it. Raises ArtefactError for an argument
+    that names no run.
     """
     from widedeep.compare.run_table import runs_in
 

@@ -1,4 +1,4 @@
-"""`widedeep report`: runs as one page that needs nothing beside it."""
+"""`widedeep report`: runs as a single self-contained page."""
 
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -73,7 +73,7 @@ def report(
 
 
 def _checked(path: Path, force: bool) -> Path:
-    """Where a page may go, found out before the work."""
+    """`path`, once it is sure that a page may be written there. Raises WriteError or OutputExistsError."""
     if not path.parent.is_dir():
         raise WriteError(f"{path}: its folder does not exist: make it first")
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""What a command writes to stdout besides tables: its JSON object, lines of facts, raw bytes."""
+"""Writes results to stdout, other than tables: a JSON object, lines of facts, raw bytes."""
 
 import json
 import math
@@ -28,7 +28,8 @@ def _plain(value: Any) -> Any:
 
 
 def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
-    """Lines of `name  text`. A text is never cut, so that a path can be copied; a list takes as many lines as it needs."""
+    """Print lines of `name text`. No text is cut, so that paths can be copied; a list takes as many lines as it
+    needs."""
     width = max(len(name) for name in facts) + len(_GAP)
     lines = []
     for name, value in facts.items():
@@ -38,13 +39,13 @@ def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
 
 
 def print_sentences(sentences: Sequence[str]) -> None:
-    """Each sentence as a paragraph, in lines that fit the width."""
+    """Print each sentence as a paragraph that fits the width."""
     lines = [textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", break_long_words=False) for sentence in sentences]
     open_stdout().write("".join(f"{line}\n" for line in lines))
 
 
 def _packed(items: Sequence[str], width: int) -> list[str]:
-    """The items with commas between them, in lines of at most `width` characters where an item allows."""
+    """The items, separated by commas, on lines of at most `width` characters (longer only for a long item)."""
     lines: list[str] = []
     for position, item in enumerate(items):
         text = item if position == len(items) - 1 else f"{item},"
@@ -56,19 +57,19 @@ def _packed(items: Sequence[str], width: int) -> list[str]:
 
 
 def counts(missing: Mapping[str, int], unseen: Mapping[str, int]) -> dict[str, list[str]]:
-    """Rows with a missing or an unseen value, per field: lists for `print_facts`, none where there is nothing to say."""
+    """Counts of rows with a missing and with an unseen value, by field, for `print_facts`; without empty lists."""
     kinds = {"missing values": missing, "unseen values": unseen}
     lists = {kind: [f"{name} {rows:,}" for name, rows in by_field.items() if rows] for kind, by_field in kinds.items()}
     return {kind: items for kind, items in lists.items() if items}
 
 
 def stdout_bytes() -> BinaryIO:
-    """Stdout for bytes. Raises BrokenPipeError where it is closed."""
+    """Stdout for bytes. Raises BrokenPipeError if it is closed."""
     return open_stdout().buffer  # type: ignore[attr-defined, no-any-return]
 
 
 def open_stdout() -> IO[str]:
-    """Stdout for text. Raises BrokenPipeError where it is closed."""
+    """Stdout for text. Raises BrokenPipeError if it is closed."""
     if sys.stdout is None:
         raise BrokenPipeError
     return sys.stdout

@@ -18,7 +18,7 @@ _MISSING = "missing"
 
 
 def show_weights(run: str, work: Path, *, top: int | None, min_support: int | None, wait: bool, as_json: bool) -> None:
-    """Print the strongest weights of the run that `run` means."""
+    """Print the strongest weights of the run that the argument `run` names."""
     from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
@@ -55,7 +55,7 @@ def _cells(weight: "WideWeight", overall: float) -> dict[str, str]:
 
 
 def _what(weight: "WideWeight") -> str:
-    """The values in words; one that would be taken for something else is written as a JSON string."""
+    """The values as text; a value that could be misread is written as a JSON string."""
     if weight.stands_for == "unknown":
         return f"{weight.column}: unknown or rare"
     if weight.values is None:

@@ -1,4 +1,4 @@
-"""The first section: figures of every run, best first, and whether the differences are more than chance."""
+"""The first section: the figures of all runs, best first, and whether their differences are more than chance."""
 
 from widedeep.compare.measured_runs import RunReport
 from widedeep.compare.run_table import Figure
@@ -53,7 +53,7 @@ def _metrics(report: RunReport, names: list[str]) -> Table:
 
 
 def _warnings(report: RunReport) -> list[str]:
-    """What was found to be wrong with the models when they were trained."""
+    """The warnings about the models from when they were trained."""
     return [
         f"Warning, {name(report, run)}: {warning['message']}."
         for run, measured in enumerate(report.runs)
@@ -62,11 +62,11 @@ def _warnings(report: RunReport) -> list[str]:
 
 
 def _verdicts(report: RunReport) -> list[str]:
-    """What the paired differences say of the metric that ranks, in words; or why they say nothing."""
+    """The paired differences of the metric that ranks the runs, in words; or why they tell nothing."""
     if len(report.runs) > 1 and report.other_rows:
         return [
-            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows, or what these count for, are not "
-            "the same, so that differences of their figures say little."
+            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows, or what these count for, "
+            "are not the same, so that differences of their figures say little."
         ]
     paired = []
     for run, measured in enumerate(report.runs):
@@ -89,8 +89,8 @@ def _differences(report: RunReport) -> list[Table]:
                 [run_cell(report, run), *(change_cell(behind.get(metric), signed=True) for metric in metrics)]
                 for run, behind in behind_best
             ],
-            "Each run minus the best one, paired row by row: surer than the intervals above, for what is hard for one run "
-            "is mostly hard for the other. An interval that holds 0 tells no difference.",
+            "Each run minus the best one, paired row by row: surer than the intervals above, for what is hard for one "
+            "run is mostly hard for the other. An interval that holds 0 tells no difference.",
             title=f"Differences from {name(report, 0)}",
             stacks=True,
         )

@@ -1,4 +1,4 @@
-"""The sections of parts: of the rows, by values of columns; of the model, by its crosses."""
+"""The sections about parts: slices of the rows (by values of columns), and crosses of the model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,17 +15,20 @@ from widedeep.report.blocks import Cell, Line, Scale, Section, Table, text
 from widedeep.report.names import MINUS, legend, listed, name
 
 SHOWN_VALUES = 10
-"""Of a column's values those of most rows; `--json` tells all."""
+"""A table shows this many values of a column, those with most rows; `--json` has all."""
 _VALUE_LENGTH = 40
 """A longer value is cut."""
-_ABOUT_AUC = " Within a slice the column itself no longer helps to rank, so that figures here may all lie below that of all rows."
+_ABOUT_AUC = (
+    " Within a slice the column itself no longer helps to rank, so that figures here may all lie below that of all "
+    "rows."
+)
 
 
 # ---------------------------------------------------------------------------------------------------- slices
 
 
 def slices(report: RunReport) -> Section:
-    """The metric that ranks at each value of each column."""
+    """The metric that ranks the runs, for each value of each column."""
     columns = dict.fromkeys(column for measured in report.runs for column in measured.slices)
     if not columns:
         return Section("slices", "By slice", intro=["No categorical field has few values; `--slice` names columns."])
@@ -37,14 +40,16 @@ def slices(report: RunReport) -> Section:
         "slices",
         "By slice",
         intro=[
-            f"{metric_title(metric)} of the {report.split} rows at each value of a column, with its 95% interval.{_ABOUT_AUC if metric == 'auc' else ''}"
+            f"{metric_title(metric)} of the {report.split} rows at each value of a column, with its 95% interval."
+            f"{_ABOUT_AUC if metric == 'auc' else ''}"
         ],
         tables=[table for table in tables.values() if table.rows],
         legend=legend(report),
         pairs_tables=True,
         notes=[
-            f"A figure needs {LEAST_ROWS} rows, and of either class and of groups as many as an interval needs.{told} With so many "
-            "intervals some miss by chance: `widedeep eval RUN --against RUN2` corrects for how many were looked at."
+            f"A figure needs {LEAST_ROWS} rows, and of either class and of groups as many as an interval needs.{told} "
+            "With so many intervals some miss by chance: `widedeep eval RUN --against RUN2` corrects for how many were "
+            "looked at."
         ],
     )
 
@@ -111,7 +116,7 @@ def _line(figures: ValueFigures | None, metric: str, scale: Scale, run: int) -> 
 
 
 def crosses(report: RunReport) -> Section:
-    """Promised and realised gain of every run's crosses, side by side."""
+    """The promised and realised gains of every run's crosses, side by side."""
     tables = [_gains(report, run) for run in range(len(report.runs)) if report.runs[run].finished.facts.get("crosses")]
     without = [
         _why_none(report, run) for run in range(len(report.runs)) if not report.runs[run].finished.facts.get("crosses")
@@ -119,10 +124,10 @@ def crosses(report: RunReport) -> Section:
     intro = []
     if tables:
         intro.append(
-            "Gain: fall of the loss, in thousandths, as the cross is switched on, on top of the crosses above it; in grey as "
-            "`widedeep crosses --discover` promised it on train rows that took no part in the choice, in colour as the "
-            "finished model realises it on rows that were held out. Bars are 95% intervals, of rows taken as "
-            "independent."
+            "Gain: fall of the loss, in thousandths, as the cross is switched on, on top of the crosses above it; in "
+            "grey as `widedeep crosses --discover` promised it on train rows that took no part in the choice, in "
+            "colour as the finished model realises it on rows that were held out. Bars are 95% intervals, of rows taken "
+            "as independent."
         )
     return Section("crosses", "Crosses", intro=[*intro, *without], tables=tables, pairs_tables=True)
 

@@ -1,4 +1,4 @@
-"""The sections of charts: how the runs learnt, how they rank, whether their scores are right."""
+"""The sections with charts: how the runs learnt, how well they rank, whether their scores are right."""
 
 from widedeep.compare.measured_runs import RunReport
 from widedeep.compare.run_table import RANKED_BY
@@ -13,7 +13,7 @@ _LOSS = {"binary": "log_loss", "regression": "rmse"}
 
 
 def learning(report: RunReport) -> Section:
-    """The loss and the metric that ranks, by epoch."""
+    """The loss, and the metric that ranks the runs, by epoch."""
     kind = report.runs[0].finished.recipe.data.label.kind
     if not any(measured.epochs for measured in report.runs):
         told = "What training logged, `events.jsonl`, is no longer with the runs."
@@ -37,8 +37,9 @@ def _loss_by_epoch(report: RunReport, kind: str) -> Chart:
     return Chart(
         title,
         charts.epochs_chart("loss", title, label, of_valid, of_train, _best_epochs(report)),
-        "Where the loss of valid rows stops falling while that in training goes on, the model begins to learn rows by heart. "
-        f"The loss in training is a mean over the epoch, while the weights still move, with dropout if there is any.{more}",
+        "Where the loss of valid rows stops falling while that in training goes on, the model begins to learn rows by "
+        "heart. The loss in training is a mean over the epoch, while the weights still move, with dropout if there is "
+        f"any.{more}",
         [*legend(report), Legend("whole line: valid rows", None), Legend("dotted: in training", None), *_ring(report)],
     )
 
@@ -72,7 +73,7 @@ def _ring(report: RunReport) -> list[Legend]:
 
 
 def ranking(report: RunReport) -> Section | None:
-    """ROC and precision by recall; None of a regression."""
+    """ROC, and precision by recall; None for a regression."""
     roc, precision = [measured.roc for measured in report.runs], [measured.precision for measured in report.runs]
     if not any(roc):
         return None
@@ -91,8 +92,8 @@ def ranking(report: RunReport) -> Section | None:
         Chart(
             title,
             charts.precision_chart(title, precision, rate),
-            f"Of the rows with the highest scores, how many are positive. The broken line is chance: {100 * rate:.3g}% of "
-            f"all {report.split} rows are positive. Its mean height is the average precision (AP).",
+            f"Of the rows with the highest scores, how many are positive. The broken line is chance: {100 * rate:.3g}% "
+            f"of all {report.split} rows are positive. Its mean height is the average precision (AP).",
             legend(report, _figures(report, "average_precision", "AP")),
         )
     )
@@ -104,7 +105,7 @@ def _figures(report: RunReport, metric: str, title: str | None = None) -> list[s
 
 
 def scores(report: RunReport) -> Section:
-    """Calibration, and how scores or errors spread."""
+    """Calibration, and the distribution of scores or errors."""
     binary = report.runs[0].finished.recipe.data.label.kind == "binary"
     drawn = [_calibration(report, binary)]
     if binary:
@@ -115,7 +116,8 @@ def scores(report: RunReport) -> Section:
                 Chart(
                     title,
                     charts.score_chart(f"scores-{run + 1}", title, run, measured.spread, shown),
-                    "The less the two overlap, the better the model tells them apart. Each adds up to 100% of its class.",
+                    "The less the two overlap, the better the model tells them apart. Each adds up to 100% of its "
+                    "class.",
                     [Legend("filled: positives", run), Legend("outline: negatives", None)],
                 )
             )

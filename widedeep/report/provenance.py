@@ -1,4 +1,4 @@
-"""The sections that say where the figures come from: recipes and what differs between them, and the environment."""
+"""The sections about where the figures come from: the recipes, their differences, and the environment."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from widedeep.report.names import name, run_cell
 
 
 def recipes(report: RunReport) -> Section:
-    """What differs between the runs' recipes, and every recipe in full."""
+    """The differences between the runs' recipes, and every recipe in full."""
     whole = [measured.finished.recipe for measured in report.runs]
     folded = [
         Folded(
@@ -43,7 +43,7 @@ def recipes(report: RunReport) -> Section:
 
 
 def environment(report: RunReport) -> Section:
-    """Versions, device, seed, commit, data: as they were saved with the runs."""
+    """Versions, device, seed, commit and data, as saved with the runs."""
     facts: dict[str, Callable[[MeasuredRun], str]] = {
         "run": lambda run: str(run.finished.path),
         "command": lambda run: shlex.join(run.manifest.get("argv") or []),
@@ -69,7 +69,7 @@ def environment(report: RunReport) -> Section:
         del facts["refit"]
     for fact, tell in facts.items():
         told = [tell(run) for run in report.runs]
-        # What all runs share is said once.
+        # A fact that is the same for all runs is told once.
         cells = [text(fact_text) for fact_text in (told[:1] if len(set(told)) == 1 else told)]
         rows.append([text(fact), *cells])
     titles: list[Cell] = [text(""), *(run_cell(report, run) for run in range(len(report.runs)))]
