@@ -37,7 +37,7 @@ def epochs_chart(
     of_train: Sequence[Sequence[float | None]] = (),
     best: Sequence[int] = (),
 ) -> str:
-    """A figure of each run by epoch: full lines for valid rows, thin lines for training, a ring at the best epoch."""
+    """A figure of each run by epoch: full lines for valid rows, dotted for training, a ring at the best epoch."""
 
     def draw(axes: Axes) -> None:
         for run, (style, values) in enumerate(zip(RUN_STYLES, of_valid, strict=False)):

@@ -126,8 +126,8 @@ def crosses(report: RunReport) -> Section:
         intro.append(
             "Gain: fall of the loss, in thousandths, as the cross is switched on, on top of the crosses above it; in "
             "grey as `widedeep crosses --discover` promised it on train rows that took no part in the choice, in "
-            "colour as the finished model realises it on rows that were held out. Bars are 95% intervals, of rows taken "
-            "as independent."
+            "colour as the finished model realises it on rows that were held out. Bars are 95% intervals, of rows "
+            "taken as independent."
         )
     return Section("crosses", "Crosses", intro=[*intro, *without], tables=tables, pairs_tables=True)
 
