@@ -28,8 +28,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
-    """Print lines of `name text`. No text is cut, so that paths can be copied; a list takes as many lines as it
-    needs."""
+    """Print lines of `name  text`. No text is cut, so that paths can be copied; a long list takes several lines."""
     width = max(len(name) for name in facts) + len(_GAP)
     lines = []
     for name, value in facts.items():

@@ -15,9 +15,7 @@ class Meter:
         """
 
     def expect(self, total: float, how: Literal["at most", "likely"]) -> None:
-        """Report that the work will end at `total` units: at the latest (`at most`), or by what is known now
-        (`likely`).
-        """
+        """Report that the work will end at `total` units: at the latest (`at most`), or probably (`likely`)."""
 
 
 class Reporter:

@@ -120,8 +120,7 @@ def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_json_artefact(path: Path, meaning: str) -> Any:
-    """Parse a JSON file that widedeep wrote. Raises ArtefactError, ending in `meaning`, when it is missing or
-    damaged."""
+    """Parse a JSON file of ours. Raises ArtefactError, ending in `meaning`, if it is missing or damaged."""
     check_readable(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -84,8 +84,7 @@ class _Section:
     start: int
     """Just behind the colon."""
     tokens: list[yaml.Token]
-    """The value's tokens; none for an empty value. Without the tokens that end a block, whose position is further
-    on."""
+    """The value's tokens (none if it is empty), without those that end a block, which stand further on."""
 
     @property
     def end(self) -> int:
@@ -182,8 +181,7 @@ def _behind_entries(text: str, section: _Section, lines: Sequence[_Line]) -> str
 
 
 def _as_lines(text: str, section: _Section, lines: Sequence[_Line]) -> str:
-    """Nothing, `null` or a list in brackets on one line: the entries, as they are written, become lines of their
-    own."""
+    """Nothing, `null` or a list in brackets on one line: its entries get lines of their own, as they are written."""
     entries = [
         _Line(text[_index(entry[0].start_mark) : _index(entry[-1].end_mark)], "")
         for entry in _entries_in_brackets(section.tokens)

@@ -30,8 +30,7 @@ class FormatSettings(Settings):
     trim: bool = True
     """Whether blanks around a value are dropped."""
     missing: tuple[str, ...] = ("",)
-    """Texts that stand for a missing value (compared after trimming). In a numeric column an empty text is always
-    missing."""
+    """Texts that stand for a missing value, once trimmed. In a numeric column an empty text is always missing."""
 
     @model_validator(mode="after")
     def _names_when_no_header(self) -> "FormatSettings":
@@ -81,8 +80,7 @@ class _DrawnSplit(Settings):
     """Shares of the rows, drawn from train."""
 
     valid: Fraction = 0.1
-    """Share of the rows held out to choose the best epoch and settings by. Leave it out where `data.valid` names
-    files."""
+    """Share of the rows held out to choose the best epoch by. Leave it out where `data.valid` names files."""
     test: Fraction = 0.1
     """Share of the rows held out for the final figures. Leave it out where `data.test` names files."""
 

@@ -64,9 +64,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def short_form(cross: CrossSettings) -> list[str] | dict[str, Any]:
-    """A cross as plain data, as a person would write it: without defaults, and as a list of names if nothing else is
-    set.
-    """
+    """A cross as plain data, as a person would write it: without defaults, a list of names where possible."""
     settings = cross.model_dump(mode="json", exclude_defaults=True)
     names: list[str] = settings["fields"]
     return names if len(settings) == 1 else settings

@@ -38,8 +38,8 @@ class NumericField(ColumnSettings):
     """The field's name; by default the column's."""
     transform: Literal["standard", "log1p", "cdf", "minmax", "none"] = "cdf"
     """`standard`: (x - mean) / deviation. `log1p`: sign(x)*log(1+|x|), then standard. `cdf`: quantile number /
-    (quantiles - 1), as in the Wide & Deep paper. `minmax`: (x - min) / (max - min) of the train rows, held within [0,
-    1]."""
+    (quantiles - 1), as in the Wide & Deep paper. `minmax`: (x - min) / (max - min) of the train rows, at
+    least 0 and at most 1."""
     clip: tuple[float | None, float | None] | None = None
     """Smallest and largest value; either may be null. Numbers beyond are moved there before anything else."""
     quantiles: Annotated[int, Field(ge=2, le=10_000)] = 100

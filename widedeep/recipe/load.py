@@ -85,9 +85,7 @@ def parse_recipe(text: str, source: str, base_dir: Path, name: str, overrides: S
 
 
 def resolve_paths(patterns: Sequence[str], base_dir: Path) -> tuple[str, ...]:
-    """Paths and globs in normal form, relative ones from `base_dir`, so that one place has one spelling; URLs
-    unchanged.
-    """
+    """Paths and globs in normal form, from `base_dir` if relative: one place has one spelling. URLs stay."""
     return tuple(pattern if "://" in pattern else os.path.normpath(base_dir / pattern) for pattern in patterns)
 
 
@@ -143,9 +141,7 @@ def _validated(data: dict[str, Any], of_reader: list[Finding], places: Places) -
 
 
 def _with_tuples(value: Any) -> Any:
-    """Lists as tuples, all the way down: the schema's strict mode (no text for a number, no `true` for 1) takes no
-    lists.
-    """
+    """Lists as tuples, at every depth: the strict schema (no text for a number, no `true` for 1) takes no lists."""
     if isinstance(value, dict):
         return {key: _with_tuples(entry) for key, entry in value.items()}
     return tuple(_with_tuples(entry) for entry in value) if isinstance(value, list) else value

@@ -1,5 +1,4 @@
-"""The canonical text of a value: the same whatever type stores it. File format: a change here changes all value
-hashes."""
+"""The canonical text of a value, whatever type stores it. A change here changes all value hashes (file format)."""
 
 from typing import Literal
 

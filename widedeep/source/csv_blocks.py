@@ -25,8 +25,7 @@ from widedeep.source.streams import ByteStream
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEWLINE = 10
 _RECORD_LIMIT = 64 << 20
-"""Most bytes in one record. Without a limit, an opening quote that is never closed would read a whole log into
-memory."""
+"""Most bytes in one record. Without a limit, a quote that is never closed would read a whole log into memory."""
 _COMPILED_BYTES = 32 << 20
 """Files from this size on are read by compiled loops. Importing Numba takes as long as reading this much without it."""
 
@@ -158,9 +157,7 @@ def _check_utf8(data: bytes, line: int, name: str) -> None:
 
 
 def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[str], int, int] | None:
-    """The column names, the position after the header and the lines up to there; None if all lines are blank or
-    comments.
-    """
+    """The column names, where the header ends and the lines up to there; None if all are blank or comments."""
     start = 0
     while start < len(data):
         values, end = dialect.values_at(data, start)
@@ -199,9 +196,7 @@ class _Table:
         self._coded, self._compiled = coded, compiled
 
     def without_header(self, runs: Iterable[_Run]) -> Iterator[_Run]:
-        """Yield the runs after the header, and check first that it has the wanted columns. Raises ColumnError,
-        DataError.
-        """
+        """Yield the runs after the header, which must have the wanted columns. Raises ColumnError, DataError."""
         is_first = True
         for run in runs:
             if self.names is None:

@@ -1,5 +1,4 @@
-"""Compiled loops that turn plain delimited text into codes, so that each distinct text of a column is looked at
-once."""
+"""Compiled loops that turn plain delimited text into codes: each distinct text of a column is looked at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

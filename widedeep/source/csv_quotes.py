@@ -70,8 +70,7 @@ class RecordRun:
     """The whole records at the front of some bytes."""
 
     records: bytes
-    """Whole records, in which quotes open at a value's start and close at its end; with the line breaks of the
-    input."""
+    """Whole records, in which quotes open at a value's start and close at its end; no line break is lost."""
     consumed: int
     """How many bytes of the input they are made from."""
     open_quote: int | None = None
@@ -99,8 +98,7 @@ def complete_records(data: bytes, dialect: Dialect) -> RecordRun:
 
 
 def _plain_quotes(data: bytes, separator: int, quote: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
-    """Positions of all quotes, if each opens at a value's start, closes at its end or is doubled within it; else
-    None."""
+    """Positions of all quotes if each opens at a value's start, closes at its end or is doubled within, else None."""
     framed = np.frombuffer(b"\n%b\n\n" % data, dtype=np.uint8)
     quotes = np.flatnonzero(framed == quote) - 1
     before = framed[quotes[0::2]]

@@ -13,8 +13,7 @@ BoolArray = NDArray[np.bool_]
 Counter = NDArray[np.uint64]
 
 Effects = Iterable[tuple[float, FloatArray]]
-"""For each effect on the logit, in a fixed order: its strength (standard deviation in logits) and its unscaled
-values."""
+"""For each effect, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
 
 RANK = 4
 FACTOR_MEAN = 0.4
@@ -63,9 +62,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Scales:
-    """Scales every effect to its strength, as measured on pilot rows, so that the logs of all seeds are about equally
-    hard.
-    """
+    """Scales every effect to its strength on pilot rows, so that the logs of all seeds are about equally hard."""
 
     by_effect: list[tuple[float, float]]
     """For each effect: its mean on the pilot, and the factor that scales it."""

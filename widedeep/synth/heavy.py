@@ -49,9 +49,7 @@ def heavy_values(draws: Draws, shares: Mapping[str, FloatArray], lift: float) ->
 
 
 def heavy_logit(heavy: Sequence[HeavyValue], codes: Mapping[str, IntArray]) -> FloatArray | float:
-    """The effect of all heavy values on the logits, [N], or 0 without any; `codes` maps columns to the rows' value
-    numbers.
-    """
+    """The effect of all heavy values on the logits, [N], or 0; `codes` has the rows' value numbers by column."""
     return sum((value.effect(codes[value.column]) for value in heavy), start=0.0)
 
 

@@ -1,5 +1,4 @@
-"""Writes the sample logs and their recipes. Rows are drawn from a known model, so the best possible figures are
-known."""
+"""Writes the sample logs, drawn from a known model (so the best possible figures are known), and their recipes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +29,7 @@ FILE_NAMES = ("log.csv", "log.parquet", "truth.json", "recipe.yaml")
 """The files that the folder of a sample log, of any shape, may hold."""
 
 _BLOCK_ROWS = 100_000
-"""Rows that are drawn and written at once. The log does not depend on it: draws are hashes of seed, name and row
-number."""
+"""Rows drawn and written at once. The log does not depend on it: draws are hashes of seed, name and row number."""
 
 _ROW_GROUP_ROWS = 1 << 17
 

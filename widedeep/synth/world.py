@@ -187,9 +187,7 @@ class World:
         return tags
 
     def _effects(self, rows: DrawnRows) -> Iterator[tuple[float, FloatArray]]:
-        """For each effect on the logit, in a fixed order: its strength (standard deviation in logits), its unscaled
-        values.
-        """
+        """For each effect, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
         for column in CATEGORICAL:
             strength = USER_STRENGTH if column.name == "user" and self._users is not None else column.strength
             yield strength, self._main[column.name][rows.codes[column.name]]
@@ -227,9 +225,7 @@ class World:
         return self._cross_weights(left, right, left_codes, right_codes) * scale
 
     def labelled(self, index: Counter, rows: int) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
-        """The rows with the numbers `index` of a log of `rows`, click last; their probabilities of a click; their
-        clicks.
-        """
+        """The rows with the numbers `index`, click last; their probabilities of a click; their clicks."""
         drawn = self.draw(index, rows)
         probability = sigmoid(self._logit(drawn))
         click = self._draws.uniform("click", index) < probability

@@ -51,8 +51,7 @@ def list_values(
 
 
 def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
-    """Gather the `columns` of a flat frame, sorted by its column `row` (UInt32), to a list for each of `num_rows`
-    rows."""
+    """Gather the `columns` of a flat frame, sorted by its column `row` (UInt32), to a list per row."""
     rows = pl.DataFrame({_ROW: pl.int_range(num_rows, dtype=pl.UInt32, eager=True)})
     gathered = flat.group_by(_ROW, maintain_order=True).agg(columns)
     return rows.join(gathered, on=_ROW, how="left", maintain_order="left").select(columns)

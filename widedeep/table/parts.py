@@ -113,9 +113,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
 
 
 def _numbered(values: pl.Series) -> NDArray[np.int64]:
-    """0 for null, else a number from 1 on per distinct value: texts in order of appearance, numbers in order of their
-    bits.
-    """
+    """A number from 1 on per distinct value (0 for null): texts in order of appearance, numbers of their bits."""
     numbers = np.zeros(len(values), dtype=np.int64)
     present = values.is_not_null().to_numpy()
     if values.dtype == pl.String:

@@ -83,9 +83,7 @@ class SideTables:
         return cls(loaded, reporter)
 
     def log_columns(self, needed: Iterable[str]) -> list[str]:
-        """The columns to read from the log: those of `needed` that are its own, and those that the tables are joined
-        on.
-        """
+        """The columns to read from the log: those of `needed` that are its own, and those to join tables on."""
         joined = {name for table in self._tables for name in table.names}
         of_log = [name for name in needed if name not in joined]
         return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
@@ -104,8 +102,7 @@ class SideTables:
                     )
 
     def join(self, block: RawBlock) -> RawBlock:
-        """The block with the tables' columns, in the same order; null where a row has no key or a table lacks the
-        key."""
+        """The block with the tables' columns, in the same order; null where a table has no row for the key."""
         frame = block.frame
         for table in self._tables:
             frame = table.join(frame, block)

@@ -89,8 +89,7 @@ def _texts(block: RawBlock, column: str) -> pl.Series:
 
 @dataclass(frozen=True)
 class TimeCuts:
-    """Rows from time `test` on are test, those before it from `valid` on are valid; infinity for a split without
-    rows."""
+    """Rows from time `test` on are test, earlier ones from `valid` on are valid; infinity for an empty split."""
 
     valid: float
     test: float

@@ -177,8 +177,7 @@ class Typing:
         return typed
 
     def note_kinds(self, block: RawBlock) -> None:
-        """Note the kinds of the columns' values; call it with blocks in order. Raises DataError if a kind has
-        changed."""
+        """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
         seen: dict[str, Kind] = {}
         for column in self.needed:
             try:
