@@ -1,4 +1,4 @@
-"""`widedeep ablate`: what each part of a recipe's model is good for, the paper's Table 1 on one's own data."""
+"""`widedeep ablate`: what each part of a recipe's model adds, as in the paper's Table 1, on one's own data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -58,11 +58,11 @@ def ablate(
     if as_json:
         print_json(_as_object(result, metric) | sentences)
         return
-    print_comparison([_cells(one, result, metric) for one in result.variants])
+    print_comparison([_cells(variant, result, metric) for variant in result.variants])
     added = [f"{_what_adds(kind)} to {kind}: {told(changes[metric])}" for kind, changes in result.added.items()]
     print_sentences(["", sentences["verdict"], *added, "", sentences["holds_for"], ""])
     facts = {f"{result.split} rows": f"{result.rows:,}", "seeds": str(seeds)}
-    print_facts(facts | {one.name: str(one.result.runs[-1].run.parent) for one in result.variants})
+    print_facts(facts | {variant.name: str(variant.result.runs[-1].run.parent) for variant in result.variants})
 
 
 def _what_adds(kind: str) -> str:
@@ -71,26 +71,26 @@ def _what_adds(kind: str) -> str:
     return "crosses add" if KINDS[kind].wide == "always" else "crosses, and the linear part that comes with them, add"
 
 
-def _cells(one: "Variant", result: "Ablation", metric: str) -> dict[str, str]:
+def _cells(variant: "Variant", result: "Ablation", metric: str) -> dict[str, str]:
     from widedeep.evaluation.formulas import metric_title
     from widedeep.evaluation.verdict import interval, signed
 
-    change = one.differences[metric]
-    cells = {"model": one.kind, "crosses": "yes" if one.crosses else "no"}
-    cells[metric_title(metric)] = _figure(one, result.split, metric)
-    cells["difference"] = "" if one is result.variants[-1] else signed(change.value)
-    cells["95% interval"] = "" if one is result.variants[-1] else interval(change)
-    if "log_loss" in one.differences:
-        cells[metric_title("log_loss")] = _figure(one, result.split, "log_loss", deviation=False)
+    change = variant.differences[metric]
+    cells = {"model": variant.kind, "crosses": "yes" if variant.crosses else "no"}
+    cells[metric_title(metric)] = _figure(variant, result.split, metric)
+    cells["difference"] = "" if variant is result.variants[-1] else signed(change.value)
+    cells["95% interval"] = "" if variant is result.variants[-1] else interval(change)
+    if "log_loss" in variant.differences:
+        cells[metric_title("log_loss")] = _figure(variant, result.split, "log_loss", deviation=False)
     return cells
 
 
-def _figure(one: "Variant", split: str, name: str, *, deviation: bool = True) -> str:
-    found = one.result.summary[split].get(name)
-    if found is None:
+def _figure(variant: "Variant", split: str, name: str, *, deviation: bool = True) -> str:
+    summary = variant.result.summary[split].get(name)
+    if summary is None:
         return figure(None)
-    spread = f" ±{found['deviation']:.4f}".replace("±0", "±") if deviation and len(one.result.runs) > 1 else ""
-    return f"{figure(found['mean'])}{spread}"
+    spread = f" ±{summary['deviation']:.4f}".replace("±0", "±") if deviation and len(variant.result.runs) > 1 else ""
+    return f"{figure(summary['mean'])}{spread}"
 
 
 def _as_object(result: "Ablation", metric: str) -> dict[str, Any]:
@@ -98,22 +98,22 @@ def _as_object(result: "Ablation", metric: str) -> dict[str, Any]:
         "split": result.split,
         "rows": result.rows,
         "metric": metric,
-        "variants": [_variant_object(one, result.split) for one in result.variants],
+        "variants": [_variant_object(variant, result.split) for variant in result.variants],
         "crosses_add": {kind: _change_objects(changes) for kind, changes in result.added.items()},
     }
 
 
-def _variant_object(one: "Variant", split: str) -> dict[str, Any]:
-    several = len(one.result.runs) > 1
+def _variant_object(variant: "Variant", split: str) -> dict[str, Any]:
+    several = len(variant.result.runs) > 1
     return {
-        "kind": one.kind,
-        "crosses": one.crosses,
+        "kind": variant.kind,
+        "crosses": variant.crosses,
         "metrics": {
-            name: {"mean": found["mean"], "deviation": found["deviation"] if several else None}
-            for name, found in one.result.summary[split].items()
+            name: {"mean": summary["mean"], "deviation": summary["deviation"] if several else None}
+            for name, summary in variant.result.summary[split].items()
         },
-        "differences": _change_objects(one.differences),
-        "runs": [asdict(run) for run in one.result.runs],
+        "differences": _change_objects(variant.differences),
+        "runs": [asdict(run) for run in variant.result.runs],
     }
 
 

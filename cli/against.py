@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from widedeep.evaluation.slices import Slice
 
 _BESIDE = ("calibration", "ece", "mae", "r2")
-"""Metrics that are shown of both runs without a difference."""
+"""Metrics that are shown for both runs, without their difference."""
 _NAMES = {"first": "RUN", "second": "RUN2"}
 _SHOWN_SLICES = 10
 
@@ -32,7 +32,7 @@ def show_comparison(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Print how the runs that `run` and `against` mean differ."""
+    """Print how two runs differ: those that the arguments `run` and `against` name."""
     from widedeep.comparison.against import compare_runs
     from widedeep.evaluation.verdict import holds_for, verdict
 
@@ -55,9 +55,9 @@ def show_comparison(
         print_json(_as_object(result, first, second) | {"verdict": "; ".join(verdicts), "holds_for": scope})
         return
     print_comparison(_rows(result))
-    # What RUN loses comes first: whoever compares a new run wants to know that.
-    shown = sorted(result.slices.worse, key=lambda one: one.worse)[:_SHOWN_SLICES]
-    print_slices([_slice_cells(one) for one in shown])
+    # Slices in which RUN is worse come first: they matter most to someone who compares a new run with an old one.
+    shown = sorted(result.slices.worse, key=lambda part: part.worse)[:_SHOWN_SLICES]
+    print_slices([_slice_cells(part) for part in shown])
     print_sentences(["", *verdicts, "", _slices_told(result), scope, ""])
     print_facts({f"{result.split or 'file'} rows": f"{result.rows:,}", "RUN": str(first), "RUN2": str(second)})
 
@@ -88,20 +88,20 @@ def _as_object(result: "Comparison", first: Path, second: Path) -> dict[str, Any
             "columns": slices.columns,
             "looked_at": slices.looked_at,
             "too_small": slices.too_small,
-            "worse": [_slice_object(one) for one in slices.worse],
+            "worse": [_slice_object(part) for part in slices.worse],
         },
     }
 
 
-def _slice_object(one: "Slice") -> dict[str, Any]:
+def _slice_object(part: "Slice") -> dict[str, Any]:
     return {
-        "column": one.column,
-        "value": one.value,
-        "rows": one.rows,
-        "loss_difference": one.difference.value,
-        "low": one.low,
-        "high": one.high,
-        "worse": _NAMES[one.worse],
+        "column": part.column,
+        "value": part.value,
+        "rows": part.rows,
+        "loss_difference": part.difference.value,
+        "low": part.low,
+        "high": part.high,
+        "worse": _NAMES[part.worse],
     }
 
 
@@ -124,15 +124,15 @@ def _rows(result: "Comparison") -> list[dict[str, str]]:
     return rows
 
 
-def _slice_cells(one: "Slice") -> dict[str, str]:
+def _slice_cells(part: "Slice") -> dict[str, str]:
     from widedeep.evaluation.verdict import signed
 
     return {
-        "slice": f"{one.column}: {'–' if one.value is None else one.value}",
-        "rows": f"{one.rows:,}",
-        "worse": _NAMES[one.worse],
-        "RUN - RUN2": signed(one.difference.value),
-        "interval": f"{signed(one.low)} to {signed(one.high)}",
+        "slice": f"{part.column}: {'–' if part.value is None else part.value}",
+        "rows": f"{part.rows:,}",
+        "worse": _NAMES[part.worse],
+        "RUN - RUN2": signed(part.difference.value),
+        "interval": f"{signed(part.low)} to {signed(part.high)}",
     }
 
 
@@ -143,12 +143,12 @@ def _slices_told(result: "Comparison") -> str:
     of = f"values of {', '.join(slices.columns)}"
     if not slices.looked_at:
         return f"slices: none of the {of} has enough rows to be looked at"
-    worse = {name: sum(one.worse == name for one in slices.worse) for name in _NAMES}
-    found = (
+    worse = {name: sum(part.worse == name for part in slices.worse) for name in _NAMES}
+    where = (
         f"RUN is worse in {worse['first']:,}, RUN2 in {worse['second']:,}"
         if slices.worse
         else "neither is worse in any"
     )
     small = f"; {slices.too_small:,} more have too few rows" if slices.too_small else ""
     more = f"; --json tells all {len(slices.worse):,}" if len(slices.worse) > _SHOWN_SLICES else ""
-    return f"slices: {found} of {slices.looked_at:,} {of}{small}{more}"
+    return f"slices: {where} of {slices.looked_at:,} {of}{small}{more}"

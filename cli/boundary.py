@@ -1,4 +1,4 @@
-"""The one error boundary: whatever ends a command becomes a message on stderr and the documented exit code."""
+"""The error boundary: whatever ends a command becomes a message on stderr and the documented exit code."""
 
 import contextlib
 import errno
@@ -33,13 +33,13 @@ _REPORTED_VERSIONS = ("numpy", "polars", "polars-hash", "pydantic", "safetensors
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that nothing on the way out mistakes it for a fault and goes on."""
+    """SIGTERM arrived. Not an Exception, so that no `except Exception` on the way out swallows it."""
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run `command` and give the process's exit code; every way of failing ends here, none leaves a traceback but a bug.
+    """Run `command` and return the process's exit code. Every failure ends here; only a bug leaves a traceback.
 
-    While it runs, SIGTERM unwinds the stack like Ctrl-C does, so that temporary files are removed.
+    While the command runs, SIGTERM unwinds the stack as Ctrl-C does, so that temporary files are removed.
     """
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -57,13 +57,13 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    # A second SIGTERM (a process group is often told twice) must not cut the clean-up short.
+    # A second SIGTERM must not cut the clean-up short: process groups often receive two.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated
 
 
 def _report(error: BaseException) -> int:
-    """Say on stderr what happened and give the exit code."""
+    """Write on stderr what happened, and return the exit code."""
     if isinstance(error, WidedeepError):
         return _say_known(error)
     if isinstance(error, KeyboardInterrupt):
@@ -86,13 +86,13 @@ def _report(error: BaseException) -> int:
 
 
 def _system_error_number(error: BaseException) -> int | None:
-    """The operating system's error number in `error`, or None where it is no system error."""
+    """The operating system's error number in `error`; None if it is no system error."""
     if isinstance(error, BrokenPipeError):
         return errno.EPIPE
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    found = _OS_ERROR_IN_TEXT.search(str(error))
-    return int(found.group(1)) if found else None
+    match = _OS_ERROR_IN_TEXT.search(str(error))
+    return int(match.group(1)) if match else None
 
 
 def _say_known(error: WidedeepError) -> int:
@@ -103,7 +103,7 @@ def _say_known(error: WidedeepError) -> int:
 
 
 def _say_bug(error: BaseException) -> None:
-    # Not at the top: `--help` should not wait for them.
+    # Not imported at the top: `--help` should not wait for them.
     import platform
     import traceback
 
@@ -125,7 +125,7 @@ def _version(distribution: str) -> str:
 
 
 def _say(line: str) -> None:
-    # Where stderr is closed nobody can be told; the exit code still speaks.
+    # If stderr is closed, only the exit code can tell.
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             sys.stderr.write(line + "\n")
@@ -133,7 +133,7 @@ def _say(line: str) -> None:
 
 
 def _drop_unwritable_stdout() -> None:
-    """Point stdout at the null device if what it still holds cannot be written, or the interpreter complains at exit."""
+    """Send stdout to the null device if its buffer cannot be written: else the interpreter would complain at exit."""
     if sys.stdout is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What `crosses` prints of each hashed field and cross: its collisions as short texts."""
+"""The collisions of a hashed field or cross as short texts, for the table that `crosses` prints."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _VALUE_WIDTH = 20
 
 
 def collision_cells(entry: Mapping[str, Any]) -> dict[str, str]:
-    """Title → text for one entry of a collision report."""
+    """Column title → text, for an entry of a collision report."""
     enough = entry["buckets_for_limit"]
     return {
         "hashed": entry["name"],
@@ -25,7 +25,7 @@ def collision_cells(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def worst_lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each of the worst buckets of an entry: its share of the traffic, its values and their rows."""
+    """A line for each of an entry's worst buckets: share of the traffic, values and their rows."""
     for bucket in entry["worst"]:
         values = [f"{_value(value)} ({value['count']:,})" for value in bucket["values"]]
         more = bucket["distinct"] - len(values)

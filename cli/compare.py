@@ -1,4 +1,4 @@
-"""`widedeep compare`: a table of runs, best first, seeds of one recipe folded into mean and deviation."""
+"""`widedeep compare`: a table of runs, best first; the seeds of a recipe become mean and deviation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
 _MARK = "!"
 _MEANING = (
-    "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same rows "
-    "the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows. Below: what differs in their "
-    "recipes; … stands for entries of a list that all have."
+    "± is the deviation between seeds; rows ± is half of a 95% interval for rows drawn anew. Of two runs on the same "
+    "rows the difference is surer than that: `widedeep eval RUN --against RUN2` pairs their rows. Below: what differs "
+    "in their recipes; … stands for entries of a list that all have."
 )
 
 
@@ -61,7 +61,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "seeds": [run.recipe.seed for run in line.runs],
         "runs": [run.path for run in line.runs],
         "refit": line.runs[0].refit,
-        "metrics": {name: _figure_object(one) for name, one in line.metrics.items()},
+        "metrics": {name: _figure_object(measured) for name, measured in line.metrics.items()},
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
         "seconds": line.mean_of("seconds"),
@@ -69,10 +69,10 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
     }
 
 
-def _figure_object(one: "Figure") -> dict[str, float | None]:
-    rows = one.rows
+def _figure_object(measured: "Figure") -> dict[str, float | None]:
+    rows = measured.rows
     interval = {"low": None, "high": None} if rows is None else {"low": rows.low, "high": rows.high}
-    return {"mean": one.mean, "deviation": one.deviation, **interval}
+    return {"mean": measured.mean, "deviation": measured.deviation, **interval}
 
 
 def _cells(number: int, line: "TableLine", metrics: Sequence[str]) -> dict[str, str]:
@@ -80,12 +80,14 @@ def _cells(number: int, line: "TableLine", metrics: Sequence[str]) -> dict[str, 
 
     cells = {"": f"{number}{_MARK if line.warnings else ''}"}
     for name in metrics:
-        one = line.metrics.get(name)
-        deviation = None if one is None else one.deviation
+        measured = line.metrics.get(name)
+        deviation = None if measured is None else measured.deviation
         seeds = "" if deviation is None else f" ±{_short(deviation)}"
-        cells[metric_title(name)] = f"{figure(None if one is None else one.mean)}{seeds}"
+        cells[metric_title(name)] = f"{figure(None if measured is None else measured.mean)}{seeds}"
         if name == metrics[0]:
-            cells["rows ±"] = "–" if one is None or one.rows is None else _short(one.rows.high - one.mean)
+            cells["rows ±"] = (
+                "–" if measured is None or measured.rows is None else _short(measured.rows.high - measured.mean)
+            )
     return cells | {
         "params": _rounded(line.mean_of("parameters")),
         "rows/s": f"{line.mean_of('rows_per_second'):,.0f}",

@@ -1,4 +1,4 @@
-"""Everything that is drawn: progress, notes and epochs on stderr, tables on stdout. The only module that knows Rich."""
+"""Draws progress, notes and epochs on stderr, and tables on stdout. The only module that uses Rich."""
 
 import os
 import sys
@@ -26,19 +26,19 @@ _EPOCH_TITLES = {
     "scale": "lr x",
     "best": "best",
 }
-"""What a row of epochs always shows; valid metrics come in between, as many as the width holds."""
+"""The columns that a row of an epoch always has; in between stand as many valid metrics as fit."""
 _FIRST_METRICS = ("auc", "log_loss", "calibration", "rmse", "mae", "r2")
-"""What a row holds before other valid metrics, behind the one that the best epoch is chosen by; a line holds no more."""
+"""The valid metrics shown first, after the one that chooses the best epoch; a line in a pipe has only these."""
 
 _EPOCH_COLUMN_WIDTH = 7
 _GAP = "  "
 _NAME_WIDTH = 20
-"""A longer name of a column takes several lines."""
+"""A longer column name is wrapped."""
 _LEAST_VALUES_WIDTH = 8
 
 
 class _PipeAwareConsole(Console):
-    """A console that lets the error boundary see a broken pipe; Rich's own would leave with exit code 1."""
+    """A console that passes a broken pipe on to the error boundary, where Rich would exit with code 1."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -46,7 +46,7 @@ class _PipeAwareConsole(Console):
 
 def _console(stream: IO[str] | None) -> Console:
     is_terminal = stream is not None and stream.isatty()
-    # Said outright, since Rich would take FORCE_COLOR for a terminal and draw bars into a log file.
+    # Set explicitly: Rich would take FORCE_COLOR for a terminal and draw bars into a log file.
     return _PipeAwareConsole(
         file=stream if stream is not None else open(os.devnull, "w"),
         force_terminal=is_terminal,
@@ -60,9 +60,9 @@ def _console(stream: IO[str] | None) -> Console:
 
 
 class ConsoleReporter(Reporter):
-    """Writes to stderr: notes, warnings and epochs; a live line, and epochs as a table, only where that is a terminal.
+    """Writes notes, warnings and epochs to stderr. Only a terminal gets a live line, and epochs as a table.
 
-    `quiet` leaves warnings alone.
+    With `quiet`, only warnings are written.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -126,7 +126,7 @@ class _BarMeter(Meter):
 
 
 class _RateColumn(ProgressColumn):
-    """Speed in the work's unit, then the time left."""
+    """Shows the speed in the work's unit, then the time left."""
 
     def render(self, task: Task) -> Text:
         speed = task.fields["figures"].get("rows_per_second", task.speed)
@@ -137,7 +137,7 @@ class _RateColumn(ProgressColumn):
 
 
 class _FiguresColumn(ProgressColumn):
-    """The figures that came with the last update: the loss and others."""
+    """Shows the figures of the last update, such as the loss."""
 
     def render(self, task: Task) -> Text:
         figures = {name: value for name, value in task.fields["figures"].items() if name != "rows_per_second"}
@@ -160,7 +160,7 @@ def _live_line(console: Console) -> Progress:
 
 
 class _EpochTable:
-    """The columns of a table whose rows come one by one, chosen once from the first row's figures."""
+    """The columns of a table whose rows come one by one; the first row's figures decide them."""
 
     def __init__(self, first: Mapping[str, object], width: int) -> None:
         from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
@@ -176,7 +176,7 @@ class _EpochTable:
         self._last_epoch = 0
 
     def continues_with(self, figures: Mapping[str, float | int | str | None]) -> bool:
-        """Whether this epoch follows the last one; another seed's first epoch starts a table of its own."""
+        """Whether this epoch follows the last one. The first epoch of another seed starts a new table."""
         return int(figures.get("epoch") or 0) > self._last_epoch
 
     def header(self) -> str:
@@ -189,14 +189,14 @@ class _EpochTable:
 
 
 def _ordered_metrics(figures: Mapping[str, object]) -> list[str]:
-    """The valid metrics of an epoch, those that matter most first."""
+    """The valid metrics of an epoch, the most important first."""
     metrics = [name for name in figures if name not in _EPOCH_TITLES and name != "epochs"]
     first = [name for name in _FIRST_METRICS if name in metrics]
     return list(dict.fromkeys([*metrics[:1], *first, *metrics]))
 
 
 def _epoch_line(figures: Mapping[str, float | int | str | None]) -> str:
-    """An epoch on a line of its own, as a log file keeps it."""
+    """An epoch as a single line, for a log file."""
     from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
 
     metrics = _ordered_metrics(figures)
@@ -230,7 +230,7 @@ def _epoch_cell(name: str, value: float | int | str | None) -> str:
 
 
 def print_metrics(splits: Mapping[str, Mapping[str, Any]]) -> None:
-    """One row per metric, one column per split; a cell is a number or a mean with its deviation over seeds."""
+    """Print a row per metric and a column per split; a cell is a number, or a mean with its deviation over seeds."""
     from widedeep.evaluation import metric_title
 
     table = _table("metric", *splits, right=range(1, len(splits) + 1))
@@ -249,7 +249,7 @@ def _metric_cell(value: Any) -> str:
 
 
 def print_slices(slices: Sequence[Mapping[str, str]]) -> None:
-    """One row per slice of the rows in which one of two models is worse, below it what the figures mean."""
+    """Print a row per slice in which one of two models is worse, and below the table what the figures mean."""
     if not slices:
         return
     console = _console(open_stdout())
@@ -263,12 +263,12 @@ def print_slices(slices: Sequence[Mapping[str, str]]) -> None:
 
 
 def print_comparison(lines: Sequence[Mapping[str, str]]) -> None:
-    """One row per metric, run or model, which stands first; then its figures."""
+    """Print a row per metric, run or model: its name, then its figures."""
     _print(_figures(lines, name=0))
 
 
 def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
-    """One line per column of an `ingest` report over `num_rows` rows; the values are cut where the line ends."""
+    """Print a line per column of an `ingest` report over `num_rows` rows; values are cut where the line ends."""
     from .profile_cells import profile_cells  # not at the top: most commands have no use for it
 
     records = [profile_cells(column, num_rows) for column in columns if "type" in column]
@@ -288,19 +288,19 @@ def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
 
 
 def print_crosses(crosses: Sequence[Mapping[str, Any]]) -> None:
-    """One row per cross, its fields joined by ` x `."""
+    """Print a row per cross, its fields joined by ` x `."""
     _print_records([{**cross, "columns": " x ".join(cross["columns"])} for cross in crosses])
 
 
 def print_weights(weights: Sequence[Mapping[str, str]]) -> None:
-    """One row per weight: its figures, then what it belongs to, which takes as many lines as it needs."""
+    """Print a row per weight: its figures, then the value or combination, on as many lines as it needs."""
     if not weights:
         return
     _print(_figures(weights, name=len(weights[0]) - 1))
 
 
 def print_discovery(crosses: Sequence[Mapping[str, str]], *, loss: str) -> None:
-    """One row per cross, below it what the figures mean; the name takes as many lines as it needs."""
+    """Print a row per cross, its name on as many lines as it needs, and below the table what the figures mean."""
     if not crosses:
         return
     console = _console(open_stdout())
@@ -314,7 +314,7 @@ def print_discovery(crosses: Sequence[Mapping[str, str]], *, loss: str) -> None:
 
 
 def print_gains(gains: Mapping[str, Any], split: str) -> None:
-    """Promised and realised gain of each cross side by side, and of all together."""
+    """Print the promised and realised gain of each cross, side by side, and of all together."""
     table = _table("cross", "promised", "realised", right=(1, 2))
     for cross in gains["crosses"]:
         table.add_row(
@@ -334,9 +334,9 @@ def print_gains(gains: Mapping[str, Any], split: str) -> None:
 
 
 def print_collisions(collisions: Sequence[Mapping[str, Any]], *, apart: bool) -> None:
-    """One row per hashed field and cross; below, where the limit is passed, the values of the buckets with most rows.
+    """Print a row per hashed field and cross; for those over the limit also the values of the buckets with most rows.
 
-    `apart` leaves a line free above, where another table stands.
+    `apart` leaves an empty line above, for use after another table.
     """
     from widedeep.features.collisions import COLLISION_LIMIT  # not at the top: `--help` should not wait for Polars
 
@@ -370,7 +370,7 @@ def _print_records(records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _figures(records: Sequence[Mapping[str, str]], *, name: int) -> Table:
-    """Figures that stay on one line, and at place `name` what they belong to, which takes as many as it needs."""
+    """A table of figures, each on one line, with a name in column `name` that takes as many lines as it needs."""
     table = _table(*records[0], right=[place for place in range(len(records[0])) if place != name])
     for place, column in enumerate(table.columns):
         column.no_wrap = place != name

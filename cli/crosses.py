@@ -1,4 +1,4 @@
-"""`widedeep crosses`: fit the plan, encode, report on crosses and collisions; find crosses; what a run made of them."""
+"""`widedeep crosses`: reports on crosses and collisions, finds crosses, shows the weights of a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

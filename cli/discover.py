@@ -1,4 +1,4 @@
-"""`widedeep crosses RECIPE --discover`: find crosses, show what they promise, add them to a recipe."""
+"""`widedeep crosses RECIPE --discover`: finds crosses, shows what they promise, adds them to a recipe."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,49 +48,40 @@ def discover(
     from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
 
     fdr = DEFAULT_FDR if fdr is None else fdr
-    found = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait)
-    written = None if write is None else _write(write, loaded, found)
+    discovery = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait)
+    written = None if write is None else _write(write, loaded, discovery)
     if as_json:
-        print_json(_as_object(found, loaded, write))
+        print_json(_as_object(discovery, loaded, write))
         return
-    print_discovery([_cells(cross) for cross in found.kept], loss=found.loss_name)
-    print_facts(_facts(found, written))
+    print_discovery([_cells(cross) for cross in discovery.kept], loss=discovery.loss_name)
+    print_facts(_facts(discovery, written))
 
 
 def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
-    """Relative paths start from the recipe's folder, and its text is kept as it is. Raises UsageError."""
-    data = loaded.recipe.data
-    patterns = [
-        *data.train,
-        *(data.valid or ()),
-        *(data.test or ()),
-        *(f for t in data.tables.values() for f in t.files),
-    ]
-    for pattern in patterns:
-        if (
-            "://" not in pattern
-            and not Path(pattern).is_absolute()
-            and write.parent.resolve() != loaded.base_dir.resolve()
-        ):
+    """Raise UsageError if the new recipe would lie in another folder, from where its relative paths would be wrong."""
+    if write.parent.resolve() == loaded.base_dir.resolve():
+        return
+    for path in loaded.recipe.data.all_paths():
+        if "://" not in path and not Path(path).is_absolute():
             raise UsageError(
-                f"--write {write}: the recipe's '{pattern}' starts from the folder {loaded.base_dir}: write the new recipe "
-                f"there, {loaded.base_dir / write.name}"
+                f"--write {write}: the recipe's '{path}' starts from the folder {loaded.base_dir}: write the new "
+                f"recipe there, {loaded.base_dir / write.name}"
             )
 
 
-def _as_object(found: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
+def _as_object(discovery: "Discovery", loaded: "LoadedRecipe", write: Path | None) -> dict[str, Any]:
     return {
-        "crosses": [_cross(cross, loaded) for cross in found.kept],
-        "refused": [_cross(cross, loaded) for cross in found.refused],
-        "loss": found.loss_name,
-        "loss_gain": found.loss.interval,
-        "auc_gain": None if found.auc is None else found.auc.interval,
-        "complete": found.complete,
-        "stopped_in": found.stopped_in or None,
-        "screened": {"pairs": found.pairs, "triples": found.triples},
-        "rows": {"train": found.train_rows, "choice": found.choice_rows, "proof": found.proof_rows},
-        "proof_by_time": found.by_time,
-        "seconds": round(found.seconds, 3),
+        "crosses": [_cross(cross, loaded) for cross in discovery.kept],
+        "refused": [_cross(cross, loaded) for cross in discovery.refused],
+        "loss": discovery.loss_name,
+        "loss_gain": discovery.loss.interval,
+        "auc_gain": None if discovery.auc is None else discovery.auc.interval,
+        "complete": discovery.complete,
+        "stopped_in": discovery.stopped_in or None,
+        "screened": {"pairs": discovery.pairs, "triples": discovery.triples},
+        "rows": {"train": discovery.train_rows, "choice": discovery.choice_rows, "proof": discovery.proof_rows},
+        "proof_by_time": discovery.by_time,
+        "seconds": round(discovery.seconds, 3),
         "written": write,
     }
 
@@ -127,38 +118,38 @@ def _cells(cross: "ProvedCross") -> dict[str, str]:
     }
 
 
-def _facts(found: "Discovery", written: str | None) -> dict[str, str]:
-    part = "later" if found.by_time else "other"
+def _facts(discovery: "Discovery", written: str | None) -> dict[str, str]:
+    part = "later" if discovery.by_time else "other"
     facts = {}
-    if found.kept:
-        facts["all of them"] = f"{gain_cell(found.loss.value, found.loss.low)} in {found.loss_name}" + (
-            "" if found.auc is None else f", {gain_cell(found.auc.value, found.auc.low)} in AUC"
+    if discovery.kept:
+        facts["all of them"] = f"{gain_cell(discovery.loss.value, discovery.loss.low)} in {discovery.loss_name}" + (
+            "" if discovery.auc is None else f", {gain_cell(discovery.auc.value, discovery.auc.low)} in AUC"
         )
     else:
         facts["found"] = "no cross that holds at this false discovery rate"
-    facts["chosen on"] = f"{found.choice_rows:,} of {found.train_rows:,} train rows"
-    facts["proved on"] = f"{found.proof_rows:,} {part} train rows"
-    facts["screened"] = f"{found.pairs:,} pairs, {found.triples:,} triples in {duration(found.seconds)}"
-    if found.refused:
-        names = [" x ".join(cross.score.candidate.fields) for cross in found.refused]
+    facts["chosen on"] = f"{discovery.choice_rows:,} of {discovery.train_rows:,} train rows"
+    facts["proved on"] = f"{discovery.proof_rows:,} {part} train rows"
+    facts["screened"] = f"{discovery.pairs:,} pairs, {discovery.triples:,} triples in {duration(discovery.seconds)}"
+    if discovery.refused:
+        names = [" x ".join(cross.score.candidate.fields) for cross in discovery.refused]
         more = [f"and {len(names) - SHOWN_REFUSED} more"] if len(names) > SHOWN_REFUSED else []
         facts["not proved"] = "; ".join([*names[:SHOWN_REFUSED], *more])
-    if not found.complete:
-        facts["partial"] = f"the budget ended {found.stopped_in}"
+    if not discovery.complete:
+        facts["partial"] = f"the budget ended {discovery.stopped_in}"
     if written is not None:
         facts["written"] = written
     return facts
 
 
 def _refuse_unwritable(path: Path, loaded: "LoadedRecipe") -> None:
-    """Raises UsageError or RecipeError for what could not be written in the end, before the work is done."""
+    """Raise UsageError or RecipeError now, before the work, if its result could not be written."""
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.schema import CrossSettings
 
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: there is no such folder; make it first")
     assert loaded.path is not None
-    # A cross of names that no recipe has is not there already.
+    # A trial with a cross of names that no recipe has.
     add_crosses(_text(loaded.path), [CrossSettings(fields=("\0", "\0\0"))], source=str(loaded.path))
 
 
@@ -166,14 +157,14 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode()
 
 
-def _write(path: Path, loaded: "LoadedRecipe", found: "Discovery") -> str:
-    """Write the recipe's text with the crosses added; says so."""
+def _write(path: Path, loaded: "LoadedRecipe", discovery: "Discovery") -> str:
+    """Write the recipe's text with the crosses added; returns a text that says so."""
     from widedeep.files import write_text
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.load import load_recipe
 
     assert loaded.path is not None
-    text = add_crosses(_text(loaded.path), found.crosses, source=str(loaded.path))
+    text = add_crosses(_text(loaded.path), discovery.crosses, source=str(loaded.path))
     write_text(path, text)
     load_recipe(path, base_dir=loaded.base_dir)
-    return f"{path} ({len(found.crosses)} crosses added)"
+    return f"{path} ({len(discovery.crosses)} crosses added)"

@@ -29,14 +29,16 @@ def ingest(
     result = ingest_stage(loaded, work, reporter, wait=wait)
     report = IngestReport.from_json(read_report(result.path))
     if result.cached:
-        show_findings(report.warnings, reporter)  # else they were shown as they were found
+        show_findings(report.warnings, reporter)  # a stage that has just run has shown them already
     if as_json:
-        shown = {name: one for name, one in report.to_json().items() if name != "source_kinds"}
+        shown = {name: value for name, value in report.to_json().items() if name != "source_kinds"}
         print_json({**shown, "path": result.path, "cached": result.cached})
         return
     print_columns(result.columns, sum(report.rows.values()))
     facts = {f"{split} rows": f"{rows:,}" for split, rows in report.rows.items()}
-    facts["mean label"] = ", ".join(f"{short_number(one.mean, 4)} in {split}" for split, one in report.label.items())
+    facts["mean label"] = ", ".join(
+        f"{short_number(tally.mean, 4)} in {split}" for split, tally in report.label.items()
+    )
     if report.sampled_rows != report.rows:
         facts["profile of"] = ", ".join(f"{rows:,} {split} rows" for split, rows in report.sampled_rows.items())
     print_facts({**facts, "path": str(result.path), "cached": "yes" if result.cached else "no"})

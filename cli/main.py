@@ -93,10 +93,27 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
-    # GNU OpenMP's threads wait for torch's next operation in a loop; the default of some milliseconds takes the cores
-    # from our own kernels between two of them. Read when torch is imported.
+    # After an operation of torch, GNU OpenMP's threads wait for the next one in a busy loop. By default that takes some
+    # milliseconds, in which our own kernels lack the cores. The variable is read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if sys.stdout is not None:
-        # A column name that the terminal's encoding lacks must not end a command whose work is done.
+        # A column name that the terminal's encoding cannot show must not end a command whose work is done.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(guarded(lambda: dispatch(sys.argv[1:])))
+    sys.exit(guarded(_run))
+
+
+def _run() -> int:
+    _check_platform()
+    return dispatch(sys.argv[1:])
+
+
+def _check_platform() -> None:
+    """Raise UsageError on Windows, which lacks the modules that lock the work directory and read the peak memory."""
+    try:
+        import fcntl  # noqa: F401
+        import resource  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"widedeep runs on Linux and macOS, and this Python has no module {error.name}: on Windows, run it in WSL "
+            "(Windows Subsystem for Linux)"
+        ) from error

@@ -44,7 +44,7 @@ TableOption = Annotated[
 
 
 def side_table_files(options: Sequence[str] | None) -> dict[str, str]:
-    """Side table → file, of all `--table NAME=FILE`. Raises UsageError for one that is not written so, or given twice."""
+    """Side table → file, from the options `--table NAME=FILE`. Raises UsageError if one is malformed or given twice."""
     files: dict[str, str] = {}
     for option in options or ():
         name, equals, file = option.partition("=")

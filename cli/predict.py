@@ -79,8 +79,8 @@ def _inputs(files: Sequence[str]) -> list[Path | str | BinaryIO]:
 
 
 def _stdin_bytes() -> BinaryIO:
-    # A buffer of its own: the thread that reads may still wait in it when the process ends, and Python, which closes
-    # `sys.stdin` then, would wait with it and abort.
+    # A second buffer on stdin. When the process ends, the reading thread may still wait in it; on `sys.stdin` itself,
+    # which Python closes at exit, that would make Python wait too and abort.
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     except OSError:

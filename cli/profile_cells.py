@@ -1,4 +1,4 @@
-"""What `ingest` prints of each column: its profile as short texts."""
+"""A column's profile as short texts, for the table that `ingest` prints."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,14 +6,14 @@ from typing import Any
 
 _TITLES = {"label": "label", "weight": "weight", "time": "time", "group": "group"}
 _FIRST_DATE, _LAST_DATE = 1e8, 4.2e9
-"""Seconds since 1970 (March 1973 to 2103) that a time column shows as dates; others are counters."""
+"""A time column within these seconds since 1970 (March 1973 to 2103) is shown as dates; else it is a counter."""
 _DISTINCT = {"exact": "", "at least": "≥", "about": "~"}
 _MEASURES = {"alone_auc": "AUC", "alone_r2": "R²"}
 _SHOWN_QUANTILES = ("min", "25%", "50%", "75%", "max")
 
 
 def profile_cells(column: Mapping[str, Any], num_rows: int) -> dict[str, str]:
-    """Title → text for one column of an `ingest` report that has a profile; `num_rows` over all splits."""
+    """Column title → text, for a column of an `ingest` report that has a profile; `num_rows` is that of all splits."""
     title = _TITLES.get(column["role"])
     missing = sum(column["missing"].values())
     strength = "alone_auc" if column["alone_r2"] is None else "alone_r2"
@@ -43,7 +43,7 @@ def _rates(rates: Mapping[str, float | None]) -> str:
 def _values(column: Mapping[str, Any]) -> str:
     quantiles = column["quantiles"]
     if quantiles is None or (column["role"] == "label" and column["distinct"] == 2):
-        return ", ".join(f"{_value(one['value'])} {_share(one['share'])}" for one in column["top"])
+        return ", ".join(f"{_value(entry['value'])} {_share(entry['share'])}" for entry in column["top"])
     low, high = quantiles["min"], quantiles["max"]
     if column["role"] == "time" and low >= _FIRST_DATE and high <= _LAST_DATE:
         return " … ".join(datetime.fromtimestamp(second, UTC).date().isoformat() for second in (low, high))
@@ -59,5 +59,5 @@ def _share(share: float) -> str:
 
 
 def short_number(value: float, digits: int = 3) -> str:
-    """A number in few characters: whole ones in full below a million, others to so many digits."""
+    """A number in few characters: whole numbers below a million in full, others to `digits` digits."""
     return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""`widedeep report`: runs as one page that needs nothing beside it."""
+"""`widedeep report`: runs as a single self-contained page."""
 
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -66,12 +66,14 @@ def report(
     if as_json:
         print_json(_as_object(measured, path))
         return
-    rows = " or ".join(f"{count:,}" for count in sorted({int(one.metrics["rows"] or 0) for one in measured.runs}))
+    rows = " or ".join(
+        f"{count:,}" for count in sorted({int(measured_run.metrics["rows"] or 0) for measured_run in measured.runs})
+    )
     print_facts({f"{measured.split} rows": rows, "runs": str(len(measured.runs)), "path": str(path)})
 
 
 def _checked(path: Path, force: bool) -> Path:
-    """Where a page may go, found out before the work."""
+    """`path`, once it is sure that a page may be written there. Raises WriteError or OutputExistsError."""
     if not path.parent.is_dir():
         raise WriteError(f"{path}: its folder does not exist: make it first")
     if path.is_dir():
@@ -82,16 +84,22 @@ def _checked(path: Path, force: bool) -> Path:
 
 
 def _as_object(measured: "RunReport", path: Path) -> dict[str, Any]:
-    return {"path": path, "split": measured.split, "runs": [_run_object(one) for one in measured.runs]}
-
-
-def _run_object(one: "MeasuredRun") -> dict[str, Any]:
     return {
-        "run": one.finished.path,
-        "metrics": one.metrics,
-        "intervals": _change_objects(one.changes),
-        "differences": _change_objects(one.behind),
-        "slices": {column: [_slice_object(figures) for figures in found] for column, found in one.slices.items()},
+        "path": path,
+        "split": measured.split,
+        "runs": [_run_object(measured_run) for measured_run in measured.runs],
+    }
+
+
+def _run_object(measured_run: "MeasuredRun") -> dict[str, Any]:
+    return {
+        "run": measured_run.finished.path,
+        "metrics": measured_run.metrics,
+        "intervals": _change_objects(measured_run.changes),
+        "differences": _change_objects(measured_run.behind),
+        "slices": {
+            column: [_slice_object(figures) for figures in by_value] for column, by_value in measured_run.slices.items()
+        },
     }
 
 
@@ -105,4 +113,4 @@ def _slice_object(figures: "ValueFigures") -> dict[str, Any]:
 
 
 def _change_objects(changes: "dict[str, Change]") -> dict[str, dict[str, float]]:
-    return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in changes.items()}
+    return {name: {"value": change.value, "low": change.low, "high": change.high} for name, change in changes.items()}

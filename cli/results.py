@@ -1,4 +1,4 @@
-"""What a command writes to stdout besides tables: its JSON object, lines of facts, raw bytes."""
+"""Writes results to stdout, other than tables: a JSON object, lines of facts, raw bytes."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def _plain(value: Any) -> Any:
 
 
 def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
-    """Lines of `name  text`. A text is never cut, so that a path can be copied; a list takes as many lines as it needs."""
+    """Print lines of `name  text`. No text is cut, so that paths can be copied; a long list takes several lines."""
     width = max(len(name) for name in facts) + len(_GAP)
     lines = []
     for name, value in facts.items():
@@ -38,13 +38,13 @@ def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
 
 
 def print_sentences(sentences: Sequence[str]) -> None:
-    """Each sentence as a paragraph, in lines that fit the width."""
-    lines = [textwrap.fill(one, _WIDTH, subsequent_indent="  ", break_long_words=False) for one in sentences]
+    """Print each sentence as a paragraph that fits the width."""
+    lines = [textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", break_long_words=False) for sentence in sentences]
     open_stdout().write("".join(f"{line}\n" for line in lines))
 
 
 def _packed(items: Sequence[str], width: int) -> list[str]:
-    """The items with commas between them, in lines of at most `width` characters where an item allows."""
+    """The items, separated by commas, on lines of at most `width` characters (longer only for a long item)."""
     lines: list[str] = []
     for position, item in enumerate(items):
         text = item if position == len(items) - 1 else f"{item},"
@@ -56,12 +56,12 @@ def _packed(items: Sequence[str], width: int) -> list[str]:
 
 
 def stdout_bytes() -> BinaryIO:
-    """Stdout for bytes. Raises BrokenPipeError where it is closed."""
+    """Stdout for bytes. Raises BrokenPipeError if it is closed."""
     return open_stdout().buffer  # type: ignore[attr-defined, no-any-return]
 
 
 def open_stdout() -> IO[str]:
-    """Stdout for text. Raises BrokenPipeError where it is closed."""
+    """Stdout for text. Raises BrokenPipeError if it is closed."""
     if sys.stdout is None:
         raise BrokenPipeError
     return sys.stdout

@@ -41,7 +41,8 @@ def synth(
         typer.Option(
             "--lift",
             metavar="L",
-            help="Give a few values up to L times the odds of the rest (of rare clicks: L times the clicks); 1 for none.",
+            help="Give a few values up to L times the odds of the rest (of rare clicks: L times the clicks); 1 for "
+            "none.",
         ),
     ] = 1.0,
     new_users: Annotated[
@@ -113,7 +114,7 @@ def _refuse_existing(folder: Path, force: bool) -> None:
 
 
 def _refuse_to_lose_files(folder: Path, ours: Sequence[str]) -> None:
-    # --force replaces the whole folder: one that holds anything else, such as a home directory, must survive.
+    # --force replaces the whole folder, so it must be a sample log and not, say, a home directory.
     if not folder.is_dir():
         return
     others = sorted(entry.name for entry in folder.iterdir() if entry.name not in ours)

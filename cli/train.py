@@ -1,4 +1,4 @@
-"""`widedeep train`: everything that is missing, then training and evaluation."""
+"""`widedeep train`: runs the stages that are missing, trains and evaluates."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class TrainCommand(TyperCommand):
-    """Lets `--refit` stand without its value, which Typer cannot: `--refit` alone is `--refit valid`."""
+    """Allows `--refit` without a value, which Typer cannot do: it means `--refit valid`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Write the value out: only valid and all are taken for one, so that RECIPE may follow."""
+        """Add the missing value. Only `valid` and `all` are taken for a value, so that RECIPE may follow the option."""
         written = list(args)
         options = written.index("--") if "--" in written else len(written)
         for place in range(options):

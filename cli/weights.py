@@ -18,17 +18,17 @@ _MISSING = "missing"
 
 
 def show_weights(run: str, work: Path, *, top: int | None, min_support: int | None, wait: bool, as_json: bool) -> None:
-    """Print the strongest weights of the run that `run` means."""
+    """Print the strongest weights of the run that the argument `run` names."""
     from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
-    found = run_path(run, work)
+    path = run_path(run, work)
     from widedeep.pipeline.weights import strongest_weights_of
 
-    result = strongest_weights_of(found, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
+    result = strongest_weights_of(path, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
     if as_json:
         weights = [asdict(weight) for weight in result.weights]
-        facts = {"rows": result.rows, "mean": result.mean, "min_support": result.min_support, "run": found}
+        facts = {"rows": result.rows, "mean": result.mean, "min_support": result.min_support, "run": path}
         print_json({"weights": weights, **facts})
         return
     print_weights([_cells(weight, result.mean) for weight in result.weights])
@@ -37,7 +37,7 @@ def show_weights(run: str, work: Path, *, top: int | None, min_support: int | No
             "sorted by": "magnitude of the weight",
             "support": f"at least {result.min_support:,} of {result.rows:,} train rows",
             "mean label": figure(result.mean),
-            "run": str(found),
+            "run": str(path),
         }
     )
 
@@ -55,7 +55,7 @@ def _cells(weight: "WideWeight", overall: float) -> dict[str, str]:
 
 
 def _what(weight: "WideWeight") -> str:
-    """The values in words; one that would be taken for something else is written as a JSON string."""
+    """The values as text; a value that could be misread is written as a JSON string."""
     if weight.stands_for == "unknown":
         return f"{weight.column}: unknown or rare"
     if weight.values is None:

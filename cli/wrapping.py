@@ -1,4 +1,4 @@
-"""Messages on stderr: wrapped at words on a terminal; in a pipe one line each, so that `grep` finds them whole."""
+"""Wraps messages on stderr at words, on a terminal only: in a pipe each is one line, so that `grep` finds it whole."""
 
 import os
 import textwrap
@@ -8,7 +8,7 @@ _WIDTH, _LEAST = 80, 40
 
 
 def wrapped(message: str, stream: IO[str] | None) -> str:
-    """`message` as it is where `stream` is no terminal; else in lines of its width, all but the first indented.
+    """`message` in lines of the terminal's width, all but the first indented; unchanged if `stream` is no terminal.
 
     A word, such as a path, is never cut.
     """

@@ -1,4 +1,4 @@
-"""How loops over rows become machine code: on first use, kept for the next process wherever there is a place to keep it."""
+"""Compiles loops over rows to machine code (Numba) on first use, and keeps the code for later processes."""
 
 import hashlib
 import inspect
@@ -15,21 +15,24 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
 def compiled(function: Any) -> Any:
-    """A kernel out of a Python function; it releases the GIL while it runs, and division by zero gives inf or nan.
+    """Turn a Python function into a kernel that releases the GIL while it runs; division by zero gives inf or nan.
 
-    The machine code is kept beside the source, else in the user's cache folder (`NUMBA_CACHE_DIR` names another place),
-    under a digest of all that the kernel is made of. Where neither can be written, every process compiles anew.
+    The machine code is kept beside the source, or else in the user's cache folder (`NUMBA_CACHE_DIR` names another
+    place). Its name holds a digest of everything that the code depends on. Where neither folder can be written, every
+    process compiles anew.
     """
     kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    # What Numba raises where no folder can be written: a slower start is no reason to fail.
+    # Numba raises RuntimeError where no folder can be written: a slower start is no reason to fail.
     with suppress(RuntimeError):
         kernel._cache = _Cache(function, kernel.targetoptions)
     return kernel
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, which keeps machine code until the function's own file changes, made to look at the rest as well:
-    what the function calls and the constants that it reads, of whatever file, are in its machine code too.
+    """Numba's cache, with a stricter rule for when machine code is out of date.
+
+    Numba compiles again only if the function's own file changes. But the machine code also contains what the function
+    calls and the constants that it reads, which may come from other files: they count here too.
     """
 
     def __init__(self, function: FunctionType, options: dict[str, Any]) -> None:
@@ -40,17 +43,20 @@ class _Cache(FunctionCache):
         self._source = ""
 
     def _index_key(self, signature: Any, codegen: Any) -> str:
-        """The name of the machine code's file: the kernel, what it is made of, what it is compiled for."""
+        """The name of the machine code's file: the kernel, a digest of its source, a digest of types and processor."""
         if not self._source:
             options = [numba.__version__, repr(sorted(self._options.items()))]
             self._source = _digest([*options, *sorted(_parts(self._py_func, set()))])
-        # A type's text says all of it but the names of a named tuple's entries.
+        # The text of a type is complete, except that it leaves out the field names of a named tuple.
         types = [(str(entry), getattr(entry, "fields", ())) for entry in signature]
         return f"{self._kernel_name}.{self._source}.{_digest([repr(types), repr(codegen.magic_tuple())])}.nbc"
 
 
 class _CodeFiles(IndexDataCacheFile):
-    """A file for each machine code, in place of numbered ones under an index that processes overwrite for each other."""
+    """One file for each version of the machine code.
+
+    Numba numbers the files in an index instead; processes that compile at the same time overwrite each other's index.
+    """
 
     def load(self, name: str) -> Any:
         try:
@@ -63,7 +69,8 @@ class _CodeFiles(IndexDataCacheFile):
         kernel, source, _, _ = name.rsplit(".", 3)
         for path in Path(self._cache_path).glob(f"{kernel}.*.nbc"):
             if not path.name.startswith(f"{kernel}.{source}."):
-                # Made of a source that is no more; a process that still runs it compiles anew. It may be another user's.
+                # Compiled from an older source. Another process may still use that source: it then compiles again. The
+                # file may belong to another user, who alone may delete it.
                 with suppress(OSError):
                     path.unlink()
 
@@ -73,7 +80,7 @@ def _digest(parts: list[str]) -> str:
 
 
 def _parts(value: Any, seen: set[int], name: str = "") -> Iterator[str]:
-    """Texts of all that machine code takes from `value`, a global of this name, and from what that is made of."""
+    """Texts that change whenever machine code that uses `value`, a global called `name`, would change."""
     value = inspect.unwrap(value)
     if isinstance(value, FunctionType):
         if id(value) not in seen:

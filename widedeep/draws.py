@@ -1,4 +1,4 @@
-"""Random numbers out of counters: SplitMix64 (Steele, Lea, Flood 2014) of a seed and a position, nothing else."""
+"""Random numbers that depend on a seed and a position only: SplitMix64 (Steele, Lea, Flood 2014)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ FIRST_FACTOR, SECOND_FACTOR = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def random_draws(seed: int, first_position: int, num_rows: int) -> NDArray[np.float64]:
-    """Uniform on [0, 1), for `num_rows` positions from `first_position` on: [num_rows]."""
+    """Uniform numbers on [0, 1), float64 [num_rows], for the positions from `first_position` on."""
     start = _mix(np.array([seed & MASK], dtype=np.uint64))
     positions = np.arange(first_position, first_position + num_rows, dtype=np.uint64)
     return unit_interval(_mix(start + (positions + np.uint64(1)) * np.uint64(GOLDEN_GAMMA)))

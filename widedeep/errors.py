@@ -39,7 +39,7 @@ class Fault:
 
 
 class RecipeError(WidedeepError):
-    """A recipe does not say what it must; carries all of its faults at once."""
+    """A recipe has faults; the error carries all of them at once."""
 
     exit_code = 2
 

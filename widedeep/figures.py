@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 
 def figure(value: float | int | str | None) -> str:
-    """A figure as people read it: four decimals where they say enough, four digits elsewhere, – for none."""
+    """A figure as people read it: four decimals from 0.01 to 9999, else four significant digits; – for None."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -15,7 +15,7 @@ def figure(value: float | int | str | None) -> str:
 
 
 def gain_cell(value: float, low: float | None = None) -> str:
-    """A gain in thousandths, ± half its 95% interval where the lower end is known: `8.85 ±0.46`."""
+    """A gain in thousandths, with ± half the 95% interval if its lower end is given: `8.85 ±0.46`."""
     shown = f"{1000.0 * value:.3g}"
     return shown if low is None else f"{shown} ±{1000.0 * (value - low):.2g}"
 

@@ -1,4 +1,4 @@
-"""Writing so that nothing half-written is ever read: temporary name, fsync, rename; and whether a file may be read."""
+"""Atomic writes, so that nothing half-written is ever read: temporary name, fsync, rename. Checks of permissions."""
 
 import errno
 import json
@@ -43,9 +43,10 @@ def _says_cannot_write(error: Exception) -> bool:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary file beside `path`; on success it is synced and takes `path`'s place, else it is removed.
+    """Yield an empty temporary file beside `path`; on success it is synced and takes `path`'s place, else it is
+    removed.
 
-    Whoever may read what others write there may read it, whatever wrote it.
+    Its permissions are those of a plain new file, whatever library wrote it.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -54,7 +55,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
             temporary.touch()
             mode = temporary.stat().st_mode
             yield temporary
-            # safetensors puts a file of its own in the place, which nobody else may read.
+            # safetensors replaces the file by one of its own, which nobody but the owner may read.
             if temporary.stat().st_mode != mode:
                 temporary.chmod(mode)
             sync_file(temporary)
@@ -85,9 +86,9 @@ def replacing_directory(path: Path) -> Iterator[Path]:
 
 
 def check_readable(path: Path) -> None:
-    """Raises ArtefactError for a file of a run or a stage that is there and may not be read.
+    """Raise ArtefactError if a file of a run or a stage exists but may not be read.
 
-    What else is wrong with it is for its reader to say, to some of which such a file looks as if it were missing.
+    To some readers such a file looks as if it were missing, so call this first. Any other fault is theirs to tell.
     """
     try:
         path.open("rb").close()

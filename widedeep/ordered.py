@@ -1,4 +1,4 @@
-"""Work on several threads with its results in order."""
+"""Runs a function on several threads and gives the results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +12,10 @@ Result = TypeVar("Result")
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`function` of each item, in order, computed ahead on as many threads as Polars has; memory is bounded by as many
-    results and one more.
+    """Yield `function(item)` for each item, in order; as many threads as Polars has compute ahead.
 
-    The items are drawn on the caller's thread. What `function` or the drawing raises is raised in its turn, after the
-    results before it.
+    At most one result more than there are threads is held. The items are taken on the caller's thread. An error of
+    `function` or of the items' iterator is raised in its place in the order, after the results before it.
     """
     threads = pl.thread_pool_size()
     waiting: deque[Future[Result]] = deque()
@@ -42,9 +41,9 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> I
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The same all at once, for items whose results fit in memory together: none waits for one before it.
+    """`function(item)` of all items, in order, for results that fit in memory together.
 
-    Where one fails, or Ctrl-C comes, those that have not begun are not begun.
+    If one fails, or on Ctrl-C, the items that have not been started are dropped.
     """
     pool = ThreadPoolExecutor(pl.thread_pool_size())
     try:

@@ -1,4 +1,4 @@
-"""What long work tells its caller while it runs; the command line draws it, a library user may ignore it."""
+"""How long work reports its progress: the command line draws it, a library user may ignore it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +9,13 @@ class Meter:
     """One piece of long work, under way. This base class draws nothing."""
 
     def update(self, done: float, **figures: float) -> None:
-        """`done` is the absolute amount so far, in the unit of `Reporter.work`; `figures` (loss=…, rows_per_second=…) are shown beside it."""
+        """Report the absolute amount `done` so far, in the unit of `Reporter.work`.
+
+        `figures` (loss=…, rows_per_second=…) are shown beside it.
+        """
 
     def expect(self, total: float, how: Literal["at most", "likely"]) -> None:
-        """The work will end at `total` units: at the latest, or, as things stand, likely."""
+        """Report that the work will end at `total` units: at the latest (`at most`), or probably (`likely`)."""
 
 
 class Reporter:
@@ -30,5 +33,6 @@ class Reporter:
         yield Meter()
 
     def epoch(self, figures: Mapping[str, float | int | str | None]) -> None:
-        """One finished epoch: `epoch` of at most `epochs`, train loss, valid metrics (that which chooses the best epoch
-        first), rows per second, learning-rate scale, whether it is the best."""
+        """Report a finished epoch: `epoch` of at most `epochs`, train loss, valid metrics (first the one that chooses
+        the best epoch), rows per second, learning-rate scale, whether it is the best.
+        """

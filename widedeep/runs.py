@@ -92,7 +92,7 @@ class RunDirectory:
         return manifest
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The events of its epochs, as training logged them; none where the log is gone: scoring does without.
+        """The events that training logged for its epochs; empty if the log is gone, which scoring does not need.
 
         Raises ArtefactError for a log that cannot be read.
         """
@@ -148,7 +148,7 @@ def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_json_artefact(path: Path, meaning: str) -> Any:
-    """Parse a JSON file that widedeep wrote. Raises ArtefactError, ending in `meaning`, when it is missing or damaged."""
+    """Parse a JSON file of ours. Raises ArtefactError, ending in `meaning`, if it is missing or damaged."""
     check_readable(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))

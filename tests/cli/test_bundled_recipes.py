@@ -7,6 +7,7 @@ import yaml
 
 from widedeep.api.recipes import bundled_recipes
 from widedeep.api.recipes import load_recipe as find_recipe
+from widedeep.errors import DataError
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
@@ -55,7 +56,15 @@ def test_quickstart_is_the_recipe_that_lies_beside_the_sample_log(tmp_path: Path
     assert Recipe.model_validate(bundled) == Recipe.model_validate(beside)
 
 
-def test_the_data_guide_has_a_chapter_for_every_bundled_recipe() -> None:
-    guide = (Path(__file__).parents[2] / "data" / "README.md").read_text()
+@pytest.mark.parametrize("name", RECIPES)
+def test_where_the_data_of_a_bundled_recipe_are_missing_the_message_names_an_installed_guide_to_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
 
-    assert all(f"\n## {name}: " in guide for name in RECIPES)
+    with pytest.raises(DataError, match=r"^data/\S+: no such file .*; \S+DATA\.md says where to get") as caught:
+        find_recipe(name)
+
+    (guide,) = (word for word in str(caught.value).split() if word.endswith("DATA.md"))
+    assert f"\n## {name}: " in Path(guide).read_text()

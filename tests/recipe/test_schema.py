@@ -1,13 +1,10 @@
 """The schema's own promises: airtight, documented, immutable."""
 
-import ast
-import inspect
-import textwrap
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from write_recipe_reference import docstrings
 
 from widedeep.errors import RecipeError
 from widedeep.recipe import schema
@@ -20,31 +17,11 @@ SECTIONS = [section for section in vars(schema).values() if isinstance(section, 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_and_every_setting_is_documented(section: type[Settings]) -> None:
     assert section.__doc__
-    documented = documented_settings(section)
+    documented = docstrings(section)
     for name, field in section.model_fields.items():
         # a setting that is a section is documented by that section
         holds_a_section = any(known.__name__ in str(field.annotation) for known in SECTIONS)
         assert name in documented or holds_a_section, f"{section.__name__}.{name} has no docstring"
-
-
-def documented_settings(section: type[Settings]) -> set[str]:
-    """Settings of the section and its bases under which a docstring stands."""
-    found: set[str] = set()
-    for base in section.__mro__:
-        if not issubclass(base, Settings):
-            continue
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        assert isinstance(definition, ast.ClassDef)
-        for setting, below in pairwise(definition.body):
-            if (
-                isinstance(setting, ast.AnnAssign)
-                and isinstance(setting.target, ast.Name)
-                and isinstance(below, ast.Expr)
-                and isinstance(below.value, ast.Constant)
-                and isinstance(below.value.value, str)
-            ):
-                found.add(setting.target.id)
-    return found
 
 
 @pytest.mark.parametrize("section", SECTIONS)

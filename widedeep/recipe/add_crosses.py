@@ -1,4 +1,4 @@
-"""Crosses added to the text of a recipe, whose other lines and comments stay as they are."""
+"""Adds crosses to the text of a recipe; all other lines and comments stay as they are."""
 
 import json
 import re
@@ -28,13 +28,13 @@ _NOT_COPIED = (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken)
 
 
 def add_crosses(text: str, crosses: Sequence[CrossSettings], comments: Sequence[str] = (), *, source: str = "") -> str:
-    """A recipe's text with `crosses` behind those that it lists, a line each, or in a section behind `features`.
+    """The text of a recipe with `crosses` added: after those that it lists, or in a new section after `features`.
 
-    A cross of fields that the recipe crosses already, in any order, is left out. `comments` are none or one per cross,
-    empty for none. `source` stands for the file in faults. The text is the file's own, line breaks and byte order mark
-    included, as `path.read_bytes().decode()` gives it; what is added takes its line breaks.
-
-    A list in `[ ]` on the section's own line becomes a list of lines; one over several lines grows within its brackets.
+    Each cross takes a line. A cross of fields that the recipe crosses already, in any order, is left out. `comments` is
+    empty or has one text per cross, which may be empty. `source` stands for the file in faults. `text` is the file's
+    content with its line breaks and byte order mark, as `path.read_bytes().decode()` gives it; new lines end as its
+    lines do. A list in `[ ]` on the section's own line is spread over lines; one over several lines grows within its
+    brackets.
 
     Raises RecipeError where the text is no valid YAML mapping or is written in a way that cannot be edited.
     """
@@ -84,11 +84,11 @@ class _Section:
     start: int
     """Just behind the colon."""
     tokens: list[yaml.Token]
-    """What the value is made of; none for an empty one. The ends of indented blocks, which lie far behind, are left out."""
+    """The value's tokens (none if it is empty), without those that end a block, which stand further on."""
 
     @property
     def end(self) -> int:
-        """Just behind the last character that is not a comment or blank."""
+        """The position just after the last character that is not a comment or blank."""
         if not self.tokens:
             return self.start
         last = self.tokens[-1]
@@ -181,7 +181,7 @@ def _behind_entries(text: str, section: _Section, lines: Sequence[_Line]) -> str
 
 
 def _as_lines(text: str, section: _Section, lines: Sequence[_Line]) -> str:
-    """Nothing, `null` or a list in brackets on one line: the entries, as they are written, become lines of their own."""
+    """Nothing, `null` or a list in brackets on one line: its entries get lines of their own, as they are written."""
     entries = [
         _Line(text[_index(entry[0].start_mark) : _index(entry[-1].end_mark)], "")
         for entry in _entries_in_brackets(section.tokens)
@@ -253,7 +253,7 @@ def _index(mark: yaml.Mark) -> int:
 
 
 def _verify(edited: str, expected: dict[str, Any]) -> None:
-    """Nothing that reads differently than it should is ever given out. Raises AssertionError: that would be a bug."""
+    """Read the edited text again. Raises AssertionError, which is a bug, if it does not hold what it should."""
     document = read_yaml(edited)
     faults = [finding for finding in document.findings if not finding.unread]
     # As JSON, so that True, 1 and 1.0 differ and NaN equals itself.

@@ -8,16 +8,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 class Settings(BaseModel):
     """Base of every section: immutable, airtight; a docstring stands under every setting."""
 
-    # A section alone is validated in tests only: built with the recipe, all of them cost half the time.
+    # Validators are built with the recipe's, in half the time: only tests validate a section by itself.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class ShortSettings(Settings):
-    """Base of the sections that have a short form, in recipes and below overrides alike."""
+    """Base of the sections that have a short form, which recipes may use and overrides reach into."""
 
     @classmethod
     def long_form(cls, value: Any) -> Any:
-        """What a value in short form stands for; any other as it is. Raises ValueError for what only looks like one."""
+        """The long form of a value in short form; any other value unchanged.
+
+        Raises ValueError for a value that only looks like a short form.
+        """
         raise NotImplementedError
 
     @model_validator(mode="before")
@@ -43,7 +46,7 @@ def _as_scalar_list(value: Any) -> Any:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether Polars takes a column's name for other columns, `*` for all of them and `^…$` for those that match."""
+    """Whether Polars reads a column's name as a pattern: `*` for all columns, `^…$` for those that match."""
     return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 

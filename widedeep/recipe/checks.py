@@ -1,4 +1,4 @@
-"""What must hold between the sections of a recipe, each of which is right by itself."""
+"""Checks between the sections of a recipe, each of which is valid by itself."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
 
@@ -28,7 +28,7 @@ Cite = Callable[[KeyPath], str]
 
 
 def check_recipe(recipe: Recipe, cite: Cite, faulty: Set[str] = frozenset()) -> list[Finding]:
-    """Everything that is wrong between sections, but nothing that would rest on a section named in `faulty`."""
+    """All faults between sections. Checks that need a section named in `faulty` are skipped."""
     findings: list[Finding] = []
     for sections, check in _CHECKS:
         if not faulty & sections:
@@ -69,11 +69,14 @@ def _vocabularies_agree(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
             if field.vocabulary is None:
                 continue
             path: KeyPath = ("features", part, index)
-            other_path, other = first.setdefault(field.vocabulary, (path, field))
+            first_path, first_field = first.setdefault(field.vocabulary, (path, field))
             for setting in ("min_count", "max_size", "buckets", "embedding_dim"):
-                here, there = getattr(field, setting), getattr(other, setting)
+                here, there = getattr(field, setting), getattr(first_field, setting)
                 if here != there:
-                    message = f"`{setting}` is {told(here)}, but {told(there)} at {cite(other_path)}, which shares the vocabulary '{field.vocabulary}': they must agree"
+                    message = (
+                        f"`{setting}` is {told(here)}, but {told(there)} at {cite(first_path)}, which shares the "
+                        f"vocabulary '{field.vocabulary}': they must agree"
+                    )
                     yield Finding(path, message)
 
 
@@ -87,10 +90,14 @@ def _cross_members_are_fields(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
                 yield Finding(path, f"no field is named '{member}'{hint}")
                 continue
             field_path, field = fields[member]
-            # A granularity under another name is told as what it is: a misspelt one.
+            # If the cross has a granularity for a name that is no member of it, that is a misspelling, and another
+            # check tells it.
             cut = member in cross.granularity or not cross.granularity.keys() <= set(cross.fields)
             if isinstance(field, NumericField) and field.buckets is None and not cut:
-                message = f"'{member}' is numeric and not cut into buckets: give it `buckets` at {cite(field_path)}, or the cross a `granularity`, such as {{'{member}': 10}}"
+                message = (
+                    f"'{member}' is numeric and not cut into buckets: give it `buckets` at {cite(field_path)}, or the "
+                    f"cross a `granularity`, such as {{'{member}': 10}}"
+                )
                 yield Finding(path, message)
 
 
@@ -104,7 +111,10 @@ def _granularities_cut_numeric_members(recipe: Recipe, cite: Cite) -> Iterator[F
                 its = f"; its numeric fields are {', '.join(numeric)}" if numeric else "; it has no numeric field"
                 yield Finding(path, f"the cross has no field '{name}'{did_you_mean(name, numeric) or its}")
             elif name in fields and name not in numeric:
-                message = f"'{name}' at {cite(fields[name][0])} is no number: a granularity cuts numbers into buckets, take it out here"
+                message = (
+                    f"'{name}' at {cite(fields[name][0])} is no number: a granularity cuts numbers into buckets, take "
+                    "it out here"
+                )
                 yield Finding(path, message)
 
 
@@ -137,8 +147,10 @@ def _metric_fits_the_label(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     known = ("auto", *choosable_metrics(recipe))
     if metric not in known:
         ranking = metric.partition("@")[0] in ("gauc", "mrr", "map", "ndcg", "hit_rate")
-        of_groups = "; a ranking metric needs `data.group`" if ranking and recipe.data.group is None else ""
-        message = f"must be one of {', '.join(known)} for a {kind} label ({cite(('data', 'label'))}), is '{metric}'{of_groups}{did_you_mean(metric, known) if not of_groups else ''}"
+        needs_group = ranking and recipe.data.group is None
+        hint = "; a ranking metric needs `data.group`" if needs_group else did_you_mean(metric, known)
+        label = f"{kind} label ({cite(('data', 'label'))})"
+        message = f"must be one of {', '.join(known)} for a {label}, is '{metric}'{hint}"
         yield Finding(("training", "early_stopping", "metric"), message)
 
 
@@ -156,10 +168,10 @@ def _embeddings_of_one_width(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
         yield Finding(("model", "embeddings", "dim"), f"{rule}: set it to a number, such as 16; it is auto")
         return
     for path, name, field in _fields(recipe):
-        own = None if isinstance(field, NumericField) else field.embedding_dim
-        if own is not None and own != dim:
+        width = None if isinstance(field, NumericField) else field.embedding_dim
+        if width is not None and width != dim:
             where = cite(("model", "embeddings", "dim"))
-            yield Finding(path, f"{rule}: `embedding_dim` of '{name}' is {own}, {where} is {dim}; take it out here")
+            yield Finding(path, f"{rule}: `embedding_dim` of '{name}' is {width}, {where} is {dim}; take it out here")
 
 
 def _two_networks_fit(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -171,7 +183,10 @@ def _two_networks_fit(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
         (("model", "finalmlp", "second", "hidden"), settings.second or recipe.model.deep),
     ):
         if deep.hidden[-1] % settings.heads:
-            message = f"{settings.heads} heads must divide the last width of both networks, {dotted(path)} ends with {deep.hidden[-1]}"
+            message = (
+                f"{settings.heads} heads must divide the last width of both networks, {dotted(path)} ends with "
+                f"{deep.hidden[-1]}"
+            )
             yield Finding(("model", "finalmlp", "heads"), message)
             break
     known = [name for _, name, field in _fields(recipe) if not isinstance(field, NumericField)]
@@ -202,7 +217,7 @@ _Field = NumericField | CategoricalField | MultiValuedField
 
 
 def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, _Field]]:
-    """Every field that the model sees, those made of a date or time included: where it is written, its name, itself."""
+    """(path in the recipe, name, field) of every field that the model sees, those made of a date or time included."""
     features = recipe.features
     lists: dict[str, Sequence[_Field]] = {
         "numeric": features.numeric,
@@ -215,8 +230,8 @@ def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, _Field]]:
     for index, moment in enumerate(features.date_time):
         age = moment.age_field()
         made: list[_Field] = [*moment.part_fields(), *([] if age is None else [age])]
-        for one in made:
-            yield ("features", "date_time", index), one.column, one
+        for field in made:
+            yield ("features", "date_time", index), field.column, field
 
 
 _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]], ...] = (

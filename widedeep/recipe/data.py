@@ -1,4 +1,4 @@
-"""The `data` section: where the rows are, how they are read, joined and split, what their columns mean."""
+"""The `data` section: where the rows are, how they are read, joined and split, and what their columns mean."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,13 +13,14 @@ class FormatSettings(Settings):
     """How the bytes of the input files are read. Everything but `kind` concerns delimited text."""
 
     kind: Literal["auto", "csv", "ndjson", "parquet", "arrow"] = "auto"
-    """`auto` goes by the file's ending: .parquet/.pq are Parquet, .arrow/.feather/.ipc Arrow IPC, .ndjson/.jsonl one JSON object a line, everything else is delimited text; .gz and .zst may follow."""
+    """`auto` goes by the file's ending: .parquet/.pq are Parquet, .arrow/.feather/.ipc Arrow IPC, .ndjson/.jsonl one
+    JSON object a line, everything else is delimited text; .gz and .zst may follow."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     """How delimited text is encoded."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """The character between two values; `\\t` for a tab. A file ending in .tsv still needs it said."""
+    """The character between two values; `\\t` for a tab. It must be set for a .tsv file too."""
     header: bool = True
-    """Whether the first line that is not skipped names the columns."""
+    """Whether the first line (after skipped ones) names the columns."""
     columns: tuple[ColumnName, ...] | None = None
     """The columns' names, in order, for a file without a header."""
     skip_lines: Annotated[int, Field(ge=0)] = 0
@@ -29,9 +30,9 @@ class FormatSettings(Settings):
     quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'
     """The character around a value that holds separators or line breaks; null for none."""
     trim: bool = True
-    """Blanks around a value are dropped."""
+    """Whether blanks around a value are dropped."""
     missing: tuple[str, ...] = ("",)
-    """Texts that stand for a missing value (compared after trimming). In a numeric column an empty text is always missing."""
+    """Texts that stand for a missing value, once trimmed. In a numeric column an empty text is always missing."""
 
     @model_validator(mode="after")
     def _names_when_no_header(self) -> "FormatSettings":
@@ -52,9 +53,9 @@ class LabelSettings(ColumnSettings):
     kind: LabelKind = "binary"
     """`binary` is trained on logistic loss, `regression` (a number) on squared error."""
     positive: Scalars | None = None
-    """The values that count as a positive; without it 0/1 and true/false are understood."""
+    """The values that count as positive; without it, 1 and true are positive, 0 and false negative."""
     negative: Scalars | None = None
-    """The values that count as a negative; without it, every value that is not in `positive`."""
+    """The values that count as negative; without it, all values that are not in `positive`."""
 
     @model_validator(mode="after")
     def _values_fit_the_kind(self) -> "LabelSettings":
@@ -73,16 +74,17 @@ class TimeSettings(ColumnSettings):
     column: ColumnName
     """The column that holds the time."""
     format: str | None = None
-    """`epoch`, `epoch_ms` or `epoch_us` (seconds, milliseconds, microseconds since 1970 UTC) or a strptime pattern such as `%Y-%m-%d %H:%M`; without it a number (epoch) or ISO 8601 text is expected."""
+    """`epoch`, `epoch_ms` or `epoch_us` (seconds, milliseconds, microseconds since 1970 UTC) or a strptime pattern such
+    as `%Y-%m-%d %H:%M`; without it a number (epoch) or ISO 8601 text is expected."""
 
 
 class _DrawnSplit(Settings):
     """Shares of the rows, drawn from train."""
 
     valid: Fraction = 0.1
-    """Share of the rows held out to choose by. 0 where `data.valid` names files."""
+    """Share of the rows held out to choose the best epoch by. Leave it out where `data.valid` names files."""
     test: Fraction = 0.1
-    """Share of the rows held out to report on. 0 where `data.test` names files."""
+    """Share of the rows held out for the final figures. Leave it out where `data.test` names files."""
 
     @model_validator(mode="after")
     def _leaves_train_rows(self) -> "_DrawnSplit":
@@ -97,11 +99,13 @@ class RandomSplit(_DrawnSplit):
     kind: Literal["random"] = "random"
     """Rows drawn at random."""
     seed: int = 0
-    """Seed of the draw. Apart from the recipe's `seed`, so that seeds of training share one split."""
+    """Seed of the draw. It is not the recipe's `seed`, so that trainings with different seeds share one split."""
 
 
 class TimeSplit(_DrawnSplit):
-    """Ordered by `data.time`: the first rows train, the next are valid, the last are test. Rows of one instant stay together."""
+    """Ordered by `data.time`: the first rows train, the next are valid, the last are test. Rows of one instant stay
+    together.
+    """
 
     kind: Literal["time"]
     """By the order of `data.time`."""
@@ -115,7 +119,7 @@ class KeySplit(_DrawnSplit):
     key: ColumnName
     """The column whose equal values stay together, such as a user id."""
     seed: int = 0
-    """Seed of the hash. Apart from the recipe's `seed`, so that seeds of training share one split."""
+    """Seed of the hash. It is not the recipe's `seed`, so that trainings with different seeds share one split."""
 
 
 class ColumnSplit(Settings):
@@ -135,7 +139,7 @@ Split = Annotated[RandomSplit | TimeSplit | KeySplit | ColumnSplit, Field(discri
 
 
 class SideTable(Settings):
-    """A second table, joined to every row by a key; its column `age` is then called `TABLE.age`."""
+    """A second table, joined to every row by a key. Its column `age` is called `TABLE.age` elsewhere in the recipe."""
 
     files: Paths
     """A file, a list of them, a glob or a directory; relative to the recipe's folder. Held in memory."""
@@ -163,11 +167,13 @@ class DataSettings(Settings):
     """Column of row weights (finite, not negative)."""
     time: TimeSettings | None = None
     group: ColumnName | None = None
-    """Column whose equal values are ranked together (a user, a session, a query): adds GAUC, MAP, NDCG, MRR and hit rate."""
+    """Column whose equal values are ranked together (a user, a session, a query): adds GAUC, MAP, NDCG, MRR and hit
+    rate."""
     keep_negatives: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of the train rows with a negative label that is kept, drawn at random; scores are corrected for it."""
     split: Split | None = None
-    """How the parts without files of their own are taken from `train`; default: random, 10% each."""
+    """How valid and test rows are taken from `train`, where they have no files of their own; by default at random, 10%
+    each."""
     bad_numbers: Literal["error", "missing"] = "error"
     """What happens to a text, NaN or infinity in a numeric column: refused, or counted as missing."""
 
@@ -177,6 +183,11 @@ class DataSettings(Settings):
         if isinstance(value, dict) and isinstance(value.get("split"), dict) and "kind" not in value["split"]:
             value = {**value, "split": {"kind": "random", **value["split"]}}
         return value
+
+    def all_paths(self) -> tuple[str, ...]:
+        """Every path, glob and URL that the section names, those of side tables too."""
+        tables = (path for table in self.tables.values() for path in table.files)
+        return (*self.train, *(self.valid or ()), *(self.test or ()), *tables)
 
     @model_validator(mode="after")
     def _sampling_needs_two_classes(self) -> "DataSettings":

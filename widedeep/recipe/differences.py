@@ -12,10 +12,10 @@ from widedeep.recipe.strict_yaml import read_yaml
 
 
 def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("name", "seed")) -> list[dict[str, Any]]:
-    """For each resolved recipe, dotted setting → its value, of those that are not the same in all recipes.
+    """For each resolved recipe: dotted setting → value, for the settings that are not the same in all recipes.
 
-    A recipe whose kind lacks the setting's part has no say in it. Settings at the top of the recipe are left out where
-    `without` names them.
+    A recipe whose kind lacks a setting's part does not count in that comparison. `without` names settings at the top of
+    the recipe that are ignored.
     """
     flat = [_flat(read_yaml(dump_recipe(recipe), {}).data, without) for recipe in recipes]
     result: list[dict[str, Any]] = [{} for _ in recipes]
@@ -31,9 +31,9 @@ def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("nam
 
 
 def setting_texts(differs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What `differing_settings` found as people read it: `0.05`, `[color x shape, price x color (buckets 100)]`.
+    """The result of `differing_settings` as people read it: `0.05`, `[color x shape, price x color (buckets 100)]`.
 
-    Of a list of fields or crosses, one `…` stands for the entries that all recipes which have the list share.
+    In a list of fields or crosses, one `…` stands for the entries that the lists of all recipes have.
     """
     having: dict[str, list[Any]] = {}
     for settings in differs:
@@ -60,22 +60,24 @@ def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = ""
 
 def _text(value: Any, values: Sequence[Any]) -> str:
     if isinstance(value, list):
-        own = [entry for entry in value if not _is_shared(entry, values)]
-        entries = [_entry(entry) for entry in own]
-        return f"[{', '.join(['…', *entries] if len(own) < len(value) else entries)}]"
+        differing = [entry for entry in value if not _is_shared(entry, values)]
+        entries = [_entry(entry) for entry in differing]
+        return f"[{', '.join(['…', *entries] if len(differing) < len(value) else entries)}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_shared(entry: Any, values: Sequence[Any]) -> bool:
-    """Whether all lists hold this field or cross; plain values, such as widths of layers, mean nothing out of their place."""
-    return isinstance(entry, Mapping) and all(isinstance(one, list) and entry in one for one in values)
+    """Whether all lists hold this field or cross. Plain values, such as the widths of layers, mean something only by
+    their position: they are never shared.
+    """
+    return isinstance(entry, Mapping) and all(isinstance(entries, list) and entry in entries for entries in values)
 
 
 def _entry(entry: Any) -> str:
     if not isinstance(entry, dict):
         return str(entry)
     name = " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
-    # Entries of one name differ by their settings.
+    # Two entries may have the same name and differ in their settings.
     rest = {key: value for key, value in entry.items() if key not in ("fields", "column", "name", "promised")}
     told = ", ".join(f"{key} {_inline(value)}" for key, value in rest.items() if value is not None)
     return f"{name} ({told})" if told else name
@@ -83,5 +85,5 @@ def _entry(entry: Any) -> str:
 
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {one}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {setting}' for key, setting in value.items())}}}"
     return str(value)

@@ -37,9 +37,9 @@ class _ListLine(list[Any]):
 def dump_recipe(recipe: Recipe) -> str:
     """YAML text of a resolved recipe, in the order of the schema.
 
-    Left out: the parts that `model.kind` lacks, and settings that another one rules out (a vocabulary's where a field is
-    hashed, FTRL's where the optimizer is another, experts where there is no rank). Loading the text gives an equal recipe, and dumping that the same
-    text.
+    Left out are the parts that `model.kind` lacks, and settings that another setting rules out: those of a vocabulary
+    where a field is hashed, FTRL's where the optimizer is another, `experts` where there is no `rank`. Loading the text
+    gives an equal recipe, and dumping that recipe gives the same text.
     """
     data = recipe.model_dump()
     for path in left_out(recipe):
@@ -64,7 +64,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def short_form(cross: CrossSettings) -> list[str] | dict[str, Any]:
-    """A cross as plain data, as one writes it by hand: without its defaults, and a list of names where that is all."""
+    """A cross as plain data, as a person would write it: without defaults, a list of names where possible."""
     settings = cross.model_dump(mode="json", exclude_defaults=True)
     names: list[str] = settings["fields"]
     return names if len(settings) == 1 else settings
@@ -85,7 +85,7 @@ def _entry(settings: dict[str, Any]) -> _Line:
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # double quotes for all that needs more than a plain scalar on one line: the only style that escapes everything
+    # Text that a plain scalar cannot hold goes in double quotes, the only style that can escape every character.
     style = None if text.isprintable() and text.isascii() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text.replace("${", "$${"), style)
 

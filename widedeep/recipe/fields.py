@@ -15,7 +15,7 @@ from widedeep.recipe.base import ColumnName, ColumnSettings, Settings, ShortSett
 from widedeep.recipe.data import TimeSettings
 
 MOST_KNOWN = 2**31 - 3
-"""Buckets, or values with an index of their own: with the two indices below them, as many as an int32 can tell apart."""
+"""Most buckets, or values with an index of their own, of a field: with two reserved indices they fill an int32."""
 
 
 def _told_as_one_rule(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -35,15 +35,17 @@ class NumericField(ColumnSettings):
     column: ColumnName
     """The column that holds the number."""
     name: ColumnName | None = None
-    """The field's name, where it is not the column's."""
+    """The field's name; by default the column's."""
     transform: Literal["standard", "log1p", "cdf", "minmax", "none"] = "cdf"
-    """`standard`: (x - mean) / deviation. `log1p`: sign(x)*log(1+|x|), then standard. `cdf`: quantile number / (quantiles - 1), as in the Wide & Deep paper. `minmax`: (x - min) / (max - min) of the train rows, held within [0, 1]."""
+    """`standard`: (x - mean) / deviation. `log1p`: sign(x)*log(1+|x|), then standard. `cdf`: quantile number /
+    (quantiles - 1), as in the Wide & Deep paper. `minmax`: (x - min) / (max - min) of the train rows, at
+    least 0 and at most 1."""
     clip: tuple[float | None, float | None] | None = None
-    """Smallest and largest value (either may be null): numbers beyond are moved there before anything else."""
+    """Smallest and largest value; either may be null. Numbers beyond are moved there before anything else."""
     quantiles: Annotated[int, Field(ge=2, le=10_000)] = 100
     """How many quantiles `cdf` uses."""
     missing_flag: bool = True
-    """Whether a second input says that the value is missing (made only if train has missing values)."""
+    """Whether a second input tells that the value is missing (only if it is in some train rows)."""
     buckets: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """Cut into this many quantile buckets for the wide part and for crosses."""
 
@@ -64,11 +66,12 @@ class _VocabularySettings(ColumnSettings):
     max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent values."""
     buckets: HashBuckets | None = None
-    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer than 1% of the train rows have a value that shares its bucket."""
+    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer
+    than 1% of the train rows have a value that shares its bucket."""
     vocabulary: ColumnName | None = None
     """Fields that name the same vocabulary share indices and embedding rows (each keeps wide weights of its own)."""
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Width of this field's embedding, where it is not the model's rule."""
+    """Width of this field's embedding; by default `model.embeddings.dim` decides."""
 
     @model_validator(mode="after")
     def _one_way_to_index(self) -> Self:
@@ -83,7 +86,7 @@ class CategoricalField(_VocabularySettings):
     column: ColumnName
     """The column that holds the value."""
     name: ColumnName | None = None
-    """The field's name, where it is not the column's."""
+    """The field's name; by default the column's."""
 
 
 class MultiValuedField(_VocabularySettings):
@@ -92,15 +95,16 @@ class MultiValuedField(_VocabularySettings):
     column: ColumnName
     """The column that holds a list, or text with a separator between the values."""
     name: ColumnName | None = None
-    """The field's name, where it is not the column's."""
+    """The field's name; by default the column's."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between two values of a text; null for a list column."""
     weight_separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between a value and its weight, as `:` in `tag:0.5`; a value without a weight counts 1."""
     max_length: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many values of a row are used."""
+    """At most this many values of a row are used, the first ones."""
     pooling: Literal["sum", "mean", "max"] = "mean"
-    """How the embeddings of a row's values become one; `sum` and `mean` are weighted, `max` is taken of weight times embedding."""
+    """How the embeddings of a row's values become one; `sum` and `mean` are weighted, `max` is taken of weight times
+    embedding."""
 
     @model_validator(mode="after")
     def _separators_differ(self) -> "MultiValuedField":
@@ -113,16 +117,19 @@ DatePart = Literal["hour", "weekday", "day", "part_of_day"]
 
 
 class DateTimeField(ColumnSettings):
-    """A date or time, split into categorical fields `NAME.hour`, … and, with `since`, the number `NAME.age`. All in UTC."""
+    """A date or time, split into categorical fields `NAME.hour`, … and, with `since`, the number `NAME.age`. All in
+    UTC.
+    """
 
     column: ColumnName
     """The column that holds the time."""
     name: ColumnName | None = None
-    """Begins the fields' names, where it is not the column's."""
+    """What the names of the fields begin with; by default the column's name."""
     format: str | None = None
     """As in `data.time`; a plain number is seconds since 1970 UTC."""
     parts: tuple[DatePart, ...] = ("hour", "weekday")
-    """`hour` 0 to 23, `weekday` Mon to Sun, `day` of the month, `part_of_day` (night until 6, morning, afternoon from 12, evening from 18)."""
+    """`hour` 0 to 23, `weekday` Mon to Sun, `day` of the month, `part_of_day` (night until 6, morning, afternoon from
+    12, evening from 18)."""
     since: TimeSettings | None = None
     """Another time: `NAME.age` is the days from there to this one, a number scaled by its quantiles (cdf)."""
     buckets: Annotated[int, Field(ge=2, le=10_000)] | None = None
@@ -139,12 +146,12 @@ class DateTimeField(ColumnSettings):
         return self
 
     def part_fields(self) -> tuple[CategoricalField, ...]:
-        """The categorical fields that it stands for; each reads the typed column of its own name."""
+        """The categorical fields made of it; each reads the typed column that has its name."""
         names = (f"{self.name or self.column}.{part}" for part in self.parts)
         return tuple(CategoricalField(column=name, min_count=1) for name in names)
 
     def age_field(self) -> NumericField | None:
-        """The number that it stands for, which reads the typed column of its own name."""
+        """The numeric field made of it, if any; it reads the typed column that has its name."""
         return (
             None if self.since is None else NumericField(column=f"{self.name or self.column}.age", buckets=self.buckets)
         )
@@ -163,11 +170,11 @@ class FeatureSettings(Settings):
     """Dates and times that are split into parts; a column's name alone takes every default."""
 
     def all_numeric(self) -> tuple[NumericField, ...]:
-        """The numeric fields, those of dates and times behind the others."""
+        """The numeric fields, with those made of dates and times last."""
         return (*self.numeric, *(age for field in self.date_time if (age := field.age_field()) is not None))
 
     def all_categorical(self) -> tuple[CategoricalField, ...]:
-        """The categorical fields, those of dates and times behind the others."""
+        """The categorical fields, with those made of dates and times last."""
         return (*self.categorical, *(part for field in self.date_time for part in field.part_fields()))
 
     def with_vocabulary(self) -> tuple[CategoricalField | MultiValuedField, ...]:
@@ -180,25 +187,28 @@ class FeatureSettings(Settings):
 
 
 def _is_empty(value: Any) -> bool:
-    """Settings that are dumped only where they are set, so that a resolved recipe from before them stays as it was."""
+    """Whether a setting is left out of the dump: recipes from before the setting existed then look as they did."""
     return not value
 
 
 class CrossSettings(ShortSettings):
-    """An AND of two or more fields in the wide part."""
+    """A cross: an AND of two or more fields in the wide part."""
 
     fields: Annotated[tuple[ColumnName, ...], Field(min_length=2)]
-    """Names of categorical, multi-valued or date-time fields (`time.hour`), or of numeric fields with `buckets` or a `granularity`; their order is of no matter."""
+    """Names of categorical, multi-valued or date-time fields (`time.hour`), or of numeric fields with `buckets` or a
+    `granularity`; in any order."""
     granularity: dict[str, Annotated[int, Field(ge=2, le=10_000)]] = Field(default_factory=dict, exclude_if=_is_empty)
     """Numeric member → how many quantile buckets it is cut into here, in place of the field's own `buckets`."""
     buckets: HashBuckets | None = None
-    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer than 1% of the train rows have a value that shares its bucket."""
+    """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer
+    than 1% of the train rows have a value that shares its bucket."""
     min_count: Annotated[int, Field(ge=1)] = 2
     """Combinations seen less often in train share the unknown row."""
     max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent combinations."""
     promised: tuple[float, float, float] | None = Field(default=None, exclude_if=_is_empty)
-    """Fall of the log loss per row that `crosses --discover` promised for this cross, and its 95% interval; `train` sets the realised one beside it."""
+    """Fall of the log loss per row that `crosses --discover` promised for this cross, and its 95% interval; `train`
+    sets the realised one beside it."""
 
     @classmethod
     def long_form(cls, value: Any) -> Any:

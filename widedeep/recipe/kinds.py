@@ -1,4 +1,4 @@
-"""What each `model.kind` is made of: the one table that loading, writing and building a model go by."""
+"""What each `model.kind` is made of: one table, used to load a recipe, to write it and to build the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -21,19 +21,19 @@ from widedeep.recipe.wording import findings_of, told
 from widedeep.runs import RunDirectory
 
 _STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
-"""Sections that are right by themselves, so that the sound part of a faulty recipe can be checked."""
+"""Valid sections that replace faulty ones, so that the rest of a faulty recipe can still be checked."""
 
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe that is right, and where it came from."""
+    """A valid recipe, and where it came from."""
 
     recipe: Recipe
     """Fully resolved: overrides applied, defaults made explicit, parts that the kind lacks at their defaults."""
     path: Path | None
     """The file it was read from; None for plain data, and for a recipe made from another one."""
     base_dir: Path
-    """What its relative data paths start from."""
+    """The folder that its relative data paths start from."""
     notes: tuple[str, ...]
     """What the user should know, such as settings that the model's kind leaves out."""
 
@@ -65,10 +65,10 @@ class LoadedRecipe:
 def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRecipe:
     """The resolved recipe of a finished run, whose manifest is given, and where its relative paths start.
 
-    Raises RecipeError for a text that is none, ArtefactError for a file that may not be read.
+    Raises RecipeError if the file does not hold a recipe, ArtefactError if it may not be read.
     """
     check_readable(run.recipe_path)
-    # Runs of format 1 learnt every cross by gradient, and their recipes do not say so.
+    # Runs of format 1 learnt every cross by gradient, which their recipes do not say.
     overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
     return load_recipe(run.recipe_path, overrides, name=run.path.parent.name, base_dir=Path(manifest["base_dir"]))
 
@@ -110,7 +110,7 @@ def recipe_of(document: Document, source: str, base_dir: Path, name: str, overri
 
 
 def resolve_paths(patterns: Sequence[str], base_dir: Path) -> tuple[str, ...]:
-    """Where paths and globs lead, one spelling for one place: relative ones start from `base_dir`, URLs stay."""
+    """Paths and globs in normal form, from `base_dir` if relative: one place has one spelling. URLs stay."""
     return tuple(pattern if "://" in pattern else os.path.normpath(base_dir / pattern) for pattern in patterns)
 
 
@@ -144,14 +144,14 @@ def _fitting_name(name: str) -> str:
 
 
 def _still_there(document: Document, places: Places) -> list[Finding]:
-    """The reader's findings without the unreadable values that an override has replaced."""
+    """The YAML reader's findings, without those about values that an override has replaced."""
     return [finding for finding in document.findings if not (finding.unread and finding.path in places.overridden)]
 
 
-def _validated(data: dict[str, Any], found: list[Finding], places: Places) -> tuple[Recipe | None, list[Finding]]:
-    """The recipe, and all findings: the reader's own, then the schema's, then those between sound sections."""
-    unread = {finding.path for finding in found if finding.unread}
-    findings = list(found)
+def _validated(data: dict[str, Any], of_reader: list[Finding], places: Places) -> tuple[Recipe | None, list[Finding]]:
+    """The recipe, and all findings: of the YAML reader, of the schema, and between the sections that are valid."""
+    unread = {finding.path for finding in of_reader if finding.unread}
+    findings = list(of_reader)
     recipe = None
     frozen = {key: _with_tuples(value) for key, value in data.items()}
     try:
@@ -166,7 +166,7 @@ def _validated(data: dict[str, Any], found: list[Finding], places: Places) -> tu
 
 
 def _with_tuples(value: Any) -> Any:
-    """The schema's lists are tuples, and its strict mode (no text for a number, no `true` for 1) takes nothing else."""
+    """Lists as tuples, at every depth: the strict schema (no text for a number, no `true` for 1) takes no lists."""
     if isinstance(value, dict):
         return {key: _with_tuples(entry) for key, entry in value.items()}
     return tuple(_with_tuples(entry) for entry in value) if isinstance(value, list) else value

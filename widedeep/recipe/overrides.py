@@ -1,4 +1,4 @@
-"""Overrides from the command line: `part.field=value` put into a recipe's data before it is validated."""
+"""Puts overrides from the command line, `part.field=value`, into a recipe's data before it is validated."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _OVERRIDE = re.compile(r"\s*([^=.\s]+(?:\.[^=.\s]+)*)\s*=(.*)", re.DOTALL)
 
 
 class _MalformedError(Exception):
-    """An override that cannot be put into the data; its text is the rule and the value."""
+    """An override does not fit the data; the text names the rule and the value."""
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str], places: Places) -> list[Fault]:
@@ -78,7 +78,7 @@ def _long_form(entry: Any, path: KeyPath, next_key: str) -> Any:
     section = section_at(path)
     if section is None or not issubclass(section, ShortSettings) or (isinstance(entry, list) and next_key.isdecimal()):
         return entry
-    # Of what only looks like a short form the schema complains in its turn.
+    # If the value only looks like a short form, the schema will say so.
     with suppress(ValueError):
         return section.long_form(entry)
     return entry

@@ -12,14 +12,14 @@ OVERRIDE_SOURCE = "--set"
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault whose place is still a path."""
+    """A fault whose place is a path in the recipe, not yet a line of a file."""
 
     path: KeyPath
     message: str
     line: int | None = None
-    """1-based line, where it is not simply that of `path`."""
+    """1-based line, if it is not the line of `path`."""
     unread: bool = False
-    """The value at `path` could not be read, so that nothing else said about it is worth telling."""
+    """The value at `path` could not be read, so that other findings about it are not worth telling."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Places:
     overridden: set[KeyPath] = field(default_factory=set)
 
     def override(self, path: KeyPath) -> None:
-        """Everything at and below `path` now comes from the command line, its new parents too."""
+        """Note that the setting at `path`, and parents that were made for it, come from the command line."""
         for depth in range(1, len(path) + 1):
             if depth == len(path) or path[:depth] not in self.lines:
                 self.overridden.add(path[:depth])

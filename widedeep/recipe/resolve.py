@@ -1,4 +1,4 @@
-"""From what a recipe says to what it means: defaults that depend on other settings, parts that its kind lacks."""
+"""Resolves a recipe: fills in defaults that depend on other settings, and resets parts that its kind lacks."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -21,9 +21,9 @@ _S = TypeVar("_S", bound=Settings)
 
 
 def resolve(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with its split and metric made explicit and the parts that its kind lacks at their defaults.
+    """The recipe with its split and metric written out, and with defaults in the parts that its kind lacks.
 
-    `given` is the data that the recipe was made from; the notes name what it sets and the kind leaves out.
+    `given` is the data that the recipe was made from. The notes name the parts that it sets and the kind lacks.
     """
     recipe = _with(recipe, ("data", "split"), _explicit_split(recipe.data))
     if recipe.training.early_stopping.metric == "auto":

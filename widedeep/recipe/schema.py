@@ -1,6 +1,6 @@
-"""What a recipe may say: one frozen model per section, unknown keys refused, a docstring under every setting.
+"""The schema of a recipe: a frozen model per section, which refuses unknown keys, with a docstring under every setting.
 
-The settings of data and of fields have files of their own; everything can be imported from here.
+`data.py` and `fields.py` hold the settings of data and of fields; everything can be imported from here.
 """
 
 from typing import Annotated, Literal
@@ -74,7 +74,7 @@ __all__ = [
 
 
 class EmbeddingSettings(Settings):
-    """Shared by all towers."""
+    """The embeddings, which all towers share."""
 
     dim: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
     """Width of every embedding; `auto` takes 4, 8, 16 or 32 by the fourth root of the field's cardinality."""
@@ -86,7 +86,7 @@ class DeepSettings(Settings):
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=65_536)], ...], Field(min_length=1)] = (256, 128, 64)
     """Width of each hidden layer."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
-    """What follows each hidden linear layer."""
+    """The function after each hidden linear layer."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of each hidden layer's outputs dropped while training."""
     batch_norm: bool = False
@@ -97,27 +97,29 @@ class WideSettings(Settings):
     """The linear part over fields and crosses."""
 
     crosses: Literal["out_of_fold", "gradient"] = "out_of_fold"
-    """`out_of_fold`: a cross's value in a row is fitted on the other folds' rows, so that training looks like serving. `gradient`: a weight for each combination, learnt like those of the fields."""
+    """`out_of_fold`: a cross's value in a row is fitted on the other folds' rows, so that training looks like serving.
+    `gradient`: a weight for each combination, learnt like those of the fields."""
     folds: Annotated[int, Field(ge=2, le=64)] = 10
-    """Parts of the train rows; each is trained with cross values fitted on the others."""
+    """Number of folds of the train rows. Each fold is trained with cross values that are fitted on the others."""
 
 
 class CrossNetworkSettings(Settings):
     """The cross network of Deep & Cross, in the kinds `dcn` and `dcn_v2`."""
 
     layers: Annotated[int, Field(ge=1, le=64)] = 3
-    """Cross layers; l of them reach interactions of l + 1 inputs."""
+    """Number of cross layers: l layers reach interactions of l + 1 inputs."""
 
 
 class DcnV2Settings(Settings):
     """What DCN-V2 adds to the cross network: a matrix in place of a vector."""
 
     structure: Literal["parallel", "stacked"] = "parallel"
-    """`parallel`: cross network and `model.deep` side by side; `stacked`: `model.deep` reads what the cross network gives."""
+    """`parallel`: cross network and `model.deep` side by side; `stacked`: `model.deep` reads what the cross network
+    gives."""
     rank: Annotated[int, Field(ge=1, le=65_536)] | None = None
-    """Null: a full matrix a layer. A number: matrices of this rank, several experts mixed by a gate."""
+    """Null: a full matrix in each layer. A number: matrices of this rank, of which a gate mixes several (`experts`)."""
     experts: Annotated[int, Field(ge=1, le=256)] = 4
-    """Matrices of low rank in each layer; only with `rank`."""
+    """Number of low-rank matrices in each layer; only with `rank`."""
 
     @model_validator(mode="after")
     def _experts_have_a_rank(self) -> "DcnV2Settings":
@@ -132,13 +134,15 @@ class FinalMlpSettings(Settings):
     """Two feed-forward networks side by side: the first is `model.deep`."""
 
     second: DeepSettings | None = None
-    """The second network; null: one like the first."""
+    """The second network; null for one like the first."""
     heads: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Parts that the two outputs are cut into before they are multiplied; must divide the last width of both networks."""
+    """Parts that the two outputs are cut into before they are multiplied; must divide the last width of both
+    networks."""
     gate_hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = (64,)
-    """Hidden layers of a gate that has a context."""
+    """Widths of the hidden layers of a gate that has a context."""
     first_context: tuple[str, ...] = ()
-    """Fields whose embeddings decide what the first network sees of its inputs, such as the user's; none: the same for every row."""
+    """Fields whose embeddings decide what the first network sees of its inputs, such as the user's. Without any,
+    the choice is the same in every row."""
     second_context: tuple[str, ...] = ()
     """Likewise for the second network, such as the item's."""
 
@@ -160,11 +164,12 @@ class FinalNetSettings(Settings):
     """
 
     blocks: Literal[1, 2] = 2
-    """2: another block beside the first; the logit is their mean, and each also learns from it."""
+    """Number of blocks. With 2, the logit is their mean, and each block also learns from that mean."""
     second: DeepSettings | None = None
-    """Layers of the second block; null: as `model.deep`."""
+    """Layers of the second block; null for those of `model.deep`."""
     residual: Literal["concat", "sum"] = "concat"
-    """How a layer joins its linear half and its products: `concat` has as many weights as a linear layer, `sum` twice that."""
+    """How a layer joins its linear half and its products: `concat` has as many weights as a linear layer, `sum` twice
+    that."""
 
     @model_validator(mode="after")
     def _second_is_a_block(self) -> "FinalNetSettings":
@@ -174,11 +179,12 @@ class FinalNetSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Which parts make the logit."""
+    """The kind of model, and the settings of its parts."""
 
     kind: Literal["wide", "deep", "wide_deep", "fm", "deepfm", "dcn", "dcn_v2", "finalmlp", "finalnet"] = "wide_deep"
-    """`wide` is a linear model over fields and crosses, `deep` embeddings and a tower, `wide_deep` the sum of both. `fm` and
-    `deepfm` have the wide part too; `dcn`, `dcn_v2`, `finalmlp` and `finalnet` have it where the recipe lists crosses."""
+    """`wide` is a linear model over fields and crosses, `deep` embeddings and a tower, `wide_deep` the sum of both.
+    `fm` and `deepfm` have the wide part too; `dcn`, `dcn_v2`, `finalmlp` and `finalnet` have it where the recipe lists
+    crosses."""
     wide: WideSettings = WideSettings()
     embeddings: EmbeddingSettings = EmbeddingSettings()
     deep: DeepSettings = DeepSettings()
@@ -204,13 +210,14 @@ class WideOptimizer(Settings):
     optimizer: Literal["ftrl", "adagrad", "adam", "sgd"] = "ftrl"
     """`ftrl` is FTRL-Proximal per coordinate, which `l1` makes sparse."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.05
-    """alpha in FTRL-Proximal."""
+    """Step size; alpha in FTRL-Proximal."""
     beta: Annotated[float, Field(ge=0)] = 1.0
-    """FTRL-Proximal only: larger starts slower."""
+    """FTRL-Proximal only: the larger, the slower the start."""
     l1: Annotated[float, Field(ge=0)] = 0.0
     """FTRL-Proximal only: lambda 1, in units of summed gradients."""
     l2: Annotated[float, Field(ge=0)] = 0.0
-    """FTRL-Proximal: lambda 2, in units of summed gradients. Others: (l2/2)*|w|^2 is added to the mean loss. The bias is never penalised."""
+    """FTRL-Proximal: lambda 2, in units of summed gradients. Others: (l2/2)*|w|^2 is added to the mean loss. The bias
+    is never penalised."""
 
     @model_validator(mode="after")
     def _ftrl_settings_for_ftrl(self) -> "WideOptimizer":
@@ -224,8 +231,8 @@ class DeepOptimizer(Settings):
     """How embeddings and towers learn, on the gradient of the mean loss."""
 
     optimizer: Literal["adagrad", "rowwise_adagrad", "adam", "adamw", "sgd"] = "adam"
-    """`adamw` is adam with decoupled decay in place of L2; `rowwise_adagrad` keeps one number a row of an embedding table
-    (towers: `adagrad`)."""
+    """`adamw` is adam with decoupled decay in place of L2; `rowwise_adagrad` keeps one number a row of an embedding
+    table (towers: `adagrad`)."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     """Step size, reached after the warm-up."""
     l2: Annotated[float, Field(ge=0)] = 0.0
@@ -243,25 +250,29 @@ class EarlyStopping(Settings):
     """Stop when the valid metric no longer improves; the best checkpoint is kept."""
 
     metric: str = "auto"
-    """`auto` is log_loss for a binary label (every row counts, where AUC rests on few positives) and rmse for regression. Also auc, normalized_entropy, brier, average_precision; mae, r2; with `data.group` gauc, mrr, map@K, ndcg@K, hit_rate@K. `plateau` follows it too."""
+    """`auto` is log_loss for a binary label (every row counts, where AUC rests on few positives) and rmse for
+    regression. Also auc, normalized_entropy, brier, average_precision; mae, r2; with `data.group` gauc, mrr, map@K,
+    ndcg@K, hit_rate@K. `plateau` follows it too."""
     patience: Annotated[int, Field(ge=1)] | None = 2
     """Epochs without improvement before stopping; null trains all epochs and still keeps the best."""
 
 
 class Plateau(Settings):
-    """Lower the learning rates (all but FTRL's, which falls per coordinate) when the valid metric of `early_stopping` stalls."""
+    """Lower the learning rates (all but FTRL's, which falls per coordinate) when the valid metric of `early_stopping`
+    stalls.
+    """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The learning rates are multiplied by this."""
     patience: Annotated[int, Field(ge=0)] = 0
-    """Epochs without improvement that are let pass first."""
+    """Epochs without improvement to wait before the rates are lowered."""
 
 
 class TrainingSettings(Settings):
-    """The loop."""
+    """How the model is trained."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    """Passes over the train rows, at most."""
+    """Most passes over the train rows."""
     batch_size: Annotated[int, Field(ge=1)] = 4096
     """Rows per step."""
     wide: WideOptimizer = WideOptimizer()
@@ -271,37 +282,40 @@ class TrainingSettings(Settings):
     plateau: Plateau | None = None
     early_stopping: EarlyStopping = EarlyStopping()
     dense_rows: Annotated[int, Field(ge=0)] = 100_000
-    """Tables of more rows (all fields of one width together) are updated on the batch's rows only."""
+    """Tables with more rows than this (all fields of one width together) are updated on the batch's rows only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes cuda where there is a device, else the CPU."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads; default: all. Equal bytes need an equal number."""
+    """CPU threads; by default all. Two trainings give equal bytes only with the same number."""
     unknown_share: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
-    """Known values that training shows as unknown, drawn anew each epoch, so that it learns what to say of new ones: `auto` estimates for each field from train rows how many will be new, and shows up to a twentieth; a number is the share that is to be unknown, for every field with a vocabulary; 0 leaves it at those that are rare in train."""
+    """Share of the values that training shows as unknown, drawn anew each epoch, so that it learns what to say of new
+    values. `auto` estimates for each field, from train rows, how many values will be new, and shows up to a twentieth
+    of the known ones as unknown. A number is the share that is to be unknown, for every field with a vocabulary. With
+    0, only values that are rare in train are unknown."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """A resumable checkpoint is written at least this often, and after each epoch."""
+    """Most seconds between two checkpoints that training can resume from; there is one after each epoch too."""
 
 
 class EvaluationSettings(Settings):
     """What a finished run reports."""
 
     golden_rows: Annotated[int, Field(ge=0, le=1000)] = 8
-    """Raw rows kept with their scores, re-scored whenever the run is loaded."""
+    """Number of raw rows that are kept with their scores, and scored again whenever the run is loaded."""
     cutoffs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10,)
-    """The K of map@K, ndcg@K and hit_rate@K, which `data.group` adds."""
+    """Each K of map@K, ndcg@K and hit_rate@K, the metrics that `data.group` adds."""
 
 
 class Recipe(Settings):
     """A whole experiment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Names the run directory; defaults to the file's stem."""
+    """Names the folder of the runs, `runs/NAME`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seeds weights, shuffling and dropout."""
     data: DataSettings
     features: FeatureSettings
     crosses: tuple[CrossSettings, ...] = ()
-    """ANDs of fields in the wide part; a list of names alone takes every default."""
+    """Crosses: ANDs of fields in the wide part. A list of names alone takes every default."""
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

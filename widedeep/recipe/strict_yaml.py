@@ -55,7 +55,7 @@ for _name, _pattern, _first in (
 
 
 def read_yaml(text: str, environment: Mapping[str, str] | None = None) -> Document:
-    """Read one YAML document; never raises: what is wrong stands in `findings`.
+    """Read one YAML document. Faults are put in `findings`, never raised.
 
     After a syntax error `data` is None. `environment` defaults to the process's own; `$${` writes a literal `${`.
     """
@@ -77,7 +77,7 @@ def read_yaml(text: str, environment: Mapping[str, str] | None = None) -> Docume
 
 
 def scan_yaml(text: str) -> list[yaml.Token]:
-    """The tokens of a text that `read_yaml` found no syntax error in; their marks count characters from its start."""
+    """The tokens of a text in which `read_yaml` finds no syntax error; their marks count characters from its start."""
     return list(yaml.scan(text, Loader=_Composer))
 
 

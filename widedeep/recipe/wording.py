@@ -1,4 +1,4 @@
-"""The schema's complaints in plain English: where, the rule, the value, did you mean."""
+"""Turns pydantic's complaints into plain English: where, the rule, the value, did you mean."""
 
 import difflib
 import re
@@ -33,7 +33,7 @@ _MUST_BE = {
 
 
 def findings_of(error: ValidationError) -> list[Finding]:
-    """One finding per setting: the complaints of a union's members about one value are told as one."""
+    """One finding per setting: the complaints of all members of a union about a value become one."""
     by_path: dict[KeyPath, list[ErrorDetails]] = {}
     findings = []
     for details in error.errors(include_url=False):
@@ -73,14 +73,14 @@ def section_at(path: KeyPath) -> type[BaseModel] | None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known word, in whatever case, or nothing."""
+    """`; did you mean 'x'?` for the nearest known word, whatever its case; empty if none is near."""
     by_letters = {name.casefold(): name for name in known}
     nearest = difflib.get_close_matches(word.casefold(), by_letters, n=1)
     return f"; did you mean '{by_letters[nearest[0]]}'?" if nearest else ""
 
 
 def told(value: Any) -> str:
-    """A value as a message shows it; text in quotes, so that '10' and 10 differ."""
+    """A value as a message shows it: text in quotes, so that '10' and 10 differ."""
     match value:
         case None:
             return "empty (null)"

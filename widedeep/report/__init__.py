@@ -1,1 +1,1 @@
-"""Finished runs as one page that needs nothing beside it. The only room that knows Matplotlib and Jinja."""
+"""Finished runs as a single self-contained page. The only room that uses Matplotlib and Jinja."""

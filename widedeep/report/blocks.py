@@ -1,4 +1,4 @@
-"""What a page is made of; the template draws each. Text is text here: the template escapes it."""
+"""The building blocks of a page, which the template draws. They hold plain text: the template escapes it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Line:
-    """One of several figures in a cell, with its interval drawn on a scale that all lines of the table share."""
+    """One of several figures in a cell; its interval is drawn on the scale of the whole table."""
 
     label: str
     text: str
     small: str
     run: int | None
-    """The run whose colour it has; None is no run's."""
+    """The number of the run whose colour it has; None for no run."""
     interval: tuple[float, float, float] | None = None
     """Lower end, middle and upper end, in percent of the scale's width."""
     aside: str = ""
-    """Another figure, at the right."""
+    """Another figure, shown at the right."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Cell:
 
     text: str
     small: str = ""
-    """Written below, smaller: an interval, a path."""
+    """Shown below in a smaller font: an interval, a path."""
     lines: Sequence[Line] = ()
-    """In place of a text."""
+    """Lines to show in place of the text."""
     run: int | None = None
-    """The run whose colour stands before the text."""
+    """The number of the run whose colour is shown before the text."""
     is_number: bool = True
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column says what its rows are."""
+    """A table whose first column names the rows."""
 
     titles: Sequence[Cell]
     rows: Sequence[Sequence[Cell]]
@@ -47,7 +47,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Legend:
-    """One line of a legend: a run's name, or with `run` None something that all charts draw alike."""
+    """A line of a legend: a run's name, or, if `run` is None, something that all charts draw alike."""
 
     text: str
     run: int | None
@@ -55,7 +55,7 @@ class Legend:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its title, legend and what it tells."""
+    """A drawing with its title, its legend and a text on how to read it."""
 
     title: str
     svg: str
@@ -65,7 +65,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Folded:
-    """Text that is shown when asked for, as it was written."""
+    """Preformatted text that is hidden until the reader opens it."""
 
     summary: str
     text: str
@@ -86,9 +86,9 @@ class Section:
     tables: Sequence[Table] = ()
     folded: Sequence[Folded] = ()
     notes: Sequence[str] = ()
-    """Paragraphs at the end, smaller."""
+    """Paragraphs at the end, in a smaller font."""
     pairs_tables: bool = False
-    """Whether two tables stand beside each other where there is room."""
+    """Whether two tables are shown side by side where there is room."""
 
 
 def text(value: str, small: str = "") -> Cell:
@@ -98,17 +98,17 @@ def text(value: str, small: str = "") -> Cell:
 
 @dataclass(frozen=True)
 class Scale:
-    """Where values lie between two ends."""
+    """A scale with two ends, on which values are placed."""
 
     low: float
     high: float
 
     def place(self, value: float) -> float:
-        """Percent of the width, within it."""
+        """The position of a value in percent of the width, from 0 to 100."""
         width = self.high - self.low
         share = (value - self.low) / width if width > 0.0 else 0.5
         return round(100.0 * min(max(share, 0.0), 1.0), 2)
 
     def interval(self, value: float, low: float, high: float) -> tuple[float, float, float]:
-        """As a line takes it."""
+        """The positions of an interval, as `Line` takes them."""
         return self.place(low), self.place(value), self.place(high)

@@ -1,4 +1,4 @@
-"""Every chart of the page: what is drawn, on which axes."""
+"""The charts of the page."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ _PROBABILITIES = (
     (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995),
     tuple(place / 100 for place in range(1, 100)),
 )
-"""What may stand below a histogram of scores: of the first that has enough places in its range."""
+"""Choices of tick labels below a histogram of scores: the first with enough ticks in its range is taken."""
 _ENOUGH_TICKS = 3
 _LEAST_SHARE = 0.001
-"""Ends of a histogram that hold less of every class are not shown."""
+"""Bins at the ends of a histogram are cut off while they hold a smaller share of every class."""
 _SHOWN_BINS = 40
 INTERVALS_OF_RUNS = 3
-"""Of more runs the intervals would hide each other."""
+"""With more runs, intervals are not drawn: they would hide each other."""
 _SETTLED_RECALL = 0.03
 _RARE = 0.1
 _WIDE = 8.0
@@ -37,7 +37,7 @@ def epochs_chart(
     of_train: Sequence[Sequence[float | None]] = (),
     best: Sequence[int] = (),
 ) -> str:
-    """A figure by epoch, of each run: on valid rows by whole lines, in training by thin ones; a ring round the best epoch."""
+    """A figure of each run by epoch: full lines for valid rows, dotted for training, a ring at the best epoch."""
 
     def draw(axes: Axes) -> None:
         for run, (style, values) in enumerate(zip(RUN_STYLES, of_valid, strict=False)):
@@ -78,7 +78,7 @@ def precision_chart(described: str, curves: Sequence[Curve | None], rate: float)
         for style, curve in zip(RUN_STYLES, curves, strict=False):
             if curve is not None:
                 axes.plot(curve.x, curve.y, color=style.colour, linestyle=style.line, drawstyle="steps-pre")
-        # The first few rows, of which one may be positive by chance, must not set the scale where positives are rare.
+        # Where positives are rare, one may be among the first few rows by chance: that must not set the scale.
         settled = [float(curve.y[curve.x >= _SETTLED_RECALL].max()) for curve in curves if curve is not None]
         axes.set(xlim=(0, 1), ylim=(0, min(1.15 * max(settled, default=1.0), 1.01)))
         _percent(axes)
@@ -93,8 +93,8 @@ def _percent(axes: Axes) -> None:
 
 
 def is_logarithmic(bins: Sequence[Bins], rate: float | None) -> bool:
-    """Whether calibration needs logarithmic axes: rare positives, and scores so far apart that most bins lie in a corner."""
-    low, high = _ends([one.predicted for one in bins])
+    """Whether calibration needs logarithmic axes: positives are rare, and most bins would lie in a corner."""
+    low, high = _ends([run_bins.predicted for run_bins in bins])
     return rate is not None and 0.0 < rate < _RARE and low > 0.0 and high / low > _WIDE
 
 
@@ -104,23 +104,29 @@ def _ends(values: Sequence[Numbers]) -> tuple[float, float]:
 
 
 def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) -> str:
-    """Mean label by mean score; `rate` is that of the positives, None for a regression."""
+    """Mean label by mean score, bin by bin; `rate` is the share of positives, None for a regression."""
     logarithmic = is_logarithmic(bins, rate)
 
     def draw(axes: Axes) -> None:
         # Bins without a positive have no place on a logarithmic axis.
-        shown = [one.observed > 0.0 if logarithmic else np.ones(len(one.observed), dtype=bool) for one in bins]
+        shown = [
+            run_bins.observed > 0.0 if logarithmic else np.ones(len(run_bins.observed), dtype=bool) for run_bins in bins
+        ]
         low, high = _ends(
-            [ends[kept] for one, kept in zip(bins, shown, strict=True) for ends in (one.predicted, one.observed)]
+            [
+                ends[kept]
+                for run_bins, kept in zip(bins, shown, strict=True)
+                for ends in (run_bins.predicted, run_bins.observed)
+            ]
         )
         if logarithmic:
             axes.set(xscale="log", yscale="log")
         axes.plot([low, high], [low, high], color=QUIET, linewidth=1.0, linestyle=(0, (2, 2)))
-        for style, one, kept in zip(RUN_STYLES, bins, shown, strict=False):
-            x, y = one.predicted[kept], one.observed[kept]
+        for style, run_bins, kept in zip(RUN_STYLES, bins, shown, strict=False):
+            x, y = run_bins.predicted[kept], run_bins.observed[kept]
             axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4.0, linewidth=1.2)
             if len(bins) <= INTERVALS_OF_RUNS:
-                axes.vlines(x, one.low[kept], one.high[kept], color=style.colour, linewidth=1.2, alpha=0.6)
+                axes.vlines(x, run_bins.low[kept], run_bins.high[kept], color=style.colour, linewidth=1.2, alpha=0.6)
         if rate is not None:
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g}%"))
@@ -134,7 +140,7 @@ def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) 
 
 
 def score_chart(name: str, described: str, run: int, spread: Histogram, shown: slice) -> str:
-    """Scores of positives (filled) and negatives (outline), on log-odds, named by their probabilities."""
+    """Histogram of the scores of positives (filled) and negatives (outline), on an axis of log-odds."""
     edges, of_positives = _merged(spread, "positive", shown)
     _, of_negatives = _merged(spread, "negative", shown)
 
@@ -150,14 +156,14 @@ def score_chart(name: str, described: str, run: int, spread: Histogram, shown: s
 
 
 def shown_bins(spreads: Sequence[Histogram]) -> slice:
-    """The bins that hold something worth showing of one of the histograms, which share their edges."""
+    """The range of bins worth showing in one of the histograms; all of them have the same edges."""
     most = np.max([shares for spread in spreads for shares in spread.shares.values()], axis=0)
     held = np.flatnonzero(most >= _LEAST_SHARE)
     return slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, len(most))
 
 
 def _merged(spread: Histogram, name: str, shown: slice) -> tuple[Numbers, Numbers]:
-    """The shown bins, joined to about as many as a chart can hold."""
+    """The shown bins, merged to about as many as fit in a chart."""
     size = max(1, -(-(shown.stop - shown.start) // _SHOWN_BINS))
     starts = np.arange(shown.start, shown.stop, size)
     edges = spread.edges[np.append(starts, min(starts[-1] + size, len(spread.edges) - 1))]
@@ -168,7 +174,7 @@ def _probability_ticks(low: float, high: float) -> list[float]:
     """Log-odds of round probabilities between two log-odds."""
     for probabilities in _PROBABILITIES:
         log_odds = [float(np.log(p / (1.0 - p))) for p in probabilities]
-        ticks = [one for one in log_odds if low <= one <= high]
+        ticks = [tick for tick in log_odds if low <= tick <= high]
         if len(ticks) >= _ENOUGH_TICKS:
             break
     return ticks

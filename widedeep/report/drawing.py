@@ -1,4 +1,4 @@
-"""How every chart looks: Matplotlib's figure as SVG whose colours are the page's, so that it follows dark mode and print."""
+"""The look of all charts: Matplotlib draws SVG with the page's colours, so that it follows dark mode and print."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 SIZE_INCHES = 4.7, 3.3
-"""At 72 units an inch about as wide as a phone's screen is in CSS pixels: text reads there at its own size."""
+"""Width in inches. At 72 units an inch, about a phone's screen in CSS pixels: there, text is shown at its real size."""
 TEXT_POINTS = 10.5
 
 _COLOURS = {
@@ -22,7 +22,7 @@ _COLOURS = {
     "#000003": "var(--line)",
     **{f"#00010{number}": f"var(--run-{number})" for number in range(1, 9)},
 }
-"""Colours that stand for the page's variables."""
+"""Placeholder colours, which are replaced by variables of the page."""
 INK, QUIET, LINE, *RUN_COLOURS = _COLOURS
 
 _STYLE: dict[Any, Any] = {
@@ -57,11 +57,11 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class RunStyle:
-    """How a run is told from the others in every chart, without colour too."""
+    """How a run is drawn in all charts: by colour, and by dashes and markers for those who cannot tell colours."""
 
     colour: str
     dashes: tuple[float, ...]
-    """Lengths of strokes and gaps in line widths; empty for a whole line."""
+    """Lengths of dashes and gaps, in line widths; empty for a full line."""
     marker: str
 
     @property
@@ -85,9 +85,11 @@ RUN_STYLES = tuple(map(RunStyle, RUN_COLOURS, _DASHES, _MARKERS))
 
 
 def drawn(name: str, described: str, draw: Callable[[Axes], None]) -> str:
-    """A chart's SVG, to stand inside HTML. `name` tells its ids from those of the page's other charts; `described` is what
-    is read out in its place."""
-    # Not pyplot: it holds figures for a screen. A reader's own matplotlibrc must not change the page.
+    """The SVG of a chart, for use inside HTML.
+
+    `name` keeps its ids different from those of the other charts. Screen readers read `described` in its place.
+    """
+    # Not pyplot, which keeps figures for a screen. The user's matplotlibrc must not change the page.
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -100,16 +102,16 @@ def _svg(figure: Figure, name: str, described: str) -> str:
     file = io.StringIO()
     FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})  # type: ignore[no-untyped-call]
     text = file.getvalue()
-    # Inside HTML there is neither a declaration nor a size: the page says how wide.
+    # SVG inside HTML has no XML declaration; it has no size either, since the page sets the width.
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', _opening(described), text, count=1)
     used = set(re.findall(r'(?:#|url\(#)([\w.-]+)[")]', text))
-    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r' id="([^"]*)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", text)
     text = re.sub(r'((?:xlink:)?href="#|url\(#)([\w.-]+)', rf"\g<1>{name}-\g<2>", text).replace("xlink:href", "href")
     for stands_for, variable in _COLOURS.items():
         text = text.replace(stands_for, variable)
-    # The page's own font, and no rule that would hold for the whole page.
+    # The page's font is used, and the style sheet is dropped: inside HTML it would apply to the whole page.
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
     return re.sub(r"font-family: [^;\"]*; ", "", text).strip()
 

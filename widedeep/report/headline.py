@@ -1,4 +1,4 @@
-"""The first section: figures of every run, best first, and whether the differences are more than chance."""
+"""The first section: the figures of all runs, best first, and whether their differences are more than chance."""
 
 from widedeep.comparison.measured_runs import RunReport
 from widedeep.comparison.run_table import Figure
@@ -24,7 +24,7 @@ _MEANING = {
 
 def headline(report: RunReport) -> Section:
     """The metrics, the differences from the best, the deviation between seeds."""
-    names = [name for name in _SHOWN if any(one.metrics.get(name) is not None for one in report.runs)]
+    names = [name for name in _SHOWN if any(measured.metrics.get(name) is not None for measured in report.runs)]
     tables = [_metrics(report, names), *_differences(report), *_seeds(report, names)]
     return Section(
         "metrics",
@@ -38,12 +38,14 @@ def headline(report: RunReport) -> Section:
 def _metrics(report: RunReport, names: list[str]) -> Table:
     titles = [text("run"), *(Cell(metric_title(name)) for name in names), Cell("parameters"), Cell("trained in")]
     rows = []
-    for run, one in enumerate(report.runs):
+    for run, measured in enumerate(report.runs):
         figures = [
-            change_cell(one.changes[name]) if name in one.changes else Cell(figure(one.metrics.get(name)))
+            change_cell(measured.changes[name])
+            if name in measured.changes
+            else Cell(figure(measured.metrics.get(name)))
             for name in names
         ]
-        facts = one.finished.facts
+        facts = measured.finished.facts
         cost = [Cell(f"{facts['parameters']:,}"), Cell(duration(facts["seconds"]))]
         rows.append([run_cell(report, run, detail(report, run)), *figures, *cost])
     order = "Best first. " if len(rows) > 1 else ""
@@ -51,24 +53,24 @@ def _metrics(report: RunReport, names: list[str]) -> Table:
 
 
 def _warnings(report: RunReport) -> list[str]:
-    """What was found to be wrong with the models when they were trained."""
+    """The warnings about the models from when they were trained."""
     return [
         f"Warning, {name(report, run)}: {warning['message']}."
-        for run, one in enumerate(report.runs)
-        for warning in one.finished.warnings
+        for run, measured in enumerate(report.runs)
+        for warning in measured.finished.warnings
     ]
 
 
 def _verdicts(report: RunReport) -> list[str]:
-    """What the paired differences say of the metric that ranks, in words; or why they say nothing."""
+    """The paired differences of the metric that ranks the runs, in words; or why they tell nothing."""
     if len(report.runs) > 1 and report.other_rows:
         return [
-            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows, or what these count for, are not "
-            "the same, so that differences of their figures say little."
+            f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows, or what these count for, "
+            "are not the same, so that differences of their figures say little."
         ]
     paired = []
-    for run, one in enumerate(report.runs):
-        for metric, change in list(one.behind.items())[:1]:
+    for run, measured in enumerate(report.runs):
+        for metric, change in list(measured.behind.items())[:1]:
             names = name(report, run), name(report, 0)
             told = verdict(metric, change, *names)
             paired.append(f"{told if told.startswith(names) else told[0].upper() + told[1:]}.")
@@ -76,19 +78,19 @@ def _verdicts(report: RunReport) -> list[str]:
 
 
 def _differences(report: RunReport) -> list[Table]:
-    others = [(run, one.behind) for run, one in enumerate(report.runs) if one.behind]
-    if not others:
+    behind_best = [(run, measured.behind) for run, measured in enumerate(report.runs) if measured.behind]
+    if not behind_best:
         return []
-    metrics = list(others[0][1])
+    metrics = list(behind_best[0][1])
     return [
         Table(
             [text("run"), *(Cell(metric_title(metric)) for metric in metrics)],
             [
                 [run_cell(report, run), *(change_cell(behind.get(metric), signed=True) for metric in metrics)]
-                for run, behind in others
+                for run, behind in behind_best
             ],
-            "Each run minus the best one, paired row by row: surer than the intervals above, for what is hard for one run "
-            "is mostly hard for the other. An interval that holds 0 tells no difference.",
+            "Each run minus the best one, paired row by row: surer than the intervals above, for what is hard for one "
+            "run is mostly hard for the other. An interval that holds 0 tells no difference.",
             title=f"Differences from {name(report, 0)}",
             stacks=True,
         )
@@ -115,7 +117,7 @@ def _seeds(report: RunReport, names: list[str]) -> list[Table]:
     ]
 
 
-def _over_seeds(one: Figure | None) -> Cell:
-    if one is None:
+def _over_seeds(over_seeds: Figure | None) -> Cell:
+    if over_seeds is None:
         return Cell("–")
-    return Cell(figure(one.mean), "" if one.deviation is None else f"±{one.deviation:.4f}")
+    return Cell(figure(over_seeds.mean), "" if over_seeds.deviation is None else f"±{over_seeds.deviation:.4f}")

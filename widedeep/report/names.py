@@ -1,4 +1,4 @@
-"""What the runs of a page are called, shortly and in full, and how their figures read."""
+"""Short and full names of the runs on a page, and cells with their figures."""
 
 import math
 
@@ -11,12 +11,12 @@ MINUS = "−"
 
 
 def name(report: RunReport, run: int) -> str:
-    """The recipe's name, marked for a refit; with the seed, or a number, where several runs have it."""
-    titles = [_title(one) for one in report.runs]
+    """The recipe's name, marked for a refit; with the seed or a number if several runs have the name."""
+    titles = [_title(measured) for measured in report.runs]
     alike = [place for place, title in enumerate(titles) if title == titles[run]]
     if len(alike) == 1:
         return titles[run]
-    seeds = [one.finished.recipe.seed for one in report.runs]
+    seeds = [measured.finished.recipe.seed for measured in report.runs]
     if len({seeds[place] for place in alike}) == len(alike):
         return f"{titles[run]} (seed {seeds[run]})"
     return f"{titles[run]} ({alike.index(run) + 1})"
@@ -27,19 +27,19 @@ def _title(run: MeasuredRun) -> str:
 
 
 def detail(report: RunReport, run: int) -> str:
-    """The model's kind and the seed; of a refit also which rows it saw."""
+    """The model's kind and the seed; for a refit also the rows that it saw."""
     finished = report.runs[run].finished
     seen = "" if finished.trained_on is None else f", refit on {finished.trained_on} rows"
     return f"{finished.recipe.model.kind}, seed {finished.recipe.seed}{seen}"
 
 
 def run_cell(report: RunReport, run: int, small: str = "") -> Cell:
-    """The run's name behind its colour."""
+    """A cell with the run's colour and name."""
     return Cell(name(report, run), small, run=run, is_number=False)
 
 
 def legend(report: RunReport, more: list[str] | None = None) -> list[Legend]:
-    """The runs, each with `more` to say of it; empty for one run of which there is nothing to say."""
+    """A legend of the runs, each with its text from `more`; empty for a single run without such a text."""
     if len(report.runs) == 1 and more is None:
         return []
     said = more or [""] * len(report.runs)
@@ -47,7 +47,7 @@ def legend(report: RunReport, more: list[str] | None = None) -> list[Legend]:
 
 
 def change_cell(change: Change | None, *, signed: bool = False) -> Cell:
-    """A figure above its 95% interval."""
+    """A cell with a figure, and its 95% interval below it."""
     if change is None:
         return Cell("–")
     shown = signed_text if signed else figure

@@ -1,4 +1,4 @@
-"""The whole page: its sections, in order, through the template."""
+"""Puts the sections, in order, into the template of the page."""
 
 from datetime import datetime
 from importlib import resources
@@ -16,7 +16,7 @@ from widedeep.report.provenance import environment, recipes
 
 
 def page(report: RunReport, now: datetime) -> str:
-    """HTML that needs nothing beside it. Equal reports give equal pages but for the date."""
+    """A self-contained HTML page. Equal reports give equal pages, except for the date."""
     made = (headline, learning, ranking, scores, slices, crosses, recipes, environment)
     sections = [section for section in (make(report) for make in made) if section is not None]
     folder = resources.files("widedeep.report")
@@ -36,14 +36,14 @@ def page(report: RunReport, now: datetime) -> str:
 
 
 def _title(report: RunReport) -> str:
-    names = dict.fromkeys(one.finished.recipe.name for one in report.runs)
+    names = dict.fromkeys(measured.finished.recipe.name for measured in report.runs)
     return listed(list(names))
 
 
 def _facts(report: RunReport) -> list[str]:
-    """What was measured, in a few words each."""
+    """Short facts about what was measured."""
     first = report.runs[0]
-    rows = sorted({int(one.metrics["rows"] or 0) for one in report.runs})
+    rows = sorted({int(measured.metrics["rows"] or 0) for measured in report.runs})
     facts = [f"{report.split} rows: {' or '.join(f'{count:,}' for count in rows)}"]
     if (positives := first.metrics.get("positives")) is not None:
         facts.append(f"{100 * positives:.3g}% of them positive")

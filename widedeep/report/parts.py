@@ -1,4 +1,4 @@
-"""The sections of parts: of the rows, by values of columns; of the model, by its crosses."""
+"""The sections about parts: slices of the rows (by values of columns), and crosses of the model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,18 +15,21 @@ from widedeep.report.blocks import Cell, Line, Scale, Section, Table, text
 from widedeep.report.names import MINUS, legend, listed, name
 
 SHOWN_VALUES = 10
-"""Of a column's values those of most rows; `--json` tells all."""
+"""A table shows this many values of a column, those with most rows; `--json` has all."""
 _VALUE_LENGTH = 40
 """A longer value is cut."""
-_ABOUT_AUC = " Within a slice the column itself no longer helps to rank, so that figures here may all lie below that of all rows."
+_ABOUT_AUC = (
+    " Within a slice the column itself no longer helps to rank, so that figures here may all lie below that of all "
+    "rows."
+)
 
 
 # ---------------------------------------------------------------------------------------------------- slices
 
 
 def slices(report: RunReport) -> Section:
-    """The metric that ranks at each value of each column."""
-    columns = dict.fromkeys(column for one in report.runs for column in one.slices)
+    """The metric that ranks the runs, for each value of each column."""
+    columns = dict.fromkeys(column for measured in report.runs for column in measured.slices)
     if not columns:
         return Section("slices", "By slice", intro=["No categorical field has few values; `--slice` names columns."])
     metric = RANKED_BY[report.runs[0].finished.recipe.data.label.kind]
@@ -37,30 +40,38 @@ def slices(report: RunReport) -> Section:
         "slices",
         "By slice",
         intro=[
-            f"{metric_title(metric)} of the {report.split} rows at each value of a column, with its 95% interval.{_ABOUT_AUC if metric == 'auc' else ''}"
+            f"{metric_title(metric)} of the {report.split} rows at each value of a column, with its 95% interval."
+            f"{_ABOUT_AUC if metric == 'auc' else ''}"
         ],
         tables=[table for table in tables.values() if table.rows],
         legend=legend(report),
         pairs_tables=True,
         notes=[
-            f"A figure needs {LEAST_ROWS} rows, and of either class and of groups as many as an interval needs.{told} With so many "
-            "intervals some miss by chance: `widedeep eval RUN --against RUN2` corrects for how many were looked at."
+            f"A figure needs {LEAST_ROWS} rows, and of either class and of groups as many as an interval needs.{told} "
+            "With so many intervals some miss by chance: `widedeep eval RUN --against RUN2` corrects for how many were "
+            "looked at."
         ],
     )
 
 
 def _of_column(report: RunReport, column: str, metric: str) -> Table:
     binary = metric == "auc"
-    by_run = [{figures.value: figures for figures in one.slices.get(column, ())} for one in report.runs]
-    values = sorted({v: f for found in by_run for v, f in found.items()}.values(), key=lambda one: -one.rows)
-    known = [one for one in values if any(_metric_at(found.get(one.value), metric) for found in by_run)]
+    by_run = [{figures.value: figures for figures in measured.slices.get(column, ())} for measured in report.runs]
+    values = sorted(
+        {v: f for by_value in by_run for v, f in by_value.items()}.values(), key=lambda figures: -figures.rows
+    )
+    known = [
+        figures for figures in values if any(_metric_at(by_value.get(figures.value), metric) for by_value in by_run)
+    ]
     shown = known[:SHOWN_VALUES]
-    scale = _scale([_metric_at(found.get(one.value), metric) for one in shown for found in by_run])
+    scale = _scale([_metric_at(by_value.get(figures.value), metric) for figures in shown for by_value in by_run])
     rows = []
-    for one in shown:
-        mean = f"{100 * one.mean_label:.3g}% positive" if binary else f"mean {figure(one.mean_label)}"
-        lines = [_line(found.get(one.value), metric, scale, run) for run, found in enumerate(by_run)]
-        rows.append([text(_value(one.value), f"{one.rows:,} rows, {mean}"), Cell("", lines=lines, is_number=False)])
+    for figures in shown:
+        mean = f"{100 * figures.mean_label:.3g}% positive" if binary else f"mean {figure(figures.mean_label)}"
+        lines = [_line(by_value.get(figures.value), metric, scale, run) for run, by_value in enumerate(by_run)]
+        rows.append(
+            [text(_value(figures.value), f"{figures.rows:,} rows, {mean}"), Cell("", lines=lines, is_number=False)]
+        )
     titles = [text("value"), text(f"{metric_title(metric)}{' (at the right: calibration)' if binary else ''}")]
     left_out = [
         f"{count:,} {'value has' if count == 1 else 'values have'} {why}"
@@ -85,8 +96,10 @@ def _metric_at(figures: ValueFigures | None, metric: str) -> Change | None:
 
 
 def _scale(changes: Sequence[Change | None]) -> Scale:
-    known = [one for one in changes if one is not None]
-    return Scale(min((one.low for one in known), default=0.0), max((one.high for one in known), default=1.0))
+    known = [change for change in changes if change is not None]
+    return Scale(
+        min((change.low for change in known), default=0.0), max((change.high for change in known), default=1.0)
+    )
 
 
 def _line(figures: ValueFigures | None, metric: str, scale: Scale, run: int) -> Line:
@@ -103,7 +116,7 @@ def _line(figures: ValueFigures | None, metric: str, scale: Scale, run: int) -> 
 
 
 def crosses(report: RunReport) -> Section:
-    """Promised and realised gain of every run's crosses, side by side."""
+    """The promised and realised gains of every run's crosses, side by side."""
     tables = [_gains(report, run) for run in range(len(report.runs)) if report.runs[run].finished.facts.get("crosses")]
     without = [
         _why_none(report, run) for run in range(len(report.runs)) if not report.runs[run].finished.facts.get("crosses")
@@ -111,31 +124,31 @@ def crosses(report: RunReport) -> Section:
     intro = []
     if tables:
         intro.append(
-            "Gain: fall of the loss, in thousandths, as the cross is switched on, on top of the crosses above it; in grey as "
-            "`widedeep crosses --discover` promised it on train rows that took no part in the choice, in colour as the "
-            "finished model realises it on rows that were held out. Bars are 95% intervals, of rows taken as "
-            "independent."
+            "Gain: fall of the loss, in thousandths, as the cross is switched on, on top of the crosses above it; in "
+            "grey as `widedeep crosses --discover` promised it on train rows that took no part in the choice, in "
+            "colour as the finished model realises it on rows that were held out. Bars are 95% intervals, of rows "
+            "taken as independent."
         )
     return Section("crosses", "Crosses", intro=[*intro, *without], tables=tables, pairs_tables=True)
 
 
 def _gains(report: RunReport, run: int) -> Table:
-    one = report.runs[run]
-    gains: Mapping[str, Any] = one.finished.facts["crosses"]
+    measured = report.runs[run]
+    gains: Mapping[str, Any] = measured.finished.facts["crosses"]
     ends = [end for cross in gains["crosses"] for part in ("promised", "realised") for end in cross[part][1:]]
     scale = Scale(min(0.0, *ends), max(0.0, *ends))
     rows = []
     for cross in gains["crosses"]:
-        both = [_gain("promised", cross["promised"], scale, None), _gain("realised", cross["realised"], scale, run)]
-        rows.append([text(" × ".join(cross["columns"])), Cell("", lines=both, is_number=False)])
+        lines = [_gain("promised", cross["promised"], scale, None), _gain("realised", cross["realised"], scale, run)]
+        rows.append([text(" × ".join(cross["columns"])), Cell("", lines=lines, is_number=False)])
     if len(rows) > 1:
         together = gains["all"]
-        both = [
+        lines = [
             Line("promised", _thousandths(together["promised"]), "", None),
             _gain("realised", together["realised"], None, run),
         ]
-        rows.append([text("all of them"), Cell("", lines=both, is_number=False)])
-    held_out = "test" if "test" in one.finished.facts["metrics"] else "valid"
+        rows.append([text("all of them"), Cell("", lines=lines, is_number=False)])
+    held_out = "test" if "test" in measured.finished.facts["metrics"] else "valid"
     title = name(report, run) if len(report.runs) > 1 else ""
     caption = (
         f"Realised on the {held_out} rows at the end of training. The scale goes from {_thousandths(scale.low)} to "

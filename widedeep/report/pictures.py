@@ -1,4 +1,4 @@
-"""The sections of charts: how the runs learnt, how they rank, whether their scores are right."""
+"""The sections with charts: how the runs learnt, how well they rank, whether their scores are right."""
 
 from widedeep.comparison.measured_runs import RunReport
 from widedeep.comparison.run_table import RANKED_BY
@@ -13,12 +13,12 @@ _LOSS = {"binary": "log_loss", "regression": "rmse"}
 
 
 def learning(report: RunReport) -> Section:
-    """The loss and the metric that ranks, by epoch."""
+    """The loss, and the metric that ranks the runs, by epoch."""
     kind = report.runs[0].finished.recipe.data.label.kind
-    if not any(one.epochs for one in report.runs):
+    if not any(measured.epochs for measured in report.runs):
         told = "What training logged, `events.jsonl`, is no longer with the runs."
         return Section("learning", "Learning curves", intro=[told])
-    valid = any(epoch["valid"] for one in report.runs for epoch in one.epochs)
+    valid = any(epoch["valid"] for measured in report.runs for epoch in measured.epochs)
     drawn = [_loss_by_epoch(report, kind)]
     if valid and _LOSS[kind] != RANKED_BY[kind]:
         drawn.append(_metric_by_epoch(report, RANKED_BY[kind]))
@@ -28,17 +28,18 @@ def learning(report: RunReport) -> Section:
 
 def _loss_by_epoch(report: RunReport, kind: str) -> Chart:
     square = kind == "regression"
-    of_train = [[_root(epoch["train_loss"], square) for epoch in one.epochs] for one in report.runs]
-    of_valid = [[epoch["valid"].get(_LOSS[kind]) for epoch in one.epochs] for one in report.runs]
+    of_train = [[_root(epoch["train_loss"], square) for epoch in measured.epochs] for measured in report.runs]
+    of_valid = [[epoch["valid"].get(_LOSS[kind]) for epoch in measured.epochs] for measured in report.runs]
     title = "RMSE by epoch" if square else "Log loss by epoch"
     label = "RMSE, in the label's units" if square else "log loss, nats a row"
-    sampled = any(one.finished.recipe.data.keep_negatives < 1.0 for one in report.runs)
+    sampled = any(measured.finished.recipe.data.keep_negatives < 1.0 for measured in report.runs)
     more = " Training saw a part of the negatives only, so that its loss is on another scale." if sampled else ""
     return Chart(
         title,
         charts.epochs_chart("loss", title, label, of_valid, of_train, _best_epochs(report)),
-        "Where the loss of valid rows stops falling while that in training goes on, the model begins to learn rows by heart. "
-        f"The loss in training is a mean over the epoch, while the weights still move, with dropout if there is any.{more}",
+        "Where the loss of valid rows stops falling while that in training goes on, the model begins to learn rows by "
+        "heart. The loss in training is a mean over the epoch, while the weights still move, with dropout if there is "
+        f"any.{more}",
         [*legend(report), Legend("whole line: valid rows", None), Legend("dotted: in training", None), *_ring(report)],
     )
 
@@ -49,7 +50,7 @@ def _root(loss: float | None, square: bool) -> float | None:
 
 def _metric_by_epoch(report: RunReport, metric: str) -> Chart:
     title = f"{metric_title(metric)} of valid rows by epoch"
-    values = [[epoch["valid"].get(metric) for epoch in one.epochs] for one in report.runs]
+    values = [[epoch["valid"].get(metric) for epoch in measured.epochs] for measured in report.runs]
     return Chart(
         title,
         charts.epochs_chart("metric", title, metric_title(metric), values, best=_best_epochs(report)),
@@ -64,7 +65,7 @@ def _stopped_by(report: RunReport, run: int) -> str:
 
 
 def _best_epochs(report: RunReport) -> list[int]:
-    return [one.finished.facts.get("best_epoch") or 0 for one in report.runs]
+    return [measured.finished.facts.get("best_epoch") or 0 for measured in report.runs]
 
 
 def _ring(report: RunReport) -> list[Legend]:
@@ -72,8 +73,8 @@ def _ring(report: RunReport) -> list[Legend]:
 
 
 def ranking(report: RunReport) -> Section | None:
-    """ROC and precision by recall; None of a regression."""
-    roc, precision = [one.roc for one in report.runs], [one.precision for one in report.runs]
+    """ROC, and precision by recall; None for a regression."""
+    roc, precision = [measured.roc for measured in report.runs], [measured.precision for measured in report.runs]
     if not any(roc):
         return None
     rate = report.runs[0].metrics["positives"] or 0.0
@@ -91,8 +92,8 @@ def ranking(report: RunReport) -> Section | None:
         Chart(
             title,
             charts.precision_chart(title, precision, rate),
-            f"Of the rows with the highest scores, how many are positive. The broken line is chance: {100 * rate:.3g}% of "
-            f"all {report.split} rows are positive. Its mean height is the average precision (AP).",
+            f"Of the rows with the highest scores, how many are positive. The broken line is chance: {100 * rate:.3g}% "
+            f"of all {report.split} rows are positive. Its mean height is the average precision (AP).",
             legend(report, _figures(report, "average_precision", "AP")),
         )
     )
@@ -100,22 +101,23 @@ def ranking(report: RunReport) -> Section | None:
 
 
 def _figures(report: RunReport, metric: str, title: str | None = None) -> list[str]:
-    return [f"{title or metric_title(metric)} {figure(one.metrics.get(metric))}" for one in report.runs]
+    return [f"{title or metric_title(metric)} {figure(measured.metrics.get(metric))}" for measured in report.runs]
 
 
 def scores(report: RunReport) -> Section:
-    """Calibration, and how scores or errors spread."""
+    """Calibration, and the distribution of scores or errors."""
     binary = report.runs[0].finished.recipe.data.label.kind == "binary"
     drawn = [_calibration(report, binary)]
     if binary:
-        shown = charts.shown_bins([one.spread for one in report.runs])
-        for run, one in enumerate(report.runs):
+        shown = charts.shown_bins([measured.spread for measured in report.runs])
+        for run, measured in enumerate(report.runs):
             title = f"Scores of positives and negatives{f': {name(report, run)}' if len(report.runs) > 1 else ''}"
             drawn.append(
                 Chart(
                     title,
-                    charts.score_chart(f"scores-{run + 1}", title, run, one.spread, shown),
-                    "The less the two overlap, the better the model tells them apart. Each adds up to 100% of its class.",
+                    charts.score_chart(f"scores-{run + 1}", title, run, measured.spread, shown),
+                    "The less the two overlap, the better the model tells them apart. Each adds up to 100% of its "
+                    "class.",
                     [Legend("filled: positives", run), Legend("outline: negatives", None)],
                 )
             )
@@ -124,7 +126,7 @@ def scores(report: RunReport) -> Section:
         drawn.append(
             Chart(
                 title,
-                charts.error_chart(title, [one.spread for one in report.runs]),
+                charts.error_chart(title, [measured.spread for measured in report.runs]),
                 "The narrower and the closer to 0, the better; the outermost 1% of the errors count at the ends.",
                 legend(report),
             )
@@ -136,7 +138,7 @@ def _calibration(report: RunReport, binary: bool) -> Chart:
     rate = report.runs[0].metrics["positives"] if binary else None
     title = "Calibration: what was seen by what was predicted"
     told = "the score is the rate" if binary else "the prediction is the label"
-    bins = [one.calibration for one in report.runs]
+    bins = [measured.calibration for measured in report.runs]
     drawn = len(bins) <= charts.INTERVALS_OF_RUNS
     bars = " Bars are 95% intervals of rows taken as independent." if drawn else ""
     axes = (

@@ -1,4 +1,4 @@
-"""The sections that say where the figures come from: recipes and what differs between them, and the environment."""
+"""The sections about where the figures come from: the recipes, their differences, and the environment."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -13,8 +13,8 @@ from widedeep.report.names import name, run_cell
 
 
 def recipes(report: RunReport) -> Section:
-    """What differs between the runs' recipes, and every recipe in full."""
-    whole = [one.finished.recipe for one in report.runs]
+    """The differences between the runs' recipes, and every recipe in full."""
+    whole = [measured.finished.recipe for measured in report.runs]
     folded = [
         Folded(
             f"Recipe {name(report, run)}, all defaults written out",
@@ -26,12 +26,15 @@ def recipes(report: RunReport) -> Section:
     if len(whole) == 1:
         return Section("recipe", "Recipe", folded=folded)
     differs = setting_texts(differing_settings(whole, without=("name",)))
-    settings = dict.fromkeys(setting for one in differs for setting in one)
+    settings = dict.fromkeys(setting for settings_of_run in differs for setting in settings_of_run)
     if not settings:
         return Section("recipe", "Recipes", intro=["The recipes say the same."], folded=folded)
     table = Table(
         [text("setting"), *(run_cell(report, run) for run in range(len(whole)))],
-        [[text(setting), *(text(one.get(setting, "–")) for one in differs)] for setting in settings],
+        [
+            [text(setting), *(text(settings_of_run.get(setting, "–")) for settings_of_run in differs)]
+            for setting in settings
+        ],
         "… stands for entries of a list that all have; – where a recipe has no such setting, or no part that takes it.",
         title="What differs",
         stacks=True,
@@ -40,34 +43,34 @@ def recipes(report: RunReport) -> Section:
 
 
 def environment(report: RunReport) -> Section:
-    """Versions, device, seed, commit, data: as they were saved with the runs."""
+    """Versions, device, seed, commit and data, as saved with the runs."""
     facts: dict[str, Callable[[MeasuredRun], str]] = {
-        "run": lambda one: str(one.finished.path),
-        "command": lambda one: shlex.join(one.manifest.get("argv") or []),
-        "started": lambda one: _text(one.manifest, "started"),
-        "refit": lambda one: _refit(one.finished.refit),
-        "trained in": lambda one: _training(one.finished.facts),
-        "peak memory": lambda one: _memory(one.finished.facts.get("peak_memory_bytes")),
-        "device": lambda one: f"{_text(one.manifest, 'device')}, {_text(one.manifest, 'threads')} threads",
-        "seed": lambda one: _text(one.manifest, "seed"),
-        "widedeep": lambda one: _text(one.manifest, "widedeep"),
-        "Python": lambda one: _text(one.manifest, "python"),
-        "libraries": lambda one: ", ".join(f"{lib} {v}" for lib, v in one.manifest.get("libraries", {}).items()),
-        "git commit": lambda one: _text(one.manifest, "git_commit"),
-        "rows": lambda one: ", ".join(
-            f"{split} {rows:,}" for split, rows in one.finished.facts.get("rows", {}).items()
+        "run": lambda run: str(run.finished.path),
+        "command": lambda run: shlex.join(run.manifest.get("argv") or []),
+        "started": lambda run: _text(run.manifest, "started"),
+        "refit": lambda run: _refit(run.finished.refit),
+        "trained in": lambda run: _training(run.finished.facts),
+        "peak memory": lambda run: _memory(run.finished.facts.get("peak_memory_bytes")),
+        "device": lambda run: f"{_text(run.manifest, 'device')}, {_text(run.manifest, 'threads')} threads",
+        "seed": lambda run: _text(run.manifest, "seed"),
+        "widedeep": lambda run: _text(run.manifest, "widedeep"),
+        "Python": lambda run: _text(run.manifest, "python"),
+        "libraries": lambda run: ", ".join(f"{lib} {v}" for lib, v in run.manifest.get("libraries", {}).items()),
+        "git commit": lambda run: _text(run.manifest, "git_commit"),
+        "rows": lambda run: ", ".join(
+            f"{split} {rows:,}" for split, rows in run.finished.facts.get("rows", {}).items()
         ),
-        "data fingerprint": lambda one: one.manifest["keys"]["ingest"],
-        "encoded data": lambda one: one.manifest["keys"]["encoded"],
-        "run key": lambda one: one.manifest["keys"]["run"],
+        "data fingerprint": lambda run: run.manifest["keys"]["ingest"],
+        "encoded data": lambda run: run.manifest["keys"]["encoded"],
+        "run key": lambda run: run.manifest["keys"]["run"],
     }
     rows = []
-    if all(one.finished.refit is None for one in report.runs):
+    if all(run.finished.refit is None for run in report.runs):
         del facts["refit"]
     for fact, tell in facts.items():
-        told = [tell(one) for one in report.runs]
-        # What all runs share is said once.
-        cells = [text(one) for one in (told[:1] if len(set(told)) == 1 else told)]
+        told = [tell(run) for run in report.runs]
+        # A fact that is the same for all runs is told once.
+        cells = [text(fact_text) for fact_text in (told[:1] if len(set(told)) == 1 else told)]
         rows.append([text(fact), *cells])
     titles: list[Cell] = [text(""), *(run_cell(report, run) for run in range(len(report.runs)))]
     caption = "As saved with each run. Runs of one data fingerprint were trained on the same typed rows."

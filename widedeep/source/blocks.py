@@ -1,4 +1,4 @@
-"""A block of rows as read from a source, and what every reader does to its texts and column names."""
+"""A block of rows as read from a source, and the cleaning of texts and check of columns that all readers share."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from widedeep.recipe.schema import FormatSettings
 from widedeep.source.coded import CodedColumn
 
 BLANKS = " \t"
-"""What `format.trim` drops around a value."""
+"""The characters that `format.trim` drops around a value."""
 _COUNTED_BYTES = 1 << 18
 
 
@@ -31,9 +31,9 @@ class RawBlock:
     first_line: int | None = None
     """1-based line of the first row; None for Parquet and Arrow."""
     lines: NDArray[np.int64] | None = None
-    """Each row's line, where rows and lines do not run in step (quoted line breaks, dropped lines)."""
+    """Line of each row; None if row n stands on line n after the first (no quoted line breaks, no dropped lines)."""
     coded: Mapping[str, CodedColumn] = field(default_factory=dict)
-    """Columns of text that the frame lacks, for a reader that asked for them as codes."""
+    """Columns that the caller asked for as codes; the frame lacks them."""
 
     @property
     def num_rows(self) -> int:
@@ -55,7 +55,7 @@ class RawBlock:
 
 
 def count_newlines(data: NDArray[np.uint8]) -> int:
-    """Line breaks among bytes: a piece at a time, as comparing all of a block at once would need as much memory again."""
+    """Count the line breaks among bytes, a piece at a time: comparing a whole block at once would double its memory."""
     return sum(
         int(np.count_nonzero(data[start : start + _COUNTED_BYTES] == ord("\n")))
         for start in range(0, len(data), _COUNTED_BYTES)
@@ -63,7 +63,7 @@ def count_newlines(data: NDArray[np.uint8]) -> int:
 
 
 def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blanks: bool = True) -> pl.DataFrame:
-    """Trim every String column (unless there is nothing to trim) and make its missing texts null, as the format says."""
+    """Trim the String columns (unless nothing can need it) and set their missing texts to null, as the format says."""
     text = pl.col(pl.String)
     if settings.trim and may_have_blanks:
         text = text.str.strip_chars(BLANKS)

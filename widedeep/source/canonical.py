@@ -1,4 +1,4 @@
-"""The one text of every value, whatever type it is stored in. File format: a change here changes every value hash."""
+"""The canonical text of a value, whatever type stores it. A change here changes all value hashes (file format)."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ ValueKind = Literal["text", "number", "boolean", "temporal", "list"]
 
 
 def kind_of(dtype: pl.DataType) -> ValueKind | None:
-    """What a column of this type holds; None for a column of nulls. Raises DataError for a type without a text."""
+    """The kind of values in a column of this type; None for nulls only. Raises DataError for a type without a text."""
     if dtype.is_numeric():
         return "number"
     if dtype == pl.Boolean:
@@ -28,12 +28,12 @@ def kind_of(dtype: pl.DataType) -> ValueKind | None:
 
 
 def canonical_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """`expr`, of type `dtype`, as String; a pure expression, the same for any chunking and engine.
+    """`expr`, of type `dtype`, as String: a pure expression, whose result does not depend on chunks or engine.
 
     Integers in decimal; integral floats as integers (1.0 → `1`, -0.0 → `0`; from 2^127 on with an exponent), other
     floats in the shortest decimal that reads back the same, NaN null; decimals without trailing zeros; booleans `true`
-    and `false`; dates `2024-01-02`; datetimes `2024-01-02T03:04:05[.ffffff]` (nine digits where nanoseconds count), with
-    a zone as UTC with a `Z` behind; texts as they are. Raises DataError for any other type.
+    and `false`; dates `2024-01-02`; datetimes `2024-01-02T03:04:05[.ffffff]` (nine digits where nanoseconds count),
+    with a zone as UTC with a `Z` behind; texts as they are. Raises DataError for any other type.
     """
     kind = kind_of(dtype)
     if kind == "list":
@@ -53,7 +53,7 @@ def canonical_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def canonical_scalar(value: Scalar) -> str:
-    """The text of a value that stands in a recipe."""
+    """The canonical text of a value that is written in a recipe."""
     if isinstance(value, str):
         return value
     series = pl.Series([value])
@@ -63,7 +63,7 @@ def canonical_scalar(value: Scalar) -> str:
 
 def _float_text(expr: pl.Expr) -> pl.Expr:
     integral = expr.is_finite() & (expr.floor() == expr)
-    # The branch not taken is computed too: a fraction cast to an integer is thrown away, an overflow is null.
+    # Polars computes both branches: the integer that a fraction is cast to is not used, and an overflow gives null.
     as_integer = expr.cast(pl.Int128, strict=False).cast(pl.String)
     shortest = expr.cast(pl.String)
     return pl.when(integral).then(pl.coalesce(as_integer, shortest)).when(expr.is_not_nan()).then(shortest)

@@ -1,4 +1,4 @@
-"""Values as codes: each different value of a column once, and for every row which of them it has."""
+"""Columns as codes: the distinct values once, and for every row the position of its value among them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ import polars as pl
 
 @dataclass(frozen=True)
 class CodedColumn:
-    """One column."""
+    """A column as its distinct values and a code per row."""
 
     values: pl.Series
-    """Of any type, null for missing; a value may stand there twice."""
+    """Of any type, null for missing. A value may occur twice."""
     codes: pl.Series
-    """[rows], unsigned: each row's place among the values."""
+    """[rows], unsigned: the position of each row's value in `values`."""
 
     def spread(self, of_values: pl.Series) -> pl.Series:
-        """For each row what its value has in `of_values`."""
+        """For each row, the entry of `of_values` that belongs to its value."""
         return of_values.gather(self.codes)
 
     def of_rows(self) -> pl.Series:
@@ -33,7 +33,7 @@ class CodedColumn:
 
 @dataclass(frozen=True)
 class CodedRows:
-    """Rows of a table of which some columns are coded."""
+    """Rows of a table, some columns of which are coded."""
 
     frame: pl.DataFrame
     """All columns, the coded ones as codes."""
@@ -56,13 +56,13 @@ class CodedRows:
         return self.frame.columns
 
     def coded(self, name: str) -> CodedColumn:
-        """One column; where it is not coded, each row's value is one of its own."""
+        """A column as codes; if it is not coded, every row gets a code of its own."""
         if name in self.values:
             return CodedColumn(self.values[name], self.frame[name])
         return CodedColumn(self.frame[name], pl.int_range(self.height, dtype=pl.UInt32, eager=True))
 
     def column(self, name: str) -> pl.Series:
-        """Each row's value in one column."""
+        """The values of a column, one per row."""
         return self.coded(name).of_rows().alias(name) if name in self.values else self.frame[name]
 
     def null_count(self, name: str) -> int:
@@ -70,11 +70,11 @@ class CodedRows:
         return self.coded(name).null_count() if name in self.values else self.frame[name].null_count()
 
     def on_rows(self, frame: pl.DataFrame) -> "CodedRows":
-        """The same coding of other rows or columns."""
+        """Other rows, or fewer columns, with the same values for the codes."""
         return CodedRows(frame, {name: values for name, values in self.values.items() if name in frame.columns})
 
     def counts(self, name: str) -> pl.DataFrame:
-        """`value` and `count` (Int64) of each different value that some row has in a coded column."""
+        """The distinct values that occur in a coded column: a frame of `value` and `count` (Int64)."""
         values = self.values[name]
         counts = np.bincount(self.frame[name].to_numpy(), minlength=len(values))
         held = pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
@@ -89,18 +89,21 @@ class CodedRows:
         return self.frame.with_columns(self.column(name) for name in self.values)
 
     def select(self, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
-        """Expressions that look at each row by itself, as over `decoded`; of one coded column, once for each value."""
+        """Evaluate row-wise expressions, with the result that they have on `decoded`.
+
+        An expression over a single coded column is computed once per value, not once per row.
+        """
         of_rows: list[pl.Expr] = []
-        found: dict[str, pl.Series] = {}
+        selected: dict[str, pl.Series] = {}
         for expression in expressions:
             roots = set(expression.meta.root_names())
             if len(roots) == 1 and roots <= self.values.keys():
                 (name,) = roots
                 of_values = self.values[name].to_frame(name).select(expression).to_series()
-                found[of_values.name] = self.coded(name).spread(of_values)
+                selected[of_values.name] = self.coded(name).spread(of_values)
             else:
                 of_rows.append(expression)
         needed = {name for expression in of_rows for name in expression.meta.root_names()} & self.values.keys()
         rows = CodedRows(self.frame, {name: self.values[name] for name in needed}).decoded()
-        found |= {column.name: column for column in rows.select(of_rows)}
-        return pl.DataFrame([found[expression.meta.output_name()] for expression in expressions])
+        selected |= {column.name: column for column in rows.select(of_rows)}
+        return pl.DataFrame([selected[expression.meta.output_name()] for expression in expressions])

@@ -1,4 +1,4 @@
-"""Parquet and Arrow IPC in blocks of rows: from a file lazily, from a URL piece by piece, from a stream at once."""
+"""Reads Parquet and Arrow IPC in blocks of rows: a file lazily, a URL piece by piece, a stream at once."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ ColumnarKind = Literal["parquet", "arrow"]
 BLOCK_ROWS = 1 << 17
 """Rows of a block."""
 _FETCHED_ROWS = 1 << 20
-"""Rows asked of a URL at a time: a row group is fetched anew for every slice that touches it."""
+"""Rows fetched from a URL at a time. Large, because a row group is fetched again for every slice that touches it."""
 _TITLES = {"parquet": "Parquet", "arrow": "Arrow IPC"}
 _ARROW_FILE_MAGIC = b"ARROW1"
 _SHOWN = 300
@@ -32,9 +32,10 @@ def read_columnar_blocks(
     *,
     name: str,
 ) -> Iterator[RawBlock]:
-    """Rows in the file's own types, categories as texts, texts trimmed and missing ones null; a `str` is a URL.
+    """Yield rows in the file's own types, but categories as texts; texts are trimmed and missing ones null.
 
-    Raises ColumnError; DataError for what is empty, not of its kind, damaged or out of reach.
+    A `source` of type `str` is a URL. Raises ColumnError for a column that is not there, DataError for a file that is
+    empty, of another kind, damaged or out of reach.
     """
     table, size = _scan(source, kind, name)
     present = _schema(table, kind, name).names()
@@ -61,7 +62,7 @@ def columnar_columns(source: Path | str, kind: ColumnarKind, *, name: str) -> li
 
 
 def _scan(source: Path | str | BinaryIO, kind: ColumnarKind, name: str) -> tuple[pl.LazyFrame, int | None]:
-    """The table, not read yet, and its stored bytes; None for a URL."""
+    """The table, still unread, and its size on disk in bytes (None for a URL)."""
     if isinstance(source, str):
         return _lazy(source, kind, name, in_file_format=True), None
     with ByteStream(source, name) as stream:
@@ -78,14 +79,14 @@ def _scan(source: Path | str | BinaryIO, kind: ColumnarKind, name: str) -> tuple
 
 
 def _lazy(stored: str | Path | io.BytesIO, kind: ColumnarKind, name: str, *, in_file_format: bool) -> pl.LazyFrame:
-    # Only a URL may hold a glob: those of paths are expanded already, and a file may be called `odd[1].parquet`.
+    # Only a URL may be a glob here: globs of paths are expanded already, and a file may be called `odd[1].parquet`.
     is_url = isinstance(stored, str)
     try:
         if kind == "parquet":
             return pl.scan_parquet(stored, hive_partitioning=False, glob=is_url)
         if in_file_format:
             return pl.scan_ipc(stored, hive_partitioning=False, glob=is_url)
-        # The streaming format has no index of its batches, so that nothing of it can be read by itself.
+        # The streaming format has no index of its batches, so it can only be read as a whole.
         return pl.read_ipc_stream(stored).lazy()
     except _FAULTS as error:
         raise _unreadable(name, kind, error) from error
@@ -108,7 +109,7 @@ def _slices(table: pl.LazyFrame, num_rows: int, step: int, name: str) -> Iterato
 
 def without_categories(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with categories as texts, in lists too."""
-    # Categories differ between files and would carry their numbering into the texts' place.
+    # The numbering of categories differs between files, so that their codes cannot be compared.
     as_texts: dict[str, pl.DataType] = {}
     for column, dtype in frame.schema.items():
         if dtype in (pl.Categorical, pl.Enum):
@@ -123,6 +124,6 @@ def _unreadable(name: str, kind: ColumnarKind, error: Exception) -> DataError:
 
 
 def _shortly(error: Exception) -> str:
-    # What a server answers may be a whole page.
+    # A server may answer with a whole page.
     text = " ".join(str(error).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,8 +1,8 @@
-"""Delimited text in blocks: every record counted and checked on its bytes, then parsed by Polars.
+"""Reads delimited text in blocks: the bytes of every record are checked, then parsed by Polars.
 
-Polars fills short rows silently and refuses a quote inside an unquoted value, so the bytes that reach it are checked,
-and rewritten where their quotes are unusual (`csv_quotes`). Plain text of large files is read by compiled loops instead
-(`csv_codes`), which give the same.
+Polars fills short rows silently and refuses a quote inside an unquoted value. So the bytes are checked before it sees
+them, and rewritten where their quotes are unusual (`csv_quotes`). Large files of plain text are read by compiled loops
+instead (`csv_codes`), with the same result.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,9 +25,9 @@ from widedeep.source.streams import ByteStream
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEWLINE = 10
 _RECORD_LIMIT = 64 << 20
-"""Bytes in one record; without a limit, a lone opening quote would read a whole log into memory."""
+"""Most bytes in one record. Without a limit, a quote that is never closed would read a whole log into memory."""
 _COMPILED_BYTES = 32 << 20
-"""Bytes of a file from which on compiled loops read it: importing Numba takes as long as reading so much without."""
+"""Files from this size on are read by compiled loops. Importing Numba takes as long as reading this much without it."""
 
 
 def read_csv_blocks(
@@ -39,13 +39,15 @@ def read_csv_blocks(
     block_bytes: int,
     coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
-    """Blocks of about `block_bytes` decompressed bytes, all columns String, missing texts null; where it is quicker, those
-    of `coded` as codes in `RawBlock.coded`.
+    """Yield blocks of about `block_bytes` decompressed bytes; all columns are String, missing texts null.
+
+    Where it is quicker, the columns that `coded` names come as codes in `RawBlock.coded`.
 
     A quote opens a value only at its start (after blanks where they are trimmed) and is a plain character elsewhere, as
     in Python's `csv`. Blank lines and comment lines are dropped, except that in a table of one column a blank line is
-    a missing value. Raises ColumnError; DataError with file and line for records of another length than the header's,
-    an unclosed quote, bytes that are not UTF-8, a header named twice, no header or no rows.
+    a missing value. Raises ColumnError for a column that is not there; DataError with file and line for a record of
+    another length than the header, an unclosed quote, bytes that are not UTF-8, a name that the header has twice, no
+    header or no rows.
     """
     dialect = _dialect(settings)
     first_row = 0
@@ -95,17 +97,17 @@ class _Run:
     line: int
     """1-based line it starts on."""
     bytes_done: int
-    """Stored bytes of the source read when it was cut."""
+    """Bytes of the source, as stored, that were read by the end of this run."""
 
 
 def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
     carry, line = _after_skipped_lines(stream, settings.skip_lines, block_bytes)
     final = False
     while not final:
-        # Reading as much again as is waiting keeps the cost of a very long record linear.
+        # Reading at least as much as is left over keeps the cost of a very long record linear.
         chunk = stream.read(max(block_bytes, len(carry)))
         final = not chunk
-        # What lies behind the last line break waits apart, because cutting it off the rest would copy all of that.
+        # The bytes after the last line break are kept apart: cutting them off the joined data would copy all of it.
         end = chunk.rfind(b"\n") + 1 or len(chunk)
         data, rest = b"".join([carry, memoryview(chunk)[:end]]), chunk[end:]
         if final and data and not data.endswith(b"\n"):
@@ -149,12 +151,13 @@ def _check_utf8(data: bytes, line: int, name: str) -> None:
     except UnicodeDecodeError as error:
         at = line + data.count(b"\n", 0, error.start)
         raise DataError(
-            f"{name}:{at}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8, or set data.format.encoding: latin-1 if that is what it is"
+            f"{name}:{at}: byte 0x{data[error.start]:02x} is not valid UTF-8; save the file as UTF-8, or set "
+            "data.format.encoding: latin-1 if that is what it is"
         ) from None
 
 
 def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[str], int, int] | None:
-    """The names, where the header ends and the lines up to there; None when these lines are blank or comments."""
+    """The column names, where the header ends and the lines up to there; None if all are blank or comments."""
     start = 0
     while start < len(data):
         values, end = dialect.values_at(data, start)
@@ -176,7 +179,7 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
 
 
 class _Table:
-    """One table under way: what its runs of records are parsed with."""
+    """A table that is being read: its names and settings, with which runs of records are parsed."""
 
     def __init__(
         self,
@@ -193,7 +196,7 @@ class _Table:
         self._coded, self._compiled = coded, compiled
 
     def without_header(self, runs: Iterable[_Run]) -> Iterator[_Run]:
-        """The runs behind the header, once the wanted columns are known to be there. Raises ColumnError, DataError."""
+        """Yield the runs after the header, which must have the wanted columns. Raises ColumnError, DataError."""
         is_first = True
         for run in runs:
             if self.names is None:
@@ -209,15 +212,17 @@ class _Table:
             yield run
 
     def parse(self, run: _Run) -> RawBlock:
-        """The run's rows as a block whose `first_row` is yet to be known. Raises DataError."""
+        """The run's rows as a block. Its `first_row` is 0, for the caller to set. Raises DataError."""
         assert self.names is not None
         _check_utf8(run.data, run.line, self._name)
         wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
         texts = self._coded_texts(run.data, [self.names.index(column) for column in wanted]) if self._compiled else None
         if texts is not None:
-            coded = {column: one for column, one in zip(wanted, texts, strict=True) if column in self._coded}
+            coded = {column: values for column, values in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
-                column: one.of_rows() for column, one in zip(wanted, texts, strict=True) if column not in self._coded
+                column: values.of_rows()
+                for column, values in zip(wanted, texts, strict=True)
+                if column not in self._coded
             }
             return RawBlock(pl.DataFrame(plain), self._name, 0, run.bytes_done, run.line, coded=coded)
         records = _records(run.data, run.line, self._dialect, len(self.names), self._name)
@@ -225,7 +230,7 @@ class _Table:
         return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
 
     def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedColumn] | None:
-        """The columns (numbers from 0) of plain lines, as many as the table has columns in each; None for any other run."""
+        """The columns (numbered from 0) as codes; None if the run is not plain lines with a value for each column."""
         special = [
             character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None
         ]
@@ -268,9 +273,9 @@ def _records(data: bytes, line: int, dialect: Dialect, width: int, name: str) ->
     wrong = np.flatnonzero((num_values != width) & ~dropped)
     if len(wrong):
         at = line + data.count(b"\n", 0, int(starts[wrong[0]]))
-        found = int(num_values[wrong[0]])
+        count = int(num_values[wrong[0]])
         raise DataError(
-            f"{name}:{at}: {found} value{'s' * (found != 1)} where the table has {width} columns; "
+            f"{name}:{at}: {count} value{'s' * (count != 1)} where the table has {width} columns; "
             "mend the line (or check data.format.separator and data.format.quote)"
         )
     lines = None
@@ -300,20 +305,20 @@ def _dropped(
     if dialect.comment is not None:
         is_comment = np.ones(len(starts), dtype=bool)
         for offset, byte in enumerate(dialect.comment):
-            # Reaching past a short record finds its line break, which no comment mark holds.
+            # In a record shorter than the mark this compares its line break, which no comment mark contains.
             is_comment &= array[np.minimum(starts + offset, ends)] == byte
         dropped |= is_comment
     return dropped
 
 
 def _has_blank_edges(array: NDArray[np.uint8], dialect: Dialect) -> bool:
-    """Looked up because trimming every value costs as much as parsing it."""
+    """Whether any value may begin or end with a blank: if none does, trimming, as slow as parsing, is left out."""
     blanks = np.flatnonzero((array == ord(BLANKS[0])) | (array == ord(BLANKS[1])))
     if not len(blanks):
         return False
     edges = list(b"\r\n" + dialect.separator + (dialect.quote or b""))
-    # Records end in a line break, so that a byte stands behind every blank. A blank that separates is beside an edge
-    # too often rather than too seldom.
+    # Records end in a line break, so there is a byte after every blank. Where the blank itself is the separator, this
+    # says yes too often, never too seldom.
     return bool(blanks[0] == 0 or np.isin([array[blanks - 1], array[blanks + 1]], edges).any())
 
 

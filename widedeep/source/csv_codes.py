@@ -1,4 +1,4 @@
-"""The values of plain delimited text as codes, by compiled loops: each different text of a column is looked at once."""
+"""Compiled loops that turn plain delimited text into codes: each distinct text of a column is looked at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,19 +17,19 @@ from widedeep.source.coded import CodedColumn
 
 _NEWLINE = 10
 _RUN_BYTES = 2 << 20
-"""About as many bytes are coded column by column at once: they stay in a core's cache until the last column."""
+"""Bytes that are coded at once, column by column: few enough to stay in a core's cache until the last column."""
 _FIRST_SLOTS = 256
 
 Table = tuple[NDArray[np.uint64], NDArray[np.int32]]
-"""A column's hash table (open addressing): each slot's hash, and its code + 1 or 0 for none."""
+"""A column's hash table (open addressing): the hash in each slot, and its code + 1, or 0 if the slot is empty."""
 
 
 def coded_columns(
     data: bytes, width: int, columns: Sequence[int], settings: FormatSettings
 ) -> list[CodedColumn] | None:
-    """The values of `columns` (numbers from 0) in whole lines without quotes, comments or carriage returns.
+    """The `columns` (numbered from 0) of whole lines without quotes, comments or carriage returns.
 
-    None where a line has not `width` values.
+    None if a line does not have `width` values.
     """
     array = np.frombuffer(data, dtype=np.uint8)
     num_rows = count_newlines(array)
@@ -47,14 +47,14 @@ def coded_columns(
     for start in range(0, num_rows, run_rows):
         stop = min(start + run_rows, num_rows)
         for number, column in enumerate(columns):
-            row, found = start, (codes[number], firsts[number], lengths[number])
+            row, coding = start, (codes[number], firsts[number], lengths[number])
             while row < stop:
                 place = (width, column, row, stop)
-                row, counts[number] = _code_values(array, ends, *place, *found, *tables[number], counts[number])
+                row, counts[number] = _code_values(array, ends, *place, *coding, *tables[number], counts[number])
                 if row < stop:
                     tables[number] = _with_more_slots(*tables[number])
     places = [firsts[number, :count].astype(np.int64) * width + columns[number] for number, count in enumerate(counts)]
-    # All columns' values at once: with dozens of columns, calling Polars for each takes longer than its work.
+    # The texts of all columns at once: with dozens of columns, a call of Polars for each takes longer than its work.
     texts = clean_texts(_texts(array, ends, np.concatenate(places)).to_frame("text"), settings)["text"]
     offsets = np.cumsum([0, *counts])
     return [
@@ -69,7 +69,7 @@ def _texts(data: NDArray[np.uint8], ends: NDArray[np.int32], places: NDArray[np.
     starts = np.where(places > 0, ends[places - 1] + 1, 0)
     joined = np.empty(int((stops - starts + 1).sum()), dtype=np.uint8)
     _join(data, starts, stops, joined)
-    # No value holds a line break, and Polars splits one text far quicker than it takes many.
+    # No value holds a line break, and Polars splits a long text far quicker than it takes many short ones.
     return pl.Series([joined[:-1].tobytes().decode()]).str.split("\n").explode()
 
 
@@ -88,7 +88,7 @@ def _load(typing_context: Any, data: Any, place: Any) -> Any:
 
 
 def _count_zeros(typing_context: Any, word: Any) -> Any:
-    """Zero bits below the lowest bit of a UInt64 that is set; there must be one."""
+    """The number of zero bits below the lowest set bit of a UInt64, which must not be 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.IntType(1)(1))
@@ -104,15 +104,16 @@ _LOW_BITS = np.uint64(0x7F7F7F7F_7F7F7F7F)
 _TOP_BIT = np.uint64(0x80)
 _LENGTH_FACTOR = np.uint64(0x9E3779B9_7F4A7C15)
 _FACTOR = np.uint64(0x9FB21C65_1E98DF25)
-"""Odd, so that a product with it loses nothing."""
+"""Odd, so that multiplying by it modulo 2^64 can be undone: different hashes stay different."""
 _HALF = np.uint64(32)
 
 
 @compiled
 def _find_values(data: NDArray[np.uint8], separator: int, width: int, ends: NDArray[np.int32]) -> bool:
-    """Where each value of each line ends [lines * width]; False where a line has not `width` values.
+    """Fill in where each value of each line ends [lines * width]; returns False if a line does not have `width` values.
 
-    Eight bytes at once: of a byte with none but zero bits, and of no other, adding 127 to its low bits leaves the top bit 0.
+    Eight bytes are compared at once: a byte that equals the separator becomes 0 by the XOR. Adding 127 to a byte's low
+    seven bits leaves the top bit 0 only if they are all 0.
     """
     separators, newlines = np.uint64(separator) * _EACH, np.uint64(_NEWLINE) * _EACH
     num_found, column, i = 0, 0, 0
@@ -120,9 +121,9 @@ def _find_values(data: NDArray[np.uint8], separator: int, width: int, ends: NDAr
         hits = np.uint64(0)
         if i + 8 <= len(data):
             word = _eight_bytes(data, i)
-            one, other = word ^ separators, word ^ newlines
-            hits = ~(((one & _LOW_BITS) + _LOW_BITS) | one | _LOW_BITS)
-            hits |= ~(((other & _LOW_BITS) + _LOW_BITS) | other | _LOW_BITS)
+            from_separator, from_newline = word ^ separators, word ^ newlines
+            hits = ~(((from_separator & _LOW_BITS) + _LOW_BITS) | from_separator | _LOW_BITS)
+            hits |= ~(((from_newline & _LOW_BITS) + _LOW_BITS) | from_newline | _LOW_BITS)
         else:
             for j in range(len(data) - i):
                 if data[i + j] == separator or data[i + j] == _NEWLINE:
@@ -156,10 +157,11 @@ def _code_values(
     entries: NDArray[np.int32],
     num_values: int,
 ) -> tuple[int, int]:
-    """Number a column's values by first appearance: fill the rows' `codes`, and of each value `firsts`, its first row, and
-    `lengths`. Values of up to eight bytes are equal where hash and length are, because the hash loses nothing of them.
+    """Number a column's values by first appearance: fill in the rows' `codes`, and each value's `firsts` and `lengths`.
 
-    Returns the row it came to, before `stop_row` where the table needs more slots, and the number of values so far.
+    `firsts` is the first row that has the value. Values of up to eight bytes are equal if hash and length are equal,
+    since the hash of so short a value can be undone. Returns the row at which it stopped (before `stop_row` if the
+    table needs more slots) and the number of values so far.
     """
     mask = np.uint64(len(hashes) - 1)
     for row in range(start_row, stop_row):
@@ -189,8 +191,8 @@ def _code_values(
                 if length <= 8:
                     break
                 first = np.int64(firsts[code]) * width + column
-                other = np.int64(ends[first - 1]) + 1 if first > 0 else np.int64(0)
-                if (data[start : start + length] == data[other : other + length]).all():
+                known = np.int64(ends[first - 1]) + 1 if first > 0 else np.int64(0)
+                if (data[start : start + length] == data[known : known + length]).all():
                     break
             slot = (slot + np.uint64(1)) & mask
         if entries[slot] != 0:

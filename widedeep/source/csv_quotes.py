@@ -1,4 +1,4 @@
-"""Where records end when values are quoted: the fast reading of plain quotes and the exact one of all others."""
+"""Finds where records end when values are quoted: fast where the quotes are plain, else value by value."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _RETURN = 13
 
 @dataclass(frozen=True)
 class Dialect:
-    """The characters that structure delimited text, as bytes."""
+    """The special characters of a delimited text, as bytes."""
 
     separator: bytes
     quote: bytes | None
@@ -49,18 +49,18 @@ class Dialect:
         while True:
             opening = self._opening.match(data, position) if self.quote is not None else None
             pattern, begin = (self._quoted_value, opening.end()) if opening else (self._plain_value, position)
-            found = pattern.match(data, begin)
-            if found is None:
+            match = pattern.match(data, begin)
+            if match is None:
                 return [], begin - 1 if opening else len(data)
-            delimiter = found[found.lastindex or 0]
-            value = found[1]
+            delimiter = match[match.lastindex or 0]
+            value = match[1]
             if opening and self.quote is not None:
-                rest = found[2].removesuffix(b"\r") if delimiter == b"\n" else found[2]
+                rest = match[2].removesuffix(b"\r") if delimiter == b"\n" else match[2]
                 value = value.replace(self.quote * 2, self.quote) + rest
             elif delimiter == b"\n":
                 value = value.removesuffix(b"\r")
             values.append(value)
-            position = found.end()
+            position = match.end()
             if delimiter == b"\n":
                 return values, position
 
@@ -70,19 +70,22 @@ class RecordRun:
     """The whole records at the front of some bytes."""
 
     records: bytes
-    """Whole records whose quotes open at a value's start and close at its end; as many line breaks as `consumed` has."""
+    """Whole records, in which quotes open at a value's start and close at its end; no line break is lost."""
     consumed: int
-    """How many of the given bytes they are."""
+    """How many bytes of the input they are made from."""
     open_quote: int | None = None
-    """Position of the quote that is open at the end of the given bytes, if one is."""
+    """Position of the quote that is still open at the end of the input, if any."""
 
 
 def complete_records(data: bytes, dialect: Dialect) -> RecordRun:
-    """Cut behind the last record that ends within `data`; rewrite unusual quotes so that quote parity tells in from out."""
+    """Cut after the last record that ends within `data`, and rewrite unusual quotes.
+
+    After that, a byte lies within quotes if and only if an odd number of quotes come before it.
+    """
     if dialect.quote is None or dialect.quote not in data:
         end = data.rfind(b"\n") + 1
         return RecordRun(data[:end], end)
-    # A comment may hold any quotes, so parity says nothing where there are comments.
+    # A comment may contain any number of quotes, so counting quotes does not work where there are comments.
     comment = dialect.comment
     has_comments = comment is not None and (data.startswith(comment) or b"\n" + comment in data)
     quotes = None if has_comments else _plain_quotes(data, dialect.separator[0], dialect.quote[0])
@@ -95,7 +98,7 @@ def complete_records(data: bytes, dialect: Dialect) -> RecordRun:
 
 
 def _plain_quotes(data: bytes, separator: int, quote: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
-    """Positions of all quotes if each opens at a value's start, closes at its end or is doubled within; else None."""
+    """Positions of all quotes if each opens at a value's start, closes at its end or is doubled within, else None."""
     framed = np.frombuffer(b"\n%b\n\n" % data, dtype=np.uint8)
     quotes = np.flatnonzero(framed == quote) - 1
     before = framed[quotes[0::2]]
@@ -107,13 +110,13 @@ def _plain_quotes(data: bytes, separator: int, quote: int) -> "np.ndarray[tuple[
 
 
 def _rewritten(data: bytes, dialect: Dialect) -> RecordRun:
-    """Lines without a quote as they are; records with one value by value, every value quoted."""
+    """Keep lines without a quote as they are; read other records value by value and quote every value."""
     quote = dialect.quote
     assert quote is not None
     pieces: list[bytes] = []
     position = 0
-    while (found := data.find(quote, position)) >= 0:
-        start = max(data.rfind(b"\n", position, found) + 1, position)
+    while (quote_at := data.find(quote, position)) >= 0:
+        start = max(data.rfind(b"\n", position, quote_at) + 1, position)
         pieces.append(data[position:start])
         if dialect.comment is not None and data.startswith(dialect.comment, start):
             end = data.find(b"\n", start) + 1

@@ -1,7 +1,7 @@
-"""One JSON object a line, in blocks: parsed by Polars where its types hold exactly, else by Python line by line.
+"""Reads NDJSON, one JSON object a line, in blocks: by Polars if its types fit exactly, else by Python line by line.
 
-Polars takes a number for a text and rounds big integers among fractions, so it is given types that refuse to: what
-does not fit them exactly is read again, line by line, and widens them.
+Polars would read a number as a text and round big integers among fractions. So it gets types that refuse both. A block
+that does not fit them exactly is read again, line by line, and widens the types for the next block.
 """
 
 import io
@@ -22,9 +22,9 @@ from widedeep.source.streams import ByteStream
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_LIMIT = 64 << 20
-"""Bytes in one line; without a limit, a file without line breaks would be read into memory whole."""
+"""Most bytes in one line. Without a limit, a file without line breaks would be read into memory whole."""
 _TYPED_LINES = 1000
-"""Lines that the first types are taken from."""
+"""The types to start with are taken from this many lines."""
 _SHOWN = 60
 
 
@@ -36,7 +36,7 @@ def read_json_blocks(
     name: str,
     block_bytes: int,
 ) -> Iterator[RawBlock]:
-    """Blocks of about `block_bytes` decompressed bytes; blank lines are dropped, a key that a line lacks is null.
+    """Yield blocks of about `block_bytes` decompressed bytes; blank lines are dropped, a key that a line lacks is null.
 
     Numbers, booleans and texts keep their type where a column of a block holds one kind of them (integers of any size
     stay exact), else all are canonical texts; lists of these become Lists. `columns` None means the keys of the first
@@ -103,15 +103,15 @@ def _line_runs(stream: ByteStream, block_bytes: int) -> Iterator[_Lines]:
             yield run
         line += data.count(b"\n", 0, end)
         carry = data[end:]
-        # Reading as much again as is waiting keeps the cost of a very long line linear.
+        # Reading at least as much as is left over keeps the cost of a very long line linear.
         chunk = stream.read(max(block_bytes, len(carry)))
 
 
-# --------------------------------------------------------------------------------------------------- keys that no line has
+# ------------------------------------------------------------------------------------------------ keys that no line has
 
 
 def _spellings(key: str) -> set[bytes]:
-    """The key in quotes, as writers of JSON spell it."""
+    """The ways in which writers of JSON spell the key, in quotes."""
     escaped = json.dumps(key)
     return {escaped.encode(), json.dumps(key, ensure_ascii=False).encode(errors="replace")}
 
@@ -121,7 +121,7 @@ def _mentions(data: bytes, key: str) -> bool:
 
 
 def _absent(source: Path, keys: list[str], name: str) -> list[str]:
-    """The keys that the file never mentions; the whole file is looked through."""
+    """The keys that occur nowhere in the file; the whole file is searched."""
     absent = list(keys)
     overlap = max(len(spelling) for key in keys for spelling in _spellings(key))
     with ByteStream(source, name) as stream:
@@ -132,7 +132,7 @@ def _absent(source: Path, keys: list[str], name: str) -> list[str]:
     return absent
 
 
-# ------------------------------------------------------------------------------------------------- lines to typed columns
+# ----------------------------------------------------------------------------------------------- lines to typed columns
 
 
 class _Reader:
@@ -159,7 +159,7 @@ class _Reader:
         return frame
 
     def _by_polars(self, run: _Lines) -> pl.DataFrame | None:
-        """None where the run does not fit the types exactly."""
+        """The frame, or None if the run does not fit the types exactly."""
         try:
             frame = pl.read_ndjson(io.BytesIO(run.data), schema=strict_types(self._types)).cast(self._types)  # type: ignore[arg-type]
         except pl.exceptions.PolarsError:
@@ -237,11 +237,11 @@ def _problem(value: Any, *, among_lists: bool) -> str | None:
 
 
 def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Of a key that a line has twice Polars takes the first, Python the last.
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        found.update(reversed(pairs))
-    return found
+    # If a line has a key twice, Polars takes the first value and Python the last: take the first here too.
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        values.update(reversed(pairs))
+    return values
 
 
 def _beginning(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Values that Python read from JSON as a typed column, and the types that Polars may read such a column with."""
+"""Makes typed columns of values that Python read from JSON, and chooses the types with which Polars may read them."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ import polars as pl
 from widedeep.source.canonical import canonical_text
 
 _EXACT = 2**53
-"""Up to it, every integer is exact as a float."""
+"""Up to this number every integer is exact as a float."""
 
 
 def column_of(name: str, values: list[Any]) -> pl.Series:
-    """Scalars or lists of scalars, null among them, as booleans, integers (Int64, Int128), Float64, texts or Lists.
+    """A column of scalars or lists of scalars, with nulls, as booleans, integers (Int64, Int128), Float64, texts or
+    Lists.
 
     Values of several kinds, integers beyond 128 bits, and integers among fractions that no float holds become canonical
     texts. Raises UnicodeEncodeError for a text that holds half a character.
@@ -69,10 +70,10 @@ def wider(known: pl.DataType, seen: pl.DataType) -> pl.DataType:
 
 
 def strict_types(types: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
-    """Types with which Polars refuses every value of another kind (but for what `is_exact` finds).
+    """Types with which Polars refuses every value of another kind, except those that `is_exact` finds.
 
-    Of all types only categories refuse a number, a boolean, a list or an object where a text is expected; they have a
-    name of their own so that Polars forgets them with the block.
+    Where a text is expected, only categories refuse a number, a boolean, a list or an object. They get a random name,
+    so that Polars forgets them with the block.
     """
     text = pl.Categorical(pl.Categories.random())
     strict: dict[str, pl.DataType] = {}
@@ -86,13 +87,13 @@ def strict_types(types: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
 
 
 def is_exact(frame: pl.DataFrame) -> bool:
-    """Whether Polars, with strict types, has certainly read every value as it stands."""
+    """Whether Polars, with strict types, has certainly read every value exactly."""
     for column in frame.iter_columns():
         values = column.explode() if isinstance(column.dtype, pl.List) else column
-        # A float may be a big integer, rounded.
+        # A large float may be a rounded integer.
         if values.dtype == pl.Float64 and not (values.drop_nulls().abs() < _EXACT).all():
             return False
-        # A text may be an integer of over 64 bits, as Rust prints it, and a NUL in it half a character.
+        # An integer of over 64 bits arrives as a text in Rust's notation, and half a character as a NUL in a text.
         if values.dtype == pl.String and values.str.contains("^Static\\(|\0").any():
             return False
     return True

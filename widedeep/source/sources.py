@@ -1,4 +1,4 @@
-"""Which files and URLs a recipe's paths mean, and reading any of them, a stream or a frame, in blocks of rows.
+"""Finds the files and URLs that a recipe's paths mean, and reads any of them, a stream or a frame, in blocks of rows.
 
 The reader of a kind is imported when something of its kind is read.
 """
@@ -18,7 +18,7 @@ from widedeep.source.blocks import RawBlock
 from widedeep.source.streams import uncompressed_name
 
 Source = Path | str
-"""A file of this machine, or (a `str`) the URL of one that lies elsewhere."""
+"""A file of this machine (a `Path`), or the URL of a file that lies elsewhere (a `str`)."""
 Frame = pl.DataFrame | pl.LazyFrame
 """A table in memory, or a query that makes one."""
 FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
@@ -44,21 +44,22 @@ _SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "ht
 
 
 def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
-    """Files that the patterns (a file, a glob, a directory, a URL; relative to `base_dir`) name, in order, each once.
+    """The files that the patterns name, in order, each once. A pattern is a file, glob, directory or URL.
 
-    Of a directory its own files count, sorted; names that start with `.` or `_` do not. A `file://` URL is a path; any
-    other stays as it is, unlooked at. Raises DataError for a pattern that names nothing.
+    Relative paths start from `base_dir`. A directory stands for the files in it, sorted, without those whose name
+    starts with `.` or `_`. A `file://` URL is a path; other URLs are kept unchecked. Raises DataError for a pattern
+    that names nothing.
     """
-    found: dict[Source, None] = {}
+    sources: dict[Source, None] = {}
     for pattern in patterns:
         url = _URL.match(pattern)
         if url is None or url[1].lower() == "file":
-            found.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
+            sources.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
         elif url[1].lower() in _SCHEMES:
-            found[pattern] = None
+            sources[pattern] = None
         else:
             raise DataError(f"{pattern}: {url[1]}:// is not understood: one of {', '.join(_SCHEMES)} or file is needed")
-    return list(found)
+    return list(sources)
 
 
 def _local(pattern: str) -> str:
@@ -92,12 +93,12 @@ def _files_in(directory: Path) -> list[Path]:
 
 
 def size_of(source: Source | BinaryIO | Frame) -> int | None:
-    """Stored bytes of a file; None for a URL, a stream or a frame, of which nobody knows without reading."""
+    """Size of a file in bytes, as stored; None for a URL, a stream or a frame, whose size only reading tells."""
     return source.stat().st_size if isinstance(source, Path) else None
 
 
 def total_size(sources: Iterable[Source | BinaryIO | Frame]) -> int | None:
-    """Stored bytes of all sources together; None where one is no file."""
+    """Size of all sources in bytes, as stored; None if one is no file."""
     sizes = [size_of(source) for source in sources]
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
@@ -114,11 +115,11 @@ def read_blocks(
     block_bytes: int = BLOCK_BYTES,
     coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
-    """Rows of one file, URL, stream or frame, in order, in bounded memory (Parquet and Arrow that are compressed or
-    come as a stream: all of it).
+    """Yield the rows of a file, URL, stream or frame, in order.
 
-    `columns` are the ones wanted (None: all). Delimited text comes as String columns, the other formats in types of
-    their own; texts are trimmed and missing ones null in any. Texts of `coded` columns may come as codes
+    Memory is bounded, but a Parquet or Arrow file that is compressed as a whole, or a stream of one, is held in it.
+    `columns` names the columns to read (None: all). Delimited text gives String columns, other formats keep their
+    types; in all of them texts are trimmed and missing ones null. Columns that `coded` names may come as codes
     (`RawBlock.coded`). Raises ColumnError for a column that is not there, DataError for anything else.
     """
     if isinstance(source, Frame):
@@ -160,15 +161,15 @@ def columns_in(source: Source | Frame, settings: FormatSettings, *, name: str) -
 
 
 def kind_by_ending(source: Source) -> FileKind | None:
-    """What the name says the file is, compressed or not; None where it says nothing."""
+    """The kind of file that the name's ending says, compressed or not; None if it says none."""
     if isinstance(source, str):
-        # What follows the `?` of an http address is no part of the name; elsewhere it may be a glob.
+        # In an http address the name ends at `?`; elsewhere a `?` may be part of a glob.
         source = Path(PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source))
     return _KIND_OF_ENDING.get(uncompressed_name(source).suffix.lower())
 
 
 def believed_format(source: Source, settings: FormatSettings) -> FormatSettings:
-    """`settings` for a file that need not be of the kind they say: an ending that says one is believed."""
+    """`settings` with the kind that the file's ending says; unchanged if it says none."""
     kind = kind_by_ending(source)
     return settings if kind is None else settings.model_copy(update={"kind": kind})
 

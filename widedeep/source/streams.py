@@ -1,4 +1,4 @@
-"""The bytes of one source, decompressed and as UTF-8, with every fault of reading as a DataError."""
+"""Reads the bytes of a source, decompressed and as UTF-8; every fault of reading becomes a DataError."""
 
 import gzip
 import io
@@ -30,7 +30,7 @@ class ByteStream:
     """A file (`.gz` and `.zst` decompressed) or an open binary stream, read from front to back in bounded memory."""
 
     def __init__(self, source: Path | BinaryIO, name: str, *, encoding: Literal["utf-8", "latin-1"] = "utf-8") -> None:
-        """Of another `encoding` than UTF-8, the bytes are handed out as UTF-8; UTF-8 itself is not checked."""
+        """Bytes in another `encoding` than UTF-8 are converted to it; UTF-8 itself is not checked."""
         self.name = name
         self.bytes_read = 0
         """Decompressed bytes handed out so far."""
@@ -73,14 +73,15 @@ class ByteStream:
             yield
         except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             raise DataError(
-                f"{self.name}: cannot be decompressed: {error}; the file is cut short, damaged, or not what its ending says"
+                f"{self.name}: cannot be decompressed: {error}; the file is cut short, damaged, or not what its ending "
+                "says"
             ) from error
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 
 
 class _Latin1AsUtf8:
-    """Every byte of Latin-1 is a character of its own, so that text may be cut anywhere."""
+    """Converts Latin-1 to UTF-8. Every byte of Latin-1 is a character, so that text may be cut anywhere."""
 
     def __init__(self, plain: _Readable) -> None:
         self._plain = plain
@@ -90,7 +91,7 @@ class _Latin1AsUtf8:
 
 
 class _ZstdFrames:
-    """Zstandard frames, one after the other; unlike the library's own reader it notices a frame cut short."""
+    """Reads Zstandard frames, one after the other; unlike the library's reader it notices a frame that is cut short."""
 
     def __init__(self, stored: BinaryIO) -> None:
         self._stored = stored

@@ -1,4 +1,4 @@
-"""The world behind a Criteo-shaped sample log: 13 counts, 26 hashed categorical columns, and the combinations that matter."""
+"""The model that draws a Criteo-shaped sample log: 13 counts, 26 hashed categorical columns, planted combinations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ CARDINALITIES = dict(
         strict=True,
     )
 )
-"""About how many values each column has; a seed moves each by up to a third."""
+"""About how many values each column has; the seed changes each number by up to a third."""
 
 NUMERIC = [f"I{number}" for number in range(1, 14)]
 
@@ -34,7 +34,7 @@ CATEGORICAL_STRENGTH = 0.12
 NUMERIC_STRENGTH = 0.12
 CELL_STRENGTH = 0.32
 LOW_RANK_STRENGTH = 0.63
-"""Standard deviations, in logits, of what a column, a planted cross or triple, and a low-rank pair add."""
+"""Standard deviations, in logits, of the effects of a column, of a planted cross or triple, and of a low-rank pair."""
 
 _JITTER = 0.3
 _ZIPF = (1.05, 1.5)
@@ -46,14 +46,14 @@ _CROSS_CELLS = (500, 150_000)
 _TRIPLE_CELLS = (2_000, 30_000)
 _LOW_RANK_CELLS = (500_000, 100_000_000)
 _MAX_VALUES = 10_000
-"""Columns of more values take part in nothing: most of their values have too few rows."""
+"""Columns with more values take part in no combination: most of their values have too few rows."""
 _MIN_LOW_RANK_VALUES = 200
-"""With fewer values in one of its columns, a pair is a cross that happens to be large."""
+"""A low-rank pair needs this many values in both columns: with fewer it would be no more than a large cross."""
 
 
 @dataclass(frozen=True)
 class Planting:
-    """How many combinations of columns a log has an interaction for."""
+    """How many combinations of columns have an effect of their own in a log."""
 
     crosses: int = 8
     """Pairs with a weight of its own for every combination of values."""
@@ -74,9 +74,9 @@ class CriteoRows:
 class CriteoWorld:
     """Everything that a seed decides: the columns, which of them interact, and how likely a row is to be positive.
 
-    Columns are independent of each other, and the logit is a sum of one effect per column and one per planted
-    combination, and those of heavy values where `lift` is above 1. The mean probability is `rate`. Raises UsageError where
-    `planting` asks for more combinations than the seed's columns have.
+    Columns are independent of each other. The logit is the sum of an effect of each column, an effect of each planted
+    combination and, if `lift` is above 1, the effects of heavy values. The mean probability is `rate`. Raises
+    UsageError if `planting` asks for more combinations than the seed's columns have.
     """
 
     def __init__(self, seed: int, planting: Planting, *, rate: float = LABEL_RATE, lift: float = 1.0) -> None:
@@ -127,9 +127,10 @@ class CriteoWorld:
     def _planted(
         self, option: str, count: int, size: int, names: Sequence[str], cells: tuple[int, int]
     ) -> list[Columns]:
-        """`count` of the sets of `size` columns whose combinations of values number within `cells`.
+        """Choose `count` sets of `size` columns, each with a number of combinations of values within the range `cells`.
 
-        Fewer are the first of more. The limits of crosses and low-rank pairs do not overlap: no pair is both.
+        A smaller `count` gives the first of the sets that a larger one gives. The ranges of crosses and of low-rank
+        pairs do not overlap, so that no pair is both.
         """
         fitting = [
             columns
@@ -145,14 +146,14 @@ class CriteoWorld:
         return [fitting[place] for place in order[:count]]
 
     def _hex_texts(self, name: str, size: int) -> list[str]:
-        # Steps by an odd number modulo 2^32 meet no value twice.
+        # Steps of an odd number modulo 2^32 give no value twice.
         start = int(self._between(f"text/{name}", 0, 2**32))
         return [f"{(start + number * 0x9E3779B1) % 2**32:08x}" for number in range(size)]
 
     # --------------------------------------------------------------------------------------------------------- its rows
 
     def draw(self, index: Counter) -> CriteoRows:
-        """Rows `index` of a log; a longer log begins with the same rows."""
+        """The rows with the numbers `index`; they do not depend on the length of the log."""
         codes = {
             name: _zipf_ranks(self._draws.uniform(name, index), size, self._zipf[name])
             for name, size in self.sizes.items()
@@ -164,7 +165,7 @@ class CriteoWorld:
         return CriteoRows(codes, numbers)
 
     def labelled(self, index: Counter) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
-        """Rows `index` of a log, the label first; their chances of a positive label; whether they have one."""
+        """The rows with the numbers `index`, label first; their probabilities of a positive label; their labels."""
         drawn = self.draw(index)
         probability = sigmoid(self.logit(drawn))
         label = self._draws.uniform("label", index) < probability
@@ -184,7 +185,7 @@ class CriteoWorld:
         return self._scales.logit(self._effects(rows)) + heavy_logit(self.heavy, rows.codes)
 
     def planted_terms(self, rows: CriteoRows) -> Iterator[tuple[Columns, FloatArray]]:
-        """Each planted combination, and what it adds to the logits of the rows, [N]."""
+        """Each planted combination with its effect on the rows' logits, [N]."""
         names = [*self._weights, *((name,) for name in self._counts), *self.low_rank]
         for columns, (_, raw), (mean, scale) in zip(names, self._effects(rows), self._scales.by_effect, strict=True):
             if len(columns) > 1:
@@ -205,16 +206,16 @@ class CriteoWorld:
 
 @dataclass(frozen=True)
 class _Count:
-    """A numeric column: the whole part of a log-normal number, with a smooth effect of its quantile."""
+    """A numeric column: a log-normal number, rounded down, whose quantile has a smooth effect."""
 
     location: float
     spread: float
     missing: float
     """Share of rows without a number."""
     missing_quantile: float
-    """Those rows have the effect of this quantile."""
+    """Rows without a number have the effect of this quantile."""
     center: float | None
-    """Where the effect has its top or bottom; None for one that only rises or only falls."""
+    """The quantile at which the effect is largest or smallest; None if it only rises or only falls."""
     sign: float
 
     def effect(self, numbers: FloatArray) -> FloatArray:
@@ -225,7 +226,7 @@ class _Count:
 
 
 def _first_shares(size: int, exponent: float) -> FloatArray:
-    """Chances of a column's first values, a hundred at most: no other value can have 1% of the rows."""
+    """Probabilities of a column's first values, at most a hundred: no other value can have 1% of the rows."""
     power = 1.0 - exponent
     edges = (np.append(np.arange(min(size, 100) + 1.0), size) + _ZIPF_OFFSET) ** power
     shares: FloatArray = np.diff(edges[:-1]) / (edges[-1] - edges[0])

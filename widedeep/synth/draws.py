@@ -1,4 +1,4 @@
-"""What the sample logs' worlds share: random numbers that depend on a seed, a name and a counter only, and effects on a logit."""
+"""What all sample logs share: random numbers that depend on seed, name and counter only, and effects on a logit."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -13,22 +13,22 @@ BoolArray = NDArray[np.bool_]
 Counter = NDArray[np.uint64]
 
 Effects = Iterable[tuple[float, FloatArray]]
-"""In a fixed order, of each effect on the logit: its strength (standard deviation in logits) and its unscaled values of some rows."""
+"""For each effect, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
 
 RANK = 4
 FACTOR_MEAN = 0.4
-"""With a mean of 0 the pairs would show nothing at first order, and gradient descent would start on a saddle."""
+"""Mean of the factors. With 0, pairs would have no main effects, and gradient descent would start on a saddle."""
 
 PILOT_ROWS = 50_000
 PILOT_START = np.uint64(1 << 40)
-"""Row numbers from here on belong to the pilot, which no log reaches."""
+"""The pilot's rows have numbers from here on, which no log reaches."""
 LONG_PILOT_ROWS = 500_000
-"""Rows that tell the mean probability of a log whose labels are rare or whose effects are large: few rows would not."""
+"""Rows of the long pilot, which measures the mean probability where labels are rare or effects are large."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random numbers of one seed: equal (seed, name, counter) give equal numbers, whatever else was drawn."""
+    """The random numbers of a seed: equal (seed, name, counter) give equal numbers, whatever else was drawn."""
 
     seed: int
 
@@ -47,7 +47,7 @@ class Draws:
         return radius * np.cos(2.0 * np.pi * self.uniform(f"{name}/angle", counter))
 
     def factors(self, name: str, size: int) -> FloatArray:
-        """Factors of the `size` values of a low-rank pair's column: [size, RANK]."""
+        """Factors [size, RANK] of the values of a column in a low-rank pair."""
         return FACTOR_MEAN + self.normal(name, np.arange(size * RANK)).reshape(-1, RANK)
 
     def pilot(self) -> Counter:
@@ -62,10 +62,10 @@ class Draws:
 
 @dataclass(frozen=True)
 class Scales:
-    """Makes every effect as strong as it should be by what it does to a pilot, so that each seed's log is about equally hard."""
+    """Scales every effect to its strength on pilot rows, so that the logs of all seeds are about equally hard."""
 
     by_effect: list[tuple[float, float]]
-    """Mean on the pilot and factor, of each effect."""
+    """For each effect: its mean on the pilot, and the factor that scales it."""
     intercept: float
 
     @classmethod
@@ -76,7 +76,7 @@ class Scales:
         return cls(scales.by_effect, _intercept(scales.logit(raw), rate))
 
     def at_rate(self, logits: Iterable[FloatArray], rate: float) -> "Scales":
-        """The same scales with another intercept: rows with these logits have the mean probability `rate` then."""
+        """The same scales with the intercept that gives rows with these logits the mean probability `rate`."""
         return replace(self, intercept=self.intercept + _intercept(np.concatenate(list(logits)), rate))
 
     def logit(self, effects: Effects) -> FloatArray:

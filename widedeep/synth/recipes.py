@@ -1,4 +1,4 @@
-"""The recipes that lie beside the sample logs."""
+"""Writes the recipes that lie beside the sample logs."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from widedeep.synth.criteo import NUMERIC
 from widedeep.synth.world import CATEGORICAL, LOW_RANK, NUMERIC_DIGITS, PLANTED
 
 _RARE = ("user", "keyword", "page")
-"""Columns whose tails the recipe cuts: most of their values have too few rows to learn from."""
+"""Columns that get a `min_count`: most of their values have too few rows to learn from."""
 
 
 def clicks_recipe(rows: int, seed: int, best_auc: float) -> str:

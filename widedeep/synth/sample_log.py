@@ -1,4 +1,4 @@
-"""Writes the sample logs: rows drawn from a known model, so that the best possible figures are known, and a recipe for them."""
+"""Writes the sample logs, drawn from a known model (so the best possible figures are known), and their recipes."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -23,27 +23,27 @@ from widedeep.synth.world import CLICK_RATE, LOW_RANK, PLANTED, World, text_of, 
 
 MIN_ROWS = 100
 MIN_OF_A_CLASS = 20
-"""Expected rows of either label: a log of fewer may have none, and no AUC."""
+"""Fewest expected rows of either label. A log with fewer might have none, and then no AUC."""
 
 FILE_NAMES = ("log.csv", "log.parquet", "truth.json", "recipe.yaml")
-"""All that the folder of a sample log of any shape may hold."""
+"""The files that the folder of a sample log, of any shape, may hold."""
 
 _BLOCK_ROWS = 100_000
-"""Rows drawn and written at once. The bytes do not depend on it: every draw is a hash of seed, name and row number."""
+"""Rows drawn and written at once. The log does not depend on it: draws are hashes of seed, name and row number."""
 
 _ROW_GROUP_ROWS = 1 << 17
 
 _Labelled = tuple[pl.DataFrame, FloatArray, BoolArray]
-"""Rows of the log, each one's chance of a positive label, and whether it has one."""
+"""Rows of the log, their probabilities of a positive label, and their labels."""
 
 
 @dataclass(frozen=True)
 class SampleLog:
-    """What was written, and the best that any model can reach on it."""
+    """What was written, and the best figures that any model can reach on it."""
 
     rows: int
     best_auc: float
-    """AUC of the true probabilities against the labels drawn from them."""
+    """AUC of the true probabilities, which no model can exceed but by chance."""
     best_log_loss: float
     planted: list[tuple[str, ...]]
     """Columns with a weight for every combination of their values."""
@@ -63,13 +63,14 @@ def write_sample_log(
 ) -> SampleLog:
     """Write `log.csv`, `truth.json` (with the planted weights) and `recipe.yaml` into the existing folder `out_dir`.
 
-    `rate` is the expected share of clicks, in (0, 1). With `lift` above 1 a few values of a few columns are heavy: their
-    rows have up to `lift` times the odds of a click, which for rare clicks is as many times the clicks. `new_users`, in
-    [0, 1), is the share of rows of the test part (the last days) whose user no train row has, in place of the usual users.
+    `rate` is the expected share of clicks, in (0, 1). With `lift` above 1, a few values of a few columns are heavy:
+    their rows have up to `lift` times the odds of a click, which for rare clicks is as many times the clicks. With
+    `new_users`, in [0, 1), users come and go, so that this share of the test rows (the last days) has a user whom no
+    train row has.
 
-    Equal arguments give equal bytes. Memory is bounded but for 9 bytes a row, kept for the exact best AUC. Raises
-    UsageError for fewer than 100 rows, a negative seed, a value out of its range, or so few expected rows of a label that
-    there might be none; WriteError where the files cannot be written.
+    Equal arguments give equal bytes. Memory is bounded, apart from 9 bytes a row for the exact best AUC. Raises
+    UsageError for fewer than 100 rows, a negative seed, a value out of its range, or so few expected rows of a label
+    that there might be none; WriteError if the files cannot be written.
     """
     _check(rows, seed, rate, lift)
     if new_users is not None and not 0.0 <= new_users < 1.0:
@@ -103,8 +104,8 @@ def write_criteo_log(
     """Write `log.parquet`, `truth.json` and `recipe.yaml` into the existing folder `out_dir`.
 
     Columns: `label` (Int8), I1…I13 (Int64), C1…C26 (8 hex digits). `rate`, `lift`, memory and errors are as for
-    `write_sample_log`; UsageError also where more is to be planted than the seed's columns can hold. Equal arguments give
-    equal bytes, and a longer log begins with the same rows.
+    `write_sample_log`; UsageError also if the seed's columns cannot hold all that is to be planted. Equal arguments
+    give equal bytes, and a longer log begins with the same rows.
     """
     _check(rows, seed, rate, lift)
     files = [out_dir / name for name in ("log.parquet", "truth.json", "recipe.yaml")]
@@ -140,7 +141,7 @@ def _check(rows: int, seed: int, rate: float, lift: float) -> None:
 
 
 def _heavy(values: Sequence[HeavyValue], text_of: Callable[[HeavyValue], str]) -> dict[str, Any]:
-    """What truth.json says of heavy values; nothing of a log without any."""
+    """The entry of truth.json about heavy values; empty without any."""
     heavy = [{"column": value.column, "value": text_of(value), "lift": value.lift} for value in values]
     return {"heavy": heavy} if heavy else {}
 
@@ -154,7 +155,7 @@ def _naming(out_dir: Path) -> Iterator[None]:
 
 
 class _Truth:
-    """The probabilities and labels of a log's rows, from which its best possible figures follow."""
+    """Collects the probabilities and labels of all rows, and computes the best possible figures from them."""
 
     def __init__(self, rows: int) -> None:
         self.probability, self.label = np.empty(rows), np.empty(rows, dtype=np.bool_)
@@ -179,7 +180,8 @@ def _blocks(labelled: Callable[[Counter], _Labelled], truth: _Truth, reporter: R
 
 
 def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
-    # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the end.
+    # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the
+    # end.
     with TemporaryDirectory(prefix=".log.tmp-", dir=path.parent) as folder:
         parts: list[Path] = []
         for frame in frames:
@@ -189,7 +191,7 @@ def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
 
 
 def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:
-    """Value of the first column → value of the second → what the combination adds to the logit."""
+    """Value of the first column → value of the second → effect of the combination on the logit."""
     table = world.planted_weights(*pair)
     left, right = (values_of(column) for column in pair)
     return {
@@ -198,7 +200,7 @@ def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]
 
 
 def _auc(label: BoolArray, probability: FloatArray) -> float:
-    """Chance that a positive row has the higher probability of a random pair (a tie counts half)."""
+    """AUC: how often, in a random pair of a positive and a negative row, the positive has the higher probability."""
     positive, negative = np.sort(probability[label]), np.sort(probability[~label])
     below = np.searchsorted(negative, positive, "left").sum() + np.searchsorted(negative, positive, "right").sum()
     return float(below) / 2.0 / len(positive) / len(negative)

@@ -1,4 +1,4 @@
-"""The users of a sample log with `--new-users`: some stay for the whole log, the others come for half a day and never return."""
+"""The users of a sample log with `--new-users`: residents for the whole log, and visitors for half a day."""
 
 from math import ceil
 
@@ -7,21 +7,21 @@ import numpy as np
 from widedeep.synth.draws import Counter, Draws, FloatArray, IntArray
 
 STRENGTH = 1.0
-"""Standard deviation, in logits, of what a user adds: knowing one helps much."""
+"""Standard deviation, in logits, of the effect of a user: large, so that it helps much to know the user."""
 
 _STAY = 0.5 / 28
-"""Part of the log's time that a visitor stays: half a day of four weeks. It is far shorter than the held-out parts of a
-split, so that a visitor of theirs is one whom train rows do not know, however the rows are split by time."""
+"""Share of the log's time that a visitor stays: half a day of four weeks. That is far shorter than the valid or test
+rows of a split by time, so that hardly any of their visitors has train rows."""
 _VISITOR_ROWS = 30
 _RESIDENT_ROWS = 40
-"""Rows of a visitor, and of a user who stays, on average."""
+"""Mean number of rows of a visitor, and of a resident."""
 
 
 class Users:
-    """Residents, who come from the first row to the last, and visitors, who arrive evenly over time.
+    """Residents, who have rows from the first to the last, and visitors, who arrive evenly over time.
 
-    At any time the same share of rows, `share`, holds a visitor: after a split by time, that is about the share of rows
-    whose user is new, at every border.
+    At any time a `share` of the rows has a visitor. So after a split by time, wherever its border lies, about that
+    share of the later rows has a new user.
     """
 
     def __init__(self, rows: int, share: float) -> None:
@@ -34,7 +34,7 @@ class Users:
         self.size = self._residents + self._before + ceil(self._arrivals)
 
     def names(self) -> list[str]:
-        """Texts of the users by their number."""
+        """Names of the users, by number."""
         digits = len(str(self.size - 1))
         return [f"user_{number:0{digits}d}" for number in range(self.size)]
 

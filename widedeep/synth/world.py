@@ -1,4 +1,4 @@
-"""The model behind the sample click log: its columns, who comes, and how likely each row is to be clicked."""
+"""The model that draws the sample click log: its columns, its users, and how likely each row is to be clicked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,13 +46,13 @@ def _numbered(name: str, count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Categorical:
-    """A column whose value number r (from 0) is drawn with a chance proportional to (r + 2) ** -zipf."""
+    """A column whose value number r (from 0) has a probability proportional to (r + 2) ** -zipf."""
 
     name: str
     values: list[str]
     zipf: float
     strength: float
-    """Standard deviation, in logits, of a main effect of its own."""
+    """Standard deviation, in logits, of its main effect."""
 
 
 CATEGORICAL = (
@@ -68,8 +68,8 @@ CATEGORICAL = (
     ),
     Categorical("category", CATEGORIES, 0.7, 0.2),
     Categorical("country", COUNTRIES, 0.8, 0.15),
-    # The columns of the low-rank pairs have steep tails: enough rows see the head to learn factors, none see every pair.
-    # Their main effects come with the factors' mean.
+    # The columns of the low-rank pairs have steep tails: their frequent values have enough rows to learn factors from,
+    # but no log holds every pair. Their main effects come from the mean of the factors.
     Categorical("advertiser", _numbered("advertiser", 500), 1.3, 0.0),
     Categorical("publisher", _numbered("publisher", 800), 1.3, 0.0),
     Categorical("city", _numbered("city", 1_500), 1.3, 0.0),
@@ -92,8 +92,8 @@ PLANTED = (
     ("country", "format"),
     ("category", "tags"),
 )
-"""Pairs with a weight of its own for every combination of values: few enough to be memorised. A row has several tags, and
-the weights of their combinations are summed: a multi-hot crossed with a one-hot."""
+"""Pairs in which every combination of values has a weight of its own; they are few enough to be memorised. A row may
+have several tags: then the weights of their combinations are summed, as for a multi-hot crossed with a one-hot."""
 
 LOW_RANK = (("advertiser", "publisher"), ("city", "keyword"))
 """Pairs whose combinations are too many to memorise; each adds the dot product of two factors."""
@@ -129,10 +129,10 @@ class DrawnRows:
 
 
 class World:
-    """Everything that a seed decides: who comes, and how likely a row is to be clicked.
+    """Everything that a seed decides: the users and other values of a row, and how likely it is to be clicked.
 
-    The mean probability of a click is `rate`; there are heavy values where `lift` is above 1; `users` come in place of
-    the 40,000 that every log has otherwise.
+    The mean probability of a click is `rate`. If `lift` is above 1, there are heavy values. `users` replace the 40,000
+    that a log has otherwise.
     """
 
     def __init__(self, seed: int, *, rate: float = CLICK_RATE, lift: float = 1.0, users: Users | None = None) -> None:
@@ -156,7 +156,7 @@ class World:
             self._scales = self._scales.at_rate(logits, rate)
 
     def draw(self, index: Counter, rows: int) -> DrawnRows:
-        """Rows `index` of a log of `rows`; times rise with the index, each row somewhere in its share of the span."""
+        """The rows with the numbers `index` of a log of `rows`; their times rise with the number."""
         position = (index % PILOT_START).astype(np.float64) + self._draws.uniform("time", index)
         seconds = (position * (SPAN_SECONDS / rows)).astype(np.int64)
         codes = {name: np.searchsorted(cdf, self._draws.uniform(name, index)) for name, cdf in self._cdf.items()}
@@ -187,7 +187,7 @@ class World:
         return tags
 
     def _effects(self, rows: DrawnRows) -> Iterator[tuple[float, FloatArray]]:
-        """Each effect on the logit, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
+        """For each effect, in a fixed order: its strength (standard deviation in logits) and its unscaled values."""
         for column in CATEGORICAL:
             strength = USER_STRENGTH if column.name == "user" and self._users is not None else column.strength
             yield strength, self._main[column.name][rows.codes[column.name]]
@@ -216,7 +216,7 @@ class World:
         return self._draws.normal(f"cross/{left}/{right}", left_codes * 1_000_000 + right_codes)
 
     def planted_weights(self, left: str, right: str) -> FloatArray:
-        """What each combination of a planted pair adds to the logit: [values of `left`, values of `right`]."""
+        """The effect of each combination of a planted pair on the logit: [values of `left`, values of `right`]."""
         number = len(CATEGORICAL) + 7 + PLANTED.index((left, right))
         _, scale = self._scales.by_effect[number]
         left_codes, right_codes = np.meshgrid(
@@ -225,7 +225,7 @@ class World:
         return self._cross_weights(left, right, left_codes, right_codes) * scale
 
     def labelled(self, index: Counter, rows: int) -> tuple[pl.DataFrame, FloatArray, BoolArray]:
-        """Rows `index` of a log of `rows`, the click last; their chances of a click; whether they were clicked."""
+        """The rows with the numbers `index`, click last; their probabilities of a click; their clicks."""
         drawn = self.draw(index, rows)
         probability = sigmoid(self._logit(drawn))
         click = self._draws.uniform("click", index) < probability
@@ -243,7 +243,7 @@ def values_of(column: str) -> list[str]:
         return [str(hour) for hour in range(24)]
     if column == "tags":
         return TAGS
-    return next(one.values for one in CATEGORICAL if one.name == column)
+    return next(entry.values for entry in CATEGORICAL if entry.name == column)
 
 
 def _zipf_cdf(size: int, exponent: float) -> FloatArray:

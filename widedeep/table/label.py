@@ -1,4 +1,4 @@
-"""The label, the row weight and the group, checked row by row, and what both must be over a whole split."""
+"""The label, the row weight and the group: checked row by row, and label and weight over a whole split."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from widedeep.source.canonical import canonical_scalar, canonical_text
 
 
 def label_values(block: RawBlock, settings: LabelSettings) -> pl.Series:
-    """Float32, one per row. Raises DataError for a missing label, a third value, or a number that is not finite."""
+    """Labels, Float32, one per row. Raises DataError for a label that is missing, a third value, or not finite."""
     raw = block.frame[settings.column]
     if settings.kind == "regression":
         return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)
@@ -33,13 +33,14 @@ def label_values(block: RawBlock, settings: LabelSettings) -> pl.Series:
     if len(unknown):
         row = unknown[0]
         raise DataError(
-            f"{block.place_of(row)}: column {settings.column!r}: the label {text[row]!r} is neither positive nor negative: {rule}"
+            f"{block.place_of(row)}: column {settings.column!r}: the label {text[row]!r} is neither positive nor "
+            f"negative: {rule}"
         )
     return values.cast(pl.Float32)
 
 
 def weight_values(block: RawBlock, column: str) -> pl.Series:
-    """Float32, one per row. Raises DataError for a weight that is missing, not finite or negative."""
+    """Row weights, Float32, one per row. Raises DataError for a weight that is missing, not finite or negative."""
     weights = _finite(block, block.frame[column], "a row weight", " that is not negative")
     negative = (weights < 0).arg_true()
     if len(negative):
@@ -49,7 +50,7 @@ def weight_values(block: RawBlock, column: str) -> pl.Series:
 
 
 def group_values(block: RawBlock, column: str) -> pl.Series:
-    """String, one per row: the group's canonical text. Raises DataError for a row without a group."""
+    """Canonical texts of the groups, String, one per row. Raises DataError for a row without a group."""
     try:
         text = block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
     except DataError as error:
@@ -67,7 +68,8 @@ def _finite(block: RawBlock, raw: pl.Series, what: str, more: str) -> pl.Series:
     if len(bad):
         row = bad[0]
         raise DataError(
-            f"{block.place_of(row)}: column {raw.name!r}: {raw[row]!r} cannot be {what}: a finite number{more} is needed"
+            f"{block.place_of(row)}: column {raw.name!r}: {raw[row]!r} cannot be {what}: a finite number{more} is "
+            "needed"
         )
     return numbers
 
@@ -76,13 +78,14 @@ def _refuse_missing(block: RawBlock, values: pl.Series, what: str) -> None:
     if values.null_count():
         row = values.is_null().arg_true()[0]
         raise DataError(
-            f"{block.place_of(row)}: column {values.name!r}: {what} is missing; every row needs one: fill it or drop the row"
+            f"{block.place_of(row)}: column {values.name!r}: {what} is missing; every row needs one: fill it or drop "
+            "the row"
         )
 
 
 @dataclass
 class TargetTally:
-    """Label and weight over the rows of one split."""
+    """Counts and sums of label and weight over the rows of a split."""
 
     rows: int = 0
     label_sum: float = 0.0

@@ -1,4 +1,4 @@
-"""Multi-valued columns: a list, or a text with separators, to lists of canonical texts and their weights."""
+"""Reads multi-valued columns (lists, or texts with separators) as lists of canonical texts and their weights."""
 
 import re
 from collections import Counter
@@ -29,7 +29,8 @@ class ListTally:
 def list_values(
     block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally
 ) -> tuple[pl.Series, pl.Series | None]:
-    """The lists of a block: values List(String), and weights List(Float32) where the field has them; both null for none.
+    """The lists of a block: values List(String), and weights List(Float32) if the field has them; null for an empty
+    list.
 
     Raises DataError for text without a `separator`, and (unless `bad_numbers: missing`) for a weight that is no finite
     number or is negative.
@@ -50,7 +51,7 @@ def list_values(
 
 
 def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
-    """Gather the `columns` of a flat frame, sorted by its column `row` (UInt32), to one list per row 0 … num_rows - 1."""
+    """Gather the `columns` of a flat frame, sorted by its column `row` (UInt32), to a list per row."""
     rows = pl.DataFrame({_ROW: pl.int_range(num_rows, dtype=pl.UInt32, eager=True)})
     gathered = flat.group_by(_ROW, maintain_order=True).agg(columns)
     return rows.join(gathered, on=_ROW, how="left", maintain_order="left").select(columns)
@@ -114,8 +115,9 @@ def _weighted(
     bad = split.filter(pl.col(_WEIGHT).is_null())
     if len(bad) and data.bad_numbers == "error":
         raise DataError(
-            f"{block.place_of(bad[_ROW][0])}: column {settings.column!r}: {bad[_ITEM][0]!r}: the weight {bad['text'][0]!r} "
-            "is not a finite number that is not negative; mend the row, or set data.bad_numbers: missing to drop the value"
+            f"{block.place_of(bad[_ROW][0])}: column {settings.column!r}: {bad[_ITEM][0]!r}: the weight "
+            f"{bad['text'][0]!r} is not a finite number that is not negative; mend the row, or set data.bad_numbers: "
+            "missing to drop the value"
         )
     tally.bad_weights[settings.column] += len(bad)
     kept = split.filter(pl.col(_WEIGHT).is_not_null() & (pl.col("value") != ""))

@@ -1,6 +1,7 @@
-"""The typed table on disk: one folder per split, parts in row order, most columns of which are coded.
+"""The typed table on disk: a folder per split, with parts in row order. Most columns are coded.
 
-A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a list each.
+A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a
+list for each.
 """
 
 import io
@@ -17,7 +18,7 @@ from widedeep.source.coded import CodedColumn, CodedRows
 
 PART_ROWS = 1 << 18
 _ROWS_PER_VALUE = 4
-"""Where values have fewer rows each, they are stored as they are: codes would save nothing."""
+"""A column with fewer rows per distinct value is stored without codes, which would save nothing."""
 
 
 class PartWriter:
@@ -34,7 +35,7 @@ class PartWriter:
             directory.mkdir(parents=True)
 
     def add(self, rows: CodedRows) -> None:
-        """Append rows. Raises WriteError, also for rows added before."""
+        """Append rows. Raises WriteError, which may concern rows that were added before."""
         self.num_rows += rows.height
         self._waiting.append(rows)
         self._num_waiting += rows.height
@@ -42,7 +43,7 @@ class PartWriter:
             self._flush()
 
     def finish(self) -> None:
-        """Return when all is written. Raises WriteError."""
+        """Write the rest and wait until all is on disk. Raises WriteError."""
         if self._waiting:
             self._flush()
         self._wait()
@@ -63,9 +64,9 @@ class PartWriter:
 def _write_part(path: Path, blocks: list[CodedRows]) -> None:
     part = _coded_alike(blocks)
     values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
-    # Read back once or twice and then deleted with its stage: speed counts for more than size.
+    # The files are read once or twice and then deleted with their stage: speed matters more than size.
     for place, frame in ((path, part.frame), (_values_path(path), values)):
-        # Through a buffer, because Polars reports some faults of writing without the system's reason.
+        # Through a buffer: where a write fails, Polars does not always give the system's reason.
         content = io.BytesIO()
         frame.write_ipc(content, compression="lz4")
         with writing(place):
@@ -73,26 +74,26 @@ def _write_part(path: Path, blocks: list[CodedRows]) -> None:
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
-    """The blocks' rows as one, each column of texts with one coding, as each that is coded in all of them."""
+    """The rows of all blocks together. Columns that are texts, or coded in all blocks, get a common coding."""
     columns: list[pl.Series] = []
     values: dict[str, pl.Series] = {}
     for name in blocks[0].columns:
-        found = None
+        coding = None
         if all(name in block.values or block.frame[name].dtype == pl.String for block in blocks):
-            found = _one_coding([block.coded(name) for block in blocks])
-        if found is not None:
-            values[name] = found.values
-            columns.append(found.codes.alias(name))
+            coding = _one_coding([block.coded(name) for block in blocks])
+        if coding is not None:
+            values[name] = coding.values
+            columns.append(coding.codes.alias(name))
         else:
             columns.append(pl.concat([block.column(name) for block in blocks]).rechunk())
     return CodedRows(pl.DataFrame(columns), values)
 
 
 def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
-    """The columns one behind the other, null and the values that some row has; None where too few rows have each."""
+    """The columns joined, coded by null and the values that occur; None if there are too few rows per value."""
     codes = [block.codes.to_numpy() for block in blocks]
     used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
-    values = pl.concat([block.values.gather(ones) for block, ones in zip(blocks, used, strict=True)]).rechunk()
+    values = pl.concat([block.values.gather(held) for block, held in zip(blocks, used, strict=True)]).rechunk()
     numbers = _numbered(values)
     num_values = int(numbers.max(initial=0)) + 1
     if num_values * _ROWS_PER_VALUE > sum(map(len, codes)):
@@ -101,22 +102,22 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     firsts[numbers[::-1]] = np.arange(len(numbers))[::-1]
     null = pl.Series([None], dtype=values.dtype)
     recoded, start = [], 0
-    for block, ones, of_rows in zip(blocks, used, codes, strict=True):
+    for block, held, of_rows in zip(blocks, used, codes, strict=True):
         new = np.zeros(len(block.values), dtype=np.min_scalar_type(num_values))
-        new[ones] = numbers[start : start + len(ones)]
+        new[held] = numbers[start : start + len(held)]
         recoded.append(new[of_rows])
-        start += len(ones)
+        start += len(held)
     return CodedColumn(
         pl.concat([null, values.gather(firsts[1:])]).rechunk(), pl.Series(values=np.concatenate(recoded))
     )
 
 
 def _numbered(values: pl.Series) -> NDArray[np.int64]:
-    """0 for null, from 1 on the number of each different value: of texts in order of appearance, of numbers of their bits."""
+    """A number from 1 on per distinct value (0 for null): texts in order of appearance, numbers of their bits."""
     numbers = np.zeros(len(values), dtype=np.int64)
     present = values.is_not_null().to_numpy()
     if values.dtype == pl.String:
-        # A Categorical of its own numbers texts as they come, at half the cost of Polars' grouping.
+        # A Categorical with fresh categories numbers texts as they come, at half the cost of grouping.
         texts = values.drop_nulls().cast(pl.Categorical(pl.Categories.random())).to_physical()
         numbers[present] = texts.to_numpy().astype(np.int64) + 1
     else:
@@ -148,13 +149,13 @@ def coded_blocks(
         wanted = frame if columns is None else frame.select(columns)
         names = wanted.collect_schema().names()
         coded = values.select(name for name in values.collect_schema().names() if name in names).collect()
-        yield from CodedRows(wanted.collect(), {one.name: one.explode() for one in coded}).slices(rows)
+        yield from CodedRows(wanted.collect(), {column.name: column.explode() for column in coded}).slices(rows)
 
 
 def typed_blocks(
     directory: Path, split: str, rows: int = PART_ROWS, columns: Sequence[str] | None = None
 ) -> Iterator[pl.DataFrame]:
-    """The same with the values themselves."""
+    """`coded_blocks` with values in place of codes."""
     return (block.decoded() for block in coded_blocks(directory, split, rows, columns))
 
 

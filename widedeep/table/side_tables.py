@@ -1,4 +1,4 @@
-"""Side tables (`data.tables`): which of their columns are needed, reading them whole, joining them to blocks of the log."""
+"""Side tables (`data.tables`): reads the needed columns into memory and joins them to blocks of the log."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,20 +18,20 @@ _EXAMPLES = 3
 
 
 def needed_tables(data: DataSettings, needed: Iterable[str]) -> dict[str, list[str]]:
-    """Side table → those of its columns that `needed` names as `TABLE.column`; only tables of which there are any.
+    """Side table → its columns that `needed` names as `TABLE.column`; tables without a needed column are left out.
 
     A name whose prefix is no side table is a column of the log.
     """
-    found: dict[str, list[str]] = {}
+    columns_of: dict[str, list[str]] = {}
     for name in dict.fromkeys(needed):
         table, dot, column = name.partition(".")
         if dot and table in data.tables:
-            found.setdefault(table, []).append(column)
-    return found
+            columns_of.setdefault(table, []).append(column)
+    return columns_of
 
 
 def side_table_files(data: DataSettings, base_dir: Path, needed: Iterable[str]) -> dict[str, list[Source]]:
-    """Side table → its files, of the needed tables. Raises DataError for one that is not there."""
+    """Side table → its files, for the needed tables. Raises DataError for a file that is not there."""
     return {table: _files(table, data.tables[table].files, base_dir, "") for table in needed_tables(data, needed)}
 
 
@@ -58,11 +58,12 @@ class SideTables:
         *,
         replaced: Mapping[str, str] | None = None,
     ) -> "SideTables":
-        """Read the tables of which `needed` names a column.
+        """Read the tables that have a column in `needed`.
 
-        `replaced` (None where the recipe itself can be changed) maps tables to paths or URLs, relative to the current
-        directory, that stand in for the recipe's. Raises UsageError for a table that the recipe has not; ColumnError;
-        DataError for a table that is not there, and for a key that is missing or repeats.
+        `replaced` maps tables to paths or URLs, relative to the current directory, that are read in place of the
+        recipe's; None if the user can change the recipe itself. Raises UsageError for a table that the recipe does not
+        have, ColumnError for a column that is not there, DataError for a file that is not there and for a key that is
+        missing or repeats.
         """
         for table in replaced or ():
             if table not in data.tables:
@@ -82,13 +83,13 @@ class SideTables:
         return cls(loaded, reporter)
 
     def log_columns(self, needed: Iterable[str]) -> list[str]:
-        """The columns to read from the log: of those `needed`, the log's own, and what the tables are joined on."""
+        """The columns to read from the log: those of `needed` that are its own, and those to join tables on."""
         joined = {name for table in self._tables for name in table.names}
-        own = [name for name in needed if name not in joined]
-        return list(dict.fromkeys([*own, *(table.on for table in self._tables)]))
+        of_log = [name for name in needed if name not in joined]
+        return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
 
     def check_log(self, source: Source | Frame, settings: FormatSettings, *, name: str) -> None:
-        """Raise ColumnError if a file of the log has a column that is called as one of a side table."""
+        """Raise ColumnError if a file of the log has a column with the name of a side table's column."""
         if not self._tables:
             return
         present = columns_in(source, settings, name=name)
@@ -101,7 +102,7 @@ class SideTables:
                     )
 
     def join(self, block: RawBlock) -> RawBlock:
-        """The same rows in order, with the tables' columns; null where a row has no key or its key is in no row."""
+        """The block with the tables' columns, in the same order; null where a table has no row for the key."""
         frame = block.frame
         for table in self._tables:
             frame = table.join(frame, block)
@@ -114,14 +115,15 @@ class SideTables:
                 rows, examples = table.unmatched_rows, ", ".join(map(repr, table.unmatched_keys))
                 more = ", …" if len(table.unmatched_keys) == _EXAMPLES else ""
                 self._reporter.warn(
-                    f"side table {table.name!r}: {rows:,} row{'s' * (rows != 1)} of the log with a key that it lacks, such as "
-                    f"{examples}{more}; {', '.join(table.names)} {'is' if len(table.names) == 1 else 'are'} missing there"
+                    f"side table {table.name!r}: {rows:,} row{'s' * (rows != 1)} of the log with a key that it lacks, "
+                    f"such as {examples}{more}; {', '.join(table.names)} {'is' if len(table.names) == 1 else 'are'} "
+                    "missing there"
                 )
 
 
 @dataclass
 class _Table:
-    """One side table: its key as canonical text, the needed columns under their full names, a mark on every row."""
+    """A side table: its key as canonical text, the needed columns under their full names, and a mark on every row."""
 
     name: str
     on: str
@@ -139,8 +141,8 @@ class _Table:
         unmatched = keys.filter(keys.is_not_null() & joined[_MATCHED].is_null())
         self.unmatched_rows += len(unmatched)
         if len(unmatched) and len(self.unmatched_keys) < _EXAMPLES:
-            found = dict.fromkeys([*self.unmatched_keys, *unmatched.unique(maintain_order=True).head(_EXAMPLES)])
-            self.unmatched_keys = list(found)[:_EXAMPLES]
+            examples = dict.fromkeys([*self.unmatched_keys, *unmatched.unique(maintain_order=True).head(_EXAMPLES)])
+            self.unmatched_keys = list(examples)[:_EXAMPLES]
         return joined.drop(_KEY, _MATCHED)
 
 
@@ -150,7 +152,7 @@ def _load(
     try:
         blocks = list(_read(files, list(dict.fromkeys([settings.key, *columns]))))
     except DataError as error:
-        # The readers know no other format than the log's.
+        # The readers' messages name settings under `data.format`, which is the format of the log.
         raise DataError(str(error).replace("data.format.", f"data.tables.{table}.format.")) from None
     keys = pl.concat([_key_texts(block, settings.key) for block in blocks])
     _check_keys(table, settings.key, keys, blocks)
@@ -183,8 +185,8 @@ def _check_keys(table: str, column: str, keys: pl.Series, blocks: Sequence[RawBl
     again = (~keys.is_first_distinct()).arg_true()[0]
     first = (keys == keys[again]).arg_true()[0]
     raise DataError(
-        f"{_place(again, blocks)}: column {column!r}: the key {keys[again]!r} of side table {table!r} stands already at "
-        f"{_place(first, blocks)}; a key may have one row: drop one of them"
+        f"{_place(again, blocks)}: column {column!r}: the key {keys[again]!r} of side table {table!r} stands already "
+        f"at {_place(first, blocks)}; a key may have one row: drop one of them"
     )
 
 
@@ -197,7 +199,7 @@ def _place(row: int, blocks: Sequence[RawBlock]) -> str:
 
 
 def _stacked(name: str, pieces: Sequence[pl.Series]) -> pl.Series:
-    """One column of the pieces' rows; of their canonical texts where blocks or files hold it in several types."""
+    """A column of all pieces together; as canonical texts if the pieces hold it in different types."""
     types = {piece.dtype for piece in pieces if piece.dtype != pl.Null}
     if len(types) > 1 and not any(dtype.is_nested() for dtype in types):
         pieces = [pl.select(canonical_text(pl.lit(piece), piece.dtype)).to_series() for piece in pieces]

@@ -20,7 +20,7 @@ TRAIN, VALID, TEST = range(3)
 
 
 def drawn_parts(data: DataSettings) -> tuple[str, ...]:
-    """Names of the splits that `data.split` takes from the train rows; those with files of their own are not drawn."""
+    """Names of the splits that `data.split` takes from the train rows, which are those without files of their own."""
     rule = data.split or RandomSplit()
     return tuple(part for part in SPLITS[1:] if getattr(data, part) is None and getattr(rule, part))
 
@@ -89,7 +89,7 @@ def _texts(block: RawBlock, column: str) -> pl.Series:
 
 @dataclass(frozen=True)
 class TimeCuts:
-    """Rows at or after `test` are test, earlier ones at or after `valid` are valid; infinity where a part is not drawn."""
+    """Rows from time `test` on are test, earlier ones from `valid` on are valid; infinity for an empty split."""
 
     valid: float
     test: float
@@ -122,7 +122,7 @@ def _num_wanted(share: float, num_rows: int) -> int:
 
 
 def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
-    """The value that stands at `rank` (0-based) of all times in order, by a radix search over 16 bits at a time."""
+    """The value at `rank` (0-based) of all times in order, found by a radix search over 16 bits at a time."""
     prefix = np.uint64(0)
     for shift in (48, 32, 16, 0):
         counts = np.zeros(1 << 16, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""When something happened: dates, epoch numbers and texts as seconds since 1970 UTC, and the parts of a moment."""
+"""Reads dates, epoch numbers and texts as seconds since 1970 UTC, and takes moments apart (hour, weekday, …)."""
 
 import polars as pl
 
@@ -10,23 +10,24 @@ from widedeep.source.canonical import canonical_text
 _ISO_8601 = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{1,2}:\d{2})(?::(\d{2}(?:\.\d{1,9})?))?(Z|[+-]\d{2}(?::?\d{2})?)?)?$"
 _UTC = pl.Datetime("us", "UTC")
 _EPOCHS = {"epoch": 1.0, "epoch_ms": 1e3, "epoch_us": 1e6}
-"""Formats of numbers: how many of their units make a second."""
+"""Formats of numbers → how many of their units make a second."""
 _LATEST = 253_402_300_800.0
-"""The year 10000, in seconds since 1970: what lies beyond was not counted in seconds."""
+"""The year 10000 in seconds since 1970. A larger number is not in seconds."""
 _WEEKDAYS = {
     str(number): name for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), start=1)
 }
 
 
 def time_values(block: RawBlock, settings: TimeSettings) -> pl.Series:
-    """Float64, one per row: what rows are ordered by. Raises DataError for a time that is missing or cannot be understood."""
+    """The numbers that order the rows, Float64, one per row. Raises DataError for a time that is missing or unclear."""
     moments, _ = _read(block, settings, "data.time.format")
     raw = block.frame[settings.column]
     if moments.null_count():
         row = moments.is_null().arg_true()[0]
         if raw[row] is None:
             raise DataError(
-                f"{block.place_of(row)}: column {settings.column!r}: the time is missing; every row needs one: fill it or drop the row"
+                f"{block.place_of(row)}: column {settings.column!r}: the time is missing; every row needs one: fill it "
+                "or drop the row"
             )
         raise _not_a_time(block, settings, row, "data.time.format")
     return moments
@@ -35,10 +36,10 @@ def time_values(block: RawBlock, settings: TimeSettings) -> pl.Series:
 def moment_values(
     block: RawBlock, settings: TimeSettings, *, bad_is_missing: bool, where: str
 ) -> tuple[pl.Series, int]:
-    """Float64 seconds since 1970 UTC, one per row, null for a missing time; and how many bad ones were taken for missing.
+    """Seconds since 1970 UTC, Float64, one per row, null for a missing time; and how many bad times count as missing.
 
-    `where` names the setting that says the format. Raises DataError with place and value for a time that cannot be
-    understood, unless `bad_is_missing`, and for numbers that cannot be seconds.
+    `where` names the setting for the format, for messages. Raises DataError with place and value for a time that cannot
+    be understood, unless `bad_is_missing`, and for numbers that cannot be seconds.
     """
     moments, bad = _read(block, settings, where)
     rows = bad.arg_true()
@@ -55,7 +56,7 @@ def moment_values(
 
 
 def part_of(moment: pl.Expr, part: DatePart) -> pl.Expr:
-    """String: the part of a moment given in seconds (see `DateTimeField.parts`); null for null."""
+    """The part of a moment given in seconds, as String (see `DateTimeField.parts`); null for null."""
     instant = (moment * 1e6).cast(pl.Int64).cast(pl.Datetime("us"))
     match part:
         case "hour":

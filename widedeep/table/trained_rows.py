@@ -1,4 +1,4 @@
-"""The rows that a model is trained on: those of train, in a refit those of other splits too, with negatives sampled."""
+"""Yields the rows that a model is trained on: train, in a refit other splits too, with negatives sampled."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,19 +12,21 @@ from widedeep.table.split import SPLITS
 from widedeep.table.typed import LABEL
 
 _NEGATIVES_SEED = 0x6E65676174697665
-"""Of the draw of negatives, so that it is not that of a random split ("negative" in ASCII); plus the split's number."""
+"""Seed for sampling negatives ("negative" in ASCII), plus the split's number. A random split has other seeds."""
 
 
 class NegativeSampling:
-    """Keeps all positives of a split and a share of its negatives; the draw depends on the split and the row's position
-    in it only. Blocks come in row order."""
+    """Keeps all positives of a split and a random share of its negatives.
+
+    Which negatives are kept depends only on the split and their position in it. Blocks must come in row order.
+    """
 
     def __init__(self, keep_negatives: float, split: str) -> None:
         self._keep, self._seed = keep_negatives, _NEGATIVES_SEED + SPLITS.index(split)
         self._rows_seen = 0
 
     def kept(self, rows: CodedRows) -> CodedRows:
-        """The rows of the next block that stay, in order; the block must hold the label."""
+        """The rows of the next block that are kept, in order. The block must have the label."""
         if self._keep == 1.0:
             return rows
         draws = random_draws(self._seed, self._rows_seen, rows.height)
@@ -39,10 +41,10 @@ def trained_blocks(
     rows: int = PART_ROWS,
     columns: Sequence[str] | None = None,
 ) -> Iterator[CodedRows]:
-    """The rows of the typed table's `splits`, one split behind the other, in blocks of at most `rows` rows.
+    """Yield the rows of the typed table's `splits`, one split after the other, in blocks of at most `rows` rows.
 
-    `ingest` has sampled the negatives of train; those of the other splits are sampled here, so that all rows are
-    alike: scores are corrected for one share.
+    `ingest` has sampled the negatives of train already. Those of the other splits are sampled here with the same share,
+    since scores are corrected for a single share.
     """
     for split in splits:
         sampling = NegativeSampling(1.0 if split == "train" else keep_negatives, split)

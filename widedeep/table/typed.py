@@ -1,4 +1,4 @@
-"""The typed table: which source columns a recipe needs, as what, and their conversion block by block."""
+"""The typed table: the columns that a recipe needs, their types, and their conversion block by block."""
 
 import threading
 from collections import Counter
@@ -38,21 +38,21 @@ class TypedColumn:
     name: str
     """Its name there."""
     column: str
-    """The source column that it is read from."""
+    """The source column that it is made from."""
     role: Role
     field: MultiValuedField | DateTimeField | None = None
-    """What says how values, weights, parts and ages are read."""
+    """The field whose settings say how values, weights, parts and ages are read."""
     part: DatePart | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """All source columns that it is read from."""
+        """All source columns that it is made from."""
         if self.role == "age" and isinstance(self.field, DateTimeField) and self.field.since is not None:
             return (self.column, self.field.since.column)
         return (self.column,)
 
     def reading(self) -> list[Any]:
-        """What its content depends on, besides the rows: plain values, for a stage key."""
+        """The settings that its content depends on, as plain values for a stage key."""
         rule: dict[str, Any] = {}
         if isinstance(self.field, MultiValuedField):
             rule = self.field.model_dump(include={"separator", "weight_separator", "max_length"})
@@ -62,7 +62,7 @@ class TypedColumn:
 
 
 def text_name(column: str, features: FeatureSettings) -> str:
-    """Name of a column's canonical text in the typed table; the plain name belongs to its numbers where it has both."""
+    """Name of a column's canonical text in the typed table: the plain name, unless its numbers have that."""
     return f"{column}@text" if any(field.column == column for field in features.numeric) else column
 
 
@@ -77,10 +77,10 @@ def weights_name(field: MultiValuedField) -> str:
 
 
 def typed_columns(recipe: Recipe) -> tuple[TypedColumn, ...]:
-    """The typed table's columns in order: label, weight, time, group, numbers (Float64), texts (String), lists and their
-    weights (List of String and of Float32), parts of times (String), ages in days (Float64).
+    """The typed table's columns in order: label, weight, time, group, numbers (Float64), texts (String), lists and
+    their weights (List of String and of Float32), parts of times (String), ages in days (Float64).
 
-    Raises ColumnError where two of them would have one name.
+    Raises ColumnError if two of them would have the same name.
     """
     columns = tuple(_columns(recipe))
     names = Counter(column.name for column in columns)
@@ -120,7 +120,7 @@ def _columns(recipe: Recipe) -> Iterator[TypedColumn]:
 def check_kinds(trained: Mapping[str, ValueKind], seen: Mapping[str, ValueKind], name: str) -> None:
     """Raise DataError if a column of the source `name` holds another kind of value than it did in training.
 
-    Text stands for any kind, because delimited text has no other.
+    Text may stand for any kind: in delimited text everything is text.
     """
     for column, kind in seen.items():
         before = trained.get(column, kind)
@@ -143,13 +143,13 @@ class Typing:
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
         """The source columns to read."""
         self.kinds: dict[str, ValueKind] = dict(trained_kinds or {})
-        """What each source column holds: as in training if that was given, else as first seen."""
+        """Source column → kind of its values, as in training if `trained_kinds` has it, else as first seen."""
         self.bad_numbers: Counter[str] = Counter()
         """Texts, NaN and infinities counted as missing, per typed column."""
         self.lists = ListTally()
         """What was left out of lists."""
         self._lock = threading.Lock()
-        """Held while anything is counted."""
+        """Held while the counters change."""
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
@@ -157,8 +157,10 @@ class Typing:
         return self.convert(block).decoded()
 
     def convert(self, block: RawBlock) -> CodedRows:
-        """`apply` to a block whose kinds are noted; blocks may be converted on several threads at once. What came as
-        codes stays codes."""
+        """Like `apply`, for a block whose kinds are noted. Columns that came as codes stay codes.
+
+        Several threads may convert blocks at the same time.
+        """
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
         coded = [column for column in plain if column.column in block.coded]
@@ -175,7 +177,7 @@ class Typing:
         return typed
 
     def note_kinds(self, block: RawBlock) -> None:
-        """Take in what the columns hold, blocks in order. Raises DataError where it is not what it was before."""
+        """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
         seen: dict[str, ValueKind] = {}
         for column in self.needed:
             try:
@@ -188,7 +190,7 @@ class Typing:
         self.kinds = {**seen, **self.kinds}
 
     def _made(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
-        """The typed columns that are more than an expression over their source."""
+        """The typed columns that take more than an expression over their source column."""
         moments: dict[tuple[str, str | None], pl.Series] = {}
         for column in self.columns:
             match column.role:
@@ -229,7 +231,7 @@ class Typing:
         known: dict[tuple[str, str | None], pl.Series],
         settings: TimeSettings | None = None,
     ) -> pl.Series:
-        """Seconds of the column's time (or of the other that `settings` names), read once per block."""
+        """The column's time in seconds (or the time that `settings` names), read once per block."""
         assert isinstance(column.field, DateTimeField)
         where = "its `format` under features.date_time"
         if settings is None:
@@ -273,7 +275,7 @@ class Typing:
 
 
 def _typed_values(texts: CodedColumn, column: TypedColumn) -> pl.Series:
-    """What the different texts of a column of texts or numbers are in the typed table."""
+    """The typed values of a coded column's texts: the texts themselves, or numbers."""
     if column.role == "text":
         return texts.values
     values = texts.values.to_frame(column.column)
