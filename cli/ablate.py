@@ -11,6 +11,7 @@ from widedeep.api.recipes import load_recipe
 from widedeep.figures import figure
 
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def ablate(
 
     reporter = ConsoleReporter()
     given = tuple(overrides or ())
-    load_recipe(recipe, set=given, reporter=reporter)  # its notes; those of the variants say what the kinds say already
+    open_recipe(recipe, given, reporter)  # its notes; those of the variants say what the kinds say already
     from widedeep.comparison import ablation
     from widedeep.evaluation.verdict import holds_for, told, verdict_on_parts
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from widedeep.api.recipes import load_recipe
 from widedeep.errors import UsageError
 
 from .discover import discover
 from .options import ForceOption, JsonOption, SetOption, WaitOption, WorkOption
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
 
@@ -126,7 +126,7 @@ def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: b
     from .console import ConsoleReporter, print_collisions, print_crosses
 
     reporter = ConsoleReporter()
-    loaded = load_recipe(recipe, set=overrides or (), reporter=reporter)
+    loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.collisions import build_crosses_and_report  # only now: a faulty recipe need not wait for it
 
     result, collisions = build_crosses_and_report(loaded, work, reporter, wait=wait)

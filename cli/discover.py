@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from widedeep.api.recipes import load_recipe
 from widedeep.api.runs import run_path
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.figures import duration, gain_cell
 
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def discover(
         raise OutputExistsError(f"{write}: exists already; --force replaces it")
     if write is not None and overrides:
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
-    loaded = load_recipe(recipe, set=overrides or (), reporter=reporter)
+    loaded = open_recipe(recipe, overrides, reporter)
     if write is not None:
         _refuse_other_folder(write, loaded)
         _refuse_unwritable(write, loaded)

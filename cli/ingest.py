@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from widedeep.api.recipes import load_recipe
-
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .profile_cells import short_number
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 
@@ -20,7 +19,7 @@ def ingest(
     from .console import ConsoleReporter, print_columns  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
-    loaded = load_recipe(recipe, set=overrides or (), reporter=reporter)
+    loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.stages import ingest as ingest_stage  # only now: a faulty recipe need not wait for it
     from widedeep.pipeline.workspace import read_report
     from widedeep.profile.findings import show_findings

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from widedeep.api.recipes import load_recipe
 from widedeep.figures import duration
 
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def train(
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter(quiet=quiet)
-    loaded = load_recipe(recipe, set=overrides or (), reporter=reporter)
+    loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
     if seeds is None:

@@ -12,6 +12,7 @@ from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.synth.sample_log import write_sample_log
+from widedeep_cli.recipe_argument import open_recipe
 
 RECIPES = bundled_recipes()
 
@@ -64,7 +65,7 @@ def test_where_the_data_of_a_bundled_recipe_are_missing_the_message_names_an_ins
     monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
 
     with pytest.raises(DataError, match=r"^data/\S+: no such file .*; \S+DATA\.md says where to get") as caught:
-        find_recipe(name)
+        open_recipe(name, (), Reporter())
 
     (guide,) = (word for word in str(caught.value).split() if word.endswith("DATA.md"))
     assert f"\n## {name}: " in Path(guide).read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from widedeep.api.runs import Run
-from widedeep.errors import DataError, UsageError
+from widedeep.errors import UsageError
 from widedeep.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def load_recipe(
     paths start from the file's folder; in a bundled recipe and in a dictionary from the current directory. `reporter`
     hears the recipe's notes.
 
-    Raises UsageError for a text that is neither file nor bundled name, RecipeError with every fault at once, DataError
-    where the data of a bundled recipe are missing.
+    Raises UsageError for a text that is neither file nor bundled name, RecipeError with every fault at once.
 
     >>> recipe = load_recipe({"data": {"train": "log.csv", "label": "click"}, "features": {"categorical": ["ad"]}})
     >>> recipe.recipe.training.epochs == load_recipe(recipe, set=["training.epochs=3"]).recipe.training.epochs
@@ -67,10 +66,7 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
         path, base_dir = _file_of(os.fspath(source))
         from widedeep.recipe.load import load_recipe as load_file
 
-        loaded = load_file(path, overrides, base_dir=base_dir)
-        if base_dir is not None:
-            _check_data_is_there(loaded)
-        return loaded
+        return load_file(path, overrides, base_dir=base_dir)
     from widedeep.recipe.load import LoadedRecipe
 
     if isinstance(source, Run):
@@ -85,17 +81,6 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
         "a recipe is a file, a bundled recipe's name, a dictionary, a recipe that was loaded or a run, not a value of "
         f"type {type(source).__qualname__}"
     )
-
-
-def _check_data_is_there(bundled: "LoadedRecipe") -> None:
-    """Raise DataError if a bundled recipe's data are missing; the message names the guide to them."""
-    from widedeep.source.sources import expand_paths
-
-    try:
-        expand_paths(bundled.recipe.data.all_paths(), bundled.base_dir)
-    except DataError as error:
-        guide = resources.files(_BUNDLED) / "DATA.md"
-        raise DataError(f"{error}; {guide} says where to get the data of a bundled recipe") from error
 
 
 def _file_of(argument: str) -> tuple[Path, Path | None]:

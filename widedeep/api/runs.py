@@ -231,6 +231,6 @@ def _sources(rows: Rows) -> "list[Source | Frame]":
     if isinstance(rows, Sequence) and rows and all(isinstance(file, str | os.PathLike) for file in rows):
         return [os.fspath(file) for file in rows]
     raise UsageError(
-        "rows are a Polars frame, a table with the Arrow C stream (pandas, pyarrow, DuckDB), a file or a list of files, not "
-        f"{'an empty list' if rows == [] else f'a value of type {type(rows).__qualname__}'}"
+        "rows are a Polars frame, a table with the Arrow C stream (pandas, pyarrow, DuckDB), a file or a list of "
+        f"files, not {'an empty list' if rows == [] else f'a value of type {type(rows).__qualname__}'}"
     )
