@@ -129,7 +129,7 @@ class _Measured:
         scorer = Scorer.load(path)
         typed_dir = typed_table(RunDirectory(path), scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
         self.split = chosen_split(typed_dir, None)
-        frames = typed_blocks(typed_dir, self.split)
+        frames = typed_blocks(typed_dir, self.split, forms=scorer.forms or {})
         if self.rows is not None:
             return score_only(scorer, frames)
         scored = score_labelled(scorer, frames, {})

@@ -145,8 +145,8 @@ def _of_split(
             f"the runs' recipes differ in {', '.join(differing)}: these are the {chosen} rows of the first run, "
             "and the second may have been trained on some of them"
         )
-    scored = score_labelled(ours, typed_blocks(typed_dir, chosen), slices)
-    return scored, score_only(theirs, typed_blocks(their_dir, chosen)), chosen
+    scored = score_labelled(ours, typed_blocks(typed_dir, chosen, forms=ours.forms or {}), slices)
+    return scored, score_only(theirs, typed_blocks(their_dir, chosen, forms=theirs.forms or {})), chosen
 
 
 def _labels(typed_dir: Path, split: str) -> pl.DataFrame:

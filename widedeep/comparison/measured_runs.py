@@ -158,7 +158,7 @@ class _Measuring:
         read |= columns_of_single_values(scorer.recipe)
         slices = {name: read[name] for name in self._columns if name in read}
         with self._reporter.work(f"score {run.path.parent.name}", None, "rows"):
-            return score_labelled(scorer, typed_blocks(typed_dir, self._split), slices)
+            return score_labelled(scorer, typed_blocks(typed_dir, self._split, forms=scorer.forms or {}), slices)
 
     def _behind(self, rows: LabelledRows, told: dict[str, Estimate]) -> dict[str, Change]:
         if self._best is None:

@@ -41,4 +41,4 @@ def evaluate_run(
         return result
     typed_dir = typed_table(run, scorer.recipe, work_dir, reporter, wait=wait)
     chosen = chosen_split(typed_dir, split, run)
-    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)
+    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen, forms=scorer.forms or {}), split=chosen)

@@ -45,9 +45,13 @@ class InputRows:
         self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
             self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
-        self._typing = Typing(scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds)
+        self._typing = Typing(
+            scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds, forms=scorer.forms
+        )
         columns = [*self._typing.needed, *keep]
-        self._tables = SideTables.load(scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables)
+        self._tables = SideTables.load(
+            scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, in_form=scorer.forms is not None
+        )
         self._columns = self._tables.log_columns(columns)
 
     def __iter__(self) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
