@@ -60,7 +60,8 @@ def number_text(text: pl.Expr) -> pl.Expr:
     number = plain.cast(pl.Float64, strict=False)
     as_float = pl.when(number.is_finite()).then(canonical_text(number, pl.Float64()))
     digits = plain.str.replace(r"[eE].*$", "").str.count_matches(r"\d")
-    exact = pl.when(digits <= _EXACT_DIGITS).then(as_float).otherwise(plain.str.strip_chars_end("0"))
+    is_float = (digits <= _EXACT_DIGITS) | plain.str.contains("[eE]")
+    exact = pl.when(is_float).then(as_float).otherwise(plain.str.strip_chars_end("0"))
     return pl.coalesce(integer, exact, plain)
 
 

@@ -286,7 +286,11 @@ class Typing:
                 return canonical_text(pl.col(column.column), dtype).alias(column.name)
             except DataError as error:
                 raise DataError(f"{block.source_name}: column {column.column!r}: {error}") from None
-        return finite_number(column.column, dtype, block.source_name).alias(column.name)
+        number = finite_number(column.column, dtype, block.source_name)
+        if dtype == pl.Float32 and self._forms is not None:
+            # The decimal that files of texts hold: 0.1, where widening gives 0.10000000149.
+            number = pl.when(number.is_finite()).then(pl.col(column.column).cast(pl.String).cast(pl.Float64))
+        return number.alias(column.name)
 
     def _check_numbers(self, block: RawBlock, column: TypedColumn, typed: CodedRows) -> None:
         coded = block.coded.get(column.column)
