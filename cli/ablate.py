@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from widedeep.api.recipes import load_recipe
 from widedeep.figures import figure
-from widedeep.reporting import Reporter
 
-from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.compare.ablation import Ablation, Variant
+    from widedeep.comparison.ablation import Ablation, Variant
     from widedeep.evaluation.comparison import Change
 
 
@@ -39,11 +39,11 @@ def ablate(
     reporter = ConsoleReporter()
     given = tuple(overrides or ())
     open_recipe(recipe, given, reporter)  # its notes; those of the variants say what the kinds say already
-    from widedeep.compare import ablation
+    from widedeep.comparison import ablation
     from widedeep.evaluation.verdict import holds_for, told, verdict_on_parts
 
     result = ablation.ablate(
-        lambda more: open_recipe(recipe, [*given, *more], Reporter()),
+        lambda more: load_recipe(recipe, set=[*given, *more]),
         kinds.split(","),
         work,
         reporter,

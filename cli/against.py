@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from widedeep.api.runs import run_path
 from widedeep.figures import figure
 
 from .console import ConsoleReporter, print_comparison, print_slices
-from .lookup import open_run
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.compare.against import Comparison
+    from widedeep.comparison.against import Comparison
     from widedeep.evaluation.slices import Slice
 
 _BESIDE = ("calibration", "ece", "mae", "r2")
@@ -33,11 +33,11 @@ def show_comparison(
     as_json: bool,
 ) -> None:
     """Print how two runs differ: those that the arguments `run` and `against` name."""
-    from widedeep.compare.against import compare_runs
+    from widedeep.comparison.against import compare_runs
     from widedeep.evaluation.verdict import holds_for, verdict
 
     reporter = ConsoleReporter()
-    first, second = open_run(run, work), open_run(against, work)
+    first, second = run_path(run, work), run_path(against, work)
     result = compare_runs(
         first,
         second,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from widedeep.api.experiments import run_paths
 from widedeep.figures import duration, figure
 
-from .lookup import open_runs
 from .options import JsonOption, RunsArgument, WorkOption
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.compare.run_table import Figure, TableLine
+    from widedeep.comparison.run_table import Figure, TableLine
 
 _SHOWN = ("auc", "gauc", "log_loss", "rmse", "mae")
 _MARK = "!"
@@ -33,12 +33,12 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Put runs beside each other, best first; seeds of one recipe are one line."""
-    from widedeep.compare.run_table import run_table
+    from widedeep.comparison.run_table import run_table
     from widedeep.recipe.differences import setting_texts
 
     from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
-    lines, chosen = run_table(open_runs(runs, work), split, ConsoleReporter())
+    lines, chosen = run_table(run_paths(runs, work), split, ConsoleReporter())
     if as_json:
         print_json({"split": chosen, "lines": [_as_object(line) for line in lines]})
         return

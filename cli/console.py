@@ -15,8 +15,6 @@ from rich.text import Text
 from widedeep.figures import duration, figure, gain_cell, rate
 from widedeep.reporting import Meter, Reporter
 
-from .collision_cells import collision_cells, worst_lines
-from .profile_cells import profile_cells
 from .results import open_stdout
 from .wrapping import wrapped
 
@@ -271,6 +269,8 @@ def print_comparison(lines: Sequence[Mapping[str, str]]) -> None:
 
 def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
     """Print a line per column of an `ingest` report over `num_rows` rows; values are cut where the line ends."""
+    from .profile_cells import profile_cells  # not at the top: most commands have no use for it
+
     records = [profile_cells(column, num_rows) for column in columns if "type" in column]
     *titles, last = records[0]
     console = _console(open_stdout())
@@ -339,6 +339,8 @@ def print_collisions(collisions: Sequence[Mapping[str, Any]], *, apart: bool) ->
     `apart` leaves an empty line above, for use after another table.
     """
     from widedeep.features.collisions import COLLISION_LIMIT  # not at the top: `--help` should not wait for Polars
+
+    from .collision_cells import collision_cells, worst_lines
 
     console = _console(open_stdout())
     if apart:

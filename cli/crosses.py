@@ -8,9 +8,9 @@ import typer
 
 from widedeep.errors import UsageError
 
-from .discover import DEFAULT_FDR, discover
-from .lookup import open_recipe
+from .discover import discover
 from .options import ForceOption, JsonOption, SetOption, WaitOption, WorkOption
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
 
@@ -65,7 +65,7 @@ def crosses(
         typer.Option(
             "--fdr",
             metavar="RATE",
-            help=f"With --discover: the false discovery rate that is held (default {DEFAULT_FDR}).",
+            help="With --discover: the false discovery rate that is held (default 0.05).",
         ),
     ] = None,
     write: Annotated[
@@ -87,8 +87,6 @@ def crosses(
     if find:
         if top is not None or min_support is not None:
             raise UsageError("--top and --min-support say which weights to show: leave them out")
-        if fdr is not None and not 0.0 < fdr < 1.0:
-            raise UsageError(f"--fdr {fdr:g}: must be greater than 0 and less than 1, such as {DEFAULT_FDR}")
         discover(
             recipe,
             work,

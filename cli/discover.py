@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from widedeep.api.runs import run_path
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.figures import duration, gain_cell
 
-from .lookup import open_recipe, open_run
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from widedeep.discovery.proof import ProvedCross
     from widedeep.recipe.load import LoadedRecipe
 
-DEFAULT_FDR = 0.05
 SHOWN_REFUSED, LEAST_SHOWN_Q = 3, 1e-9
 
 
@@ -44,17 +44,11 @@ def discover(
     if write is not None:
         _refuse_other_folder(write, loaded)
         _refuse_unwritable(write, loaded)
-    run = None if on is None else open_run(on, work)
-    from widedeep.pipeline.discovery import discover_crosses
+    run = None if on is None else run_path(on, work)
+    from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
 
-    discovery = discover_crosses(
-        loaded, work, reporter, on=run, budget=budget, fdr=DEFAULT_FDR if fdr is None else fdr, wait=wait
-    )
-    if not discovery.complete:
-        reporter.warn(
-            f"the budget of {budget:g} s ended {discovery.stopped_in}: this is a partial result, of what was found "
-            "till then"
-        )
+    fdr = DEFAULT_FDR if fdr is None else fdr
+    discovery = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait)
     written = None if write is None else _write(write, loaded, discovery)
     if as_json:
         print_json(_as_object(discovery, loaded, write))
@@ -165,14 +159,12 @@ def _text(path: Path) -> str:
 
 def _write(path: Path, loaded: "LoadedRecipe", discovery: "Discovery") -> str:
     """Write the recipe's text with the crosses added; returns a text that says so."""
-    from widedeep.discovery.discover import settings_of
     from widedeep.files import write_text
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.load import load_recipe
 
     assert loaded.path is not None
-    settings = [settings_of(cross, loaded.recipe) for cross in discovery.kept]
-    text = add_crosses(_text(loaded.path), settings, source=str(loaded.path))
+    text = add_crosses(_text(loaded.path), discovery.crosses, source=str(loaded.path))
     write_text(path, text)
     load_recipe(path, base_dir=loaded.base_dir)
-    return f"{path} ({len(settings)} crosses added)"
+    return f"{path} ({len(discovery.crosses)} crosses added)"

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from widedeep.api.runs import check_choice, open_run
 from widedeep.errors import UsageError
+from widedeep.figures import odd_value_lists
 
-from .lookup import open_run
 from .options import JsonOption, RunArgument, TableOption, WaitOption, WorkOption, side_table_files
-from .results import counts, print_facts, print_json
+from .results import print_facts, print_json
 
 
 def evaluate(
@@ -38,11 +39,8 @@ def evaluate(
     from .against import show_comparison  # not at the top: `--help` should not wait for Rich
     from .console import ConsoleReporter, print_metrics
 
-    if files and split is not None:
-        raise UsageError(f"--split {split} is a part of the run's own data: give it, or files, not both")
     tables = side_table_files(table)
-    if tables and not files:
-        raise UsageError("--table says where a side table of new files lies: name the files to measure on")
+    check_choice(files or None, split, tables)
     if slices and against is None:
         raise UsageError("--slice says where two runs may differ: name the other with --against")
     if against is not None:
@@ -58,13 +56,8 @@ def evaluate(
             as_json=as_json,
         )
         return
-    from widedeep.pipeline.experiment import evaluate_run
-
-    reporter = ConsoleReporter()
-    run_path = open_run(run, work)
-    result = evaluate_run(
-        run_path, files or (), split=split, work_dir=work, reporter=reporter, tables=tables, wait=wait
-    )
+    opened = open_run(run, work_dir=work)
+    result = opened.evaluate(files or None, split=split, tables=tables, wait=wait, reporter=ConsoleReporter())
     if as_json:
         print_json(
             {
@@ -73,9 +66,9 @@ def evaluate(
                 "split": result.split,
                 "missing": result.missing,
                 "unseen": result.unseen,
-                "run": run_path,
+                "run": opened.path,
             }
         )
         return
     print_metrics({result.split or "files": result.metrics})
-    print_facts({"rows": f"{result.rows:,}", **counts(result.missing, result.unseen), "run": str(run_path)})
+    print_facts({"rows": f"{result.rows:,}", **odd_value_lists(result.missing, result.unseen), "run": str(opened.path)})

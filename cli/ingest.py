@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .profile_cells import short_number
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 

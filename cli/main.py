@@ -2,41 +2,39 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import widedeep
 from widedeep.errors import UsageError
 
-from .ablate import ablate
 from .boundary import EXIT_CODES, guarded
-from .compare import compare
-from .crosses import crosses
-from .evaluate import evaluate
-from .ingest import ingest
-from .init import init
-from .predict import predict
-from .report import report
-from .synth import synth
-from .train import TrainCommand, train
+
+if TYPE_CHECKING:
+    from typer.core import TyperCommand
+
+COMMANDS = {
+    "init": "init",
+    "synth": "synth",
+    "ingest": "ingest",
+    "crosses": "crosses",
+    "train": "train",
+    "eval": "evaluate",
+    "compare": "compare",
+    "ablate": "ablate",
+    "report": "report",
+    "predict": "predict",
+}
+"""Command → its module here, and the function in it, in the order in which `--help` lists them."""
 
 _OVERVIEW = """Wide & Deep click-through-rate experiments on tabular data.
 
 A recipe (YAML) names the data, the fields, the crosses and the model. RECIPE is a file or the name of a bundled
 recipe (quickstart, adult, frappe, criteo, movielens-1m, movielens-100k); RUN is a run directory, runs/RECIPE/latest,
 or a recipe, whose latest finished run is meant."""
-
-# The line with only a backspace keeps the formatter from joining the lines of a paragraph.
-app = typer.Typer(
-    help=_OVERVIEW,
-    epilog=f"\b\n{EXIT_CODES}",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 def _print_version(wanted: bool) -> None:
@@ -45,7 +43,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
@@ -55,21 +52,32 @@ def _common(
 
 
 _common.__doc__ = _OVERVIEW
-app.command("init")(init)
-app.command("synth")(synth)
-app.command("ingest")(ingest)
-app.command("crosses")(crosses)
-app.command("train", cls=TrainCommand)(train)
-app.command("eval")(evaluate)
-app.command("compare")(compare)
-app.command("ablate")(ablate)
-app.command("report")(report)
-app.command("predict")(predict)
+
+
+def build_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The app with these commands, whose modules are imported now."""
+    # The line with only a backspace keeps the formatter from joining the lines of a paragraph.
+    app = typer.Typer(
+        help=_OVERVIEW,
+        epilog=f"\b\n{EXIT_CODES}",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_common)
+    for name in commands:
+        module = import_module(f".{COMMANDS[name]}", __package__)
+        parser: type[TyperCommand] | None = getattr(module, "PARSER", None)
+        app.command(name, cls=parser)(getattr(module, COMMANDS[name]))
+    return app
 
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code. Raises UsageError for one that Typer refuses."""
-    command = typer.main.get_command(app)
+    # A command need not wait for the modules of the others; only the overview and a mistyped name ask for all.
+    asked = [name for name in arguments[:1] if name in COMMANDS]
+    command = typer.main.get_command(build_app(asked or COMMANDS))
     try:
         # Not `command.main`: it would answer Ctrl-C and a broken pipe itself, before the boundary sees them.
         with command.make_context("widedeep", list(arguments) or ["--help"]) as context:

@@ -7,11 +7,12 @@ from typing import Annotated, BinaryIO, Literal
 
 import typer
 
+from widedeep.api.runs import run_path
 from widedeep.errors import UsageError
+from widedeep.figures import odd_value_lists
 
-from .lookup import open_run
 from .options import ForceOption, JsonOption, RunArgument, TableOption, WorkOption, side_table_files
-from .results import counts, print_facts, print_json, stdout_bytes
+from .results import print_facts, print_json, stdout_bytes
 
 
 def predict(
@@ -49,7 +50,7 @@ def predict(
 
     reporter = ConsoleReporter()
     result = predict_files(
-        open_run(run, work),
+        run_path(run, work),
         _inputs(files),
         target,
         input_format=input_format,
@@ -59,7 +60,7 @@ def predict(
         force=force,
         reporter=reporter,
     )
-    odd_values = counts(result.missing, result.unseen)
+    odd_values = odd_value_lists(result.missing, result.unseen)
     if as_json:
         print_json({"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen})
     elif output == "-":

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from widedeep.api.experiments import run_paths
 from widedeep.errors import OutputExistsError, UsageError, WriteError
 
-from .lookup import open_runs
 from .options import ForceOption, JsonOption, RunsArgument, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
 
 if TYPE_CHECKING:
-    from widedeep.compare.measured_runs import MeasuredRun, RunReport
+    from widedeep.comparison.measured_runs import MeasuredRun, RunReport
     from widedeep.evaluation.by_value import ValueFigures
     from widedeep.evaluation.comparison import Change
 
@@ -51,13 +51,13 @@ def report(
             f"`report` draws with {' and '.join(lacking)}, which is not installed: pip install 'widedeep[report]'"
         )
     path = None if output == "-" else _checked(Path(output), force)
-    from widedeep.compare.measured_runs import measure_runs
+    from widedeep.comparison.measured_runs import measure_runs
     from widedeep.files import write_text
     from widedeep.report.page import page
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    measured = measure_runs(open_runs(runs, work), split, slices or (), work, ConsoleReporter(), wait=wait)
+    measured = measure_runs(run_paths(runs, work), split, slices or (), work, ConsoleReporter(), wait=wait)
     text = page(measured, datetime.now(UTC))
     if path is None:
         stdout_bytes().write(text.encode())

@@ -55,13 +55,6 @@ def _packed(items: Sequence[str], width: int) -> list[str]:
     return lines
 
 
-def counts(missing: Mapping[str, int], unseen: Mapping[str, int]) -> dict[str, list[str]]:
-    """Counts of rows with a missing and with an unseen value, by field, for `print_facts`; without empty lists."""
-    kinds = {"missing values": missing, "unseen values": unseen}
-    lists = {kind: [f"{name} {rows:,}" for name, rows in by_field.items() if rows] for kind, by_field in kinds.items()}
-    return {kind: items for kind, items in lists.items() if items}
-
-
 def stdout_bytes() -> BinaryIO:
     """Stdout for bytes. Raises BrokenPipeError if it is closed."""
     return open_stdout().buffer  # type: ignore[attr-defined, no-any-return]

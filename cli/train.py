@@ -10,8 +10,8 @@ from typer.core import TyperCommand
 
 from widedeep.figures import duration
 
-from .lookup import open_recipe
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class TrainCommand(TyperCommand):
                 following = written[place + 1] if place + 1 < options else ""
                 written[place] = "--refit" if following in ("valid", "all") else "--refit=valid"
         return super().parse_args(ctx, written)
+
+
+PARSER = TrainCommand
 
 
 def train(

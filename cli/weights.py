@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from widedeep.api.runs import run_path
 from widedeep.figures import figure
 
-from .lookup import open_run
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ def show_weights(run: str, work: Path, *, top: int | None, min_support: int | No
     from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
-    run_path = open_run(run, work)
+    path = run_path(run, work)
     from widedeep.pipeline.weights import strongest_weights_of
 
-    result = strongest_weights_of(run_path, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
+    result = strongest_weights_of(path, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
     if as_json:
         weights = [asdict(weight) for weight in result.weights]
-        facts = {"rows": result.rows, "mean": result.mean, "min_support": result.min_support, "run": run_path}
+        facts = {"rows": result.rows, "mean": result.mean, "min_support": result.min_support, "run": path}
         print_json({"weights": weights, **facts})
         return
     print_weights([_cells(weight, result.mean) for weight in result.weights])
@@ -37,7 +37,7 @@ def show_weights(run: str, work: Path, *, top: int | None, min_support: int | No
             "sorted by": "magnitude of the weight",
             "support": f"at least {result.min_support:,} of {result.rows:,} train rows",
             "mean label": figure(result.mean),
-            "run": str(run_path),
+            "run": str(path),
         }
     )
 

@@ -3,17 +3,21 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import widedeep
+
 ROOT = Path(__file__).parents[1]
 
 ROOMS = (
     "cli",
+    "api",
     "report",
-    "compare",
+    "comparison",
     "pipeline",
     "discovery",
     "scoring",
@@ -35,6 +39,7 @@ ROOMS = (
 """Top to bottom; `ground` is what lies in widedeep/ itself."""
 
 WITHOUT_TORCH = (
+    "api",
     "discovery",
     "evaluation",
     "memory",
@@ -50,6 +55,9 @@ WITHOUT_TORCH = (
     "kernels/__init__.py",
 )
 
+MOST_MODULES_OF_PREDICT = 80
+"""Of ours, for some rows of a CSV."""
+
 
 def source_files() -> list[Path]:
     return sorted([*ROOT.glob("cli/**/*.py"), *ROOT.glob("widedeep/**/*.py")])
@@ -59,6 +67,8 @@ def room_of_file(path: Path) -> str:
     parts = path.relative_to(ROOT).parts
     if parts[0] == "cli":
         return "cli"
+    if parts == ("widedeep", "__init__.py"):
+        return "api"  # it hands on what that room makes
     return parts[1] if len(parts) > 2 else "ground"
 
 
@@ -66,6 +76,8 @@ def room_of_module(module: str) -> str:
     parts = module.split(".")
     if parts[0] in ("cli", "widedeep_cli"):
         return "cli"
+    if len(parts) == 2 and parts[1] in widedeep.__all__ and parts[1] != "errors":
+        return "api"
     return parts[1] if len(parts) > 1 and (ROOT / "widedeep" / parts[1]).is_dir() else "ground"
 
 
@@ -87,6 +99,14 @@ def test_every_folder_is_a_room_of_the_plan() -> None:
     folders = {path.parent.name for path in ROOT.glob("widedeep/*/__init__.py")}
 
     assert folders <= set(ROOMS)
+
+
+def test_a_room_is_small_enough_to_be_read() -> None:
+    lines: Counter[str] = Counter()
+    for path in source_files():
+        lines[room_of_file(path)] += len(path.read_text(encoding="utf-8").splitlines())
+
+    assert {room: number for room, number in lines.items() if number > 4000} == {}
 
 
 def test_a_room_imports_only_rooms_below_it() -> None:
@@ -181,6 +201,35 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_import_widedeep_costs_no_library() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import widedeep; "
+        "new = {name for name in set(sys.modules) - before if name.split('.')[0] not in sys.stdlib_module_names}; "
+        "sys.exit(','.join(sorted(new - {'widedeep'})) or None)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_predict_loads_what_it_scores_with_and_little_else(trained: Path, tmp_path: Path) -> None:
+    arguments = ["predict", str(trained / "runs/small/latest"), str(trained / "new.csv"), "-o", str(tmp_path / "s.csv")]
+    program = (
+        "import sys; from widedeep_cli.main import dispatch; "
+        f"code = dispatch({arguments!r}); assert code == 0; "
+        "print(*(name for name in sys.modules if name.split('.')[0] in ('widedeep', 'widedeep_cli')))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.splitlines()[-1].split()
+    rooms = {room_of_module(name) for name in loaded}
+    assert rooms & {"pipeline", "profile", "discovery", "evaluation", "comparison", "report"} == set()
+    assert len(loaded) <= MOST_MODULES_OF_PREDICT, loaded
 
 
 def test_ingest_and_crosses_import_no_torch() -> None:

@@ -13,11 +13,11 @@ from quality_peer import write_matrices
 from quality_report import headline, report
 from quality_settings import FOLDER, TABLES, Table
 
+from widedeep.api.recipes import load_recipe as find_recipe
 from widedeep.pipeline.stages import ingest
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
-from widedeep_cli.lookup import open_recipe
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -27,8 +27,8 @@ def test_every_table_names_kinds_and_settings_that_its_recipe_takes(name: str) -
     assert set(table.kinds) <= set(KINDS)
     assert set(table.published) | set(table.with_crosses) <= set(table.kinds)
     for variant in table.variants(name):
-        recipe = open_recipe(
-            str(given) if given.is_file() else table.recipe, [*variant.overrides(), "crosses=[]"], Reporter()
+        recipe = find_recipe(
+            str(given) if given.is_file() else table.recipe, set=[*variant.overrides(), "crosses=[]"]
         ).recipe
         assert recipe.model.kind == variant.kind
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from write_recipe_reference import PAGE, reference
 
+from widedeep.api.recipes import bundled_recipes
 from widedeep.recipe.load import parse_recipe
 from widedeep_cli.boundary import EXIT_CODES
-from widedeep_cli.lookup import bundled_recipes
-from widedeep_cli.main import app
+from widedeep_cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -23,7 +23,7 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_every_shell_command_of_readme_and_docs_runs_in_order(tmp_path: Path) -> None:
+def test_every_shell_command_of_readme_and_docs_runs_in_order_and_then_the_python(tmp_path: Path) -> None:
     # One script, so that pages may go on with what was trained before them.
     script = ["set -euo pipefail"]
     for page in [ROOT / "README.md", *NAMED_PAGES]:
@@ -39,6 +39,9 @@ def test_every_shell_command_of_readme_and_docs_runs_in_order(tmp_path: Path) ->
     )
     assert result.returncode == 0, result.stderr
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1001
+    (program,) = blocks(README, "python")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_readme_names_every_page() -> None:
@@ -54,7 +57,7 @@ def test_the_recipe_reference_is_the_one_that_the_schema_writes() -> None:
     assert PAGE.read_text() == reference(), "run: python docs/write_recipe_reference.py"
 
 
-@pytest.mark.parametrize("command", [command.name for command in app.registered_commands])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_mentions_every_command(command: str) -> None:
     assert f"`widedeep {command}`" in README
 

@@ -1,4 +1,6 @@
-"""How numbers read, in a terminal and on a page: figures, gains, durations, speeds."""
+"""How numbers read, in a terminal and on a page: figures, gains, durations, speeds, counts by field."""
+
+from collections.abc import Mapping
 
 
 def figure(value: float | int | str | None) -> str:
@@ -29,3 +31,11 @@ def duration(seconds: float) -> str:
 def rate(speed: float, unit: str) -> str:
     """A speed in `unit` a second; bytes in MB."""
     return f"{speed / 1e6:,.1f} MB/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"
+
+
+def odd_value_lists(missing: Mapping[str, int], unseen: Mapping[str, int]) -> dict[str, list[str]]:
+    """Rows with a missing or an unseen value, by field, as `field 1,234`; no list where there is
+    nothing to say."""
+    kinds = {"missing values": missing, "unseen values": unseen}
+    lists = {kind: [f"{name} {rows:,}" for name, rows in found.items() if rows] for kind, found in kinds.items()}
+    return {kind: items for kind, items in lists.items() if items}

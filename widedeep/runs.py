@@ -1,8 +1,8 @@
-"""The run directory: its files, when it counts as finished, and which runs are refused."""
+"""The run-directory contract: where a run is and what lies in it, when it counts as finished, what refuses to load."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from widedeep.files import check_readable, sync_directory, write_json, write_tex
 
 RUN_FORMAT = 2
 """Format version of a run directory; a run of a newer one is refused."""
+
+RUNS = "runs"
+"""The folder of a work directory that holds its runs."""
 
 TRAIN_ONLY = ("train",)
 """The splits that a run is trained on, unless it is a refit."""
@@ -112,6 +115,31 @@ class RunDirectory:
             temporary.symlink_to(self.path.name)
             os.replace(temporary, latest)
             sync_directory(latest.parent)
+
+
+def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
+    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
+
+    Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked
+    which recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
+    """
+    places = (Path(argument), work_dir / argument)
+    for path in places:
+        check_readable(RunDirectory(path).manifest_path)
+        if RunDirectory(path).manifest_path.exists():
+            return Path(os.path.realpath(path))
+    name = recipe_name()
+    if name is not None:
+        latest = work_dir / RUNS / name / "latest"
+        if latest.is_dir():
+            return Path(os.path.realpath(latest))
+        raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
+    for path in places:
+        if path.is_dir():
+            return Path(os.path.realpath(path))  # what it lacks is for its reader to say
+    raise ArtefactError(
+        f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
+    )
 
 
 def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ from typing import Any
 from click_log import WIDEDEEP
 from quality_settings import FOLDER, Table, Variant
 
+from widedeep.api.recipes import load_recipe as find_recipe
 from widedeep.files import write_json, write_text
 from widedeep.recipe.dump import dump_recipe
-from widedeep.reporting import Reporter
-from widedeep_cli.lookup import open_recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def train_all(table: Table, name: str, work: Path, seeds: int) -> Runs:
     recipe, crossed = work / "recipe.yaml", work / "crosses.yaml"
     given = FOLDER.parent / table.recipe
     overrides = [] if table.own_crosses else ["crosses=[]"]
-    loaded = open_recipe(str(given) if given.is_file() else table.recipe, overrides, Reporter())
+    loaded = find_recipe(str(given) if given.is_file() else table.recipe, set=overrides)
     write_text(recipe, dump_recipe(loaded.recipe))
     runs = Runs(work, recipe, table.variants(name))
 
@@ -59,9 +58,7 @@ def train_all(table: Table, name: str, work: Path, seeds: int) -> Runs:
     def with_crosses() -> None:
         options = ["--discover", "--write", crossed, "--force"]
         runs.found.update(_kept(work / "found.json", ["crosses", recipe, *options, "--work", work / "with"]))
-        runs.crosses.extend(
-            " x ".join(cross.fields) for cross in open_recipe(str(crossed), [], Reporter()).recipe.crosses
-        )
+        runs.crosses.extend(" x ".join(cross.fields) for cross in find_recipe(crossed).recipe.crosses)
         for variant in runs.variants:
             if variant.crosses and runs.crosses:
                 runs.results[variant.name] = _train(variant, crossed, work / "with", seeds, [])

@@ -21,11 +21,11 @@ import polars as pl
 from click_log import WIDEDEEP
 from machine import machine_facts
 
+from widedeep.api.recipes import load_recipe as find_recipe
 from widedeep.files import write_json
 from widedeep.pipeline.experiment import train_seeds
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact
-from widedeep_cli.lookup import open_recipe
 
 RULES = ("auc", "log_loss")
 """The metric that chooses, the old one first."""
@@ -87,7 +87,7 @@ def _measure(log: LogSet, folder: Path, number: int) -> dict[str, list[dict[str,
     measured = {}
     for rule in RULES:
         settings = [f"training.early_stopping.metric={rule}", f"name={rule}"]
-        runs = train_seeds(open_recipe(recipe, settings, Reporter()), folder / "work", Reporter(), seeds=log.seeds).runs
+        runs = train_seeds(find_recipe(recipe, set=settings), folder / "work", Reporter(), seeds=log.seeds).runs
         measured[rule] = [_facts(RunDirectory(run.run)) for run in runs]
     return measured
 

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from widedeep.api.runs import Run
 from widedeep.features.plan import FeaturePlan
-from widedeep.pipeline.experiment import evaluate_run, train
+from widedeep.pipeline.experiment import train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.scoring.predict import predict_files
@@ -100,8 +101,8 @@ def test_metrics_of_predicts_scores_equal_evals_with_every_field_kind(tmp_path: 
     pl.read_parquet(tmp_path / "log.parquet").tail(ROWS // 10).write_parquet(recent)
     scores = tmp_path / "scores.parquet"
     predict_files(run, [recent], scores, keep=["click"], reporter=Reporter())
-    metrics = evaluate_run(run, [recent], split=None, work_dir=tmp_path, reporter=Reporter()).metrics
-    test = evaluate_run(run, [], split="test", work_dir=tmp_path, reporter=Reporter()).metrics
+    metrics = Run(run, work_dir=tmp_path).evaluate(recent).metrics
+    test = Run(run, work_dir=tmp_path).evaluate(split="test").metrics
     scored = pl.read_parquet(scores)
     assert metrics["auc"] == pytest.approx(roc_auc_score(scored["click"], scored["score"]), abs=1e-6)
     assert metrics["log_loss"] == pytest.approx(log_loss(scored["click"], scored["score"].cast(pl.Float64)), abs=1e-6)

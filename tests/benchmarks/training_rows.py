@@ -25,7 +25,8 @@ from widedeep.memory.remember import remember
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.model.towers.mlp import build_mlp
-from widedeep.recipe.load import dump_recipe, load_recipe
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory

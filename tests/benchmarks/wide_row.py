@@ -19,7 +19,8 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
 from widedeep.model.network import Network
 from widedeep.pipeline.stages import build_crosses
-from widedeep.recipe.load import dump_recipe, load_recipe
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import input_layout

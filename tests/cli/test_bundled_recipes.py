@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from widedeep.api.recipes import bundled_recipes
+from widedeep.api.recipes import load_recipe as find_recipe
 from widedeep.errors import DataError
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.synth.sample_log import write_sample_log
-from widedeep_cli.lookup import bundled_recipes, open_recipe
+from widedeep_cli.recipe_argument import open_recipe
 
 RECIPES = bundled_recipes()
 
@@ -24,7 +26,7 @@ def test_a_bundled_recipe_loads_from_any_folder(name: str, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
 
-    loaded = load_recipe(RECIPES[name], (), base_dir=Path.cwd())
+    loaded = find_recipe(name)
 
     assert loaded.recipe.name == name
     assert loaded.base_dir == tmp_path
@@ -43,7 +45,7 @@ def test_a_file_wins_over_a_bundled_recipe_of_its_name(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "adult").write_text("{data: {train: mine.csv, label: y}, features: {numeric: [x]}}")
 
-    assert open_recipe("adult", (), Reporter()).recipe.data.train == ("mine.csv",)
+    assert find_recipe("adult").recipe.data.train == ("mine.csv",)
 
 
 def test_quickstart_is_the_recipe_that_lies_beside_the_sample_log(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def test_the_interval_is_that_of_one_run_against_a_constant(
 ) -> None:
     # Paired with scores that tell nothing, the AUC's error is that of the run alone.
     from widedeep.evaluation.comparison import LabelledRows, estimates
-    from widedeep.profile.ingest import typed_blocks
     from widedeep.scoring.labelled import score_labelled
     from widedeep.scoring.scorer import Scorer
+    from widedeep.table.parts import typed_blocks
 
     run = runs["deep"]["run"]
     scorer = Scorer.load(Path(run))

@@ -186,7 +186,7 @@ def test_a_misspelt_label_of_a_log_in_ndjson_is_a_missing_column(fresh: Path, wi
     line = ["ingest", "joined.yaml", "--set", "data.train=log.ndjson", "--set", "data.label=clicked"]
     code, _, err = widedeep(*line)
     assert code == 2
-    assert "log.ndjson: no column 'clicked'; did you mean 'click'? The file has: user, item, click" in err
+    assert "log.ndjson: no column 'clicked'; did you mean 'click'? It has: user, item, click" in err
 
 
 # ------------------------------------------------------------------------------------------------------------- --table
@@ -295,7 +295,7 @@ def _broken(folder: Path) -> None:
     [
         (_twice, 3, "users.csv:4: column 'id': the key '1' of side table 'users' stands already at"),
         (_keyless, 3, "users.csv:3: column 'id': the key of side table 'users' is missing"),
-        (_without_age, 2, "users.csv: no column 'age'; did you mean 'aged'? The file has: id, aged, city"),
+        (_without_age, 2, "users.csv: no column 'age'; did you mean 'aged'? It has: id, aged, city"),
         (_gone, 3, "data.tables.users: users.csv: no such file"),
         (_in_the_log, 2, "log.csv: the log has a column 'users.age' of its own"),
         (_no_join_column, 2, "log.csv: no column 'user'"),

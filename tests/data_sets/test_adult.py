@@ -9,14 +9,15 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from widedeep.api.recipes import bundled_recipes
+from widedeep.api.runs import Run
 from widedeep.encoded.batches import BatchStream
 from widedeep.encoded.store import EncodedStore
 from widedeep.features.plan import FeaturePlan
-from widedeep.pipeline.experiment import evaluate_run, train
+from widedeep.pipeline.experiment import train
 from widedeep.pipeline.stages import build_crosses
 from widedeep.recipe.load import LoadedRecipe, load_recipe
 from widedeep.reporting import Reporter
-from widedeep_cli.lookup import bundled_recipes
 
 DATA = Path(os.environ.get("WIDEDEEP_DATA", "data"))
 pytestmark = [
@@ -54,7 +55,7 @@ def test_wide_by_full_batch_sgd_reaches_the_optimum_that_scikit_learn_finds(tmp_
         f"training.wide={{optimizer: sgd, learning_rate: 0.4, l2: {L2}}}",
     )
     run = train(loaded, tmp_path, Reporter()).run
-    ours = evaluate_run(run, (), split="train", work_dir=tmp_path, reporter=Reporter()).metrics["log_loss"]
+    ours = Run(run, work_dir=tmp_path).evaluate(split="train").metrics["log_loss"]
     matrix, label = encoded_matrix(loaded, tmp_path)
     oracle = LogisticRegression(C=1 / (L2 * len(label)), tol=1e-8, max_iter=5000).fit(matrix, label)
     assert ours == pytest.approx(log_loss(label, oracle.predict_proba(matrix)[:, 1]), abs=1e-3)

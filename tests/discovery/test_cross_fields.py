@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from widedeep.discovery.fields import (
     read_train_rows,
 )
 from widedeep.features.fit import fit_plan
+from widedeep.lists import Lists
 from widedeep.memory.columns import CodeColumn, ListColumn
 from widedeep.reporting import Reporter
 from widedeep.table.parts import read_typed
@@ -69,14 +70,15 @@ def test_a_missing_or_empty_list_holds_the_missing_value_alone(tmp_path: Path) -
     table = {"tags": [["a", "b"], ["b"], [], None, ["c", "a"]], "k": ["x"] * 5, "y": [0, 1, 0, 1, 0]}
     data = train_rows(log(tmp_path, table, {"multi_valued": ["tags"], "categorical": ["k"]}))
     tags = data.by_name["tags"]
-    assert tags.lengths is not None
-    assert tags.lengths.tolist() == [2, 1, 1, 1, 2]
-    missing = tags.codes[3]
-    assert tags.codes[4] == missing >= 0
-    assert tags.codes[0] == tags.codes[6]  # a
-    assert tags.codes[1] == tags.codes[2]  # b
-    assert tags.codes[5] == -1  # c
-    assert len(set(tags.codes.tolist())) == 4
+    assert isinstance(tags.codes, Lists)
+    assert tags.codes.lengths.tolist() == [2, 1, 1, 1, 2]
+    codes = tags.codes.values
+    missing = codes[3]
+    assert codes[4] == missing >= 0
+    assert codes[0] == codes[6]  # a
+    assert codes[1] == codes[2]  # b
+    assert codes[5] == -1  # c
+    assert len(set(codes.tolist())) == 4
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -184,8 +186,9 @@ def same(one: TrainRows, other: TrainRows) -> bool:
     def parts(data: TrainRows) -> list[bytes]:
         arrays = [data.proof, data.target.label]
         for field in data.fields:
-            arrays += [field.codes, *(buckets for _, buckets in field.cuts)]
-            arrays += [] if field.lengths is None else [field.lengths]
+            codes = field.codes
+            arrays += [codes.values, codes.lengths] if isinstance(codes, Lists) else [codes]
+            arrays += [buckets for _, buckets in field.cuts]
         return [array.tobytes() for array in arrays]
 
     return parts(one) == parts(other)
@@ -222,12 +225,11 @@ def test_rows_of_a_large_table_are_sampled_for_every_field_alike(
     assert data.target.weight.tolist() == whole.target.weight[data.rows].tolist()
     for sampled, field in zip(data.fields, whole.fields, strict=True):
         taken = field.taken(data.rows)
-        if field.lengths is not None:
-            assert sampled.lengths is not None
-            assert taken.lengths is not None
-            assert sampled.lengths.tolist() == taken.lengths.tolist()
+        of_rows = [values_of(sampled, row) for row in range(data.num_rows)]
+        expected = [values_of(taken, row) for row in range(data.num_rows)]
+        assert list(map(len, of_rows)) == list(map(len, expected))
         # Other codes perhaps, but of the same rows: no code stands for two values.
-        pairs = {(a, b) for a, b in zip(sampled.codes, taken.codes, strict=True) if a >= 0}
+        pairs = {(a, b) for a, b in zip(chain(*of_rows), chain(*expected), strict=True) if a >= 0}
         if not field.cuts:
             assert len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
 
@@ -244,9 +246,8 @@ def drawn_fields(draw: st.DrawFn) -> list[CrossField]:
         if draw(st.booleans()):
             lists = draw(st.lists(st.lists(codes, min_size=1, max_size=3), min_size=rows, max_size=rows))
             lengths = np.array([len(one) for one in lists], dtype=np.int64)
-            made.append(
-                CrossField(str(number), np.array([code for one in lists for code in one], dtype=np.int32), 4, lengths)
-            )
+            values = np.array([code for one in lists for code in one], dtype=np.int32)
+            made.append(CrossField(str(number), Lists(values, lengths), 4))
         else:
             one = draw(st.lists(codes, min_size=rows, max_size=rows))
             made.append(CrossField(str(number), np.array(one, dtype=np.int32), 4))
@@ -254,21 +255,26 @@ def drawn_fields(draw: st.DrawFn) -> list[CrossField]:
 
 
 def values_of(field: CrossField, row: int) -> list[int]:
-    if field.lengths is None:
+    if not isinstance(field.codes, Lists):
         return [int(field.codes[row])]
-    start = int(field.lengths[:row].sum())
-    return field.codes[start : start + int(field.lengths[row])].tolist()
+    start = int(field.codes.lengths[:row].sum())
+    return field.codes.values[start : start + int(field.codes.lengths[row])].tolist()
+
+
+def num_rows(field: CrossField) -> int:
+    return len(field.codes.lengths if isinstance(field.codes, Lists) else field.codes)
 
 
 @given(drawn_fields())
 @settings(max_examples=150)
 def test_a_combination_has_one_code_wherever_it_stands_unless_it_occurs_once(fields: list[CrossField]) -> None:
-    rows = len(fields[0].codes) if fields[0].lengths is None else len(fields[0].lengths)
+    rows = num_rows(fields[0])
     held = [list(product(*(values_of(field, row) for field in fields))) for row in range(rows)]
     flat = [one for of_row in held for one in of_row]
     counts = Counter(one for one in flat if min(one) >= 0)
-    codes, lengths, size = cell_codes(fields)
-    assert lengths is None or lengths.tolist() == [len(one) for one in held]
+    cells, size = cell_codes(fields)
+    codes = cells.values if isinstance(cells, Lists) else cells
+    assert not isinstance(cells, Lists) or cells.lengths.tolist() == [len(one) for one in held]
     assert len(codes) == len(flat)
     by_code = {}
     for one, code in zip(flat, codes.tolist(), strict=True):
@@ -282,7 +288,7 @@ def test_a_combination_has_one_code_wherever_it_stands_unless_it_occurs_once(fie
         (counts[one] for one in frequent), reverse=True
     )
     column = cross_column(fields)
-    assert isinstance(column, CodeColumn if lengths is None else ListColumn)
+    assert isinstance(column, ListColumn if isinstance(cells, Lists) else CodeColumn)
     half = np.arange(rows) % 2 == 0
     inside = [one for row, of_row in enumerate(held) if half[row] for one in of_row]
     assert places(column, half) == (len(inside), sum(counts[one] < 2 for one in inside))
@@ -292,7 +298,7 @@ def test_a_combination_has_one_code_wherever_it_stands_unless_it_occurs_once(fie
 @settings(max_examples=60)
 def test_taken_rows_are_those_rows_in_that_order(fields: list[CrossField], draw: Any) -> None:
     for field in fields:
-        rows = len(field.codes) if field.lengths is None else len(field.lengths)
+        rows = num_rows(field)
         order = np.array([draw.randrange(rows) for _ in range(5)], dtype=np.int64)
         taken = field.taken(order)
         assert [values_of(taken, place) for place in range(5)] == [values_of(field, int(row)) for row in order]

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from widedeep.discovery.fold_models import FIRST_SWEEPS, FOLDS, LATER_SWEEPS, LIST_STEPS, FoldModels
+from widedeep.lists import Lists
 from widedeep.memory.additive import Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn
 
 ROWS = 203
 FOLD_OF = np.searchsorted([ROWS * fold // FOLDS for fold in range(1, FOLDS)], np.arange(ROWS), side="right")
@@ -19,7 +20,7 @@ def columns(seed: int = 0) -> list[Column]:
     """Two fields, a list, and a cross."""
     draw = np.random.default_rng(seed)
     lengths = draw.integers(1, 4, ROWS).astype(np.int64)
-    lists = ListChunk(draw.integers(-1, 6, lengths.sum(), dtype=np.int32), lengths, np.empty(0, dtype=np.float32))
+    lists = Lists(draw.integers(-1, 6, lengths.sum(), dtype=np.int32), lengths)
     a, b, cross = (draw.integers(-1, size, ROWS, dtype=np.int32) for size in (4, 7, 20))
     return [CodeColumn([a], 4), CodeColumn([b], 7), ListColumn([lists], 6), CodeColumn([cross], 20)]
 

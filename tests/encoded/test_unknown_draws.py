@@ -108,7 +108,7 @@ def by_row(plan: FeaturePlan, batches: list[Batch]) -> dict[int, dict[str, list[
         for place, number in enumerate(batch.numerics[0].astype(int)):
             row = {c.name: [int(batch.indices[i, place])] for i, c in enumerate(layout.index_columns)}
             for column, part in zip(layout.list_columns, batch.lists, strict=True):
-                row[column.name] = part.taken(place, place + 1).values.tolist()
+                row[column.name] = part.slice(place, place + 1).values.tolist()
             found[int(number)] = row
     return found
 

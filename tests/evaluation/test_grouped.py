@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from widedeep.errors import WriteError
-from widedeep.evaluation import METRICS, TITLES, MetricAccumulator, metric_direction, metric_title
+from widedeep.evaluation import DIRECTIONS, TITLES, MetricAccumulator, metric_direction, metric_title
 from widedeep.evaluation.grouped import GroupedRanking
 from widedeep.evaluation.metrics import _BLOCK_ROWS
 
@@ -260,10 +260,10 @@ def test_row_order_and_batch_borders_do_not_change_a_bit(rows, chunk, random):
 @settings(max_examples=60)
 @given(grouped_rows(), st.integers(1, 60), st.lists(st.integers(0, 300), max_size=6))
 @example((np.ones(3), np.ones(3), None, np.arange(3, dtype=np.uint64)), 1, [1, 2])
-def test_spilling_at_any_border_does_not_change_a_bit(rows, memory_rows, borders):
+def test_spilling_at_any_border_does_not_change_a_bit(rows, max_held_rows, borders):
     label, score, weight, group = rows
     signed_weight = np.where(label == 1, 1.0, -1.0) * (1.0 if weight is None else weight)
-    ranking = GroupedRanking(CUTOFFS, None, memory_rows)
+    ranking = GroupedRanking(CUTOFFS, None, max_held_rows)
     edges = sorted({0, len(label), *(border for border in borders if border < len(label))})
     for start, stop in pairwise(edges):
         ranking.add(group[start:stop], score[start:stop].astype(np.float64), signed_weight[start:stop])
@@ -277,7 +277,7 @@ def test_many_blocks_of_rows_that_spill_again_and_again_change_nothing(tmp_path:
     group, score = random.integers(0, 20_000, rows), random.random(rows).round(3)
     label, weight = (random.random(rows) < score / 4).astype(np.float64), random.random(rows)
     whole = by_group(label, score, weight, group)
-    spilled = by_group(label, score, weight, group, chunk=10_007, memory_rows=5_000, spill_dir=tmp_path)
+    spilled = by_group(label, score, weight, group, chunk=10_007, max_held_rows=5_000, spill_dir=tmp_path)
     assert spilled == whole
     assert whole["groups"] == 20_000
 
@@ -383,7 +383,7 @@ def test_groups_that_do_not_fit_are_refused(grouped, group, message):
 
 def test_spilled_groups_go_with_the_accumulator(tmp_path: Path):
     rows = 2 * _BLOCK_ROWS
-    with MetricAccumulator("binary", grouped=True, spill_dir=tmp_path, memory_rows=1_000) as accumulator:
+    with MetricAccumulator("binary", grouped=True, spill_dir=tmp_path, max_held_rows=1_000) as accumulator:
         group = np.arange(rows, dtype=np.uint64)
         accumulator.add(np.tile([0.0, 1.0], _BLOCK_ROWS), np.linspace(0, 1, rows), None, group)
         assert list(tmp_path.glob("widedeep-groups-*/*"))
@@ -393,7 +393,7 @@ def test_spilled_groups_go_with_the_accumulator(tmp_path: Path):
 
 @pytest.mark.parametrize("step", [1, 256, 2**40])
 def test_groups_spread_evenly_over_the_spill_files_even_where_their_hashes_are_regular(tmp_path: Path, step):
-    ranking = GroupedRanking((10,), tmp_path, memory_rows=1)
+    ranking = GroupedRanking((10,), tmp_path, max_held_rows=1)
     ranking.add(np.arange(100_000, dtype=np.uint64) * np.uint64(step), np.zeros(100_000), np.ones(100_000))
     sizes = [path.stat().st_size for path in tmp_path.rglob("*.rows")]
     assert sum(sizes) == 24 * 100_000
@@ -402,7 +402,7 @@ def test_groups_spread_evenly_over_the_spill_files_even_where_their_hashes_are_r
 
 
 def test_a_spill_folder_for_groups_that_cannot_be_written_is_named(tmp_path: Path):
-    ranking = GroupedRanking((10,), tmp_path / "gone", memory_rows=1)
+    ranking = GroupedRanking((10,), tmp_path / "gone", max_held_rows=1)
     with pytest.raises(WriteError, match="gone: cannot write the scores to rank by group"):
         ranking.add(np.arange(2, dtype=np.uint64), np.zeros(2), np.ones(2))
 
@@ -423,7 +423,7 @@ def test_every_figure_has_a_title_and_a_direction_by_name():
 
 def test_figures_of_all_rows_keep_their_titles_and_directions():
     assert {name: metric_title(name) for name in TITLES} == TITLES
-    assert {name: metric_direction(name) for name in METRICS} == METRICS
+    assert {name: metric_direction(name) for name in DIRECTIONS} == DIRECTIONS
     assert {name for name in TITLES if metric_direction(name) is None} == {"calibration", "positives", "rows"}
 
 

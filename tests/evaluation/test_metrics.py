@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from widedeep.errors import WriteError
-from widedeep.evaluation import METRICS, TITLES, MetricAccumulator
+from widedeep.evaluation import DIRECTIONS, TITLES, MetricAccumulator
 from widedeep.evaluation.metrics import _BLOCK_ROWS
 
 FLOATS = st.sampled_from([np.float32, np.float64])
@@ -94,10 +94,10 @@ def test_binary_metrics_equal_scikit_learn_with_ties_weights_and_extreme_scores(
 
 
 @settings(max_examples=100)
-@given(rows=binary_rows(), memory_rows=st.integers(1, 60), chunk=st.integers(1, 100))
-def test_spilling_and_chunking_leave_every_figure_as_it_is(rows, memory_rows, chunk):
+@given(rows=binary_rows(), max_held_rows=st.integers(1, 60), chunk=st.integers(1, 100))
+def test_spilling_and_chunking_leave_every_figure_as_it_is(rows, max_held_rows, chunk):
     in_memory = accumulate("binary", *rows)
-    spilled = accumulate("binary", *rows, memory_rows=memory_rows, chunk=chunk)
+    spilled = accumulate("binary", *rows, max_held_rows=max_held_rows, chunk=chunk)
     assert spilled.keys() == in_memory.keys()
     assert_close(spilled, in_memory, 1e-12)
     ranked = {"auc", "average_precision"}
@@ -142,7 +142,7 @@ def test_scores_that_pile_up_on_one_value_are_ranked_in_bounded_memory(tmp_path)
     rows = 200_000
     score = np.where(random.random(rows) < 0.95, 0.25, random.random(rows))
     label = (random.random(rows) < score).astype(np.float32)
-    result = accumulate("binary", label, score, memory_rows=5_000, chunk=3_000, spill_dir=tmp_path)
+    result = accumulate("binary", label, score, max_held_rows=5_000, chunk=3_000, spill_dir=tmp_path)
     assert_close(result, binary_oracle(label, score))
 
 
@@ -234,7 +234,7 @@ def test_result_ends_the_accumulation_and_may_be_asked_again():
 
 
 def test_spill_files_lie_in_the_given_folder_and_go_with_the_accumulator(tmp_path: Path):
-    with MetricAccumulator("binary", spill_dir=tmp_path, memory_rows=20_000) as accumulator:
+    with MetricAccumulator("binary", spill_dir=tmp_path, max_held_rows=20_000) as accumulator:
         accumulator.add(np.tile([0.0, 1.0], _BLOCK_ROWS), np.linspace(0, 1, 2 * _BLOCK_ROWS))
         assert list(tmp_path.rglob("*.npy"))
         accumulator.result()
@@ -243,7 +243,7 @@ def test_spill_files_lie_in_the_given_folder_and_go_with_the_accumulator(tmp_pat
 
 def test_spill_files_go_when_the_work_inside_fails(tmp_path: Path):
     def fail_with_spilled_rows() -> None:
-        with MetricAccumulator("binary", spill_dir=tmp_path, memory_rows=20_000) as accumulator:
+        with MetricAccumulator("binary", spill_dir=tmp_path, max_held_rows=20_000) as accumulator:
             accumulator.add(np.tile([0.0, 1.0], _BLOCK_ROWS), np.linspace(0, 1, 2 * _BLOCK_ROWS))
             raise ZeroDivisionError
 
@@ -254,7 +254,7 @@ def test_spill_files_go_when_the_work_inside_fails(tmp_path: Path):
 
 def test_a_spill_folder_that_cannot_be_written_is_named(tmp_path: Path):
     missing = tmp_path / "gone"
-    accumulator = MetricAccumulator("binary", spill_dir=missing, memory_rows=100)
+    accumulator = MetricAccumulator("binary", spill_dir=missing, max_held_rows=100)
     with pytest.raises(WriteError, match="gone: cannot write the scores to rank"):
         accumulator.add(np.zeros(_BLOCK_ROWS), np.linspace(0, 1, _BLOCK_ROWS))
 
@@ -262,6 +262,6 @@ def test_a_spill_folder_that_cannot_be_written_is_named(tmp_path: Path):
 def test_every_figure_has_a_title_and_every_metric_to_choose_by_a_direction():
     figures = MetricAccumulator("binary").result() | MetricAccumulator("regression").result()
     assert set(TITLES) == set(figures)
-    assert set(METRICS) == set(figures) - {"calibration", "positives", "rows"}
-    assert METRICS["auc"] == METRICS["r2"] == "max"
-    assert METRICS["log_loss"] == METRICS["rmse"] == METRICS["ece"] == "min"
+    assert set(DIRECTIONS) == set(figures) - {"calibration", "positives", "rows"}
+    assert DIRECTIONS["auc"] == DIRECTIONS["r2"] == "max"
+    assert DIRECTIONS["log_loss"] == DIRECTIONS["rmse"] == DIRECTIONS["ece"] == "min"

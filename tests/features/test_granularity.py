@@ -107,11 +107,10 @@ def test_the_digest_is_the_same_for_any_blocks_and_row_order(
     assert plans[0].digest == plans[1].digest
 
 
-def test_encoding_is_per_row_whatever_the_chunks_and_the_engine(tmp_path: Path) -> None:
+def test_encoding_is_per_row_whatever_the_chunks(tmp_path: Path) -> None:
     plan, rows = fitted(table(), tmp_path, CROSSES, NUMERIC), table(150, seed=3)
     whole = plan.encode(rows)
     assert whole.equals(pl.concat([plan.encode(part) for part in rows.iter_slices(37)]))
-    assert whole.equals(plan.encode_lazily(rows.lazy()).collect(engine="streaming"))
 
 
 def test_a_saved_plan_keeps_the_cut_points_to_the_last_bit(tmp_path: Path) -> None:

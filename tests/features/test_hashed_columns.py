@@ -15,7 +15,8 @@ from widedeep.features import fit
 from widedeep.features.collisions import HashTraffic
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
-from widedeep.features.hashed_columns import HASH, HashedColumn, hashed_columns, look_up
+from widedeep.features.hashed_columns import HASH, HashedColumn, hashed_columns
+from widedeep.features.inverse import values_of_hashes
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.vocabulary import ValueCounts
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
@@ -166,7 +167,7 @@ def test_the_values_that_a_hash_leads_back_to_have_that_hash_and_its_bucket(buck
         }
         for column in columns
     }
-    found = look_up(plan, wanted, frame.iter_slices(37))
+    found = values_of_hashes(plan, wanted, frame.iter_slices(37))
     for column in columns:
         assert found[column].keys() == wanted[column]
         for value, members in found[column].items():
@@ -193,12 +194,10 @@ def _row(plan: FeaturePlan, column: HashedColumn, members: dict[str, str | None]
 
 
 def _inside(text: str, cuts: tuple[float, ...]) -> float:
-    """A number of the bucket that the text describes."""
-    words = text.split()
-    number = float(words[1]) - 0.01 if words[0] == "below" else float(words[0]) + 0.0
-    edge = number + 0.01 if words[0] == "below" else number
+    """A number of the bucket that the text describes: `< 3`, `[3, 12.5)` or `>= 12.5`."""
+    edge = float(text.strip("<>=[ ").partition(",")[0])
     assert any(abs(edge - cut) < 1e-9 for cut in cuts)
-    return number
+    return edge - 0.01 if text.startswith("<") else edge
 
 
 def test_a_missing_member_is_told_from_every_value(tmp_path: Path) -> None:
@@ -208,7 +207,7 @@ def test_a_missing_member_is_told_from_every_value(tmp_path: Path) -> None:
     plan = fitted(frame, tmp_path, 1)
     (column,) = (column for column in hashed_columns(plan) if column.name == "color x shape")
     (bucket,) = traffic_of(plan, column, frame, tmp_path).collisions(1).worst
-    found = look_up(plan, {column: {value for value, _ in bucket.top}}, [frame])
+    found = values_of_hashes(plan, {column: {value for value, _ in bucket.top}}, [frame])
     shown = sorted(str(members["color"]) for members in found[column].values())
     assert shown == ["", "None", "x"]
     assert all(members["shape"] is None for members in found[column].values())
@@ -225,4 +224,4 @@ def test_looking_up_reads_no_further_than_it_must(tmp_path: Path) -> None:
         yield frame[20:40]
         raise AssertionError("read on")
 
-    assert look_up(plan, {column: {first}}, blocks())[column].keys() == {first}
+    assert values_of_hashes(plan, {column: {first}}, blocks())[column].keys() == {first}

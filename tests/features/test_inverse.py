@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from widedeep.features.fit import fit_plan
-from widedeep.features.inverse import bucket_interval, find_values, planned_values
+from widedeep.features.inverse import find_values, planned_values
 from widedeep.features.plan import FeaturePlan
+from widedeep.features.quantiles import bucket_interval
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
 

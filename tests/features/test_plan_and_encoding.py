@@ -1,7 +1,7 @@
 """The plan: fitted on train rows in any order, encoded row by row, kept without loss."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,17 +82,16 @@ def test_rows_whose_values_are_coded_give_the_same_plan_and_encoding(tmp_path: P
         FEATURES, CROSSES, lambda: iter(blocks), spill_dir=tmp_path, reporter=Reporter(), total_rows=None
     )
     assert by_value.digest == plan.digest
-    encoded = pl.concat([plan.encode_coded(block) for block in blocks])
+    encoded = pl.concat([plan.encode(block) for block in blocks])
     assert encoded.equals(plan.encode(frame).select(encoded.columns))
     assert set(encoded.columns) == set(plan.encode(frame).columns)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_encoding_is_per_row_whatever_the_chunks_the_order_and_the_engine(seed: int, tmp_path: Path) -> None:
+def test_encoding_is_per_row_whatever_the_chunks_and_the_order(seed: int, tmp_path: Path) -> None:
     plan, rows = fitted(table(), tmp_path), table(300, seed=10 + seed)
     whole = plan.encode(rows)
     assert whole.equals(pl.concat([plan.encode(part) for part in rows.iter_slices(41)]))
-    assert whole.equals(plan.encode_lazily(rows.lazy()).collect(engine="streaming"))
     order = np.random.default_rng(seed).permutation(len(rows))
     assert whole[order].equals(plan.encode(rows[order]))
 
@@ -283,18 +282,20 @@ def test_a_bucketed_number_brings_its_bucket_into_a_cross(tmp_path: Path) -> Non
     assert crossed[4] == 4
 
 
-@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("as_read", [CodedRows, coded])
 @pytest.mark.parametrize("rows", [0, 1, 2])
-def test_vocabularies_and_cuts_of_one_entry_encode_any_number_of_rows(rows: int, engine: str, tmp_path: Path) -> None:
+def test_vocabularies_and_cuts_of_one_entry_encode_any_number_of_rows(
+    rows: int, as_read: Callable[[pl.DataFrame], CodedRows], tmp_path: Path
+) -> None:
     frame = pl.DataFrame({"x": [1.0, 2.0], "c": ["a", "a"], "d": ["b", "b"]})
     features: dict[str, object] = {"numeric": [{"column": "x", "buckets": 2}], "categorical": ["c", "d"]}
     plan = plan_for(features, frame, tmp_path, ("c", "d"))
     assert len(plan.crosses[0].vocabulary) == len(plan.categoricals[0].vocabulary) == 1
-    encoded = plan.encode_lazily(frame.head(rows).lazy()).collect(engine=engine)  # type: ignore[call-overload]
+    encoded = plan.encode(as_read(frame.head(rows)))
     assert encoded["c"].to_list() == [2, 2][:rows]
     assert encoded["c x d"].to_list() == [2, 2][:rows]
     assert encoded["x#buckets"].to_list() == [2, 3][:rows]
-    unseen = plan.encode_lazily(frame.head(rows).with_columns(c=pl.lit("z")).lazy()).collect(engine=engine)  # type: ignore[call-overload]
+    unseen = plan.encode(as_read(frame.head(rows).with_columns(c=pl.lit("z"))))
     assert unseen["c"].to_list() == unseen["c x d"].to_list() == [1, 1][:rows]
 
 

@@ -27,10 +27,8 @@ def installed(tmp_path: Path) -> Path:
     (tmp_path / "widedeep").mkdir()
     (tmp_path / "widedeep" / "__init__.py").touch()
     shutil.copy(PACKAGE / "compiled.py", tmp_path / "widedeep")
-    shutil.copytree(
-        PACKAGE / "kernels", tmp_path / "widedeep" / "kernels", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    (tmp_path / "widedeep" / "kernels" / "__pycache__").touch()
+    shutil.copytree(PACKAGE / "memory", tmp_path / "widedeep" / "memory", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "widedeep" / "memory" / "__pycache__").touch()
     return tmp_path
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from widedeep.lists import Lists
 from widedeep.memory import additive
 from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn
 
 ROWS = 400
 SHRINKAGE = (0.5, 2.0, 6.0, 3.0)
@@ -41,7 +42,7 @@ class Log:
         for part in np.split(order, cuts):
             places = np.concatenate([np.arange(starts[i], starts[i] + self.lengths[i]) for i in part] or [[]])
             places = places.astype(np.int64)
-            lists.append(ListChunk(self.values[places], self.lengths[part], self.factors[places]))
+            lists.append(Lists(self.values[places], self.lengths[part], self.factors[places]))
         a, b, cross = ([codes[part] for part in np.split(order, cuts)] for codes in self.codes)
         return [CodeColumn(a, 5), CodeColumn(b, 9), CodeColumn(cross, 20, 2), ListColumn(lists, 12, 2)]
 
@@ -96,7 +97,7 @@ def test_the_weights_of_a_regression_are_those_of_the_normal_equations(weighted:
 
 
 def test_a_value_that_a_list_holds_many_times_is_no_step_too_far() -> None:
-    lists = ListChunk(np.repeat(LOG.codes[0], 12), np.full(ROWS, 12), np.empty(0, dtype=np.float32))
+    lists = Lists(np.repeat(LOG.codes[0], 12), np.full(ROWS, 12))
     model = fit_additive([ListColumn([lists], 5)], LOG.target("regression"), ALL, sweeps=3000, shrinkage=[144.0])
     expected = fit_additive(LOG.columns()[:1], LOG.target("regression"), ALL, sweeps=300, shrinkage=[1.0])
     assert 12 * flat(model) == pytest.approx(flat(expected), abs=1e-4)

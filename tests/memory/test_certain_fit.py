@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from widedeep.lists import Lists
 from widedeep.memory import counts
 from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn
 
 Numbers = NDArray[np.float64]
 ROWS = 300
@@ -31,7 +32,7 @@ class RareLog:
         lengths = draw.integers(0, 5, ROWS)
         values = draw.integers(0, 6, lengths.sum(), dtype=np.int32)
         factors = draw.normal(0.5, 1.5, len(values)).astype(np.float32)
-        lists = ListChunk(values, lengths, factors)
+        lists = Lists(values, lengths, factors)
         self.columns: list[Column] = [
             CodeColumn([field.astype(np.int32)], 3 * codes),
             CodeColumn([(field * 4 + other).astype(np.int32)], 12 * codes, 2),
@@ -54,7 +55,7 @@ class RareLog:
             if isinstance(column, ListColumn):
                 (chunk,) = column.chunks
                 np.add.at(
-                    matrix, (np.repeat(np.arange(self.rows), chunk.lengths), chunk.codes), chunk.factors.astype(float)
+                    matrix, (np.repeat(np.arange(self.rows), chunk.lengths), chunk.values), chunk.weights.astype(float)
                 )
             parts.append(matrix)
         return np.hstack(parts)

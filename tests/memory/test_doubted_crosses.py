@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from widedeep.encoded.folds import row_folds
+from widedeep.lists import Lists
 from widedeep.memory.additive import Additive, Target, fit_additive, standing
-from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.memory.remember import remember
 from widedeep.reporting import Reporter
@@ -31,7 +32,7 @@ def remembered(seed: int, rate: float, strength: float, *, listed: bool) -> Cros
     size = FIELD * OTHER + 2
     column: Column = CodeColumn([cross], size, 2)
     if listed:
-        chunk = ListChunk(cross, np.ones(ROWS, dtype=np.int64), np.empty(0, dtype=np.float32))
+        chunk = Lists(cross, np.ones(ROWS, dtype=np.int64))
         column = ListColumn([chunk], size, 2)
     folds = row_folds(0, ROWS, 5)
     memory, _ = remember([CodeColumn([field], FIELD)], [column], [2], Target("binary", label), folds, Reporter())

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from widedeep.encoded.folds import row_folds
 from widedeep.errors import ArtefactError
+from widedeep.lists import Lists
 from widedeep.memory import additive
 from widedeep.memory.additive import Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn
 from widedeep.memory.cross_memory import CrossMemory, FoldMemory, contribution, support_bucket
 from widedeep.memory.remember import remember
 from widedeep.reporting import Reporter
@@ -52,7 +53,7 @@ class Log:
         lists = []
         for part in np.split(order, cuts):
             held = np.isin(np.repeat(np.arange(len(self.folds)), self.lengths), part)
-            lists.append(ListChunk(self.values[held], self.lengths[part], self.factors[held]))
+            lists.append(Lists(self.values[held], self.lengths[part], self.factors[held]))
         dense = [self.cross[part] for part in np.split(order, cuts)]
         return [CodeColumn(dense, SIZES[1], 2), ListColumn(lists, SIZES[2], 2)]
 

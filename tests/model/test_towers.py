@@ -16,10 +16,11 @@ from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import DeepInput, InputLayout
 from widedeep.model.network import Network
 from widedeep.model.towers import TOWERS
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings, TrainingSettings
 from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
-from widedeep.training.objective import Kind, mean_loss
+from widedeep.training.objective import mean_loss
 from widedeep.training.optimizers import Optimizers
 
 Array = NDArray[np.float64]
@@ -284,7 +285,7 @@ def test_the_logit_is_the_sum_of_the_parts_and_crosses_bring_the_wide_part_along
 
 @pytest.mark.parametrize("label", ["binary", "regression"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_learns_64_rows_by_heart(kind: str, label: Kind) -> None:
+def test_every_kind_learns_64_rows_by_heart(kind: str, label: LabelKind) -> None:
     crosses = kind == "wide"  # which has nothing else to tell the pairs by
     network = network_of(kind, crosses=crosses).train()
     optimizer = {"optimizer": "adam", "learning_rate": 0.02}

@@ -1,14 +1,13 @@
 """Killed anywhere and resumed, training ends in the same bytes; stages and scores are whole or absent."""
 
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from kills import moments, run_to_call
 
 
 def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
@@ -40,37 +39,22 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture
-def undisturbed(project: Path) -> tuple[dict[str, bytes], float]:
-    """The weights of a run that nobody killed, and the seconds that it took; its stages and run are removed again."""
-    started = time.monotonic()
-    finish("train", "small.yaml", "--work", "quiet", *SETTINGS, cwd=project)
-    return weights(project / "quiet"), time.monotonic() - started
-
-
-def test_ten_kills_at_random_moments_and_resumed_end_in_the_same_weights(
-    project: Path, undisturbed: tuple[dict[str, bytes], float]
-) -> None:
-    expected, seconds = undisturbed
-    draw, kills, finished = random.Random(), 0, 0
-    while kills < 10 or finished == 0:
-        work = f"work-{finished}"
-        started = time.monotonic()
-        process = start("train", "small.yaml", "--work", work, "--resume", *SETTINGS, cwd=project)
-        # From start-up over the stages to the end of training; after ten kills it may run on.
-        killer = threading.Timer(draw.uniform(0.4, 1.0) * seconds, process.kill)
-        if kills < 10:
-            killer.start()
-        process.wait()
-        killer.cancel()
-        if process.returncode == -signal.SIGKILL:
+@pytest.mark.parametrize("kind", ["write", "step"])
+def test_training_killed_at_writes_and_steps_and_resumed_ends_in_the_same_weights(kind: str, project: Path) -> None:
+    total = run_to_call(kind, 0, "train", "small.yaml", "--work", "quiet", *SETTINGS, cwd=project)
+    assert total is not None
+    expected = weights(project / "quiet")
+    kills = works = 0
+    for number in moments(total, kills=6, seed=20):
+        work = f"work-{works}"
+        if run_to_call(kind, number, "train", "small.yaml", "--work", work, "--resume", *SETTINGS, cwd=project) is None:
             kills += 1
-            continue
-        assert process.returncode == 0, process.stderr.read().decode() if process.stderr else ""
-        assert weights(project / work) == expected
-        # The undisturbed run may have compiled kernels for all that follow: kills must come before a warm run's end.
-        seconds = min(seconds, time.monotonic() - started)
-        finished += 1
+        else:
+            assert weights(project / work) == expected
+            works += 1
+    assert kills >= 2
+    finish("train", "small.yaml", "--work", f"work-{works}", "--resume", *SETTINGS, cwd=project)
+    assert weights(project / f"work-{works}") == expected
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -90,39 +74,29 @@ def test_ctrl_c_and_sigterm_write_a_checkpoint_and_say_how_to_go_on(
 
 
 @pytest.mark.parametrize("command", ["ingest", "crosses"])
-def test_a_killed_stage_is_whole_or_absent(command: str, project: Path) -> None:
-    log = project / "log.csv"
-    header, *rows = log.read_text().splitlines()
-    log.write_text("\n".join([header, *(rows * 60)]) + "\n")
-    started = time.monotonic()
-    finish(command, "small.yaml", "--work", "quiet", cwd=project)
-    seconds = time.monotonic() - started
-    draw = random.Random()
-    for _ in range(4):
-        process = start(command, "small.yaml", cwd=project)
-        time.sleep(draw.uniform(0.3, 1.0) * seconds)
-        process.kill()
-        process.wait()
-        for stage in project.glob("stages/*/*"):
+def test_a_stage_killed_at_any_write_is_whole_or_absent(command: str, project: Path) -> None:
+    total = run_to_call("write", 0, command, "small.yaml", "--work", "quiet", cwd=project)
+    assert total is not None
+    for number in moments(total, kills=4, seed=21):
+        work = project / f"killed-{number}"
+        assert run_to_call("write", number, command, "small.yaml", "--work", work, cwd=project) is None
+        for stage in work.glob("stages/*/*"):
             assert stage.name.startswith(".") or (stage / "DONE").exists(), stage
-    finish(command, "small.yaml", cwd=project)
-    for whole in (project / "quiet" / "stages").rglob("*"):
-        if whole.is_file():
-            assert (project / whole.relative_to(project / "quiet")).read_bytes() == whole.read_bytes(), whole
+        finish(command, "small.yaml", "--work", work, cwd=project)
+        for whole in (project / "quiet" / "stages").rglob("*"):
+            if whole.is_file():
+                made = work / whole.relative_to(project / "quiet")
+                assert made.read_bytes() == whole.read_bytes(), made
 
 
-def test_killed_scoring_leaves_no_file_under_its_name(trained: Path, tmp_path: Path) -> None:
-    header, *rows = (trained / "new.csv").read_text().splitlines()
-    (tmp_path / "long.csv").write_text("\n".join([header, *(rows * 1000)]) + "\n")
-    run = trained / "runs" / "small" / "latest"
-    started = time.monotonic()
-    finish("predict", run, "long.csv", "-o", "whole.csv", cwd=tmp_path)
-    seconds = time.monotonic() - started
-    for share in (0.5, 0.8, 0.95):
-        process = start("predict", run, "long.csv", "-o", "scores.csv", cwd=tmp_path)
-        time.sleep(share * seconds)
-        process.kill()
-        process.wait()
-        scores = tmp_path / "scores.csv"
-        assert not scores.exists() or scores.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-        scores.unlink(missing_ok=True)
+@pytest.mark.parametrize("output", ["scores.csv", "scores.parquet"])
+def test_scoring_killed_before_its_file_takes_its_name_leaves_none(output: str, trained: Path, tmp_path: Path) -> None:
+    command = ["predict", trained / "runs" / "small" / "latest", trained / "new.csv", "-o", output]
+    total = run_to_call("write", 0, *command, cwd=tmp_path)
+    assert total is not None
+    whole = (tmp_path / output).read_bytes()
+    for number in range(1, total + 1):
+        (tmp_path / output).unlink(missing_ok=True)
+        assert run_to_call("write", number, *command, cwd=tmp_path) is None
+        # The last call syncs the folder, when the file has its name.
+        assert not (tmp_path / output).exists() or (number == total and (tmp_path / output).read_bytes() == whole)

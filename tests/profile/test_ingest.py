@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 
 from widedeep.errors import ColumnError, DataError, WriteError
-from widedeep.profile.ingest import IngestReport, ingest, typed_blocks
+from widedeep.profile.ingest import ingest
+from widedeep.profile.report import IngestReport
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
 from widedeep.source import csv_blocks, sources
 from widedeep.table import parts
-from widedeep.table.parts import read_typed
+from widedeep.table.parts import read_typed, typed_blocks
 from widedeep.table.typed import LABEL, TIME
 
 NUM_ROWS = 1000

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from widedeep.api.recipes import bundled_recipes
 from widedeep.errors import RecipeError
 from widedeep.recipe.add_crosses import add_crosses
 from widedeep.recipe.base import is_pattern
@@ -15,7 +16,6 @@ from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import load_recipe, parse_recipe
 from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import read_yaml
-from widedeep_cli.lookup import bundled_recipes
 
 HEAD = """\
 # My experiment

@@ -149,12 +149,21 @@ def test_an_output_that_cannot_be_written_ends_the_threads(run: Path, trained: P
     assert scoring_threads() == []
 
 
+LISTENING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from widedeep_cli.main import main
+raise SystemExit(main())
+"""
+"""The command line where SIGINT is not ignored: a shell lets what it starts in the background ignore it."""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_while_stdin_is_silent_leaves_no_file_and_no_process(
     number: signal.Signals, code: int, run: Path, trained: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "widedeep_cli", "predict", str(run), "-", "-o", "scores.csv"]
+    command = [sys.executable, "-c", LISTENING, "predict", str(run), "-", "-o", "scores.csv"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
     assert process.stdin is not None
     try:

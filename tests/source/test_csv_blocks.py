@@ -170,7 +170,7 @@ def test_a_header_that_names_a_column_twice_is_refused():
 
 
 def test_an_absent_column_is_named_with_what_the_file_has():
-    with pytest.raises(ColumnError, match=r"log.csv: no column 'agee'; did you mean 'age'\? The file has: age, sex"):
+    with pytest.raises(ColumnError, match=r"log.csv: no column 'agee'; did you mean 'age'\? It has: age, sex"):
         blocks_of(b"age,sex\n1,2\n", columns=["sex", "agee"])
     with pytest.raises(ColumnError, match=r"is `data.format.separator` right"):
         blocks_of(b"age\tsex\n1\t2\n", columns=["sex"])

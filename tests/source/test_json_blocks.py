@@ -166,7 +166,7 @@ def test_a_file_is_known_by_its_ending(tmp_path, name):
         ('{"a": ["x", "\\ud800"]}\n', "log.ndjson:1: column 'a': ['x', '\\ud800'] holds half a character"),
         ('{"a": ' + "1" * 5000 + "}\n", "log.ndjson:1: cannot be read as JSON (Exceeds the limit"),
         ('{"a": ' + "[" * 100_000 + "\n", "log.ndjson:1: cannot be read as JSON (maximum recursion depth"),
-        ('{"b": 1, "A": 2}\n', "log.ndjson: no column 'a'. The file has: b, A"),
+        ('{"b": 1, "A": 2}\n', "log.ndjson: no column 'a'. It has: b, A"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_with_the_place(content, message):
@@ -218,7 +218,7 @@ def test_a_rare_key_may_come_late_and_one_that_never_comes_is_refused_before_the
 
     found = pl.concat([block.frame.cast(pl.Int64) for block in read(path, ["a", "rare"])])
     assert found["rare"].drop_nulls().to_list() == [1]
-    with pytest.raises(ColumnError, match=r"log.ndjson: no column 'rara'.* The file has: a$"):
+    with pytest.raises(ColumnError, match=r"log.ndjson: no column 'rara'.* It has: a$"):
         next(read(path, ["a", "rara"]))
     with path.open("rb") as stream:
         late = read_blocks(stream, PLAIN, ["a", "rara"], name="<stdin>", block_bytes=1 << 12)

@@ -115,7 +115,7 @@ def test_parquet_keeps_its_types_and_its_texts_are_cleaned_as_in_delimited_text(
 
 
 def test_parquet_is_read_in_blocks_that_know_their_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(columnar_blocks, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(columnar_blocks, "BLOCK_ROWS", 100)
     table = pl.DataFrame({"a": range(250)})
     table.write_parquet(tmp_path / "log.parquet", row_group_size=120)
     found = list(read_blocks(tmp_path / "log.parquet", FormatSettings(), None, name="log"))
@@ -177,7 +177,7 @@ def test_arrow_in_file_and_stream_format_is_read_as_parquet_is(tmp_path, name, f
 
 
 def test_arrow_is_read_in_blocks_that_know_their_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(columnar_blocks, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(columnar_blocks, "BLOCK_ROWS", 100)
     table = pl.DataFrame({"a": range(250)})
     for name, write in (("file.arrow", table.write_ipc), ("stream.arrow", table.write_ipc_stream)):
         write(tmp_path / name)
@@ -348,7 +348,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["log.parquet", "log.arrow"])
 def test_a_file_behind_a_url_is_read_in_blocks_as_the_file_itself(tmp_path, monkeypatch, server, name):
-    monkeypatch.setattr(columnar_blocks, "_BLOCK_ROWS", 100)
+    monkeypatch.setattr(columnar_blocks, "BLOCK_ROWS", 100)
     monkeypatch.setattr(columnar_blocks, "_FETCHED_ROWS", 150)
     table = pl.DataFrame({"a": range(250), "b": [f"x{number}" for number in range(250)]})
     table.write_parquet(tmp_path / name) if name.endswith("parquet") else table.write_ipc(tmp_path / name)

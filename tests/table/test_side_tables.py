@@ -216,7 +216,7 @@ def test_a_missing_key_is_refused_with_its_place(users):
 
 @pytest.mark.parametrize(("key", "needed"), [("id", "users.aga"), ("idd", "users.age")])
 def test_a_column_that_the_table_lacks_is_refused_with_those_it_has(users, key, needed):
-    with pytest.raises(ColumnError, match=r"users.csv: no column '.*'; did you mean .* The file has: id, age, city"):
+    with pytest.raises(ColumnError, match=r"users.csv: no column '.*'; did you mean .* It has: id, age, city"):
         load(users, [needed], users={"files": "users.csv", "key": key})
 
 

@@ -47,6 +47,8 @@ class Discovery:
     stopped_in: str
     """Where the budget ended the search; empty where it is complete."""
     seconds: float
+    crosses: tuple[CrossSettings, ...]
+    """Those that are kept, as a recipe takes them."""
 
     @property
     def complete(self) -> bool:
@@ -90,6 +92,7 @@ def discover(
         by_time=data.by_time,
         stopped_in=found.stopped_in,
         seconds=monotonic() - started,
+        crosses=tuple(settings_of(cross, recipe) for cross in proof.kept),
     )
 
 

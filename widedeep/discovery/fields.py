@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from widedeep.draws import random_draws
 from widedeep.features.fields import clipped
 from widedeep.features.quantiles import QuantileGrid
+from widedeep.lists import Lists
 from widedeep.memory.additive import Target
-from widedeep.memory.columns import CodeColumn, Column, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn
 from widedeep.recipe.schema import NumericField, Recipe
 from widedeep.table.parts import read_typed, typed_blocks, typed_names
 from widedeep.table.typed import LABEL, TIME, WEIGHT, text_name, values_name
@@ -35,12 +36,10 @@ class CrossField:
     """One field, N rows. A code is negative where the value occurs once: its combinations occur once, too."""
 
     name: str
-    codes: Codes
-    """[N], or for lists [M], the rows' lists behind each other."""
+    codes: Codes | Lists
+    """[N], or the lists of N rows."""
     size: int
     """Codes are below it."""
-    lengths: NDArray[np.int64] | None = None
-    """Of lists: [N], they sum to M."""
     cuts: tuple[tuple[int, Codes], ...] = ()
     """Of numbers: each granularity, and the bucket there of each code, [size]."""
     buckets: int | None = None
@@ -50,6 +49,7 @@ class CrossField:
         """A number cut into so many buckets; any other field as it is."""
         if granularity is None or not self.cuts:
             return self
+        assert not isinstance(self.codes, Lists), "lists have no numbers"
         buckets = dict(self.cuts)[granularity]
         return CrossField(self.name, buckets[self.codes], int(buckets.max()) + 1)
 
@@ -60,16 +60,11 @@ class CrossField:
 
     def taken(self, rows: NDArray[np.int64]) -> "CrossField":
         """The rows with these numbers, in this order."""
-        if self.lengths is None:
-            return replace(self, codes=self.codes[rows])
-        starts = (np.cumsum(self.lengths) - self.lengths)[rows]
-        return replace(self, codes=self.codes[_places(starts, self.lengths[rows])], lengths=self.lengths[rows])
+        return replace(self, codes=self.codes.gather(rows) if isinstance(self.codes, Lists) else self.codes[rows])
 
     def column(self) -> Column:
         """The field as a column of main effects."""
-        if self.lengths is None:
-            return CodeColumn([self.codes], self.size)
-        return ListColumn([ListChunk(self.codes, self.lengths, np.empty(0, dtype=np.float32))], self.size)
+        return _column(self.codes, self.size)
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
     names = typed_names(typed_dir, "train")
     total = sum(block.height for block in typed_blocks(typed_dir, "train", columns=[LABEL]))
     features, rows = recipe.features, None
-    num_fields = len([*features.all_categorical(), *features.multi_valued, *features.all_numeric()])
+    num_fields = len(features.all_fields())
     share = MOST_CODES / max(1, total * num_fields)
     if share < 1.0:
         rows = np.flatnonzero(random_draws(_SAMPLE_SEED, 0, total) < share)
@@ -147,7 +142,7 @@ def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
         lists = read(values_name(listed))
         lengths = np.maximum(lists.list.len().fill_null(1).to_numpy().astype(np.int64), 1)
         codes, size = _frequent_codes(lists.explode(), keep_missing=True)
-        yield CrossField(listed.name or listed.column, codes, size, lengths)
+        yield CrossField(listed.name or listed.column, Lists(codes, lengths), size)
     for number in features.all_numeric():
         name = number.name or number.column
         known = [cross.granularity[name] for cross in recipe.crosses if name in cross.granularity]
@@ -188,8 +183,8 @@ def _number(field: NumericField, values: pl.Series, known: Sequence[int]) -> Cro
     return CrossField(field.name or field.column, codes, missing + 1, cuts=tuple(coarser), buckets=field.buckets)
 
 
-def cell_codes(fields: Sequence[CrossField]) -> tuple[Codes, NDArray[np.int64] | None, int]:
-    """Exact codes of the combinations of the fields' values: [N], or [M] with the lists' lengths [N]; and their number.
+def cell_codes(fields: Sequence[CrossField]) -> tuple[Codes | Lists, int]:
+    """Exact codes of the combinations of the fields' values: [N], or N rows' lists where a field has lists; and their number.
 
     -1 where a member's value occurs once, or the combination does.
     """
@@ -205,50 +200,44 @@ def cell_codes(fields: Sequence[CrossField]) -> tuple[Codes, NDArray[np.int64] |
     key[~alive] = -1
     codes, size = _frequent_codes(pl.Series("key", key).set(pl.Series(~alive), None), keep_missing=False)
     if rows is None:
-        return codes, None, size
-    return codes, np.bincount(rows, minlength=_num_rows(fields[0])).astype(np.int64), size
+        return codes, size
+    return Lists(codes, np.bincount(rows, minlength=_num_rows(fields[0])).astype(np.int64)), size
 
 
 def cross_column(members: Sequence[CrossField]) -> Column:
     """The combinations of the members' values as a column with exact codes."""
-    codes, lengths, size = cell_codes(members)
-    if lengths is None:
-        return CodeColumn([codes], size)
-    return ListColumn([ListChunk(codes, lengths, np.empty(0, dtype=np.float32))], size)
+    return _column(*cell_codes(members))
+
+
+def _column(codes: Codes | Lists, size: int) -> Column:
+    return ListColumn([codes], size) if isinstance(codes, Lists) else CodeColumn([codes], size)
 
 
 def places(column: Column, rows: NDArray[np.bool_]) -> tuple[int, int]:
     """The combinations that some of a cross column's rows [N] hold, one a row but for lists; and those that occur once."""
     (chunk,) = column.chunks
-    if isinstance(chunk, ListChunk):
+    if isinstance(chunk, Lists):
         held = np.repeat(rows, chunk.lengths)
-        return int(held.sum()), int((chunk.codes[held] < 0).sum())
+        return int(held.sum()), int((chunk.values[held] < 0).sum())
     return int(rows.sum()), int((chunk[rows] < 0).sum())
 
 
 def expanded(fields: Sequence[CrossField]) -> tuple[NDArray[np.int64] | None, list[Codes]]:
     """A place for every combination of a row's values: its row (None where that is its number), the fields' codes."""
-    if all(field.lengths is None for field in fields):
-        return None, [field.codes for field in fields]
-    num_rows = _num_rows(fields[0])
-    rows = np.arange(num_rows, dtype=np.int64)
+    plain = [field.codes for field in fields if not isinstance(field.codes, Lists)]
+    if len(plain) == len(fields):
+        return None, plain
+    rows = np.arange(_num_rows(fields[0]), dtype=np.int64)
     done: list[Codes] = []
     for field in fields:
-        if field.lengths is None:
+        if isinstance(field.codes, Lists):
+            lists = field.codes.gather(rows)
+            done = [np.repeat(codes, lists.lengths) for codes in done] + [lists.values]
+            rows = np.repeat(rows, lists.lengths)
+        else:
             done.append(field.codes[rows])
-            continue
-        lengths = field.lengths[rows]
-        starts = (np.cumsum(field.lengths) - field.lengths)[rows]
-        done = [np.repeat(codes, lengths) for codes in done] + [field.codes[_places(starts, lengths)]]
-        rows = np.repeat(rows, lengths)
     return rows, done
 
 
-def _places(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers from each start on, as many as each length says, behind each other."""
-    places: NDArray[np.int64] = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-    return places
-
-
 def _num_rows(field: CrossField) -> int:
-    return len(field.codes) if field.lengths is None else len(field.lengths)
+    return len(field.codes.lengths if isinstance(field.codes, Lists) else field.codes)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from widedeep.evaluation.comparison import Change, loss_fall, row_losses
+from widedeep.lists import Lists
 from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn
 from widedeep.ordered import in_threads
 
 FOLDS = 5
@@ -96,13 +97,8 @@ class FoldModels:
         if isinstance(column, CodeColumn):
             assert isinstance(chunk, np.ndarray)
             return replace(column, chunks=[chunk[first:last] for first, last in pairs])
-        assert isinstance(chunk, ListChunk)
-        ends = np.concatenate([[0], np.cumsum(chunk.lengths)])
-        parts = [
-            ListChunk(chunk.codes[ends[first] : ends[last]], chunk.lengths[first:last], chunk.factors)
-            for first, last in pairs
-        ]
-        return ListColumn(parts, column.size, column.first)
+        assert isinstance(chunk, Lists)
+        return ListColumn([chunk.slice(first, last) for first, last in pairs], column.size, column.first)
 
 
 def _chunk(column: Column, fold: int) -> Column:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.discovery.cells import leave_one_out, runs_of
 from widedeep.discovery.fields import Codes, CrossField, expanded
+from widedeep.lists import Lists
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import Floats
 from widedeep.ordered import in_threads
@@ -187,12 +188,11 @@ class _Runs:
         return cls(ordered, starts, residual, num_rows)
 
     def score(self, candidate: Candidate, right: CrossField) -> Score:
-        lists = _NO_LISTS if right.lengths is None else np.concatenate([[0], np.cumsum(right.lengths)])
         result = leave_one_out(
             self.rows,
             self.starts,
-            right.codes,
-            lists,
+            right.codes.values if isinstance(right.codes, Lists) else right.codes,
+            right.codes.bounds if isinstance(right.codes, Lists) else _NO_LISTS,
             right.size,
             self.residual.residual,
             self.residual.curvature,

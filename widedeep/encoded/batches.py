@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from widedeep.encoded.folds import row_folds
 from widedeep.encoded.store import EncodedStore
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.lists import Lists, joined_lists
 from widedeep.ordered import in_threads
 
 if TYPE_CHECKING:  # else Numba would be imported by all that reads batches
@@ -35,33 +36,6 @@ SLABS_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class ListPart:
-    """One column of lists, of the rows of a batch."""
-
-    values: NDArray[np.int32]
-    """[N], the rows' lists behind each other."""
-    lengths: NDArray[np.int64]
-    """[B], each at least 1; they sum to N."""
-    weights: NDArray[np.float32] | None
-    """[N], where the column has weights."""
-
-    def taken(self, start: int, stop: int) -> "ListPart":
-        """The lists of the rows from `start` to before `stop`."""
-        first = int(self.lengths[:start].sum())
-        part = slice(first, first + int(self.lengths[start:stop].sum()))
-        return ListPart(
-            self.values[part], self.lengths[start:stop], None if self.weights is None else self.weights[part]
-        )
-
-    def ordered(self, order: NDArray[np.int64]) -> "ListPart":
-        """The lists of the rows that `order` names."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        lengths = self.lengths[order]
-        places = np.repeat(starts[order] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        return ListPart(self.values[places], lengths, None if self.weights is None else self.weights[places])
-
-
-@dataclass(frozen=True)
 class Batch:
     """Rows ready for the model."""
 
@@ -73,7 +47,7 @@ class Batch:
     """[B]."""
     weight: NDArray[np.float32] | None
     """[B], where the store has row weights."""
-    lists: tuple[ListPart, ...] = ()
+    lists: tuple[Lists, ...] = ()
     """The columns of which every row has several indices."""
     group: NDArray[np.uint64] | None = None
     """[B], where the store has groups and they were asked for."""
@@ -272,7 +246,7 @@ class BatchStream:
             columns[num_indices:].view(np.float32),
             batch.label[order],
             None if batch.weight is None else batch.weight[order],
-            tuple(part.ordered(order) for part in batch.lists),
+            tuple(part.gather(order) for part in batch.lists),
             None if batch.group is None else batch.group[order],
             None if batch.folds is None else batch.folds[order],
         )
@@ -298,22 +272,9 @@ class BatchStream:
         if run:
             yield start * self._chunk_rows, run
 
-    def _load_lists(self, window: int) -> tuple[ListPart, ...]:
-        if not self._list_columns:
-            return ()
-        names = [name for pair in self._list_columns for name in pair if name is not None]
-        chunks = [
-            self._store.read_lists(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk)), names)
-            for chunk in self._windows[window]
-        ]
-        return tuple(
-            ListPart(
-                np.concatenate([chunk[name].values for chunk in chunks]),
-                np.concatenate([chunk[name].lengths for chunk in chunks]),
-                None if weights is None else np.concatenate([chunk[weights].values for chunk in chunks]),
-            )
-            for name, weights in self._list_columns
-        )
+    def _load_lists(self, window: int) -> tuple[Lists, ...]:
+        chunks = [self._store.read_lists(start, rows, self._list_columns) for start, rows in self._chunks_of(window)]
+        return tuple(joined_lists(parts) for parts in zip(*chunks, strict=True))
 
 
 def _columns(number: int, rows: int) -> NDArray[np.int32]:
@@ -336,7 +297,7 @@ def _part(batch: Batch, start: int, stop: int) -> Batch:
         batch.numerics[:, start:stop],
         batch.label[start:stop],
         None if batch.weight is None else batch.weight[start:stop],
-        tuple(part.taken(start, stop) for part in batch.lists),
+        tuple(part.slice(start, stop) for part in batch.lists),
         None if batch.group is None else batch.group[start:stop],
         None if batch.folds is None else batch.folds[start:stop],
     )
@@ -348,14 +309,7 @@ def _joined(first: Batch, second: Batch) -> Batch:
         np.concatenate([first.numerics, second.numerics], axis=1),
         np.concatenate([first.label, second.label]),
         _both(first.weight, second.weight),
-        tuple(
-            ListPart(
-                np.concatenate([a.values, b.values]),
-                np.concatenate([a.lengths, b.lengths]),
-                _both(a.weights, b.weights),
-            )
-            for a, b in zip(first.lists, second.lists, strict=True)
-        ),
+        tuple(joined_lists(both) for both in zip(first.lists, second.lists, strict=True)),
         _both(first.group, second.group),
         _both(first.folds, second.folds),
     )

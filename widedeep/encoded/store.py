@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, write_json, writing
+from widedeep.lists import Lists
 from widedeep.ordered import map_in_order
 
 STORE_FORMAT = 4
@@ -23,16 +24,6 @@ STORE_FORMAT = 4
 SHARD_ROWS = 1 << 18
 RECORD_ROWS = 1 << 14
 """Rows of one Arrow record batch: what is read together, wherever a reader starts."""
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Lists of consecutive rows, none of them empty (CSR)."""
-
-    values: NDArray[Any]
-    """[N]."""
-    lengths: NDArray[np.int64]
-    """[rows]; their sum is N."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +35,6 @@ class Shard:
     bytes: int
     checksum: str
     """blake2b of the file's bytes, 16 bytes in hexadecimal."""
-
-
-def as_lists(series: pl.Series) -> Lists:
-    """The lists of a series, none of which is empty or null."""
-    return Lists(series.explode().to_numpy(writable=True), series.list.len().to_numpy().astype(np.int64))
 
 
 def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:
@@ -148,9 +134,12 @@ class EncodedStore:
         """Columns of `rows` consecutive rows from `start`, each [rows]."""
         return {name: series.to_numpy() for name, series in self._read(start, rows, columns).items()}
 
-    def read_lists(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, Lists]:
-        """The same for columns of lists."""
-        return {name: as_lists(series) for name, series in self._read(start, rows, columns).items()}
+    def read_lists(self, start: int, rows: int, columns: Sequence[tuple[str, str | None]]) -> list[Lists]:
+        """The same for columns of lists, each named with the column of its weights, if it has one."""
+        if not columns:
+            return []
+        read = self._read(start, rows, [name for pair in columns for name in pair if name is not None])
+        return [Lists.of(read[name], None if weights is None else read[weights]) for name, weights in columns]
 
     def chunks(self, column: str) -> list[pl.Series]:
         """A whole column, in memory, as chunks of at most RECORD_ROWS consecutive rows, in order."""

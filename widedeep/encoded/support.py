@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.encoded.store import RECORD_ROWS, EncodedStore, Lists, as_lists
+from widedeep.encoded.store import RECORD_ROWS, EncodedStore
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, stored_targets
+from widedeep.lists import Lists
 from widedeep.table.typed import LABEL
 
 EncodedBlock = tuple[Mapping[str, NDArray[np.int32] | Lists], NDArray[np.float32]]
@@ -34,8 +35,7 @@ class Support:
     def _count(self, column: IndexColumn, indices: NDArray[np.int32] | Lists, labels: NDArray[np.float32]) -> None:
         held = indices
         if isinstance(held, Lists):
-            rows = np.repeat(np.arange(len(labels), dtype=np.int64), held.lengths)
-            rows, held = np.divmod(np.unique(rows * column.size + held.values), column.size)
+            rows, held = np.divmod(np.unique(held.row_of_values() * column.size + held.values), column.size)
             labels = labels[rows]
         counts = np.bincount(held)
         self.rows[column.name][: len(counts)] += counts
@@ -50,7 +50,8 @@ def stored_blocks(store: EncodedStore, columns: Sequence[IndexColumn]) -> Iterat
         rows = min(_BLOCK_ROWS, store.rows - start)
         read = store.read(start, rows, [*dense, LABEL_COLUMN])
         labels = read.pop(LABEL_COLUMN)
-        yield {**read, **(store.read_lists(start, rows, lists) if lists else {})}, labels
+        held = store.read_lists(start, rows, [(name, None) for name in lists])
+        yield {**read, **dict(zip(lists, held, strict=True))}, labels
 
 
 def encoded_blocks(
@@ -60,6 +61,6 @@ def encoded_blocks(
     for block in typed:
         encoded = plan.encode(block)
         indices = {
-            c.name: encoded[c.name].to_numpy() if c.pooling is None else as_lists(encoded[c.name]) for c in columns
+            c.name: encoded[c.name].to_numpy() if c.pooling is None else Lists.of(encoded[c.name]) for c in columns
         }
         yield indices, stored_targets(block.select(LABEL))[LABEL_COLUMN].to_numpy()

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.evaluation.grouped import group_aucs
+from widedeep.recipe.data import LabelKind
 
 Numbers = NDArray[np.float64]
 
@@ -114,7 +114,7 @@ def _student_deviations_95(freedom: float) -> float:
 class LabelledRows:
     """The rows on which models are measured: what all of them are held against."""
 
-    kind: Literal["binary", "regression"]
+    kind: LabelKind
     label: Numbers
     """[N]."""
     weight: Numbers
@@ -125,7 +125,7 @@ class LabelledRows:
     @classmethod
     def of(
         cls,
-        kind: Literal["binary", "regression"],
+        kind: LabelKind,
         label: NDArray[np.floating],
         weight: NDArray[np.floating] | None = None,
         group: NDArray[np.uint64] | None = None,
@@ -166,7 +166,7 @@ def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Esti
     return {name: Estimate(one.value, np.full_like(one.influence, np.nan)) for name, one in known.items()}
 
 
-def score_losses(kind: Literal["binary", "regression"], label: Numbers, score: NDArray[np.floating]) -> Numbers:
+def score_losses(kind: LabelKind, label: Numbers, score: NDArray[np.floating]) -> Numbers:
     """Each row's log loss (nats), [N], at probabilities [N] that are clipped as `MetricAccumulator` clips them; or its
     squared error."""
     if kind == "regression":
@@ -225,7 +225,7 @@ def _gauc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate 
     return Estimate(value, influence)
 
 
-def row_losses(kind: Literal["binary", "regression"], label: Numbers, logit: Numbers) -> Numbers:
+def row_losses(kind: LabelKind, label: Numbers, logit: Numbers) -> Numbers:
     """Each row's log loss (nats), or squared error, [N], at float64 logits [N], or predictions."""
     if kind == "regression":
         return np.square(label - logit)

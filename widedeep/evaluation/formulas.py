@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.evaluation.grouped import GROUP_COUNTS, grouped_title
+from widedeep.recipe.data import LabelKind
 
-Kind = Literal["binary", "regression"]
 Direction = Literal["max", "min"]
 FloatArray = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ class Metric:
     formula: Callable[[Totals], float | None]
 
 
-BY_KIND: dict[Kind, tuple[Metric, ...]] = {
+BY_KIND: dict[LabelKind, tuple[Metric, ...]] = {
     "binary": (
         Metric("auc", "AUC", "max", _auc),
         Metric("log_loss", "log loss", "min", lambda t: _ratio(t["log_loss"], t["weight"])),
@@ -86,7 +86,7 @@ BY_KIND: dict[Kind, tuple[Metric, ...]] = {
 """By the label's kind: its metrics, in the order in which they are shown."""
 _ALL = [metric for metrics in BY_KIND.values() for metric in metrics]
 
-METRICS: dict[str, Direction] = {metric.name: metric.better for metric in _ALL if metric.better is not None}
+DIRECTIONS: dict[str, Direction] = {metric.name: metric.better for metric in _ALL if metric.better is not None}
 """Every metric of all rows that a model can be chosen by → whether larger ("max") or smaller ("min") is better."""
 
 TITLES: dict[str, str] = {metric.name: metric.title for metric in _ALL} | {"rows": "rows"}
@@ -99,7 +99,7 @@ def metric_direction(name: str) -> Direction | None:
     Knows the figures by group too (`gauc`, `ndcg@5`, …). Raises KeyError where no figure has that name.
     """
     if name in TITLES:
-        return METRICS.get(name)
+        return DIRECTIONS.get(name)
     grouped_title(name)
     return None if name in GROUP_COUNTS else "max"
 

@@ -37,19 +37,19 @@ def grouped_title(name: str) -> str:
 
 
 class GroupedRanking:
-    """Metrics of the rankings within groups; holds about `memory_rows` rows (24 bytes each), the others are on disk.
+    """Metrics of the rankings within groups; holds about `max_held_rows` rows (24 bytes each), the others are on disk.
 
     Row order, batch borders and spilling do not change a bit of the figures: a group's rows meet in one partition and
     are sorted by score and weight there, and the partitions' sums are added exactly. A partition is evaluated in
     memory, some 150 bytes a row: that is a 256th of all rows, or the largest group where that one is larger.
     """
 
-    def __init__(self, cutoffs: Sequence[int], spill_dir: Path | None, memory_rows: int) -> None:
+    def __init__(self, cutoffs: Sequence[int], spill_dir: Path | None, max_held_rows: int) -> None:
         if any(cutoff < 1 for cutoff in cutoffs):
             raise ValueError(f"cutoffs must be at least 1, not {list(cutoffs)}")
         self._cutoffs = tuple(dict.fromkeys(cutoffs))
         self._spill_dir = spill_dir
-        self._memory_rows = memory_rows
+        self._max_held_rows = max_held_rows
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._held: list[tuple[Rows, IntArray]] = []
         """Blocks of rows sorted by partition, each with its partitions' borders, int64 [PARTITIONS + 1]."""
@@ -75,7 +75,7 @@ class GroupedRanking:
         borders = np.concatenate(([0], np.cumsum(np.bincount(partition, minlength=PARTITIONS))))
         self._held.append((rows, borders))
         self._held_rows += len(rows)
-        if self._held_rows > self._memory_rows:
+        if self._held_rows > self._max_held_rows:
             self._spill()
 
     def figures(self) -> dict[str, float | None]:

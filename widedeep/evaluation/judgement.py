@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.evaluation.formulas import Kind
+from widedeep.recipe.data import LabelKind
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 0.8, 1.25
 """Calibration (mean score / rate of positives) outside is worth a warning, where chance cannot explain it."""
@@ -74,7 +74,7 @@ class LabelTally:
 
 
 def judge_split(
-    kind: Kind,
+    kind: LabelKind,
     split: str | None,
     metrics: Mapping[str, float | None],
     positives: float,

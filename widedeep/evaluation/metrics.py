@@ -9,9 +9,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.evaluation.formulas import BY_KIND, FloatArray, Kind
+from widedeep.evaluation.formulas import BY_KIND, FloatArray
 from widedeep.evaluation.grouped import GroupedRanking
 from widedeep.evaluation.ranking import Ranking
+from widedeep.recipe.data import LabelKind
 
 ECE_BINS = 20
 """Equal-width score bins of the expected calibration error."""
@@ -78,7 +79,7 @@ class MetricAccumulator:
     """Collects labelled scores chunk by chunk and gives their exact metrics; close it (or use `with`) to drop spill files.
 
     The figures depend on the rows and their order, not on the chunks they come in, and every sum is float64. Memory
-    is bounded at some 80 bytes times `memory_rows`: past that, what ranking needs (24 bytes a score) goes to files in a folder of
+    is bounded at some 80 bytes times `max_held_rows`: past that, what ranking needs (24 bytes a score) goes to files in a folder of
     its own under `spill_dir`, or under the system's temporary folder. `regression` ranks nothing and spills nothing.
 
     Binary metrics (weights everywhere): `auc` (a tie counts half), `log_loss` (nats; scores clipped to [eps, 1 - eps]
@@ -102,7 +103,7 @@ class MetricAccumulator:
     - `groups`: their number.
 
     Rows of weight 0 are left out of all of these; otherwise weights matter to `gauc` only. Groups take another 24 bytes
-    a row and are spilled past `memory_rows` too; the largest group must fit in memory, at some 150 bytes a row. No
+    a row and are spilled past `max_held_rows` too; the largest group must fit in memory, at some 150 bytes a row. No
     figure by group depends by a single bit on row order, chunks or spilling.
 
     A metric that its rows leave undefined is None, never NaN: `auc`, `average_precision` and `normalized_entropy` where
@@ -113,20 +114,20 @@ class MetricAccumulator:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: LabelKind,
         *,
         cutoffs: Sequence[int] = (10,),
         grouped: bool = False,
         spill_dir: Path | None = None,
-        memory_rows: int = 8_000_000,
+        max_held_rows: int = 8_000_000,
     ) -> None:
-        if memory_rows < 1:
-            raise ValueError(f"memory_rows must be at least 1, not {memory_rows}")
+        if max_held_rows < 1:
+            raise ValueError(f"max_held_rows must be at least 1, not {max_held_rows}")
         if grouped and kind != "binary":
             raise ValueError(f"metrics by group need a binary label, not {kind}")
         self._kind = kind
-        self._ranking = Ranking(spill_dir, memory_rows) if kind == "binary" else None
-        self._grouped = GroupedRanking(cutoffs, spill_dir, memory_rows) if grouped else None
+        self._ranking = Ranking(spill_dir, max_held_rows) if kind == "binary" else None
+        self._grouped = GroupedRanking(cutoffs, spill_dir, max_held_rows) if grouped else None
         self._block: FloatArray = np.empty((3, _BLOCK_ROWS))  # label, score, weight
         self._group_block: NDArray[np.uint64] = np.empty(_BLOCK_ROWS if grouped else 0, dtype=np.uint64)
         self._filled = 0

@@ -14,16 +14,16 @@ FloatArray = NDArray[np.float64]
 
 
 class Ranking:
-    """Rows sorted by falling score, equal scores as one group, without ever holding more than about `memory_rows` rows.
+    """Rows sorted by falling score, equal scores as one group, without ever holding more than about `max_held_rows` rows.
 
-    When `memory_rows` rows are held they are sorted, equal scores are joined, and the run is written to disk. At the end
+    When `max_held_rows` rows are held they are sorted, equal scores are joined, and the run is written to disk. At the end
     the runs are read together, one score range after the other. Within a run all scores differ, so a range can always
     be cut small enough, however many rows share a score.
     """
 
-    def __init__(self, spill_dir: Path | None, memory_rows: int) -> None:
+    def __init__(self, spill_dir: Path | None, max_held_rows: int) -> None:
         self._spill_dir = spill_dir
-        self._memory_rows = memory_rows
+        self._max_held_rows = max_held_rows
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._run_paths: list[Path] = []
         self._held: list[FloatArray] = []
@@ -44,11 +44,11 @@ class Ranking:
         kept = signed_weight != 0.0
         rows = np.stack([-score[kept], signed_weight[kept]])
         while rows.shape[1]:
-            room = self._memory_rows - self._held_rows
+            room = self._max_held_rows - self._held_rows
             self._held.append(rows[:, :room])
             self._held_rows += self._held[-1].shape[1]
             rows = rows[:, room:]
-            if self._held_rows == self._memory_rows and rows.shape[1]:
+            if self._held_rows == self._max_held_rows and rows.shape[1]:
                 self._spill()
 
     def sums(self) -> tuple[float, float]:
@@ -63,7 +63,7 @@ class Ranking:
         concordant: list[float] = []
         precision: list[float] = []
         positive_above = negative_above = 0.0
-        for _, positive, negative in _score_ranges(runs, self._memory_rows):
+        for _, positive, negative in _score_ranges(runs, self._max_held_rows):
             # Prefixing what lies above makes one running sum of all ranges: cutting them elsewhere changes nothing.
             positive_to = np.cumsum(np.concatenate(([positive_above], positive)))
             negative_to = np.cumsum(np.concatenate(([negative_above], negative)))

@@ -65,8 +65,7 @@ class ExposureCounts:
 
     def __init__(self, fields: Sequence[FittedCategorical], features: FeatureSettings, *, by_time: bool) -> None:
         self._fields = [field for field in fields if field.buckets is None]
-        self._least = {field.name or field.column: field.min_count for field in features.all_categorical()}
-        self._least |= {field.name or field.column: field.min_count for field in features.multi_valued}
+        self._least = {field.name or field.column: field.min_count for field in features.with_vocabulary()}
         self._by_time = by_time
         self._counts = {field.name: np.zeros((2, field.size), dtype=np.int64) for field in self._fields}
 

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from widedeep.features.crosses import MixTable, mix
-from widedeep.features.quantiles import bucket_number
+from widedeep.features.quantiles import bucket_interval, bucket_number
 from widedeep.features.value_hash import CROSS_SEED, value_hash
 
 MISSING, UNKNOWN, FIRST = 0, 1, 2
@@ -69,6 +69,11 @@ class FittedNumeric:
     def bucket_index(self) -> pl.Expr:
         """Int32 index: missing, else FIRST + bucket number."""
         return (self.bucket() + FIRST).fill_null(MISSING).alias(bucket_name(self.name))
+
+    def interval(self, bucket: int) -> str:
+        """What a bucket holds, in words."""
+        assert self.bucket_cuts is not None, f"{self.name} has no buckets"
+        return bucket_interval(self.bucket_cuts, bucket)
 
     def member_hash(self) -> pl.Expr:
         """What the field brings into a cross: the value hash of the bucket number's decimal text."""

@@ -109,7 +109,7 @@ def _shown(
     done = 0
     with reporter.work(title, total_rows, "rows") as meter:
         for block in blocks:
-            rows = block if isinstance(block, CodedRows) else CodedRows(block)
+            rows = CodedRows.of(block)
             yield rows
             done += rows.height
             meter.update(done)
@@ -176,8 +176,7 @@ class _VocabularyFits:
 
     def __init__(self, features: FeatureSettings, spill_dir: Path) -> None:
         self.features = features
-        self.categorical, self.multi_valued = features.all_categorical(), features.multi_valued
-        fields = self._fields()
+        fields = features.with_vocabulary()
         self.share = SPILL_ENTRIES // max(1, len(fields))
         self.counts = {
             _vocabulary(field): ValueCounts(
@@ -190,7 +189,7 @@ class _VocabularyFits:
     def additions(self, block: CodedRows) -> list[Callable[[], None]]:
         """What counts a block's values: a task for each vocabulary."""
         columns: dict[str, list[Callable[[], None]]] = {}
-        for field in self._fields():
+        for field in self.features.with_vocabulary():
             if _is_counted(field):
                 columns.setdefault(_vocabulary(field), []).append(partial(self._count, field, block))
         return [partial(_run_all, tasks) for tasks in columns.values()]
@@ -209,13 +208,10 @@ class _VocabularyFits:
             values = values.to_frame().select(value_hash(pl.col(values.name), _seed(field))).to_series()
         counts.add(values)
 
-    def _fields(self) -> list[CategoricalField | MultiValuedField]:
-        return [*self.categorical, *self.multi_valued]
-
     def result(self) -> tuple[tuple[FittedCategorical, ...], tuple[FittedMultiValued, ...]]:
         counted: dict[str, pl.DataFrame] = {}
         chosen: dict[str, int] = {}
-        for field in self._fields():
+        for field in self.features.with_vocabulary():
             name = _vocabulary(field)
             if field.buckets is None and name not in counted:
                 counted[name] = self.counts[name].result(min_count=field.min_count, max_size=field.max_size)
@@ -238,7 +234,8 @@ class _VocabularyFits:
             }
 
         categoricals = (
-            FittedCategorical(**facts(field, text_name(field.column, self.features))) for field in self.categorical
+            FittedCategorical(**facts(field, text_name(field.column, self.features)))
+            for field in self.features.all_categorical()
         )
         lists = (
             FittedMultiValued(
@@ -246,7 +243,7 @@ class _VocabularyFits:
                 weights=None if field.weight_separator is None else weights_name(field),
                 pooling=field.pooling,
             )
-            for field in self.multi_valued
+            for field in self.features.multi_valued
         )
         return tuple(categoricals), tuple(lists)
 

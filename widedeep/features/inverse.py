@@ -1,13 +1,15 @@
-"""From an index back to the real values behind it: read off the plan where it knows them, else found among typed rows."""
+"""From an index or a hash back to the real values behind it: read off the plan where it knows them, else found among typed
+rows."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from widedeep.features.fields import FIRST, FittedCategorical, FittedCross, FittedMultiValued, FittedNumeric
+from widedeep.features.hashed_columns import HASH, HashedColumn
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 
@@ -34,7 +36,7 @@ def planned_values(plan: FeaturePlan, column: IndexColumn, index: int) -> Values
     if column.kind == "cross":
         return None
     if isinstance(field, FittedNumeric):
-        return {field.name: bucket_interval(_cuts(field), index - FIRST)}
+        return {field.name: field.interval(index - FIRST)}
     return None if field.buckets is not None else {field.name: field.vocabulary["value"][index - FIRST]}
 
 
@@ -74,8 +76,33 @@ def find_values(
     return found
 
 
+def values_of_hashes(
+    plan: FeaturePlan, wanted: Mapping[HashedColumn, Set[int]], blocks: Iterable[pl.DataFrame]
+) -> dict[HashedColumn, dict[int, Values]]:
+    """The values behind the wanted hashes, read from the blocks until none is missing.
+
+    A field's value stands under the name of its column's first field. Of values with one hash (a number's bucket has
+    many) it is the first in the block that is shown.
+    """
+    found: dict[HashedColumn, dict[int, Values]] = {column: {} for column in wanted}
+    for block in blocks:
+        open_columns = [column for column in wanted if wanted[column] - found[column].keys()]
+        if not open_columns:
+            break
+        for column in open_columns:
+            found[column] |= _found_in(plan, column, wanted[column] - found[column].keys(), block)
+    return found
+
+
+def _found_in(plan: FeaturePlan, column: HashedColumn, hashes: Set[int], block: pl.DataFrame) -> dict[int, Values]:
+    asked = pl.LazyFrame({HASH: sorted(hashes)}, schema={HASH: pl.UInt64})
+    values = column.values(plan, block).join(asked, on=HASH, how="semi")
+    rows = values.unique(HASH, keep="first", maintain_order=True).collect().rows(named=True)
+    return {row.pop(HASH): row for row in rows}
+
+
 def _is_hashed(plan: FeaturePlan, column: IndexColumn) -> bool:
-    holders: list[FittedCategorical | FittedCross] = [*plan.categoricals, *plan.multi_valued, *plan.crosses]
+    holders: list[FittedCategorical | FittedCross] = [*plan.vocabulary_fields, *plan.crosses]
     return any(holder.buckets is not None for holder in holders if holder.name == column.name)
 
 
@@ -129,30 +156,5 @@ def _decoded(plan: FeaturePlan, column: IndexColumn, text: str) -> Values:
     values = json.loads(text)
     for name, member in _members(plan, column).items():
         if isinstance(member, FittedNumeric) and values[name] is not None:
-            values[name] = bucket_interval(_cuts(member), values[name])
+            values[name] = member.interval(values[name])
     return {name: values[name] for name in column.fields}
-
-
-def _cuts(field: FittedNumeric) -> tuple[float, ...]:
-    assert field.bucket_cuts is not None
-    return field.bucket_cuts
-
-
-def bucket_interval(cuts: Sequence[float], bucket: int) -> str:
-    """What bucket number `bucket` between ascending `cuts` holds, as `< 3`, `[3, 12.5)` or `>= 12.5`.
-
-    Bounds are written with six digits, or as many more as tell the two of them apart.
-    """
-    if not cuts:
-        return "any number"
-    bounds = cuts[max(bucket - 1, 0) : bucket + 1]
-    digits = next((n for n in range(6, 17) if len({_number(bound, n) for bound in bounds}) == len(bounds)), 17)
-    if bucket == 0:
-        return f"< {_number(bounds[0], digits)}"
-    if bucket == len(cuts):
-        return f">= {_number(bounds[0], digits)}"
-    return f"[{_number(bounds[0], digits)}, {_number(bounds[1], digits)})"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -72,7 +72,7 @@ class FeaturePlan:
     def index_columns(self) -> tuple[IndexColumn, ...]:
         """Categorical fields, multi-valued ones, bucketed numerics, crosses."""
         columns = []
-        for field in (*self.categoricals, *self.multi_valued):
+        for field in self.vocabulary_fields:
             column = IndexColumn(
                 field.name,
                 "categorical",
@@ -101,6 +101,11 @@ class FeaturePlan:
         return tuple(columns)
 
     @property
+    def vocabulary_fields(self) -> tuple[FittedCategorical, ...]:
+        """The fields that are looked up by vocabulary or by hash: a value a row, then several values a row."""
+        return (*self.categoricals, *self.multi_valued)
+
+    @property
     def cross_columns(self) -> tuple[IndexColumn, ...]:
         """The crosses among the index columns: those with one value a row, then those with several."""
         crosses = [column for column in self.index_columns if column.kind == "cross"]
@@ -122,38 +127,28 @@ class FeaturePlan:
             dict.fromkeys([*(n.column for n in self.numerics), *(field.column for field in self.categoricals), *lists])
         )
 
-    def encode(self, frame: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Typed rows → Int32 indices, lists of them, and Float32 numbers, row by row, order kept; only `columns`, if given."""
-        encoded = self.encode_lazily(frame.lazy())
-        if columns is not None:
-            encoded = encoded.select(columns)
-        # The rows are in memory already: the streaming engine takes twice the time, and four times that of few rows.
-        return encoded.collect(engine="in-memory")
+    def encode(self, rows: pl.DataFrame | CodedRows, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Typed rows → Int32 indices, lists of them, and Float32 numbers, row by row, order kept; only `columns`, if given.
 
-    def encode_coded(self, rows: CodedRows) -> pl.DataFrame:
-        """`encode` of rows of which some columns are coded: each different value is looked up, hashed and scaled once."""
-        hashes = rows.select(self.member_hashes(self._dense_crosses))
-        others = [hashes.lazy().select(cross.index() for cross in self._dense_crosses)]
-        others += self._encoded_lists((rows.decoded() if self.multi_valued else rows.frame).lazy())
-        crosses = pl.concat(others, how="horizontal").collect(engine="in-memory")
-        return pl.DataFrame([*rows.select(self._fields()), *crosses])
-
-    def encode_lazily(self, frame: pl.LazyFrame) -> pl.LazyFrame:
-        """`encode` as a query of Polars expressions, the same for any engine and chunking.
-
-        A row's list is never empty: a missing one holds the index of the missing value alone.
+        Of a coded column each different value is looked up, hashed and scaled once. A row's list is never empty: a missing
+        one holds the index of the missing value alone.
         """
-        encoded = frame.with_columns(self.member_hashes(self._dense_crosses)).select(
-            *self._fields(), *(cross.index() for cross in self._dense_crosses)
+        rows = CodedRows.of(rows)
+        wanted = (
+            {*self.numeric_columns, *(column.name for column in self.index_columns)} if columns is None else {*columns}
         )
-        lists = self._encoded_lists(frame)
-        return pl.concat([encoded, *lists], how="horizontal") if lists else encoded
+        fields = [field for field in self._field_expressions() if field.meta.output_name() in wanted]
+        dense = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
+        made = rows.select([*fields, *self.member_hashes(dense)])
+        queries = [made.lazy().select(cross.index() for cross in dense)]
+        if self.multi_valued:
+            queries += self._encoded_lists(rows.decoded().lazy(), wanted)
+        # The rows are in memory: the streaming engine takes twice the time, and four times that of few rows.
+        others = pl.concat(queries, how="horizontal").collect(engine="in-memory")
+        frame = pl.DataFrame([*made[:, : len(fields)], *others])
+        return frame if columns is None else frame.select(columns)
 
-    @property
-    def _dense_crosses(self) -> list[FittedCross]:
-        return [cross for cross in self.crosses if not self.list_members(cross)]
-
-    def _fields(self) -> list[pl.Expr]:
+    def _field_expressions(self) -> list[pl.Expr]:
         """What is made of single columns."""
         return [
             *(field.index() for field in self.categoricals),
@@ -162,9 +157,13 @@ class FeaturePlan:
             *(number.flag() for number in self.numerics if number.flagged),
         ]
 
-    def _encoded_lists(self, frame: pl.LazyFrame) -> list[pl.LazyFrame]:
-        lists = [self._encoded_list(frame, field) for field in self.multi_valued]
-        return lists + [self._encoded_cross(frame, cross) for cross in self.crosses if self.list_members(cross)]
+    def _encoded_lists(self, frame: pl.LazyFrame, wanted: Set[str]) -> list[pl.LazyFrame]:
+        fields = [field for field in self.multi_valued if field.name in wanted]
+        crosses = [cross for cross in self.crosses if cross.name in wanted and self.list_members(cross)]
+        return [
+            *(self._encoded_list(frame, field) for field in fields),
+            *(self._encoded_cross(frame, cross) for cross in crosses),
+        ]
 
     def _encoded_list(self, frame: pl.LazyFrame, field: FittedMultiValued) -> pl.LazyFrame:
         weights = [] if field.weights is None else [field.weights]
@@ -208,7 +207,7 @@ class FeaturePlan:
 
     def members(self) -> dict[str, FittedNumeric | FittedCategorical]:
         """Name → field, for every field that may stand in a cross."""
-        fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.categoricals, *self.multi_valued]
+        fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.vocabulary_fields]
         return {field.name: field for field in fields}
 
     def cross_members(self, cross: FittedCross) -> dict[str, FittedNumeric | FittedCategorical]:

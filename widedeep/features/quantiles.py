@@ -1,5 +1,7 @@
 """Quantile cut points out of counts on an order-preserving grid of the float64 numbers, the same in any row order."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -95,6 +97,26 @@ def bucket_number(expr: pl.Expr, cuts: list[float]) -> pl.Expr:
     """How many of the ascending `cuts` are at or below each Float64 value, as Int32; null for null."""
     number = pl.lit(pl.Series(cuts, dtype=pl.Float64)).search_sorted(expr, side="right").cast(pl.Int32)
     return pl.when(expr.is_not_null()).then(number)
+
+
+def bucket_interval(cuts: Sequence[float], bucket: int) -> str:
+    """What bucket number `bucket` between ascending `cuts` holds, as `< 3`, `[3, 12.5)` or `>= 12.5`.
+
+    Bounds are written with six digits, or as many more as tell the two of them apart.
+    """
+    if not cuts:
+        return "any number"
+    bounds = cuts[max(bucket - 1, 0) : bucket + 1]
+    digits = next((n for n in range(6, 17) if len({_shown(bound, n) for bound in bounds}) == len(bounds)), 17)
+    if bucket == 0:
+        return f"< {_shown(bounds[0], digits)}"
+    if bucket == len(cuts):
+        return f">= {_shown(bounds[0], digits)}"
+    return f"[{_shown(bounds[0], digits)}, {_shown(bounds[1], digits)})"
+
+
+def _shown(value: float, digits: int) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
 
 
 def _to_keys(values: NDArray[np.float64]) -> NDArray[np.uint64]:

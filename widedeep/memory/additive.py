@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn, Mask, Rows, Sums
+from widedeep.recipe.data import LabelKind
 
 LEAST_SHRINKAGE, MOST_SHRINKAGE = 0.05, 1e5
 FIRST_SHRINKAGE = 10.0
@@ -19,7 +19,7 @@ _NO_BIAS: Floats = np.zeros(1, dtype=np.float32)
 class Target:
     """What is predicted, in the rows of the columns."""
 
-    kind: Literal["binary", "regression"]
+    kind: LabelKind
     label: Floats
     """[n]"""
     weight: Floats | None = None

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.lists import Lists
 from widedeep.memory import counts
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+_NO_WEIGHTS: Floats = np.empty(0, dtype=np.float32)
 _REACH_OF_ONE: Floats = np.ones(1, dtype=np.float32)
 
 
@@ -111,22 +113,10 @@ class CodeColumn:
 
 
 @dataclass(frozen=True)
-class ListChunk:
-    """The lists of some consecutive rows."""
-
-    codes: NDArray[np.int32]
-    """[N], the rows' lists behind each other."""
-    lengths: NDArray[np.int64]
-    """[n]."""
-    factors: Floats
-    """[N] what each weight is multiplied by, or [0] where that is 1."""
-
-
-@dataclass(frozen=True)
 class ListColumn:
-    """Several codes in a row, each with a factor; the row's logit gets the sum of factor times weight."""
+    """Several codes in a row, the values of lists; the row's logit gets the sum of their weights in the list times those here."""
 
-    chunks: Sequence[ListChunk]
+    chunks: Sequence[Lists]
     size: int
     first: int = 0
 
@@ -141,7 +131,7 @@ class ListColumn:
         sums = Sums(gradient, hessian, information, np.zeros(self.size, dtype=np.float32))
         for rows, part in self._parts():
             counts.add_list_sums(
-                *(part.codes, part.lengths, part.factors, self.first),
+                *(*_arrays(part), self.first),
                 *(used[rows], state.residual[rows], state.curvature[rows]),
                 *(sums.gradient, sums.hessian, sums.information, sums.reach),
             )
@@ -150,7 +140,7 @@ class ListColumn:
     def move(self, step: Floats, state: Rows) -> None:
         """As of `CodeColumn`."""
         for rows, part in self._parts():
-            lists = part.codes, part.lengths, part.factors, self.first
+            lists = *_arrays(part), self.first
             derivatives = state.residual[rows], state.curvature[rows]
             if state.logistic:
                 label, weight, odds = state.label[rows], state.weight[rows], state.odds[rows]
@@ -161,21 +151,26 @@ class ListColumn:
     def add_weights(self, weights: Floats, logit: Floats) -> None:
         """As of `CodeColumn`."""
         for rows, part in self._parts():
-            counts.add_list_weights(part.codes, part.lengths, part.factors, self.first, weights, logit[rows])
+            counts.add_list_weights(*_arrays(part), self.first, weights, logit[rows])
 
     def support(self, used: Mask) -> NDArray[np.int64]:
         """As of `CodeColumn`; a row counts for each code of its list."""
         total = np.zeros(self.size, dtype=np.int64)
         for rows, part in self._parts():
-            counts.count_list_rows(part.codes, part.lengths, self.first, used[rows], total)
+            counts.count_list_rows(part.values, part.lengths, self.first, used[rows], total)
         return total
 
-    def _parts(self) -> list[tuple[slice, ListChunk]]:
+    def _parts(self) -> list[tuple[slice, Lists]]:
         ends = np.cumsum([len(chunk.lengths) for chunk in self.chunks])
         return [(slice(end - len(chunk.lengths), end), chunk) for end, chunk in zip(ends, self.chunks, strict=True)]
 
 
 Column = CodeColumn | ListColumn
+
+
+def _arrays(lists: Lists) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
+    """As the loops take them: without weights [0] stands for ones."""
+    return lists.values, lists.lengths, _NO_WEIGHTS if lists.weights is None else lists.weights
 
 
 def _parts(chunks: Sequence[NDArray[np.int32]]) -> list[tuple[slice, NDArray[np.int32]]]:

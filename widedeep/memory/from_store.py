@@ -7,8 +7,9 @@ from widedeep.encoded.store import EncodedStore
 from widedeep.features.fields import FIRST
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.lists import Lists
 from widedeep.memory.additive import Target, of_rows_alone
-from widedeep.memory.columns import CodeColumn, Column, Floats, ListChunk, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn
 
 NUMERIC_CODES = 32
 """Quantile codes that a scaled number is cut into: main effects that bend are then no matter for crosses."""
@@ -30,14 +31,7 @@ def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Co
     if column.pooling is None:
         return CodeColumn([chunk.to_numpy() for chunk in chunks], column.size, first)
     weights = [None] * len(chunks) if column.weights is None else store.chunks(column.weights)
-    lists = [
-        ListChunk(
-            chunk.explode().to_numpy(),
-            chunk.list.len().to_numpy().astype(np.int64),
-            np.empty(0, dtype=np.float32) if factors is None else factors.explode().to_numpy(),
-        )
-        for chunk, factors in zip(chunks, weights, strict=True)
-    ]
+    lists = [Lists.of(chunk, of_chunk) for chunk, of_chunk in zip(chunks, weights, strict=True)]
     return ListColumn(lists, column.size, first)
 
 

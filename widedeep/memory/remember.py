@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.lists import Lists
 from widedeep.memory.additive import MOST_SHRINKAGE, Additive, Target, fit_additive, standing
-from widedeep.memory.columns import Column, Floats, ListChunk, ListColumn
+from widedeep.memory.columns import Column, Floats, ListColumn
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
 from widedeep.reporting import Reporter
 
@@ -122,14 +123,11 @@ def _calibration_columns(
 ) -> tuple[ListColumn, ListColumn]:
     scaled, shifted, start = [], [], 0
     for chunk in cross.chunks:
-        if isinstance(chunk, ListChunk):
-            codes, lengths, factors = chunk.codes, chunk.lengths, chunk.factors
-        else:
-            codes, lengths, factors = chunk, np.ones(len(chunk), dtype=np.int64), np.empty(0, dtype=np.float32)
-        rows = np.repeat(folds[start : start + len(lengths)], lengths)
-        values, buckets = value[rows, codes], support[rows, codes].astype(np.int32)
-        weighted = values * factors if len(factors) else values
-        scaled.append(ListChunk(buckets * SIGNS + (values < 0), lengths, weighted))
-        shifted.append(ListChunk(buckets, lengths, factors))
-        start += len(lengths)
+        lists = chunk if isinstance(chunk, Lists) else Lists(chunk, np.ones(len(chunk), dtype=np.int64))
+        rows = np.repeat(folds[start : start + len(lists.lengths)], lists.lengths)
+        values, buckets = value[rows, lists.values], support[rows, lists.values].astype(np.int32)
+        weighted = values if lists.weights is None else values * lists.weights
+        scaled.append(Lists(buckets * SIGNS + (values < 0), lists.lengths, weighted))
+        shifted.append(Lists(buckets, lists.lengths, lists.weights))
+        start += len(lists.lengths)
     return ListColumn(scaled, SUPPORT_BUCKETS * SIGNS), ListColumn(shifted, SUPPORT_BUCKETS)

@@ -1,6 +1,7 @@
 """The model: logit = bias + wide + towers, one sum, trained jointly."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,12 @@ from widedeep.model.layout import InputLayout
 from widedeep.model.memory import CrossValues
 from widedeep.model.table import Table
 from widedeep.model.towers import TOWERS
-from widedeep.model.towers.finalnet import FinalNet
 from widedeep.model.wide import Wide
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
+
+if TYPE_CHECKING:  # else every model would load it
+    from widedeep.model.towers.finalnet import FinalNet
 
 
 class Network(nn.Module):
@@ -63,9 +66,7 @@ class Network(nn.Module):
     @property
     def branches(self) -> tuple[Tensor, ...]:
         """Of the last training forward pass: logits [B] whose mean a tower gave, and which learn from the whole."""
-        return tuple(
-            branch for tower in self.towers.values() if isinstance(tower, FinalNet) for branch in tower.branches
-        )
+        return cast("FinalNet", self.towers["finalnet"]).branches if "finalnet" in self.towers else ()
 
     def num_parameters(self) -> int:
         """Trained numbers, tables included."""

@@ -64,8 +64,9 @@ class Table(nn.Module):
         )
         self.register_buffer("weight", torch.zeros(end, width))
         self.touched: Touched | None = None
+        """What the last training forward pass read; the optimizer's step takes it and sets it to None."""
         self.before_lookup: Callable[[Lookups], None] | None = None
-        """Called with what is about to be read in training: an optimizer may owe the rows an update."""
+        """Set by an optimizer that may owe rows an update: called in training with what is about to be read."""
 
     def initialise(self, deviation: float) -> None:
         """Draw the rows from N(0, deviation²); a column's missing and unknown rows start at zero, which says nothing."""

@@ -8,19 +8,20 @@ from typing import Any
 import polars as pl
 
 from widedeep.features.collisions import CollidedBucket, Collisions, HashTraffic
-from widedeep.features.hashed_columns import HASH, HashedColumn, Members, hashed_columns, look_up
+from widedeep.features.hashed_columns import HASH, HashedColumn, hashed_columns
+from widedeep.features.inverse import Values, values_of_hashes
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.files import write_json
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.stages import CrossesResult, crosses_stage
+from widedeep.pipeline.stages import EncodingResult, encoding_stage
 from widedeep.pipeline.workspace import Workspace, read_report
-from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
+from widedeep.table.parts import typed_blocks
 
-COLLISIONS_FORMAT = 1
+COLLISIONS_FORMAT = 2
 """Raised when the report changes for equal inputs."""
 
 Report = list[dict[str, Any]]
@@ -29,14 +30,14 @@ Report = list[dict[str, Any]]
 
 def build_crosses_and_report(
     loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False
-) -> tuple[CrossesResult, Report]:
+) -> tuple[EncodingResult, Report]:
     """Fit the plan, encode all splits and report on collisions, each unless that is done already.
 
     The result's crosses have their observed `collisions`, None for a vocabulary, and `distinct`, hashed ones too.
     """
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
-        encoded = crosses_stage(loaded, workspace, reporter)
+        encoded = encoding_stage(loaded, workspace, reporter)
         report = collisions_stage(loaded.recipe, encoded, workspace, reporter)
     of_cross = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
     for cross in encoded.crosses:
@@ -47,10 +48,10 @@ def build_crosses_and_report(
     return encoded, report
 
 
-def collisions_stage(recipe: Recipe, encoded: CrossesResult, workspace: Workspace, reporter: Reporter) -> Report:
+def collisions_stage(recipe: Recipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter) -> Report:
     """The report on a finished plan, for a caller that holds the lock; empty, and no stage, where nothing is hashed."""
     features = recipe.features
-    buckets = [field.buckets for field in (*features.categorical, *features.multi_valued)]
+    buckets = [field.buckets for field in features.with_vocabulary()]
     buckets += [cross.buckets for cross in recipe.crosses]
     if all(number is None for number in buckets):
         return []
@@ -68,7 +69,7 @@ def collisions_stage(recipe: Recipe, encoded: CrossesResult, workspace: Workspac
     return entries
 
 
-def _report(plan: FeaturePlan, encoded: CrossesResult, spill_dir: Path, reporter: Reporter) -> Report:
+def _report(plan: FeaturePlan, encoded: EncodingResult, spill_dir: Path, reporter: Reporter) -> Report:
     def blocks(title: str) -> Iterator[pl.DataFrame]:
         done = 0
         with reporter.work(title, encoded.ingested.rows["train"], "rows") as meter:
@@ -94,12 +95,12 @@ def _report(plan: FeaturePlan, encoded: CrossesResult, spill_dir: Path, reporter
         column: {value for bucket in collisions.worst for value, _ in bucket.top}
         for column, (collisions, _) in found.items()
     }
-    values = look_up(plan, wanted, blocks("look up values"))
+    values = values_of_hashes(plan, wanted, blocks("look up values"))
     return [_entry(column, *found[column], values[column]) for column in columns]
 
 
 def _entry(
-    column: HashedColumn, collisions: Collisions, enough_buckets: int | None, values: dict[int, Members]
+    column: HashedColumn, collisions: Collisions, enough_buckets: int | None, values: dict[int, Values]
 ) -> dict[str, Any]:
     def shown(bucket: CollidedBucket) -> dict[str, Any]:
         named = [_named(column, values[value]) | {"count": rows} for value, rows in bucket.top]
@@ -121,5 +122,5 @@ def _entry(
     }
 
 
-def _named(column: HashedColumn, members: Members) -> dict[str, Any]:
+def _named(column: HashedColumn, members: Values) -> dict[str, Any]:
     return {"members": members} if column.kind == "cross" else {"value": members[column.fields[0]]}

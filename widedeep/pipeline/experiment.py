@@ -6,12 +6,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from widedeep import __version__
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import UsageError
-from widedeep.evaluation.judgement import judge_split
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
@@ -31,18 +29,15 @@ from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.finish import finish_run
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.past_runs import chosen_split, typed_table
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
-from widedeep.pipeline.stages import CrossesResult, MemoryResult, crosses_stage, memory_stage
+from widedeep.pipeline.stages import EncodingResult, MemoryResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
-from widedeep.profile.ingest import typed_blocks
-from widedeep.recipe.load import LoadedRecipe, dump_recipe
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
-from widedeep.scoring.evaluate import EvalResult, evaluate_files, evaluate_typed
-from widedeep.scoring.scorer import Scorer, input_layout, logit_correction, recall_crosses
-from widedeep.source.sources import Source
+from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 
@@ -162,7 +157,7 @@ def _train(
     recipe = loaded.recipe
     device = choose_device(recipe.training.device)
     threads = set_threads(recipe.training.threads)
-    encoded = crosses_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
+    encoded = encoding_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
     memory = memory_stage(loaded, encoded, workspace, reporter)
     recipe_text = dump_recipe(recipe)
     remembered = {} if memory is None else {"memory": memory.key}
@@ -283,7 +278,7 @@ def _new_run(
     workspace: Workspace,
     loaded: LoadedRecipe,
     recipe_text: str,
-    encoded: CrossesResult,
+    encoded: EncodingResult,
     memory: MemoryResult | None,
     key: str,
     device: torch.device,
@@ -353,32 +348,3 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
         already_done,
         run.manifest().get("refit"),
     )
-
-
-def evaluate_run(
-    run: Path,
-    files: Sequence[Source],
-    *,
-    split: str | None,
-    work_dir: Path,
-    reporter: Reporter,
-    tables: Mapping[str, str] = MappingProxyType({}),
-    wait: bool = False,
-) -> EvalResult:
-    """Metrics of a finished run on labelled files (with `tables` in place of the recipe's side tables), or on one of its
-    splits (default: test, else valid). Warns where those of files show that the model is no good for them.
-
-    A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
-    is gone, the recipe's files are read again.
-    """
-    scorer = Scorer.load(run)
-    if files:
-        result = evaluate_files(scorer, files, reporter, tables)
-        train_mean = read_json_artefact(RunDirectory(run).metrics_path, _DAMAGED).get("train_label_mean")
-        kind = scorer.recipe.data.label.kind
-        for warning in judge_split(kind, None, result.metrics, result.positives, train_mean):
-            reporter.warn(warning.message)
-        return result
-    typed_dir = typed_table(RunDirectory(run), scorer.recipe, work_dir, reporter, wait=wait)
-    chosen = chosen_split(typed_dir, split, RunDirectory(run))
-    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)

@@ -1,23 +1,26 @@
 """The end of a training: the level of the chosen model, its metrics and warnings, what the run directory keeps of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import polars as pl
 import torch
 
 from widedeep.encoded.store import EncodedStore
-from widedeep.evaluation.formulas import Kind
 from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
-from widedeep.files import write_json
+from widedeep.files import replacing_file, write_json
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
-from widedeep.pipeline.stages import CrossesResult
+from widedeep.pipeline.stages import EncodingResult
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.realised import realised_gains
-from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
+from widedeep.scoring.scorer import Scorer, logit_correction
+from widedeep.table.parts import typed_blocks
 from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
 from widedeep.training.device import peak_memory_bytes
 from widedeep.training.inference import evaluate_with_errors, store_logits
@@ -35,7 +38,7 @@ def finish_run(
     layout: InputLayout,
     network: Network,
     stores: Mapping[str, EncodedStore],
-    encoded: CrossesResult,
+    encoded: EncodingResult,
     outcome: Outcome,
     device: torch.device,
     seconds: float,
@@ -48,7 +51,7 @@ def finish_run(
     measured = {
         split: evaluate_with_errors(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
     }
-    write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
+    _write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
     gains = realised_gains(recipe, run, plan, network, stores[held_out[-1]], device) if held_out else None
     train_mean = _train_mean(recipe, stores["train"])
     warnings = _judged(kind, run, {split: metrics for split, (metrics, _) in measured.items()}, stores, train_mean)
@@ -80,7 +83,7 @@ def finish_run(
 
 
 def _settle_level(
-    kind: Kind,
+    kind: LabelKind,
     run: RunDirectory,
     layout: InputLayout,
     network: Network,
@@ -106,8 +109,20 @@ def _settle_level(
     return float(state["level_shift"])
 
 
+def _write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
+    """Keep the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
+    count = scorer.recipe.evaluation.golden_rows
+    if not count:
+        return
+    columns = list(scorer.plan.required_columns())
+    rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
+    scores, _ = scorer.score(rows)
+    with replacing_file(run.golden_path) as temporary:
+        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)
+
+
 def _judged(
-    kind: Kind,
+    kind: LabelKind,
     run: RunDirectory,
     metrics: Mapping[str, dict[str, float | None]],
     stores: Mapping[str, EncodedStore],

@@ -1,39 +1,16 @@
-"""A run that was made before: found by what a user calls it, the typed table it was trained on, the rows it was measured
-on. No torch."""
+"""A run that was made before: the typed table it was trained on, the rows it was measured on. No torch."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from widedeep.errors import ArtefactError, UsageError
-from widedeep.files import check_readable
+from widedeep.errors import UsageError
 from widedeep.pipeline.stages import ingest
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import DataSettings, Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, trained_splits
-
-
-def find_run(argument: str, work_dir: Path, recipe_name: str | None = None) -> Path:
-    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or by `recipe_name` a recipe's latest run.
-
-    Relative paths are tried as they are and from the work directory. Raises ArtefactError when nothing is there, or a
-    run that may not be read.
-    """
-    for path in (Path(argument), work_dir / argument):
-        check_readable(RunDirectory(path).manifest_path)
-        if path.is_dir() and (recipe_name is None or RunDirectory(path).manifest_path.exists()):
-            return Path(os.path.realpath(path))
-    if recipe_name is not None:
-        latest = Workspace(work_dir).runs_dir / recipe_name / "latest"
-        if latest.is_dir():
-            return Path(os.path.realpath(latest))
-        raise ArtefactError(f"{latest}: recipe {recipe_name} has no finished run here; train it, or name --work")
-    raise ArtefactError(
-        f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
-    )
 
 
 def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None:

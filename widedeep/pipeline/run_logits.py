@@ -10,7 +10,7 @@ from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.memory.columns import Floats
 from widedeep.memory.cross_memory import FoldMemory
-from widedeep.pipeline.stages import IngestResult, crosses_stage, memory_stage
+from widedeep.pipeline.stages import IngestResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
@@ -35,7 +35,7 @@ def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporte
         )
     scorer = Scorer.load(path)
     loaded = LoadedRecipe(scorer.recipe, run.recipe_path, Path(manifest["base_dir"]), ())
-    encoded = crosses_stage(loaded, workspace, reporter)
+    encoded = encoding_stage(loaded, workspace, reporter)
     if FeaturePlan.load(run.plan_dir).digest != FeaturePlan.load(encoded.path / "plan").digest:
         raise UsageError(f"--on {path}: an older version of widedeep encoded its rows differently; train it again")
     memory, network = memory_stage(loaded, encoded, workspace, reporter), scorer.network

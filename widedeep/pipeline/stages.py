@@ -38,7 +38,7 @@ from widedeep.table.typed import TIME, typed_columns
 
 INGEST_FORMAT = 3
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
-PLAN_FORMAT = 2
+ENCODING_FORMAT = 2
 """The same for the fitted plan, the encoding and what is reported of them."""
 MEMORY_FORMAT = 4
 """The same for what crosses remember."""
@@ -60,7 +60,7 @@ class IngestResult:
 
 
 @dataclass(frozen=True)
-class CrossesResult:
+class EncodingResult:
     """A finished encoded store with its plan."""
 
     path: Path
@@ -92,11 +92,11 @@ def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bo
         return ingest_stage(loaded, workspace, reporter)
 
 
-def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> CrossesResult:
+def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> EncodingResult:
     """Fit the plan on train rows and write all splits as indices and numbers, unless that is done already."""
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
-        return crosses_stage(loaded, workspace, reporter)
+        return encoding_stage(loaded, workspace, reporter)
 
 
 def ingest_key(loaded: LoadedRecipe) -> str:
@@ -132,9 +132,9 @@ def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter)
     return IngestResult(path, key, cached, facts["rows"], facts["columns"])
 
 
-def crosses_stage(
+def encoding_stage(
     loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, trained_on: Sequence[str] = TRAIN_ONLY
-) -> CrossesResult:
+) -> EncodingResult:
     """`build_crosses`, for a caller that holds the lock; ingests first where that is missing.
 
     The rows of all splits in `trained_on` are the train rows: the plan is fitted on them, and the store `train` holds them.
@@ -143,7 +143,7 @@ def crosses_stage(
     recipe = loaded.recipe
     key = key_of(
         {
-            "format": [PLAN_FORMAT, STORE_FORMAT],
+            "format": [ENCODING_FORMAT, STORE_FORMAT],
             "ingest": ingested.key,
             "features": recipe.features.model_dump(mode="json"),
             "crosses": [cross.model_dump(mode="json", exclude={"promised"}) for cross in recipe.crosses],
@@ -158,7 +158,7 @@ def crosses_stage(
     facts: dict[str, Any] = read_report(path)
     exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
     splits = _stored_splits(ingested, trained_on)
-    return CrossesResult(path, key, cached, facts["crosses"], exposures, ingested, splits)
+    return EncodingResult(path, key, cached, facts["crosses"], exposures, ingested, splits)
 
 
 def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[s
 
 
 def memory_stage(
-    loaded: LoadedRecipe, encoded: CrossesResult, workspace: Workspace, reporter: Reporter
+    loaded: LoadedRecipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter
 ) -> MemoryResult | None:
     """Fit what crosses remember, unless that is done already; None where no cross is fitted out of fold."""
     recipe = loaded.recipe
@@ -181,7 +181,7 @@ def memory_stage(
     return MemoryResult(key, path / "memory.safetensors", path / "folds.safetensors")
 
 
-def _remember(recipe: Recipe, encoded: CrossesResult, out_dir: Path, reporter: Reporter) -> None:
+def _remember(recipe: Recipe, encoded: EncodingResult, out_dir: Path, reporter: Reporter) -> None:
     from widedeep.memory import from_store, remember  # only here: Numba takes as long to import as Polars
 
     plan = FeaturePlan.load(encoded.path / "plan")
@@ -236,14 +236,13 @@ def _encode(
     spill_dir.rmdir()
     plan.save(out_dir / "plan")
     known, late = _KnownRows(plan), _late_from(ingested, trained_on, keep_negatives)
-    fields = (*plan.categoricals, *plan.multi_valued)
-    exposure = ExposureCounts(fields, recipe.features, by_time=late is not None)
+    exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
     total = sum(ingested.rows.values())
     done = 0
 
     def encoded(block: CodedRows) -> tuple[pl.DataFrame, NDArray[np.bool_] | None]:
         is_late = None if late is None else block.column(TIME).to_numpy() >= late
-        return plan.encode_coded(block).hstack(stored_targets(block)), is_late
+        return plan.encode(block).hstack(stored_targets(block)), is_late
 
     with reporter.work("encode", total, "rows") as meter:
         for split in _stored_splits(ingested, trained_on):

@@ -12,7 +12,7 @@ from pathlib import Path
 from widedeep.errors import ArtefactError
 from widedeep.files import replacing_directory, write_text, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import read_json_artefact
+from widedeep.runs import RUNS, read_json_artefact
 
 _WAIT_SECONDS = 0.2
 
@@ -23,7 +23,7 @@ class Workspace:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.stages_dir = path / "stages"
-        self.runs_dir = path / "runs"
+        self.runs_dir = path / RUNS
 
     def stage_path(self, stage: str, key: str) -> Path:
         """Where the stage with this key lies, or will lie."""

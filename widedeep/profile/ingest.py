@@ -32,8 +32,6 @@ from widedeep.table.split import SPLITS, drawn_parts, row_splits, split_columns,
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
 
-__all__ = ["ColumnReport", "IngestReport", "LabelReport", "ingest", "typed_blocks"]
-
 _UNSPLIT = "unsplit"
 _GROUPS_HELD = 1 << 21
 """Groups of a split above which the share of groups that the splits share is taken of a fair choice of them."""

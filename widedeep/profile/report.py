@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from widedeep.profile.columns import ColumnProfile
 from widedeep.profile.value_tally import SharedGroups
-from widedeep.source.canonical import Kind
+from widedeep.source.canonical import ValueKind
 from widedeep.table.typed import Role
 
 
@@ -66,7 +66,7 @@ class IngestReport:
     sampled_rows: dict[str, int]
     """Rows that the columns' profiles were made of; where they are all the rows, the profiles are exact."""
     columns: tuple[ColumnReport, ...]
-    source_kinds: dict[str, Kind]
+    source_kinds: dict[str, ValueKind]
     """What each source column holds; at scoring it must hold the same, or text."""
     label: dict[str, LabelReport]
     shared_groups: dict[str, SharedGroups]

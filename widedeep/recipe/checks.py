@@ -7,7 +7,7 @@ from widedeep.recipe.places import Finding, KeyPath, dotted
 from widedeep.recipe.schema import CategoricalField, FeatureSettings, MultiValuedField, NumericField, Recipe
 from widedeep.recipe.wording import did_you_mean, told
 
-METRICS = {
+CHOOSABLE_METRICS = {
     "binary": ("log_loss", "auc", "normalized_entropy", "brier", "average_precision"),
     "regression": ("rmse", "mae", "r2"),
 }
@@ -16,7 +16,7 @@ METRICS = {
 
 def choosable_metrics(recipe: Recipe) -> tuple[str, ...]:
     """The metrics that a model of this recipe can be chosen by; `auto` is the first."""
-    names = METRICS[recipe.data.label.kind]
+    names = CHOOSABLE_METRICS[recipe.data.label.kind]
     if recipe.data.group is None or recipe.data.label.kind != "binary":
         return names
     at_k = (f"{name}@{k}" for k in recipe.evaluation.cutoffs for name in ("map", "ndcg", "hit_rate"))

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from widedeep.recipe.base import ColumnName, ColumnSettings, Fraction, Paths, Scalars, Settings
 
+LabelKind = Literal["binary", "regression"]
+
 
 class FormatSettings(Settings):
     """How the bytes of the input files are read. Everything but `kind` concerns delimited text."""
@@ -48,7 +50,7 @@ class LabelSettings(ColumnSettings):
 
     column: ColumnName
     """The column that holds the label."""
-    kind: Literal["binary", "regression"] = "binary"
+    kind: LabelKind = "binary"
     """`binary` is trained on logistic loss, `regression` (a number) on squared error."""
     positive: Scalars | None = None
     """The values that count as positive; without it, 1 and true are positive, 0 and false negative."""

@@ -177,6 +177,14 @@ class FeatureSettings(Settings):
         """The categorical fields, with those made of dates and times last."""
         return (*self.categorical, *(part for field in self.date_time for part in field.part_fields()))
 
+    def with_vocabulary(self) -> tuple[CategoricalField | MultiValuedField, ...]:
+        """The fields that are looked up by vocabulary or by hash: a value a row, then several values a row."""
+        return (*self.all_categorical(), *self.multi_valued)
+
+    def all_fields(self) -> tuple[NumericField | CategoricalField | MultiValuedField, ...]:
+        """Every field that the model sees, those made of dates and times included."""
+        return (*self.all_numeric(), *self.with_vocabulary())
+
 
 def _is_empty(value: Any) -> bool:
     """Whether a setting is left out of the dump: recipes from before the setting existed then look as they did."""

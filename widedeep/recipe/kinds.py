@@ -6,7 +6,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """The logit is the bias, the wide part where there is one, and the towers, summed."""
 
     wide: Literal["always", "with crosses", "never"]
@@ -33,15 +33,15 @@ class Kind:
         )
 
 
-KINDS: Mapping[str, Kind] = {
-    "wide": Kind("always"),
-    "deep": Kind("never", ("deep",), ("deep",)),
-    "wide_deep": Kind("always", ("deep",), ("deep",)),
-    "fm": Kind("always", ("fm",), one_width=True),
-    "deepfm": Kind("always", ("fm", "deep"), ("deep",), one_width=True),
-    "dcn": Kind("with crosses", ("cross_network", "deep"), ("deep", "cross_network")),
-    "dcn_v2": Kind("with crosses", ("dcn_v2",), ("deep", "cross_network", "dcn_v2")),
-    "finalmlp": Kind("with crosses", ("finalmlp",), ("deep", "finalmlp")),
-    "finalnet": Kind("with crosses", ("finalnet",), ("deep", "finalnet")),
+KINDS: Mapping[str, ModelKind] = {
+    "wide": ModelKind("always"),
+    "deep": ModelKind("never", ("deep",), ("deep",)),
+    "wide_deep": ModelKind("always", ("deep",), ("deep",)),
+    "fm": ModelKind("always", ("fm",), one_width=True),
+    "deepfm": ModelKind("always", ("fm", "deep"), ("deep",), one_width=True),
+    "dcn": ModelKind("with crosses", ("cross_network", "deep"), ("deep", "cross_network")),
+    "dcn_v2": ModelKind("with crosses", ("dcn_v2",), ("deep", "cross_network", "dcn_v2")),
+    "finalmlp": ModelKind("with crosses", ("finalmlp",), ("deep", "finalmlp")),
+    "finalnet": ModelKind("with crosses", ("finalnet",), ("deep", "finalnet")),
 }
 """By `model.kind`. A kind is a row here; its towers are rows in `TOWERS` (widedeep/model/towers)."""

@@ -12,16 +12,13 @@ from pydantic import ValidationError
 from widedeep.errors import Fault, RecipeError
 from widedeep.files import check_readable
 from widedeep.recipe.checks import check_recipe
-from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.overrides import apply_overrides
 from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
 from widedeep.recipe.resolve import resolve
-from widedeep.recipe.schema import Recipe
+from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import Document, read_yaml
 from widedeep.recipe.wording import findings_of, told
 from widedeep.runs import RunDirectory
-
-__all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "load_run_recipe", "parse_recipe", "resolve_paths"]
 
 _STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
 """Valid sections that replace faulty ones, so that the rest of a faulty recipe can still be checked."""
@@ -34,11 +31,35 @@ class LoadedRecipe:
     recipe: Recipe
     """Fully resolved: overrides applied, defaults made explicit, parts that the kind lacks at their defaults."""
     path: Path | None
-    """The file it was read from."""
+    """The file it was read from; None for plain data, and for a recipe made from another one."""
     base_dir: Path
     """The folder that its relative data paths start from."""
     notes: tuple[str, ...]
     """What the user should know, such as settings that the model's kind leaves out."""
+
+    @property
+    def title(self) -> str:
+        """What a message calls it: its file, else its name."""
+        return f"recipe {self.recipe.name}" if self.path is None else str(self.path)
+
+    def changed(self, overrides: Sequence[str]) -> "LoadedRecipe":
+        """This recipe with `part.field=value` overrides on top. Raises RecipeError for their faults."""
+        from widedeep.recipe.dump import dump_recipe  # only here: a run that is scored has no use for it
+
+        return self._read_again(dump_recipe(self.recipe), overrides) if overrides else self
+
+    def with_crosses(self, crosses: Sequence[CrossSettings]) -> "LoadedRecipe":
+        """This recipe with `crosses`, such as `Discovery.crosses`, behind its own; one that it has already is left out.
+
+        A kind of model that takes no crosses leaves them out, with a note. Raises RecipeError for their faults.
+        """
+        from widedeep.recipe.add_crosses import add_crosses  # only here, as above
+        from widedeep.recipe.dump import dump_recipe
+
+        return self._read_again(add_crosses(dump_recipe(self.recipe), crosses), ())
+
+    def _read_again(self, text: str, overrides: Sequence[str]) -> "LoadedRecipe":
+        return parse_recipe(text, "", self.base_dir, self.recipe.name, overrides)
 
 
 def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRecipe:
@@ -69,7 +90,11 @@ def parse_recipe(text: str, source: str, base_dir: Path, name: str, overrides: S
 
     Raises RecipeError with every fault at once.
     """
-    document = read_yaml(text)
+    return recipe_of(read_yaml(text), source, base_dir, name, overrides)
+
+
+def recipe_of(document: Document, source: str, base_dir: Path, name: str, overrides: Sequence[str]) -> LoadedRecipe:
+    """The recipe that a document says, whose data are changed in place; else as `parse_recipe`."""
     places = Places(source, document.lines)
     data = document.data
     if not isinstance(data, dict):

@@ -27,7 +27,7 @@ class Places:
     """The lines of one recipe file, and what overrides have replaced."""
 
     source: str
-    lines: dict[KeyPath, int]
+    lines: dict[KeyPath, int | None]
     overridden: set[KeyPath] = field(default_factory=set)
 
     def override(self, path: KeyPath) -> None:

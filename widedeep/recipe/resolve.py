@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from widedeep.recipe.checks import METRICS
+from widedeep.recipe.checks import CHOOSABLE_METRICS
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.places import KeyPath, dotted
 from widedeep.recipe.schema import (
@@ -27,7 +27,7 @@ def resolve(recipe: Recipe, given: Mapping[str, Any]) -> tuple[Recipe, tuple[str
     """
     recipe = _with(recipe, ("data", "split"), _explicit_split(recipe.data))
     if recipe.training.early_stopping.metric == "auto":
-        recipe = _with(recipe, ("training", "early_stopping", "metric"), METRICS[recipe.data.label.kind][0])
+        recipe = _with(recipe, ("training", "early_stopping", "metric"), CHOOSABLE_METRICS[recipe.data.label.kind][0])
     kind = KINDS[recipe.model.kind]
     reason = f"model.kind is {recipe.model.kind}"
     if kind.wide == "with crosses" and not recipe.crosses:

@@ -33,8 +33,8 @@ class Document:
     """What a YAML text says."""
 
     data: Any = None
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    """1-based line of each key and list entry; `()` is the first line with content."""
+    lines: dict[KeyPath, int | None] = field(default_factory=dict)
+    """1-based line of each key and list entry, None where there is no text; `()` is the first line with content."""
     findings: list[Finding] = field(default_factory=list)
     """Syntax errors, duplicate keys, keys that are not text, unset variables."""
 

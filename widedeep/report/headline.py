@@ -1,7 +1,7 @@
 """The first section: the figures of all runs, best first, and whether their differences are more than chance."""
 
-from widedeep.compare.measured_runs import RunReport
-from widedeep.compare.run_table import Figure
+from widedeep.comparison.measured_runs import RunReport
+from widedeep.comparison.run_table import Figure
 from widedeep.evaluation.formulas import metric_title
 from widedeep.evaluation.verdict import holds_for, verdict
 from widedeep.figures import duration, figure

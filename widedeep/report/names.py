@@ -2,7 +2,7 @@
 
 import math
 
-from widedeep.compare.measured_runs import MeasuredRun, RunReport
+from widedeep.comparison.measured_runs import MeasuredRun, RunReport
 from widedeep.evaluation.comparison import Change
 from widedeep.figures import figure
 from widedeep.report.blocks import Cell, Legend

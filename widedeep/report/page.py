@@ -6,7 +6,7 @@ from importlib import resources
 import jinja2
 
 from widedeep import __version__
-from widedeep.compare.measured_runs import RunReport
+from widedeep.comparison.measured_runs import RunReport
 from widedeep.report.drawing import RUN_STYLES
 from widedeep.report.headline import headline
 from widedeep.report.names import listed

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from widedeep.compare.measured_runs import RunReport
-from widedeep.compare.run_table import RANKED_BY
+from widedeep.comparison.measured_runs import RunReport
+from widedeep.comparison.run_table import RANKED_BY
 from widedeep.evaluation.by_value import ValueFigures
 from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.formulas import metric_title

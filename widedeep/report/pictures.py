@@ -1,7 +1,7 @@
 """The sections with charts: how the runs learnt, how well they rank, whether their scores are right."""
 
-from widedeep.compare.measured_runs import RunReport
-from widedeep.compare.run_table import RANKED_BY
+from widedeep.comparison.measured_runs import RunReport
+from widedeep.comparison.run_table import RANKED_BY
 from widedeep.evaluation.curves import CALIBRATION_BINS
 from widedeep.evaluation.formulas import metric_title
 from widedeep.figures import figure

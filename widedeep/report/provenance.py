@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from widedeep.compare.measured_runs import MeasuredRun, RunReport
+from widedeep.comparison.measured_runs import MeasuredRun, RunReport
 from widedeep.figures import duration
 from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from widedeep.errors import DataError
 from widedeep.evaluation.judgement import LabelTally
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, stored_targets
 from widedeep.reporting import Reporter
-from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.rows import FRAME_NAME, InputRows, OddValues
 from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import Source
+from widedeep.source.sources import Frame, Source
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,26 @@ class EvalResult:
     metrics: dict[str, float | None]
     rows: int
     split: str | None
-    """None for new files."""
+    """None for new rows."""
     missing: dict[str, int]
     unseen: dict[str, int]
     positives: float
     """See `LabelTally.positives`."""
 
 
-def evaluate_files(
-    scorer: Scorer, files: Sequence[Source], reporter: Reporter, tables: Mapping[str, str]
+def evaluate_rows(
+    scorer: Scorer, inputs: Sequence[Source | Frame], reporter: Reporter, tables: Mapping[str, str]
 ) -> EvalResult:
-    """Metrics over all rows of labelled files; `tables` as in `InputRows`. Raises DataError and ColumnError for the rows."""
-    rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
-    return evaluate_typed(scorer, (typed for _, typed in rows), split=None)
+    """Metrics over all rows of labelled files or frames; `tables` as in `InputRows`. Raises DataError and ColumnError
+    for the rows, also where there are none."""
+    rows = InputRows(scorer, inputs, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
+    return evaluate_typed(scorer, (_some(typed) for _, typed in rows), split=None)
+
+
+def _some(rows: pl.DataFrame) -> pl.DataFrame:
+    if rows.is_empty():
+        raise DataError(f"{FRAME_NAME}: has no rows to measure on")  # files without any are refused by their readers
+    return rows
 
 
 def evaluate_typed(scorer: Scorer, frames: Iterator[pl.DataFrame], *, split: str | None) -> EvalResult:

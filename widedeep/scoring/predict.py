@@ -5,17 +5,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import polars as pl
 
 from widedeep.errors import OutputExistsError, UsageError
+from widedeep.figures import odd_value_lists
 from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import FileKind, Source
+from widedeep.source.sources import FileKind, Frame, Source
 
 SCORE = "score"
 """Name of the column that holds the scores."""
@@ -53,10 +54,7 @@ def predict_files(
     chosen = output_format or format_of(output)
     if isinstance(output, Path) and output.is_file() and not force:
         raise OutputExistsError(f"{output}: exists already; --force replaces it")
-    if SCORE in keep or len(set(keep)) < len(keep):
-        raise UsageError(
-            f"--keep: `{SCORE}` is the name of the scores, and a column can be kept once: {', '.join(keep)}"
-        )
+    _check_kept(keep)
     scorer = Scorer.load(run)
     odd_values = OddValues()
     rows = InputRows(
@@ -68,10 +66,43 @@ def predict_files(
     return PredictResult(num_rows, output if isinstance(output, Path) else None, odd_values.missing, odd_values.unseen)
 
 
+def predict_rows(
+    scorer: Scorer,
+    inputs: Sequence[Source | Frame],
+    *,
+    input_format: FileKind | None = None,
+    keep: Sequence[str] = (),
+    tables: Mapping[str, str] = MappingProxyType({}),
+    reporter: Reporter,
+) -> pl.DataFrame:
+    """Score every row of `inputs`, as `predict_files` does: the `keep` columns and `score` (Float32), in input order.
+
+    `reporter` hears how many rows had a missing or an unseen value, by field. Raises UsageError (kept columns that do
+    not fit), DataError and ColumnError (the rows).
+    """
+    _check_kept(keep)
+    odd_values = OddValues()
+    rows = InputRows(
+        scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
+    )
+    with closing(scored_blocks(scorer, iter(rows), odd_values)) as blocks:
+        scored = pl.concat(_frames(blocks, _Kept(keep, "frame")))
+    for title, fields in odd_value_lists(odd_values.missing, odd_values.unseen).items():
+        reporter.note(f"{title}: {', '.join(fields)}")
+    return scored
+
+
+def _check_kept(keep: Sequence[str]) -> None:
+    if SCORE in keep or len(set(keep)) < len(keep):
+        raise UsageError(
+            f"--keep: `{SCORE}` is the name of the scores, and a column can be kept once: {', '.join(keep)}"
+        )
+
+
 class _Kept:
     """The kept columns, which must be such as the output format can hold."""
 
-    def __init__(self, names: Sequence[str], output_format: OutputFormat) -> None:
+    def __init__(self, names: Sequence[str], output_format: OutputFormat | Literal["frame"]) -> None:
         self._names, self._format = names, output_format
         self._types: dict[str, pl.DataType] = {}
 
@@ -82,10 +113,12 @@ class _Kept:
             before = self._types.setdefault(name, now)
             if self._format == "csv" and now.is_nested():
                 raise UsageError(f"--keep {name}: holds {now} values, which CSV cannot: write ndjson or parquet")
-            if self._format == "parquet" and now != before:
+            if self._format in ("parquet", "frame") and now != before:
                 # In NDJSON, and from file to file, a column may change its type.
+                way = "write ndjson or csv" if self._format == "parquet" else "score the files one by one"
+                one = "Parquet file" if self._format == "parquet" else "frame"
                 raise UsageError(
-                    f"--keep {name}: holds {before} values first and {now} later, which one Parquet file cannot: write ndjson or csv"
+                    f"--keep {name}: holds {before} values first and {now} later, which one {one} cannot: {way}"
                 )
         return [raw[name] for name in self._names]
 

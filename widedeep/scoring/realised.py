@@ -64,10 +64,9 @@ def _added(store: EncodedStore, column: IndexColumn, weights: NDArray[np.float32
     if column.pooling is None:
         added: NDArray[np.float64] = weights[store.read(0, store.rows, [column.name])[column.name]].astype(np.float64)
         return added
-    names = [column.name] if column.weights is None else [column.name, column.weights]
-    lists = store.read_lists(0, store.rows, names)
-    values = weights[lists[column.name].values].astype(np.float64)
-    if column.weights is not None:
-        values *= lists[column.weights].values
-    rows = np.repeat(np.arange(store.rows), lists[column.name].lengths)
+    (lists,) = store.read_lists(0, store.rows, [(column.name, column.weights)])
+    values = weights[lists.values].astype(np.float64)
+    if lists.weights is not None:
+        values *= lists.weights
+    rows = lists.row_of_values()
     return np.bincount(rows, weights=values, minlength=store.rows).astype(np.float64)

@@ -12,11 +12,13 @@ from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.blocks import RawBlock
-from widedeep.source.sources import FileKind, Source, believed_format, expand_paths, read_blocks, total_size
+from widedeep.source.sources import FileKind, Frame, Source, believed_format, expand_paths, read_blocks, total_size
 from widedeep.table.side_tables import SideTables
 from widedeep.table.typed import Typing
 
 STDIN_NAME = "<stdin>"
+FRAME_NAME = "the frame"
+"""What messages call rows that come from no file, and so have no path."""
 
 
 class InputRows:
@@ -25,7 +27,7 @@ class InputRows:
     def __init__(
         self,
         scorer: Scorer,
-        inputs: Sequence[Source | BinaryIO],
+        inputs: Sequence[Source | BinaryIO | Frame],
         *,
         input_format: FileKind | None,
         keep: Sequence[str],
@@ -40,7 +42,7 @@ class InputRows:
         """
         self._recipe_format, self._input_format = scorer.recipe.data.format, input_format
         self._reporter = reporter
-        self._inputs: list[Source | BinaryIO] = []
+        self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
             self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
         self._typing = Typing(scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds)
@@ -60,16 +62,16 @@ class InputRows:
                 finished += done
         self._tables.warn_unmatched()
 
-    def _blocks(self, source: Source | BinaryIO) -> Iterator[RawBlock]:
+    def _blocks(self, source: Source | BinaryIO | Frame) -> Iterator[RawBlock]:
         settings = self._format_of(source)
         name = STDIN_NAME
         # The columns of a stream cannot be looked at beforehand.
-        if isinstance(source, (str, Path)):
-            name = str(source)
+        if isinstance(source, (str, Path, Frame)):
+            name = FRAME_NAME if isinstance(source, Frame) else str(source)
             self._tables.check_log(source, settings, name=name)
         return map(self._tables.join, read_blocks(source, settings, self._columns, name=name))
 
-    def _format_of(self, source: Source | BinaryIO) -> FormatSettings:
+    def _format_of(self, source: Source | BinaryIO | Frame) -> FormatSettings:
         if self._input_format is not None:
             return self._recipe_format.model_copy(update={"kind": self._input_format})
         # New rows need not come in the format of the training files.

@@ -59,7 +59,7 @@ def scored_blocks(scorer: Scorer, blocks: TypedBlocks, odd_values: OddValues) ->
                 of_part, counts = part.result()
                 scores.append(of_part)
                 odd_values.add(counts)
-            yield ScoredBlock(raw, typed, np.concatenate(scores))
+            yield ScoredBlock(raw, typed, np.concatenate(scores) if scores else np.empty(0, dtype=np.float32))
 
 
 @contextmanager

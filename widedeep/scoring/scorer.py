@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 import torch
 
-from widedeep.encoded.batches import ListPart
-from widedeep.encoded.store import as_lists
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.files import check_readable, replacing_file
+from widedeep.features.plan import FeaturePlan
+from widedeep.files import check_readable
 from widedeep.kernels.choose import FEW_ROWS
+from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -22,10 +21,9 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
-from widedeep.table.parts import typed_blocks
+from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
-from widedeep.training.inference import BATCH_ROWS, bag_of
 from widedeep.training.objective import score
 
 CPU_BATCH_ROWS = FEW_ROWS
@@ -101,7 +99,10 @@ class Scorer:
         # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
         indices = _matrix(encoded, [column.name for column in self.layout.index_columns], np.int32)
         numerics = _matrix(encoded, self.layout.numeric_columns, np.float32)
-        lists = [_list_part(encoded, column) for column in self.layout.list_columns]
+        lists = [
+            Lists.of(encoded[column.name], None if column.weights is None else encoded[column.weights])
+            for column in self.layout.list_columns
+        ]
         scores = np.empty(len(frame), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(frame), self.batch_rows):
@@ -109,7 +110,7 @@ class Scorer:
                 logit = self.network(
                     torch.from_numpy(indices[:, part]).to(self.device),
                     torch.from_numpy(numerics[:, part]).to(self.device),
-                    [bag_of(column.taken(start, start + self.batch_rows), self.device) for column in lists],
+                    [bag_of(column.slice(start, start + self.batch_rows), self.device) for column in lists],
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
@@ -137,21 +138,3 @@ def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) 
     for position, name in enumerate(names):
         matrix[position] = frame[name].to_numpy()
     return matrix
-
-
-def _list_part(frame: pl.DataFrame, column: IndexColumn) -> ListPart:
-    lists = as_lists(frame[column.name])
-    weights = None if column.weights is None else as_lists(frame[column.weights]).values
-    return ListPart(lists.values, lists.lengths, weights)
-
-
-def write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
-    """Keep the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
-    count = scorer.recipe.evaluation.golden_rows
-    if not count:
-        return
-    columns = list(scorer.plan.required_columns())
-    rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
-    scores, _ = scorer.score(rows)
-    with replacing_file(run.golden_path) as temporary:
-        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)

@@ -82,4 +82,4 @@ def require_columns(wanted: Sequence[str], present: Sequence[str], name: str) ->
         if len(present) == 1 and any(separator in present[0] for separator in "\t;|,"):
             hint = "; is `data.format.separator` right?"
         listed = ", ".join(present[:30]) + (", …" if len(present) > 30 else "")
-        raise ColumnError(f"{name}: no column {column!r}{hint or '.'} The file has: {listed}")
+        raise ColumnError(f"{name}: no column {column!r}{hint or '.'} It has: {listed}")

@@ -7,10 +7,10 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import Scalar
 
-Kind = Literal["text", "number", "boolean", "temporal", "list"]
+ValueKind = Literal["text", "number", "boolean", "temporal", "list"]
 
 
-def kind_of(dtype: pl.DataType) -> Kind | None:
+def kind_of(dtype: pl.DataType) -> ValueKind | None:
     """The kind of values in a column of this type; None for nulls only. Raises DataError for a type without a text."""
     if dtype.is_numeric():
         return "number"

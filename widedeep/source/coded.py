@@ -40,6 +40,11 @@ class CodedRows:
     values: Mapping[str, pl.Series] = field(default_factory=dict)
     """Coded column → its values (see `CodedColumn`)."""
 
+    @classmethod
+    def of(cls, rows: "pl.DataFrame | CodedRows") -> "CodedRows":
+        """The rows themselves; of a plain frame, with nothing coded."""
+        return rows if isinstance(rows, CodedRows) else cls(rows)
+
     @property
     def height(self) -> int:
         """Number of rows."""

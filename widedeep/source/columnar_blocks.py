@@ -14,7 +14,8 @@ from widedeep.source.streams import ByteStream, uncompressed_name
 
 ColumnarKind = Literal["parquet", "arrow"]
 
-_BLOCK_ROWS = 1 << 17
+BLOCK_ROWS = 1 << 17
+"""Rows of a block."""
 _FETCHED_ROWS = 1 << 20
 """Rows fetched from a URL at a time. Large, because a row group is fetched again for every slice that touches it."""
 _TITLES = {"parquet": "Parquet", "arrow": "Arrow IPC"}
@@ -47,11 +48,11 @@ def read_columnar_blocks(
         raise DataError(f"{name}: the file has no rows")
     wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
     first_row, fetched_bytes = 0, 0
-    for frame in _slices(wanted, num_rows, _BLOCK_ROWS if size is not None else _FETCHED_ROWS, name):
-        for part in frame.iter_slices(_BLOCK_ROWS):
+    for frame in _slices(wanted, num_rows, BLOCK_ROWS if size is not None else _FETCHED_ROWS, name):
+        for part in frame.iter_slices(BLOCK_ROWS):
             fetched_bytes += int(part.estimated_size())
             done = size * (first_row + part.height) // num_rows if size is not None else fetched_bytes
-            yield RawBlock(clean_texts(_without_categories(part), settings), name, first_row, done)
+            yield RawBlock(clean_texts(without_categories(part), settings), name, first_row, done)
             first_row += part.height
 
 
@@ -106,7 +107,8 @@ def _slices(table: pl.LazyFrame, num_rows: int, step: int, name: str) -> Iterato
             raise DataError(f"{name}: damaged or lost at or after row {first_row + 1}: {_shortly(error)}") from error
 
 
-def _without_categories(frame: pl.DataFrame) -> pl.DataFrame:
+def without_categories(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with categories as texts, in lists too."""
     # The numbering of categories differs between files, so that their codes cannot be compared.
     as_texts: dict[str, pl.DataType] = {}
     for column, dtype in frame.schema.items():

@@ -1,4 +1,7 @@
-"""Finds the files and URLs that a recipe's paths mean, and reads any of them, or a stream, in blocks of rows."""
+"""Finds the files and URLs that a recipe's paths mean, and reads any of them, a stream or a frame, in blocks of rows.
+
+The reader of a kind is imported when something of its kind is read.
+"""
 
 import glob
 import re
@@ -7,16 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 from urllib.parse import unquote
 
+import polars as pl
+
 from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.source.columnar_blocks import columnar_columns, read_columnar_blocks
-from widedeep.source.csv_blocks import read_csv_blocks
-from widedeep.source.json_blocks import json_columns, read_json_blocks
 from widedeep.source.streams import uncompressed_name
 
 Source = Path | str
 """A file of this machine (a `Path`), or the URL of a file that lies elsewhere (a `str`)."""
+Frame = pl.DataFrame | pl.LazyFrame
+"""A table in memory, or a query that makes one."""
 FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
 
 BLOCK_BYTES = 16 << 20
@@ -88,13 +92,13 @@ def _files_in(directory: Path) -> list[Path]:
     return sorted(file for file in directory.iterdir() if file.is_file() and file.name[0] not in "._")
 
 
-def size_of(source: Source | BinaryIO) -> int | None:
-    """Size of a file in bytes, as stored; None for a URL or a stream, whose size only reading tells."""
+def size_of(source: Source | BinaryIO | Frame) -> int | None:
+    """Size of a file in bytes, as stored; None for a URL, a stream or a frame, whose size only reading tells."""
     return source.stat().st_size if isinstance(source, Path) else None
 
 
-def total_size(sources: Iterable[Source | BinaryIO]) -> int | None:
-    """Size of all sources in bytes, as stored; None if one is a URL or a stream."""
+def total_size(sources: Iterable[Source | BinaryIO | Frame]) -> int | None:
+    """Size of all sources in bytes, as stored; None if one is no file."""
     sizes = [size_of(source) for source in sources]
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
@@ -103,7 +107,7 @@ def total_size(sources: Iterable[Source | BinaryIO]) -> int | None:
 
 
 def read_blocks(
-    source: Source | BinaryIO,
+    source: Source | BinaryIO | Frame,
     settings: FormatSettings,
     columns: Sequence[str] | None,
     *,
@@ -111,31 +115,49 @@ def read_blocks(
     block_bytes: int = BLOCK_BYTES,
     coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
-    """Yield the rows of a file, URL or stream, in order.
+    """Yield the rows of a file, URL, stream or frame, in order.
 
     Memory is bounded, but a Parquet or Arrow file that is compressed as a whole, or a stream of one, is held in it.
     `columns` names the columns to read (None: all). Delimited text gives String columns, other formats keep their
     types; in all of them texts are trimmed and missing ones null. Columns that `coded` names may come as codes
     (`RawBlock.coded`). Raises ColumnError for a column that is not there, DataError for anything else.
     """
+    if isinstance(source, Frame):
+        from widedeep.source.frames import read_frame_blocks
+
+        return read_frame_blocks(source, settings, columns, name=name)
     kind = _kind_of(source, settings, name)
     if kind == "parquet" or kind == "arrow":
+        from widedeep.source.columnar_blocks import read_columnar_blocks
+
         return read_columnar_blocks(source, kind, settings, columns, name=name)
     assert not isinstance(source, str)
     if kind == "csv":
+        from widedeep.source.csv_blocks import read_csv_blocks
+
         return read_csv_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+    from widedeep.source.json_blocks import read_json_blocks
+
     return read_json_blocks(source, settings, columns, name=name, block_bytes=block_bytes)
 
 
-def columns_in(source: Source, settings: FormatSettings, *, name: str) -> Sequence[str]:
-    """Names of the columns of one file or URL (NDJSON: of its first lines). Raises DataError."""
+def columns_in(source: Source | Frame, settings: FormatSettings, *, name: str) -> Sequence[str]:
+    """Names of the columns of one file, URL (NDJSON: of its first lines) or frame. Raises DataError."""
+    if isinstance(source, Frame):
+        from widedeep.source.frames import frame_columns
+
+        return frame_columns(source, name=name)
     kind = _kind_of(source, settings, name)
     if kind == "parquet" or kind == "arrow":
+        from widedeep.source.columnar_blocks import columnar_columns
+
         return columnar_columns(source, kind, name=name)
     assert not isinstance(source, str)
     if kind == "ndjson":
+        from widedeep.source.json_blocks import json_columns
+
         return json_columns(source, name=name, block_bytes=_HEADER_BYTES)
-    return next(read_csv_blocks(source, settings, None, name=name, block_bytes=_HEADER_BYTES)).frame.columns
+    return next(iter(read_blocks(source, settings, None, name=name, block_bytes=_HEADER_BYTES))).frame.columns
 
 
 def kind_by_ending(source: Source) -> FileKind | None:

@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import DataError, UsageError
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Scalar
 from widedeep.source.canonical import canonical_text
 
@@ -29,7 +29,7 @@ class LabelLook:
     """The label of the rows looked at."""
 
     column: str
-    kind: Literal["binary", "regression"]
+    kind: LabelKind
     values: NDArray[np.float64]
     """0 and 1, or the numbers."""
     positive: tuple[Scalar, ...] | None

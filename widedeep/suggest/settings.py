@@ -1,8 +1,9 @@
 """Model and training settings that suit a table's size, and why."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 
 _FEW_STEPS = 100
@@ -28,7 +29,7 @@ class Size:
     num_fields: int
     most_values: int
     """Values of the largest field."""
-    kind: Literal["binary", "regression"]
+    kind: LabelKind
 
 
 def model_settings(size: Size) -> tuple[Setting, ...]:

@@ -11,7 +11,7 @@ from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import canonical_text
-from widedeep.source.sources import Source, believed_format, columns_in, expand_paths, read_blocks
+from widedeep.source.sources import Frame, Source, believed_format, columns_in, expand_paths, read_blocks
 
 _KEY, _MATCHED = "__side_key__", "__side_matched__"
 _EXAMPLES = 3
@@ -88,7 +88,7 @@ class SideTables:
         of_log = [name for name in needed if name not in joined]
         return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
 
-    def check_log(self, source: Source, settings: FormatSettings, *, name: str) -> None:
+    def check_log(self, source: Source | Frame, settings: FormatSettings, *, name: str) -> None:
         """Raise ColumnError if a file of the log has a column with the name of a side table's column."""
         if not self._tables:
             return

@@ -11,7 +11,7 @@ import polars as pl
 from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe, TimeSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import Kind, canonical_text, kind_of
+from widedeep.source.canonical import ValueKind, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.table.label import group_values, label_values, weight_values
 from widedeep.table.lists import ListTally, list_values
@@ -117,7 +117,7 @@ def _columns(recipe: Recipe) -> Iterator[TypedColumn]:
             yield TypedColumn(age.column, moment.column, "age", moment)
 
 
-def check_kinds(trained: Mapping[str, Kind], seen: Mapping[str, Kind], name: str) -> None:
+def check_kinds(trained: Mapping[str, ValueKind], seen: Mapping[str, ValueKind], name: str) -> None:
     """Raise DataError if a column of the source `name` holds another kind of value than it did in training.
 
     Text may stand for any kind: in delimited text everything is text.
@@ -135,14 +135,14 @@ class Typing:
     """Turns raw blocks of one table into typed ones; counts what was bad on the way."""
 
     def __init__(
-        self, recipe: Recipe, *, require_label: bool = True, trained_kinds: Mapping[str, Kind] | None = None
+        self, recipe: Recipe, *, require_label: bool = True, trained_kinds: Mapping[str, ValueKind] | None = None
     ) -> None:
         """Without `require_label` (scoring), label, weight, time and group are left out and may be absent."""
         self._data = recipe.data
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
         """The source columns to read."""
-        self.kinds: dict[str, Kind] = dict(trained_kinds or {})
+        self.kinds: dict[str, ValueKind] = dict(trained_kinds or {})
         """Source column → kind of its values, as in training if `trained_kinds` has it, else as first seen."""
         self.bad_numbers: Counter[str] = Counter()
         """Texts, NaN and infinities counted as missing, per typed column."""
@@ -178,7 +178,7 @@ class Typing:
 
     def note_kinds(self, block: RawBlock) -> None:
         """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
-        seen: dict[str, Kind] = {}
+        seen: dict[str, ValueKind] = {}
         for column in self.needed:
             try:
                 kind = "text" if column in block.coded else kind_of(block.frame.schema[column])

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.encoded.batches import Batch, BatchStream, ListPart
+from widedeep.encoded.batches import Batch, BatchStream
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.kernels.lookups import Bag
+from widedeep.lists import Lists, joined_lists
+from widedeep.training.bags import bag_from
 
 SHARE_OF_FREE_MEMORY = 0.5
 """What an encoded set may take of the device's free memory; the rest is for activations and scratch."""
@@ -121,7 +123,9 @@ class ResidentFeed:
         self._host_weight = np.concatenate(weights) if weights else None
         self._weight = None if self._host_weight is None else _on(self._host_weight, device)
         self._folds = _on(np.concatenate(folds), device) if folds else None
-        self._lists = [_ResidentList(list(lists), device) for lists in zip(*(p.lists for p in parts), strict=True)]
+        self._lists = [
+            _ResidentList(joined_lists(lists), device) for lists in zip(*(part.lists for part in parts), strict=True)
+        ]
 
     def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
         numbers = stream.row_numbers()
@@ -156,13 +160,11 @@ class ResidentFeed:
 class _ResidentList:
     """A column of lists on the device."""
 
-    def __init__(self, parts: list[ListPart], device: torch.device) -> None:
-        self._host_lengths = np.concatenate([part.lengths for part in parts])
-        weights = [part.weights for part in parts if part.weights is not None]
-        self._values = _on(np.concatenate([part.values for part in parts]), device)
-        self._lengths = _on(self._host_lengths, device)
+    def __init__(self, lists: Lists, device: torch.device) -> None:
+        self._host_lengths = lists.lengths
+        self._values, self._lengths = _on(lists.values, device), _on(lists.lengths, device)
         self._starts = self._lengths.cumsum(0) - self._lengths
-        self._weights = _on(np.concatenate(weights), device) if weights else None
+        self._weights = None if lists.weights is None else _on(lists.weights, device)
 
     def lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The lengths of the rows' lists, known to the host."""
@@ -203,12 +205,6 @@ def _batch(batch: Batch, put: Callable[[NDArray[Any]], Tensor]) -> DeviceBatch:
         tuple(bag_from(part, put) for part in batch.lists),
         None if batch.folds is None else put(batch.folds).long(),
     )
-
-
-def bag_from(part: ListPart, put: Callable[[NDArray[Any]], Tensor]) -> Bag:
-    """A column of lists as the model takes it; `put` brings an array to the device."""
-    bounds = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(part.lengths)])
-    return Bag(put(part.values), put(bounds), None if part.weights is None else put(part.weights))
 
 
 def _on(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from widedeep.encoded.batches import Batch, BatchStream, ListPart
+from widedeep.encoded.batches import Batch, BatchStream
 from widedeep.encoded.store import EncodedStore
 from widedeep.errors import TrainingError
 from widedeep.evaluation.comparison import LabelledRows, estimates
@@ -17,11 +17,10 @@ from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
-from widedeep.training.feed import bag_from
-from widedeep.training.objective import Kind, score
+from widedeep.recipe.data import LabelKind
+from widedeep.training.bags import BATCH_ROWS, bag_of
+from widedeep.training.objective import score
 
-BATCH_ROWS = 16_384
-"""Rows scored at a time where nothing is learnt."""
 ERROR_ROWS = 20_000_000
 """Rows above which metrics are left without errors."""
 
@@ -30,11 +29,6 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[
     """The batch's indices [F, B] int32, numerics [D, B] float32 and bags on the device."""
     bags = [bag_of(part, device) for part in batch.lists]
     return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
-
-
-def bag_of(part: ListPart, device: torch.device) -> Bag:
-    """A column of lists as the model takes it."""
-    return bag_from(part, lambda array: torch.from_numpy(array).to(device))
 
 
 def store_logits(
@@ -75,7 +69,7 @@ def evaluate_store(
     network: Network,
     store: EncodedStore,
     layout: InputLayout,
-    kind: Kind,
+    kind: LabelKind,
     device: torch.device,
     *,
     cutoffs: Sequence[int] = (10,),
@@ -118,7 +112,7 @@ def evaluate_with_errors(
     network: Network,
     store: EncodedStore,
     layout: InputLayout,
-    kind: Kind,
+    kind: LabelKind,
     device: torch.device,
     *,
     cutoffs: Sequence[int],

@@ -1,16 +1,15 @@
 """The loss on logits, and the way from a logit to a score."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Kind = Literal["binary", "regression"]
+from widedeep.recipe.data import LabelKind
 
 
-def mean_loss(kind: Kind, logit: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
+def mean_loss(kind: LabelKind, logit: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
     """Weighted mean over the batch of the logistic loss, or of the squared error. All inputs [B] float32; returns a scalar."""
     losses = logistic_losses(logit, label) if kind == "binary" else F.mse_loss(logit, label, reduction="none")
     return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
@@ -25,7 +24,7 @@ def logistic_losses(logit: Tensor, label: Tensor) -> Tensor:
     return F.softplus(logit) - label * logit
 
 
-def distillation_loss(kind: Kind, logit: Tensor, branches: Sequence[Tensor], weight: Tensor | None) -> Tensor:
+def distillation_loss(kind: LabelKind, logit: Tensor, branches: Sequence[Tensor], weight: Tensor | None) -> Tensor:
     """What branches [B] whose mean is part of the logit lose against the score of the whole, summed; a scalar.
 
     FINAL's self-distillation (SIGIR 2023): the teacher is the model itself and learns nothing from it. The rest of the
@@ -36,6 +35,6 @@ def distillation_loss(kind: Kind, logit: Tensor, branches: Sequence[Tensor], wei
     return torch.stack([mean_loss(kind, rest + branch, teacher, weight) for branch in branches]).sum()
 
 
-def score(kind: Kind, logit: Tensor) -> Tensor:
+def score(kind: LabelKind, logit: Tensor) -> Tensor:
     """Probability of a positive for a binary label, the prediction itself for regression. [B] float32."""
     return torch.sigmoid(logit) if kind == "binary" else logit

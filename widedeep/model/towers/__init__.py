@@ -1,24 +1,59 @@
-"""The towers: each turns the deep input [B, N] into a logit [B]. A new one is one file here, its settings and a row in TOWERS."""
+"""The towers: each turns the deep input [B, N] into a logit [B].
+
+A new one is one file here, its settings, and a builder in TOWERS. A builder imports its tower itself: scoring with one
+kind of model need not load the others.
+"""
 
 from collections.abc import Callable
 
 from torch import nn
 
 from widedeep.model.layout import DeepInput
-from widedeep.model.towers.cross_network import CrossNetwork
-from widedeep.model.towers.dcn_v2 import DcnV2
-from widedeep.model.towers.finalmlp import FinalMlp
-from widedeep.model.towers.finalnet import FinalNet
-from widedeep.model.towers.fm import FactorizationMachine
-from widedeep.model.towers.mlp import build_mlp
 from widedeep.recipe.schema import ModelSettings
 
+
+def _deep(given: DeepInput, model: ModelSettings) -> nn.Module:
+    from widedeep.model.towers.mlp import build_mlp
+
+    return build_mlp(given.dim, model.deep)
+
+
+def _fm(given: DeepInput, model: ModelSettings) -> nn.Module:
+    from widedeep.model.towers.fm import FactorizationMachine
+
+    return FactorizationMachine(given, model.embeddings)
+
+
+def _cross_network(given: DeepInput, model: ModelSettings) -> nn.Module:
+    from widedeep.model.towers.cross_network import CrossNetwork
+
+    return CrossNetwork(given.dim, model.cross_network)
+
+
+def _dcn_v2(given: DeepInput, model: ModelSettings) -> nn.Module:
+    from widedeep.model.towers.dcn_v2 import DcnV2
+
+    return DcnV2(given.dim, model.cross_network, model.dcn_v2, model.deep)
+
+
+def _finalmlp(given: DeepInput, model: ModelSettings) -> nn.Module:
+    from widedeep.model.towers.finalmlp import FinalMlp
+
+    return FinalMlp(given, model.finalmlp, model.deep)
+
+
+def _finalnet(given: DeepInput, model: ModelSettings) -> nn.Module:
+    from widedeep.model.towers.finalnet import FinalNet
+
+    return FinalNet(given.dim, model.finalnet, model.deep)
+
+
 TOWERS: dict[str, Callable[[DeepInput, ModelSettings], nn.Module]] = {
-    "deep": lambda given, model: build_mlp(given.dim, model.deep),
-    "fm": lambda given, model: FactorizationMachine(given, model.embeddings),
-    "cross_network": lambda given, model: CrossNetwork(given.dim, model.cross_network),
-    "dcn_v2": lambda given, model: DcnV2(given.dim, model.cross_network, model.dcn_v2, model.deep),
-    "finalmlp": lambda given, model: FinalMlp(given, model.finalmlp, model.deep),
-    "finalnet": lambda given, model: FinalNet(given.dim, model.finalnet, model.deep),
+    "deep": _deep,
+    "fm": _fm,
+    "cross_network": _cross_network,
+    "dcn_v2": _dcn_v2,
+    "finalmlp": _finalmlp,
+    "finalnet": _finalnet,
 }
 """Name of the tower → builder from what the deep input holds; which kinds add it up: widedeep/recipe/kinds.py."""

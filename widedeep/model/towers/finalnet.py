@@ -30,6 +30,7 @@ class FinalNet(nn.Module):
             for block in (deep, settings.second or deep)[: settings.blocks]
         )
         self.branches: tuple[Tensor, ...] = ()
+        """Set by every forward pass: the blocks' logits [B] of a training pass, else none."""
 
     def forward(self, deep_input: Tensor) -> Tensor:
         logits = [block(deep_input) for block in self.blocks]

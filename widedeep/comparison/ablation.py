@@ -8,13 +8,13 @@ from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
 from widedeep.pipeline.experiment import SeedsResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, typed_table
-from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import Scores, score_labelled, score_only
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.parts import typed_blocks
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
 """The recipe with these overrides on top."""
@@ -74,7 +74,7 @@ def ablate(
         reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")
         result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
         if not result.runs[0].metrics:
-            raise UsageError(f"{loaded.path}: holds no test or valid rows out, on which kinds could be compared")
+            raise UsageError(f"{loaded.title}: holds no test or valid rows out, on which kinds could be compared")
         trained.append((kind, crosses, result))
     return _compared(trained, _Measured(work_dir, reporter, wait))
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from widedeep.compare.slice_columns import slice_columns
+from widedeep.comparison.slice_columns import slice_columns
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
 from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
-from widedeep.profile.ingest import typed_blocks
 from widedeep.recipe.load import resolve_paths
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -21,6 +20,7 @@ from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_
 from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.sources import Source
+from widedeep.table.parts import typed_blocks
 from widedeep.table.typed import LABEL, typed_columns
 
 

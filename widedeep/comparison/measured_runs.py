@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from widedeep.compare.run_table import RANKED_BY, FinishedRun, TableLine, differing_rows, run_table
-from widedeep.compare.slice_columns import columns_of_single_values, slice_columns
+from widedeep.comparison.run_table import RANKED_BY, FinishedRun, TableLine, differing_rows, run_table
+from widedeep.comparison.slice_columns import columns_of_single_values, slice_columns
 from widedeep.errors import UsageError
 from widedeep.evaluation.by_value import ValueFigures, figures_by_value
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, estimates
@@ -25,11 +25,11 @@ from widedeep.evaluation.formulas import metric_direction
 from widedeep.evaluation.ratios import ratio_estimates
 from widedeep.features.plan import FeaturePlan
 from widedeep.pipeline.past_runs import typed_table
-from widedeep.profile.ingest import typed_blocks
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, score_labelled
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.parts import typed_blocks
 
 MOST_RUNS = 8
 """More colours cannot be told apart."""

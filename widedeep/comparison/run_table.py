@@ -12,7 +12,8 @@ from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.formulas import metric_direction
 from widedeep.pipeline.past_runs import row_settings
 from widedeep.recipe.differences import differing_settings
-from widedeep.recipe.load import dump_recipe, load_run_recipe
+from widedeep.recipe.dump import dump_recipe
+from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact

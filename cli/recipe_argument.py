@@ -1,0 +1,34 @@
+"""The RECIPE argument of the commands that read a recipe's data."""
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from widedeep.api.recipes import bundled_recipes, load_recipe
+from widedeep.errors import DataError
+from widedeep.reporting import Reporter
+
+if TYPE_CHECKING:
+    from widedeep.recipe.load import LoadedRecipe
+
+
+def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Reporter) -> "LoadedRecipe":
+    """Load the recipe that `argument` names; its notes go to the reporter.
+
+    Raises UsageError and RecipeError as `load_recipe` does, DataError where the data of a bundled recipe are missing:
+    the message names the guide to them, which is installed beside it.
+    """
+    loaded = load_recipe(argument, set=overrides or (), reporter=reporter)
+    if loaded.path == bundled_recipes().get(argument):
+        _check_data_is_there(loaded)
+    return loaded
+
+
+def _check_data_is_there(bundled: "LoadedRecipe") -> None:
+    from widedeep.source.sources import expand_paths  # not at the top: a name that is none need not wait for Polars
+
+    try:
+        expand_paths(bundled.recipe.data.all_paths(), bundled.base_dir)
+    except DataError as error:
+        guide = resources.files("widedeep_cli.recipes") / "DATA.md"
+        raise DataError(f"{error}; {guide} says where to get the data of a bundled recipe") from error

@@ -1,0 +1,143 @@
+"""Training, discovery and comparison, as the commands do them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from widedeep.api.recipes import RecipeSource, load_recipe
+from widedeep.api.runs import Run, run_path
+from widedeep.reporting import Reporter
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from widedeep.comparison.run_table import TableLine
+    from widedeep.discovery.discover import Discovery
+
+
+def train(
+    recipe: RecipeSource,
+    *,
+    work_dir: str | os.PathLike[str] = ".",
+    resume: bool = False,
+    refit: Literal["valid", "all"] | None = None,
+    wait: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Run every stage that is missing, train the recipe's model and measure it, as `widedeep train`.
+
+    `recipe` is anything that `load_recipe` takes. Stages and runs lie in `work_dir`. With `resume`, an unfinished run
+    of this very recipe is taken up, and a finished one is the result. With `refit`, the result is a run trained on the
+    valid rows too ("all": test rows too), for the epochs that the recipe's finished run found best. A work directory in
+    use is an error, unless `wait`.
+
+    Raises UsageError and RecipeError (the recipe), DataError and ColumnError (its files), ArtefactError (the work
+    directory is in use, or damaged), TrainingError (the loss is not finite), WriteError; Interrupted after Ctrl-C,
+    which leaves a checkpoint to resume from.
+
+    >>> run = train("sample/recipe.yaml", resume=True)
+    >>> run.recipe.name, run.epochs.height
+    ('sample', 4)
+    """
+    heard = reporter or Reporter()
+    loaded = load_recipe(recipe, reporter=heard)
+    from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
+
+    result = experiment.train(loaded, Path(work_dir), heard, resume=resume, refit=refit, wait=wait)
+    return Run(result.run, work_dir=work_dir)
+
+
+def discover(
+    recipe: RecipeSource,
+    *,
+    on: Run | str | os.PathLike[str] | None = None,
+    budget: float | None = None,
+    fdr: float = 0.05,
+    work_dir: str | os.PathLike[str] = ".",
+    wait: bool = False,
+    reporter: Reporter | None = None,
+) -> "Discovery":
+    """Find crosses of the recipe's fields in its train rows, as `widedeep crosses --discover`: chosen on one part of
+    the rows, proved on another.
+
+    `on` is a run of the same rows, on top of which crosses must gain. `budget` is in seconds; None for no limit. `fdr`
+    is the false discovery rate that is held, in (0, 1). The result's `crosses` are ready for a recipe.
+
+    Raises UsageError where fewer than two fields may be crossed, and for settings out of their range; else what `train`
+    raises.
+
+    >>> recipe = load_recipe("sample/recipe.yaml", set=["crosses=[]"])
+    >>> found = discover(recipe)
+    >>> recipe.with_crosses(found.crosses).recipe.crosses == found.crosses
+    True
+    """
+    heard = reporter or Reporter()
+    loaded = load_recipe(recipe, reporter=heard)
+    known = None if on is None else run_paths([on], Path(work_dir))[0]
+    from widedeep.pipeline.discovery import discover_crosses  # only now: a faulty recipe need not wait for it
+
+    return discover_crosses(loaded, Path(work_dir), heard, on=known, budget=budget, fdr=fdr, wait=wait)
+
+
+def compare(
+    runs: Sequence[Run | str | os.PathLike[str]],
+    *,
+    split: Literal["valid", "test"] | None = None,
+    work_dir: str | os.PathLike[str] = ".",
+    reporter: Reporter | None = None,
+) -> "pl.DataFrame":
+    """Put runs beside each other, best first, as `widedeep compare`; seeds of one recipe are one row.
+
+    `runs` may also be what `open_run` takes, or folders of runs such as `runs/<recipe>`. `split` is whose metrics: test
+    by default, where all runs have it, else valid. `reporter` hears where the rows differ between the runs.
+
+    Columns: `name`, `differs` (what differs in the recipes, as text), `seeds`, `split`; each metric as its mean over
+    the seeds, with `…_deviation` (between seeds; null for one) and, where it is known, `…_low` and `…_high` (95%
+    interval for rows drawn anew); `parameters`, `rows_per_second`, `seconds`, `warnings` and `paths` (lists).
+
+    Raises ArtefactError for a run that does not load, UsageError where they cannot stand in one table.
+
+    >>> table = compare(["runs/sample/latest"])
+    >>> table.select("name", "seeds", "split").rows()
+    [('sample', [0], 'test')]
+    """
+    import polars as pl
+
+    from widedeep.comparison.run_table import run_table
+    from widedeep.recipe.differences import setting_texts
+
+    lines, chosen = run_table(run_paths(runs, Path(work_dir)), split, reporter or Reporter())
+    differs = setting_texts([line.differs for line in lines])
+    told = ["; ".join(f"{name}={value}" for name, value in different.items()) for different in differs]
+    rows = [_row(line, different, chosen) for line, different in zip(lines, told, strict=True)]
+    # A column that a later line alone has stands where that line has it.
+    return pl.DataFrame(rows, schema_overrides={"warnings": pl.List(pl.String)}, infer_schema_length=None)
+
+
+def run_paths(runs: Sequence[Run | str | os.PathLike[str]], work_dir: Path) -> list[Path]:
+    """The directories of the runs that are meant, see `compare`; of a folder of runs, all that are finished.
+
+    Raises ArtefactError when one means none.
+    """
+    from widedeep.comparison.run_table import runs_in
+
+    paths: list[Path] = []
+    for run in runs:
+        if isinstance(run, Run):
+            paths.append(run.path)
+        else:
+            paths += runs_in(os.fspath(run), work_dir) or [run_path(run, work_dir)]
+    return paths
+
+
+def _row(line: "TableLine", differs: str, split: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": line.name, "differs": differs}
+    row |= {"seeds": [run.recipe.seed for run in line.runs], "split": split}
+    for name, metric in line.metrics.items():
+        row |= {name: metric.mean, f"{name}_deviation": metric.deviation}
+        if metric.rows is not None:
+            row |= {f"{name}_low": metric.rows.low, f"{name}_high": metric.rows.high}
+    row |= {name: line.mean_of(name) for name in ("parameters", "rows_per_second", "seconds")}
+    row["warnings"] = [warning["message"] for alike in line.warnings.values() for warning in alike]
+    return row | {"paths": [str(run.path) for run in line.runs]}

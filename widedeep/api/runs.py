@@ -1,0 +1,236 @@
+"""A finished run in the hand: its figures, its epochs, and scores of any table."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from widedeep.errors import UsageError
+from widedeep.figures import figure
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory, find_run, read_json_artefact
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from widedeep.recipe.load import LoadedRecipe
+    from widedeep.recipe.schema import Recipe
+    from widedeep.scoring.evaluate import EvalResult
+    from widedeep.scoring.scorer import Scorer
+    from widedeep.source.sources import Frame, Source
+
+_TOLD = ("auc", "log_loss", "rmse", "mae")
+"""Metrics that stand in a run's `repr`."""
+
+
+class ArrowStream(Protocol):
+    """A table of any library that hands its rows on as an Arrow C stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+Rows: TypeAlias = (
+    "pl.DataFrame | pl.LazyFrame | ArrowStream | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+)
+"""Rows to score: a frame, or files (paths, globs, directories, URLs)."""
+
+
+class Run:
+    """A finished run; `train` and `open_run` give one. The model is loaded when it is first needed, and then held."""
+
+    def __init__(self, path: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".") -> None:
+        """`path` is the run's own directory. Raises ArtefactError for one that is missing, unfinished or damaged."""
+        # A notebook may change its directory, and the model is read later.
+        self.path = Path(path).resolve()
+        """Its directory, which alone is enough to score with, on another machine too."""
+        self._work_dir = Path(work_dir).resolve()
+        self._directory = RunDirectory(self.path)
+        self.manifest: dict[str, Any] = self._directory.require_done()
+        """Versions, seed, device and keys that it was made with."""
+        self.facts: dict[str, Any] = read_json_artefact(
+            self._directory.metrics_path, "the run is damaged; train it again"
+        )
+        """What `metrics.json` says: metrics and their errors, rows, best epoch, speed, warnings."""
+
+    def __repr__(self) -> str:
+        told = [self.recipe.model.kind, f"best epoch {self.facts['best_epoch']} of {self.facts['epochs']}"]
+        for split, metrics in self.metrics.items():
+            told.append(" ".join([split, *(f"{name}={figure(metrics[name])}" for name in _TOLD if name in metrics)]))
+        if self.warnings:
+            told.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) != 1)}")
+        return f"<Run {self.recipe.name}: {', '.join(told)}; {self.path}>"
+
+    @property
+    def recipe(self) -> "Recipe":
+        """The resolved recipe: overrides applied, every default written out."""
+        return self.loaded_recipe.recipe
+
+    @cached_property
+    def loaded_recipe(self) -> "LoadedRecipe":
+        """The same with the place that its relative data paths start from, as `load_recipe` gives it."""
+        from widedeep.recipe.load import load_run_recipe  # only now: figures alone do without the schema
+
+        return load_run_recipe(self._directory, self.manifest)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float | None]]:
+        """Held-out split → metric → figure, as measured at the end of the training; None where it is not defined."""
+        metrics: dict[str, dict[str, float | None]] = self.facts["metrics"]
+        return metrics
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the model, and what to try; empty where nothing is."""
+        return [warning["message"] for warning in self.facts.get("warnings", [])]
+
+    @cached_property
+    def epochs(self) -> "pl.DataFrame":
+        """What training logged of each epoch: `epoch` (from 1), `step`, `train_loss`, `seconds` since its start,
+        `rows_per_second`, `learning_rate_scale`, `best` and, per metric of the valid rows, `valid_…`. Without rows
+        where the log is gone.
+        """
+        import polars as pl  # only now: figures alone do without
+
+        flat = []
+        for event in self._directory.epochs():
+            valid = event.pop("valid", None) or {}
+            flat.append({name: value for name, value in event.items() if name != "event"})
+            flat[-1] |= {f"valid_{name}": value for name, value in valid.items()}
+        return pl.DataFrame(flat, infer_schema_length=None)
+
+    def predict(
+        self,
+        rows: Rows,
+        *,
+        keep: str | Sequence[str] = (),
+        tables: Mapping[str, str] = MappingProxyType({}),
+        input_format: Literal["csv", "ndjson", "parquet", "arrow"] | None = None,
+        reporter: Reporter | None = None,
+    ) -> "pl.DataFrame":
+        """Score `rows`: a Polars frame with the `keep` columns and `score` (Float32), one row each, in input order.
+
+        `rows` is a frame of Polars, lazy or not; any table with the Arrow C stream (pandas, whose index comes along as
+        a column unless it only counts, pyarrow, DuckDB); or files: a path, a glob, a directory, a URL or a list of
+        them, read as `widedeep predict` reads them, `input_format` being their kind where their endings do not say it.
+        Label, weight, time and group may be absent. Of frames, too, texts are trimmed and the recipe's missing texts
+        are null; kept categories come back as texts. `tables` maps side tables to files that stand in for the recipe's.
+
+        The scores are those of `widedeep predict`: to the bit where the rows come in the same blocks (up to 131,072
+        rows, and 16 MB of text), else but for the last digit of a few rows.
+
+        Raises ColumnError for a column that is missing; DataError, which names the row (counted from 1), for a value
+        that is refused and for rows that cannot be read; UsageError for what are no rows; ArtefactError for a run that
+        does not load.
+
+        >>> import polars as pl
+        >>> frame = pl.read_csv("sample/log.csv")
+        >>> scores = open_run("runs/sample/latest").predict(frame.drop("click"), keep=["user", "time"])
+        >>> scores.dtypes, scores.height == frame.height
+        ([String, String, Float32], True)
+        """
+        from widedeep.scoring.predict import predict_rows  # only now: torch is slow to import
+
+        return predict_rows(
+            self._scorer,
+            _sources(rows),
+            input_format=input_format,
+            keep=[keep] if isinstance(keep, str) else keep,
+            tables=tables,
+            reporter=reporter or Reporter(),
+        )
+
+    def evaluate(
+        self,
+        rows: "Rows | None" = None,
+        *,
+        split: Literal["train", "valid", "test"] | None = None,
+        tables: Mapping[str, str] = MappingProxyType({}),
+        wait: bool = False,
+        reporter: Reporter | None = None,
+    ) -> "EvalResult":
+        """Measure the run on labelled `rows`, as `predict` takes them, or on one of its own splits (default: test, else
+        valid).
+
+        A split is read from the typed table that the run was trained on; where it is gone, it is made anew from the
+        recipe's files, in the work directory. `reporter` hears if the model is no good for new rows. Raises what
+        `predict` raises, DataError for rows without labels, UsageError for rows and a split at once.
+
+        >>> open_run("runs/sample/latest").evaluate(split="valid").rows
+        100
+        """
+        check_choice(rows, split, tables)
+        from widedeep.pipeline.evaluate import evaluate_run  # only now: torch is slow to import
+
+        return evaluate_run(
+            self._directory,
+            self._scorer,
+            () if rows is None else _sources(rows),
+            split=split,
+            work_dir=self._work_dir,
+            reporter=reporter or Reporter(),
+            tables=tables,
+            wait=wait,
+        )
+
+    @cached_property
+    def _scorer(self) -> "Scorer":
+        from widedeep.scoring.scorer import Scorer  # only now: torch is slow to import
+
+        return Scorer.load(self.path)
+
+
+def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".") -> Run:
+    """The finished run that `run` means: its directory, `runs/<recipe>/latest`, or a recipe, whose latest run in
+    `work_dir` is meant.
+
+    Relative paths are tried as they are and from `work_dir`. Raises ArtefactError where there is none, or it is
+    unfinished or damaged.
+
+    >>> open_run("sample/recipe.yaml").path == open_run("runs/sample/latest").path
+    True
+    """
+    return Run(run_path(run, Path(work_dir)), work_dir=work_dir)
+
+
+def run_path(run: str | os.PathLike[str], work_dir: Path) -> Path:
+    """The directory of the run that `run` means, see `open_run`, finished or not. Raises ArtefactError."""
+    argument = os.fspath(run)
+
+    def recipe_meant() -> str | None:
+        from widedeep.api.recipes import recipe_name  # only here: most name the run itself
+
+        return recipe_name(argument)
+
+    return find_run(argument, work_dir, recipe_meant)
+
+
+def check_choice(rows: object | None, split: str | None, tables: Mapping[str, str]) -> None:
+    """Raise UsageError unless either new rows, with their side tables, or a split of a run is to be measured on."""
+    if rows is not None and split is not None:
+        raise UsageError(f"--split {split} is a part of the run's own data: give it, or new rows, not both")
+    if rows is None and tables:
+        raise UsageError("--table says where a side table of new rows lies: give the rows to measure on")
+
+
+def _sources(rows: Rows) -> "list[Source | Frame]":
+    """What is to be read. Raises UsageError for what are no rows, DataError for a stream that fails."""
+    import polars as pl
+
+    from widedeep.scoring.rows import FRAME_NAME
+
+    if isinstance(rows, pl.DataFrame | pl.LazyFrame):
+        return [rows]
+    if isinstance(rows, str | os.PathLike):
+        return [os.fspath(rows)]
+    if hasattr(rows, "__arrow_c_stream__"):
+        from widedeep.source.frames import frame_of
+
+        return [frame_of(rows, name=FRAME_NAME)]
+    if isinstance(rows, Sequence) and rows and all(isinstance(file, str | os.PathLike) for file in rows):
+        return [os.fspath(file) for file in rows]
+    raise UsageError(
+        "rows are a Polars frame, a table with the Arrow C stream (pandas, pyarrow, DuckDB), a file or a list of "
+        f"files, not {'an empty list' if rows == [] else f'a value of type {type(rows).__qualname__}'}"
+    )

@@ -1,0 +1,64 @@
+"""Lists of values, several in a row: behind each other, with their lengths (CSR)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # only the type is named here
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of consecutive rows."""
+
+    values: NDArray[Any]
+    """[N], the rows' lists behind each other."""
+    lengths: NDArray[np.int64]
+    """[rows]; they sum to N."""
+    weights: NDArray[np.float32] | None = None
+    """[N], where the values have weights."""
+
+    @classmethod
+    def of(cls, values: "pl.Series", weights: "pl.Series | None" = None) -> "Lists":
+        """The lists of a series, none of which is empty or null, and their weights in another of the same shape."""
+        lengths = values.list.len().to_numpy().astype(np.int64)
+        # Writable: Polars' own memory is not, and torch warns of what it may not write to.
+        of_weights = None if weights is None else weights.explode().to_numpy(writable=True)
+        return cls(values.explode().to_numpy(writable=True), lengths, of_weights)
+
+    @property
+    def bounds(self) -> NDArray[np.int64]:
+        """[rows + 1]: where each row's values start, and N."""
+        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths)])
+
+    def row_of_values(self) -> NDArray[np.int64]:
+        """[N]: the row that each value belongs to."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def slice(self, start: int, stop: int) -> "Lists":
+        """The rows from `start` to before `stop`."""
+        first = int(self.lengths[:start].sum())
+        part = slice(first, first + int(self.lengths[start:stop].sum()))
+        weights = None if self.weights is None else self.weights[part]
+        return Lists(self.values[part], self.lengths[start:stop], weights)
+
+    def gather(self, rows: NDArray[np.int64]) -> "Lists":
+        """The rows with these numbers, in this order."""
+        starts = (np.cumsum(self.lengths) - self.lengths)[rows]
+        lengths = self.lengths[rows]
+        places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        return Lists(self.values[places], lengths, None if self.weights is None else self.weights[places])
+
+
+def joined_lists(parts: Sequence[Lists]) -> Lists:
+    """The rows of one part behind those of the other; all have weights, or none has."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    return Lists(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        np.concatenate(weights) if weights else None,
+    )

@@ -1,0 +1,44 @@
+"""`widedeep eval`: the metrics of a finished run, on new labelled rows or on one of its splits."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from widedeep.evaluation.judgement import judge_split
+from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.scoring.evaluate import EvalResult, evaluate_rows, evaluate_typed
+from widedeep.scoring.scorer import Scorer
+from widedeep.source.sources import Frame, Source
+from widedeep.table.parts import typed_blocks
+
+
+def evaluate_run(
+    run: RunDirectory,
+    scorer: Scorer,
+    rows: Sequence[Source | Frame],
+    *,
+    split: str | None,
+    work_dir: Path,
+    reporter: Reporter,
+    tables: Mapping[str, str] = MappingProxyType({}),
+    wait: bool = False,
+) -> EvalResult:
+    """Metrics of a finished run, loaded as `scorer`, on labelled files or frames (with `tables` in place of the
+    recipe's side tables), or on one of its splits (default: test, else valid). Warns where those of new rows show that
+    the model is no good for them.
+
+    A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
+    is gone, the recipe's files are read again.
+    """
+    if rows:
+        result = evaluate_rows(scorer, rows, reporter, tables)
+        train_mean = read_json_artefact(run.metrics_path, "the run is damaged; train it again").get("train_label_mean")
+        kind = scorer.recipe.data.label.kind
+        for warning in judge_split(kind, None, result.metrics, result.positives, train_mean):
+            reporter.warn(warning.message)
+        return result
+    typed_dir = typed_table(run, scorer.recipe, work_dir, reporter, wait=wait)
+    chosen = chosen_split(typed_dir, split, run)
+    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)
