@@ -58,8 +58,8 @@ def look_at(name: str, values: Sequence[Any], **sample: Any) -> ColumnLook:
 def suggested(columns: dict[str, Sequence[Any]], label: str = "click", **options: Any) -> Suggestion:
     """What `init` suggests for a table; `time` and `group` are its options, the others say what the sample is."""
     named = {name: options.pop(name) for name in ("time", "group") if name in options}
-    files = options.pop("files", {"train": ["log.csv"]})
-    return suggest(looked(columns, label, **options), files, options.pop("name", "log"), **named)
+    files, name = options.pop("files", {"train": ["log.csv"]}), options.pop("name", "log")
+    return suggest(looked(columns, label, **options), files, name, **named)
 
 
 def field_of(suggestion: Suggestion, column: str) -> tuple[str, Entry]:
