@@ -244,7 +244,7 @@ def _auc_of_groups(scores: Floats, positives: Floats, negatives: Floats) -> floa
 
 
 def list_items(lists: pl.Series) -> pl.DataFrame:
-    """`row` and `value`: each row's values, each once; null for a row without any."""
+    """`row` and `value`: each row's values, each once. A row without any is null in `lists` and here; no list is empty."""
     frame = pl.DataFrame({"row": np.arange(len(lists)), "value": lists})
     return frame.explode("value").unique(maintain_order=True)
 
@@ -260,7 +260,7 @@ class ListItems:
 
     @classmethod
     def of(cls, lists: pl.Series, target: Target) -> "ListItems":
-        """Of a list per row."""
+        """Of a list per row, null for none."""
         items = list_items(lists)
         row = items["row"].to_numpy()
         halves, labels = pl.Series(target.half[row]), pl.Series(target.values[row])
@@ -336,8 +336,8 @@ def evidence_of(table: ValueTable, numbers: Floats | None, target: Target) -> Ev
 
 
 def evidence_of_list(items: ListItems, lists: pl.Series, target: Target) -> Evidence:
-    """Of a column of lists [rows]."""
-    rows = value_table(lists.list.len().fill_null(0) > 0, target)
+    """Of a column of lists [rows], null for none."""
+    rows = value_table(lists.is_not_null(), target)
     by_value = items.auc(target) if target.is_binary else None
     return _evidence(items.table, target, by_value, None, rows, rows.values.to_numpy(), has_two_values=False)
 
