@@ -165,6 +165,7 @@ def test_a_constant_is_told_with_its_value(value: str | float, shown: str) -> No
 def test_one_value_beside_missing_ones_and_what_is_no_input_are_no_constants() -> None:
     top = (TopValue("x", 0.9, 0.3),)
     assert told(column("flag", distinct=1, missing=1, top=top)) == ()
+    assert told(column("tags", "values", distinct=1, top=top, distinct_is="at least")) == ()
     assert told(column("__group__", "group", distinct=1, top=top, label_rates=None)) == ()
 
 

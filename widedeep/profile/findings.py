@@ -113,7 +113,9 @@ def _made_of_time(recipe: Recipe) -> frozenset[str]:
 def _constants(report: IngestReport, of_time: frozenset[str]) -> Iterator[Finding]:
     for column in _features(report):
         profile = column.profile
-        if profile is not None and profile.distinct == 1 and not column.missing["train"]:
+        # Of lists in a sample nothing can be said: `ingest` counts all other columns with one value over all rows.
+        is_counted = profile is not None and profile.distinct_is != "at least"
+        if profile is not None and is_counted and profile.distinct == 1 and not column.missing["train"]:
             value = profile.top[0].value
             shown = f"{value:g}" if isinstance(value, float) else repr(value)
             is_told = f"column {_shown_name(column)!r} is {shown} in all {report.rows['train']:,} train rows: "
