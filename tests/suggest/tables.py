@@ -13,6 +13,8 @@ from widedeep.suggest.spread_sample import SpreadSample
 from widedeep.suggest.suggestion import Suggestion, suggest
 
 ROWS = 600
+CITY = [random.Random(row).choice(["oslo", "rome", "lima"]) for row in range(ROWS)]
+"""Says nothing of any label."""
 
 
 def clicks(rows: int = ROWS, rate: float = 0.4, seed: int = 0) -> list[int]:

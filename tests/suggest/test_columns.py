@@ -7,12 +7,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tables import ROWS, clicks, field_of, look_at, looked, suggested
+from tables import CITY, ROWS, clicks, field_of, look_at, looked, suggested
 
 from widedeep.suggest.fields import min_count
 
 START = datetime(2024, 3, 1, 5, tzinfo=UTC)
-CITY = [random.Random(row).choice(["oslo", "rome", "lima"]) for row in range(ROWS)]
 
 
 def drawn(seed: int = 1) -> random.Random:
@@ -257,6 +256,19 @@ def test_columns_that_differ_in_a_row_are_no_copies(change: Callable[[list[str]]
     assert looked({"user": user, "other": change(user)}).column("other").nature == "category"
 
 
+def test_a_column_with_missing_values_is_no_copy_of_one_with_others() -> None:
+    user = shuffled(ROWS_OF_5)
+    with_none = [None if row == 7 else one for row, one in enumerate(user)]
+    moved = [None if row == 8 else f"{one}!" for row, one in enumerate(user)]
+    again = [None if row == 7 else f"{one}!" for row, one in enumerate(user)]
+    look = looked({"user": with_none, "moved": moved, "again": again})
+    assert [column.nature for column in look.columns] == ["category", "category", "left_out"]
+    amounts = [None if row % 9 == 0 else float(row * 17 % 599) / 7 for row in range(ROWS)]
+    twice = [None if one is None else 2 * one for one in amounts]
+    look = looked({"a": amounts, "b": twice, "c": list(amounts)})
+    assert [column.nature for column in look.columns] == ["number", "number", "left_out"]
+
+
 def test_amounts_that_hardly_come_again_are_copies_only_where_they_are_equal() -> None:
     amounts = [round(drawn(row).uniform(0, 9), 4) for row in range(ROWS)]
     look = looked({"a": amounts, "b": [2 * amount for amount in amounts]})
@@ -326,6 +338,13 @@ def test_of_a_log_by_time_a_part_is_used_that_train_has_seen_all_of(step: float,
 def test_a_log_of_under_two_days_has_no_part_to_use() -> None:
     part, _, comment = became("at", minutes(4.7))
     assert (part, comment) == ("left out", "its hours and weekdays do not differ, or not over enough days")
+
+
+def test_the_format_of_the_rows_own_time_reads_its_ages_too() -> None:
+    german = [f"{START + timedelta(hours=row):%d.%m.%Y %H:%M}" for row in range(ROWS)]
+    joined = [START - timedelta(days=drawn(row).randrange(900)) for row in range(ROWS)]
+    found = field_of(suggested({"at": german, "joined": joined, "city": CITY, "click": clicks()}), "joined")[1]
+    assert (found.settings["column"], found.settings["format"]) == ("at", "%d.%m.%Y %H:%M")
 
 
 def test_another_date_is_used_as_its_age_at_the_rows_own_time() -> None:

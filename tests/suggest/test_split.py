@@ -299,6 +299,22 @@ def test_values_that_do_not_come_again_later_are_no_field_of_a_log_by_time() -> 
     assert field_of(suggested(columns), "campaign")[0] == "categorical"
 
 
+def test_of_a_column_that_is_filled_early_only_nothing_is_known() -> None:
+    campaign = [f"c{row % 60}" if row < 470 else None for row in range(ROWS)]
+    columns = {"at": moments(), "campaign": campaign, "city": shuffled("abc" * 200), "click": clicks()}
+    assert field_of(suggested(columns), "campaign")[0] == "categorical"
+    columns["campaign"] = [f"c{row % 60}" if row > 490 else None for row in range(ROWS)]
+    assert field_of(suggested(columns), "campaign")[0] == "categorical"
+
+
+@pytest.mark.parametrize(("again", "is_kept"), [(6, True), (5, False)])
+def test_one_late_row_in_twenty_with_a_known_value_is_enough(again: int, is_kept: bool) -> None:
+    # 120 late rows: their values are new but for a few.
+    user = [f"u{row % 70}" if row < 480 + again else f"new{row}" for row in range(ROWS)]
+    columns = {"at": moments(), "user": user, "city": shuffled("abc" * 200), "click": clicks()}
+    assert (field_of(suggested(columns), "user")[0] == "categorical") == is_kept
+
+
 def test_in_a_sample_values_may_come_again_in_the_rows_not_looked_at() -> None:
     draw = random.Random(3)
     # Each of 2,400 values stands about once in 600 rows of 60,000, and 25 times in the whole table.

@@ -68,6 +68,38 @@ def test_of_a_large_file_whole_records_are_taken_from_all_places(tmp_path: Path,
     assert pl.concat(frames)["text"].to_list() == expected
 
 
+def test_the_last_record_counts_without_a_line_break_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(log(9000).write_csv().rstrip("\n"))
+    assert rows_of(line_frames([path], CSV, 20_000)[0])[-1] == 8999
+    (tmp_path / "small.csv").write_text("row,text,y\n1,a,0\n2,b,1")
+    assert rows_of(line_frames([tmp_path / "small.csv"], CSV, 20_000)[0]) == [1, 2]
+
+
+def test_text_of_which_no_record_ends_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text('row,text,y\n1,"' + "x y\n" * 30_000)
+    with pytest.raises(DataError, match=r"log.csv: the file has no rows that can be told apart; check its quotes"):
+        line_frames(
+            [path], Lines(FormatSettings(header=False, columns=("row", "text", "y")), ["row", "text", "y"]), 20_000
+        )
+
+
+def test_a_place_without_a_record_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(log(4000).write_csv() + "\n" * 60_000)
+    frames, share = line_frames([path], CSV, 20_000)
+    assert 0 < len(frames) < 16
+    assert 0 < share < 1
+
+
+def test_a_key_that_holds_values_of_two_kinds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.ndjson"
+    path.write_text('{"a": 1, "y": 0}\n' * 70_000 + '{"a": [1], "y": 1}\n' * 70_000)
+    with pytest.raises(DataError):
+        sampled(path, 1000)
+
+
 def test_several_files_are_one_table(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.csv" for number in range(3)]
     for number, path in enumerate(paths):
@@ -214,6 +246,16 @@ def test_of_a_large_csv_rows_are_estimated(tmp_path: Path) -> None:
     assert sample.num_rows == pytest.approx(120_000, rel=0.02)
     assert (sample.exact, sample.whole) == (False, False)
     assert len(np.unique(sample.pieces)) == 16
+
+
+def test_a_table_that_is_damaged_on_the_way_is_told_with_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    log(5000).write_parquet(path, row_group_size=500)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = b"\xff" * 2000
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"log.parquet: damaged or lost at or after row \d+: "):
+        sampled(path, 500)
 
 
 def test_a_wide_table_is_seen_in_fewer_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
