@@ -35,7 +35,13 @@ RESULTS = Path(__file__).parent / "results" / "mutants.md"
 TESTS = {
     "suggest": ("tests/suggest", "tests/profile/test_leaks.py", "tests/cli/test_init.py"),
     "profile": ("tests/profile", "tests/cli/test_profile.py"),
-    "scoring": ("tests/scoring", "tests/cli/test_weights.py", "tests/cli/test_odd_cases.py"),
+    "scoring": (
+        "tests/scoring/test_outputs.py",
+        "tests/scoring/test_scorer.py",
+        "tests/scoring",
+        "tests/cli/test_weights.py",
+        "tests/cli/test_odd_cases.py",
+    ),
     "table": ("tests/table", "tests/profile/test_ingest.py", "tests/cli/test_joining.py"),
 }
 """The tests that concern a room, the quickest first."""
