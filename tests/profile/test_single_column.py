@@ -149,14 +149,15 @@ def test_buckets_hold_about_equally_many_rows_and_at_least_twenty() -> None:
     assert len(bucket_cuts(np.arange(39.0), np.ones(39), 30)) == 0
 
 
-def test_a_heavy_value_amid_others_splits_them() -> None:
+@pytest.mark.parametrize("place", [0, 50, 100])
+def test_a_heavy_value_has_a_bucket_to_itself_and_the_others_are_cut_by_their_own_quantiles(place: int) -> None:
     numbers = np.arange(101.0)
-    counts = np.where(numbers == 50.0, 900, 1)
-    cuts = bucket_cuts(numbers, counts, 4)
-    codes = bucket_codes(numbers, cuts)
-    assert (codes == codes[50]).sum() == 1
-    assert codes[49] < codes[50] < codes[51]
-    assert sorted(np.bincount(codes)[np.bincount(codes) > 0].tolist()) == [1, 25, 25, 25, 25]
+    codes = bucket_codes(numbers, bucket_cuts(numbers, np.where(numbers == place, 900, 1), 4))
+    assert codes[0] == 0
+    assert (np.diff(codes) >= 0).all()
+    assert (codes == codes[place]).sum() == 1
+    sizes = np.bincount(codes)
+    assert sorted(sizes[sizes > 0].tolist()) == [1, 25, 25, 25, 25]
 
 
 def test_a_missing_number_has_a_bucket_of_its_own() -> None:
