@@ -46,7 +46,23 @@ TESTS = {
 }
 """The tests that concern a room, the quickest first."""
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "widedeep/profile/ingest.py",
+        "name, done = str(source), 0",
+        "0 → -1",
+    ): "every source yields a block, which sets it anew, or is refused",
+    (
+        "widedeep/scoring/scored_blocks.py",
+        "LEAVE_SECONDS = 1.0",
+        "1.0 → 0.5",
+    ): "how long an early end waits for a silent pipe: no result depends on it, and no test may end by the clock",
+    (
+        "widedeep/table/side_tables.py",
+        "frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))",
+        "True → False",
+    ): "the mark of a row that was found: only whether it is null is looked at",
+}
 """(file, line of code, fault) → why no test can notice."""
 
 _HANG = 20.0

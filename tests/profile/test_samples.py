@@ -1,6 +1,7 @@
 """Bounded samples and tallies of any number of rows, what they estimate, and the rules of drift and ids."""
 
 import math
+import weakref
 
 import numpy as np
 import polars as pl
@@ -36,6 +37,18 @@ def test_a_sample_is_whole_as_long_as_all_rows_fit(count: int, is_whole: bool) -
     sample.add(rows_of(0, count))
     assert (sample.is_whole, sample.num_rows) == (is_whole, min(count, 10))
     assert sample.rows().height == min(count, 10)
+
+
+def test_a_sample_lets_go_of_the_blocks_that_it_was_taken_from() -> None:
+    for rows, most in ((50, 1), (2, 9)):
+        sample = RowSample(max_rows=20)
+        added = []
+        for number in range(30):
+            block = rows_of(rows * number, rows)
+            added.append(weakref.ref(block))
+            sample.add(block)
+            del block
+        assert sum(one() is not None for one in added) <= most
 
 
 def test_a_sample_of_nothing_is_empty() -> None:
