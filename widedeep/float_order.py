@@ -1,4 +1,4 @@
-"""Finite float64 numbers as unsigned integers in the same order, for searches and grids that cut numbers by their bits."""
+"""Finite float64 numbers as unsigned integers in the same order, for what cuts numbers by their bits."""
 
 import numpy as np
 from numpy.typing import NDArray

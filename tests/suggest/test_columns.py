@@ -305,6 +305,14 @@ def test_a_fold_that_tells_of_the_label_is_a_column() -> None:
     assert looked({"fold": fold, "click": click}).column("fold").nature == "category"
 
 
+def test_a_division_of_the_rows_is_known_beside_an_amount_to_predict_too() -> None:
+    paid = [round(drawn(row).uniform(0, 9), 2) for row in range(ROWS)]
+    fold = shuffled(row % 5 for row in range(ROWS))
+    assert "a division of the rows" in looked({"fold": fold, "paid": paid}, "paid").column("fold").why
+    telling = [int(amount) % 5 for amount in paid]
+    assert looked({"fold": telling, "paid": paid}, "paid").column("fold").nature == "category"
+
+
 def test_odd_values_of_a_numeric_column_are_told() -> None:
     numbers = [f"{row / 7:.3f}" for row in range(ROWS - 5)]
     look = looked({"n": [*numbers, *["oops"] * 5], "m": [*numbers, *["1"] * 5]})

@@ -1,4 +1,4 @@
-"""A suggested recipe as text: it reads back as it was meant, whatever columns and paths are called, and lines stay short."""
+"""A suggested recipe as text: it reads back as it was meant, whatever columns are called, and lines stay short."""
 
 import random
 from typing import Any

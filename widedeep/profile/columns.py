@@ -60,7 +60,7 @@ class TopValue:
 
 @dataclass(frozen=True)
 class LabelRates:
-    """Mean labels over a column's values or, for numbers, over ten quantile buckets; cells with under 30 rows left out."""
+    """Mean labels over a column's values or, for numbers, ten quantile buckets; cells with under 30 rows left out."""
 
     lowest: float | None
     highest: float | None
@@ -151,7 +151,7 @@ def _thinned(frame: pl.DataFrame, keep_negatives: float) -> pl.DataFrame:
 
 
 def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:
-    """A label, weight, time or group is no input: how well it predicts says nothing, and only a label should not drift."""
+    """A label, weight, time or group is no input: how well it predicts says nothing; only a label should not drift."""
     return replace(
         profile,
         top=tuple(replace(one, label_rate=None) for one in profile.top),

@@ -1,4 +1,4 @@
-"""What in a profile will hurt: leaks, groups and columns that differ between the splits, constants, ids; and what to do."""
+"""What in a profile will hurt, and what to do: leaks, groups and columns that differ by split, constants, ids."""
 
 from collections.abc import Iterator
 

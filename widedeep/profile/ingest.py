@@ -219,7 +219,7 @@ def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_
 
 
 def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir: Path) -> ColumnProfile:
-    """A sample cannot tell a constant or an id from a column that is nearly one: such columns are counted over all rows."""
+    """A sample cannot tell a constant or an id from a column that is nearly one: they are counted over all rows."""
     present = sample.rows()[name].drop_nulls()
     if profile.type == "list" or not (profile.distinct == 1 or profile.distinct >= _NEARLY_ALL * len(present)):
         return profile

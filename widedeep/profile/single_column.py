@@ -1,6 +1,7 @@
 """What one column alone says of the label on rows that it was not fitted to, and where its values come again.
 
-Half of the rows, drawn by their numbers, say the mean label of each value; the other half judges it, and the other way round.
+Half of the rows, drawn by their numbers, say the mean label of each value, the other half judges it; and the other way
+round.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from widedeep.draws import random_draws
 
 _PRIOR_ROWS = 10.0
-"""Rows of the mean label that every cell is mixed with, so that a rare one does not speak loudly; in regression at most."""
+"""Rows of the mean label that every cell is mixed with, so that a rare one does not speak loudly; in regression the most.
+"""
 _BUCKETS = 50
 _MIN_BUCKET_ROWS = 20
 _CLASS_ROWS = 10
@@ -67,7 +69,10 @@ class Target:
 
 @dataclass(frozen=True)
 class ValueTable:
-    """One row per value of a column (missing is one, null): rows and sums of their labels in each half, Float64 [2, values]."""
+    """One row per value of a column (missing is one, null): rows and sums of their labels in each half.
+
+    All are Float64 [2, values].
+    """
 
     values: pl.Series
     rows: Floats
@@ -127,7 +132,8 @@ def _summed(frame: pl.DataFrame) -> ValueTable:
 def numbers_of(table: ValueTable) -> Floats | None:
     """What the values are as numbers [values], NaN where one is none; or None for a column of anything else.
 
-    Codes written with digits, such as 01234, are no numbers, nor are whole ones so large that they would run into each other.
+    Codes written with digits, such as 01234, are no numbers, nor are whole ones so large that they would run into each
+    other.
     """
     values, dtype = table.values, table.values.dtype
     if not (dtype.is_numeric() or dtype == pl.String):
@@ -152,9 +158,9 @@ def numbers_of(table: ValueTable) -> Floats | None:
 def bucket_cuts(numbers: Floats, counts: NDArray[np.number], buckets: int) -> Floats:
     """Ascending cuts of different finite numbers, ascending, with `counts` rows each, into quantile buckets.
 
-    A number holds bucket i if i cuts are at or below it. A value with its share of a bucket or more gets a bucket of its
-    own, and the others are cut by their own quantiles: otherwise a column that is mostly 0 would have all else in one
-    bucket.
+    A number holds bucket i if i cuts are at or below it. A value with its share of a bucket or more gets a bucket of
+    its own, and the others are cut by their own quantiles: otherwise a column that is mostly 0 would have all else in
+    one bucket.
     """
     if len(numbers) <= buckets:
         return numbers[1:]
@@ -220,8 +226,11 @@ def _held_out_means(table: ValueTable, *, is_binary: bool) -> Floats:
 
 
 def _prior_rows(rows: Floats, sums: Floats, squares: Floats) -> float:
-    """How many rows of the average tell as much of a cell's mean as the spread of cells does: variance within by variance
-    between. Where cells are all alike inside, hardly any: what copies an amount must not seem to miss it."""
+    """How many rows of the average tell as much of a cell's mean as the spread of cells does.
+
+    That is the variance within by the variance between. Where cells are all alike inside, hardly any: what copies an
+    amount must not seem to miss it.
+    """
     filled = rows > 0
     freedom = float((rows[filled] - 1.0).sum())
     if freedom <= 0.0:
@@ -244,7 +253,7 @@ def _auc_of_groups(scores: Floats, positives: Floats, negatives: Floats) -> floa
 
 
 def list_items(lists: pl.Series) -> pl.DataFrame:
-    """`row` and `value`: each row's values, each once. A row without any is null in `lists` and here; no list is empty."""
+    """`row` and `value`: each row's values, each once. A row without any is null in `lists`, and here; none is empty."""
     frame = pl.DataFrame({"row": np.arange(len(lists)), "value": lists})
     return frame.explode("value").unique(maintain_order=True)
 
@@ -308,8 +317,8 @@ class Evidence:
     is_enough: bool
     """Whether the rows are enough for held-out figures."""
     by_value: float | None
-    """Held-out AUC, or share of variance explained, of a mean label per value; of lists, of the mean over a row's values.
-    None for lists in regression."""
+    """Held-out AUC, or share of variance explained, of a mean label per value; of lists, of the mean over a row's
+    values. None for lists in regression."""
     by_bucket: float | None
     """The same of a mean label per quantile bucket; None for what is not numbers."""
     by_filled: float
