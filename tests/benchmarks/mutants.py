@@ -58,6 +58,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "1.0 → 0.5",
     ): "how long an early end waits for a silent pipe: no result depends on it, and no test may end by the clock",
     (
+        "widedeep/suggest/look.py",
+        'values, _ = list_values(RawBlock(raw.alias("t").to_frame(), "", 0, 0), field, data, ListTally())',
+        "0 → -1",
+    ): "where a row stands is said in messages only, and this call has none",
+    (
+        "widedeep/suggest/look_times.py",
+        "_TRIED_FIRST = 200",
+        "200 → 100",
+    ): "how many values are tried before all are: what is found is the same, only sooner or later",
+    (
         "widedeep/table/side_tables.py",
         "frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))",
         "True → False",
