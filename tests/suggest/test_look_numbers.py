@@ -117,6 +117,11 @@ def test_amounts_are_told_from_codes_by_name_spread_and_frequencies(
     assert quantity(name, values) == expected
 
 
+@pytest.mark.parametrize(("first", "is_count"), [(-10, True), (-11, False), (2, True), (3, False)])
+def test_a_count_starts_at_a_small_number(first: int, is_count: bool) -> None:
+    assert quantity("x", [number + first for number in COUNTS]) == is_count
+
+
 @pytest.mark.parametrize(
     ("values", "by_value", "by_bucket", "expected"),
     [
