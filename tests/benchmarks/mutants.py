@@ -68,6 +68,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "200 → 100",
     ): "how many values are tried before all are: what is found is the same, only sooner or later",
     (
+        "widedeep/profile/columns.py",
+        "for column, (profile, evidence) in zip(shown, map_in_order(profiled, shown), strict=True):",
+        "True → False",
+    ): "a check of the code by itself: there is one profile for each column",
+    (
+        "widedeep/profile/single_column.py",
+        "np.mean([_auc_of_groups(*of_half) for of_half in zip(predicted, table.label_sums, negatives, strict=True)])",
+        "True → False",
+    ): "a check of the code by itself: there are two halves of each",
+    (
         "widedeep/table/side_tables.py",
         "frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))",
         "True → False",

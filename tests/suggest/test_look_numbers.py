@@ -1,5 +1,6 @@
 """Which columns hold numbers, and which numbers are amounts."""
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,6 +116,15 @@ def test_amounts_are_told_from_codes_by_name_spread_and_frequencies(
     name: str, values: list[int], expected: bool
 ) -> None:
     assert quantity(name, values) == expected
+
+
+@pytest.mark.parametrize(("noise", "is_count"), [(0, True), (30, True), (60, False)])
+def test_of_counts_the_small_ones_are_more_frequent_but_for_some_noise(noise: int, is_count: bool) -> None:
+    draw = random.Random(1)
+    numbers = [*range(30), 50, 70, 100, 200, 400, 900]
+    rows = [max(1, round(40 - place + draw.uniform(-noise, noise))) for place in range(len(numbers))]
+    values = [number for number, count in zip(numbers, rows, strict=True) for _ in range(count)]
+    assert quantity("x", values) == is_count
 
 
 @pytest.mark.parametrize(("first", "is_count"), [(-10, True), (-11, False), (2, True), (3, False)])
