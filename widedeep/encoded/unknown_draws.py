@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.compiled import compiled
-from widedeep.draws import FIRST_FACTOR, GOLDEN_GAMMA, SECOND_FACTOR
+from widedeep.draws import GOLDEN_GAMMA, mix
 from widedeep.features.fields import FIRST, UNKNOWN
 from widedeep.features.plan import FeaturePlan, IndexColumn
 
@@ -22,16 +22,13 @@ Bools = NDArray[np.bool_]
 Longs = NDArray[np.int64]
 
 _GAMMA, _ONE = np.uint64(GOLDEN_GAMMA), np.uint64(1)
-_FACTORS = np.uint64(FIRST_FACTOR), np.uint64(SECOND_FACTOR)
+_mix = compiled(mix)
 
 
 @compiled
 def _mixed(start: np.uint64, position: np.uint64) -> np.uint64:
-    """SplitMix64, as in widedeep/draws.py."""
-    state = start + (position + _ONE) * _GAMMA
-    state = (state ^ (state >> np.uint64(30))) * _FACTORS[0]
-    state = (state ^ (state >> np.uint64(27))) * _FACTORS[1]
-    return state ^ (state >> np.uint64(31))
+    """64 random bits of a position, as in `random_draws`."""
+    return _mix(start + (position + _ONE) * _GAMMA)  # type: ignore[no-any-return]
 
 
 @compiled

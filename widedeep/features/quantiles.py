@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.float_order import float_of_bits, ordered_bits
+
 MAX_CELLS = 1 << 16
-_SIGN = np.uint64(1 << 63)
 _LOWEST = -np.finfo(np.float64).max
 
 
@@ -33,7 +34,7 @@ class QuantileGrid:
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Add finite values, shape [N]."""
-        cells, counts = np.unique(_to_keys(values) >> np.uint64(self.shift), return_counts=True)
+        cells, counts = np.unique(ordered_bits(values) >> np.uint64(self.shift), return_counts=True)
         self._absorb(cells, counts.astype(np.int64), self.shift)
 
     def merge(self, other: "QuantileGrid") -> None:
@@ -75,7 +76,7 @@ class QuantileGrid:
         points = np.array(self.cut_points(buckets), dtype=np.float64)
         # Cut points with equally many occupied cells below have no value between them.
         below, first = np.unique(
-            np.searchsorted(self.cells, _to_keys(points) >> np.uint64(self.shift)), return_index=True
+            np.searchsorted(self.cells, ordered_bits(points) >> np.uint64(self.shift)), return_index=True
         )
         kept: list[float] = points[first[below > 0]].tolist()
         return kept
@@ -88,7 +89,7 @@ class QuantileGrid:
         return [self._lower_edge(int(cells[i])) for i in np.searchsorted(ends, ranks, side="right")]
 
     def _lower_edge(self, cell: int) -> float:
-        value = _from_key(cell << self.shift)
+        value = float_of_bits(cell << self.shift)
         # The lowest cell may begin below the finite numbers, where the grid holds -inf and NaN.
         return value if value >= _LOWEST else float(_LOWEST)
 
@@ -117,17 +118,6 @@ def bucket_interval(cuts: Sequence[float], bucket: int) -> str:
 
 def _shown(value: float, digits: int) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
-
-
-def _to_keys(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    # + 0.0 turns -0.0 into 0.0. Negative floats order backwards by their bits, hence the complement.
-    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _from_key(key: int) -> float:
-    bits = key ^ (1 << 63) if key >> 63 else key ^ ((1 << 64) - 1)
-    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0]) + 0.0
 
 
 def _sum_runs(numbers: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

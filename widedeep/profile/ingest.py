@@ -242,8 +242,8 @@ def _report(
 
 
 def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir: Path) -> ColumnProfile:
-    """A sample cannot tell a constant or an id from a column that is nearly one: such columns are counted over all rows."""
-    present = sample.rows()[0][name].drop_nulls()
+    """A sample cannot tell a constant or an id from a column that is nearly one: they are counted over all rows."""
+    present = sample.rows()[name].drop_nulls()
     if profile.type == "list" or not (profile.distinct == 1 or profile.distinct >= _NEARLY_ALL * len(present)):
         return profile
     if profile.type == "number" and profile.distinct > 1:

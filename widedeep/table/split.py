@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.draws import MASK, random_draws, unit_interval
 from widedeep.errors import DataError
+from widedeep.float_order import float_of_bits, ordered_bits
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import canonical_text
@@ -139,7 +140,7 @@ def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> f
     for shift in (48, 32, 16, 0):
         counts = np.zeros(1 << 16, dtype=np.int64)
         for block in times():
-            keys = _ordered_bits(block)
+            keys = ordered_bits(block)
             if shift < 48:
                 keys = keys[keys >> np.uint64(shift + 16) == prefix]
             digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
@@ -148,21 +149,7 @@ def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> f
         digit = int(np.searchsorted(below, rank, side="right"))
         rank -= int(below[digit] - counts[digit])
         prefix = (prefix << np.uint64(16)) | np.uint64(digit)
-    return _from_ordered_bits(prefix)
-
-
-_SIGN = np.uint64(1 << 63)
-
-
-def _ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Unsigned integers in the order of the (finite) floats; both zeros are one value."""
-    bits = (values + 0.0).view(np.uint64)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _from_ordered_bits(key: np.uint64) -> float:
-    bits = key ^ _SIGN if key & _SIGN else ~key
-    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0])
+    return float_of_bits(int(prefix))
 
 
 def split_rows(rows: CodedRows, codes: NDArray[np.uint8]) -> Iterator[tuple[str, CodedRows]]:

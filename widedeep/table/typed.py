@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -15,9 +15,11 @@ from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms, boolean_text, rows_in_forms
-from widedeep.table.label import group_values, label_values, listed_labels, weight_values
 from widedeep.table.lists import ListTally, list_values
 from widedeep.table.times import moment_values, part_of, time_values
+
+if TYPE_CHECKING:
+    from widedeep.table.listed import ListedValues
 
 Role = Literal["label", "weight", "time", "group", "number", "text", "values", "weights", "part", "age"]
 
@@ -160,8 +162,12 @@ class Typing:
         """Texts, NaN and infinities counted as missing, per typed column."""
         self.lists = ListTally()
         """What was left out of lists."""
-        self.listed_labels = listed_labels(recipe.data.label)
+        self.listed_labels: tuple[ListedValues | None, ListedValues | None] = (None, None)
         """What the recipe lists as positive and as negative labels."""
+        if require_label:
+            from widedeep.table.label import listed_labels  # not at the top: scoring does without
+
+            self.listed_labels = listed_labels(recipe.data.label)
         self._lock = threading.Lock()
         """Held while the counters change."""
 
@@ -224,10 +230,13 @@ class Typing:
         check_kinds(self.kinds, seen, block.source_name)
         self.kinds = {**seen, **self.kinds}
 
-    def _made(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
-        """The typed columns that take more than an expression over their source column."""
-        moments: dict[tuple[str, str | None], pl.Series] = {}
-        for column in self.columns:
+    def _targets(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
+        targets = [column for column in self.columns if column.role in TARGETS]
+        if not targets:
+            return
+        from widedeep.table.label import group_values, label_values, weight_values
+
+        for column in targets:
             match column.role:
                 case "label":
                     yield LABEL, label_values(block, self._data.label, *self.listed_labels).alias(LABEL)
@@ -238,6 +247,13 @@ class Typing:
                     yield TIME, time_values(block, self._data.time).alias(TIME)
                 case "group":
                     yield GROUP, group_values(block, column.column).alias(GROUP)
+
+    def _made(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
+        """The typed columns that take more than an expression over their source column."""
+        yield from self._targets(block)
+        moments: dict[tuple[str, str | None], pl.Series] = {}
+        for column in self.columns:
+            match column.role:
                 case "values":
                     assert isinstance(column.field, MultiValuedField)
                     with self._lock:
