@@ -43,7 +43,7 @@ def _stir(state: NDArray[np.uint64], multiplier: int) -> None:
 
 
 class MixTable:
-    """Finds mixes in a vocabulary by their first bits, which are nearly random: a look-up takes about one comparison."""
+    """Finds mixes in a vocabulary by their first bits, which are nearly random: about one comparison per look-up."""
 
     def __init__(self, mixes: NDArray[np.uint64]) -> None:
         """`mixes` [N], all different, in order of rank."""
