@@ -167,10 +167,10 @@ def spread(
     for i in range(longest):
         live = i < length
         weight, vectors = _vectors(values, weights, start, first + i, live, table, table_stride, d, width, WEIGHTED)
-        own = weight * g
+        value_gradient = weight * g
         if HOW == MAX:
-            own = tl.where(vectors == largest, own, 0.0)
-        tl.store(spread_gradients + (first + i) * width + d, own, mask=live & (d < width))
+            value_gradient = tl.where(vectors == largest, value_gradient, 0.0)
+        tl.store(spread_gradients + (first + i) * width + d, value_gradient, mask=live & (d < width))
 
 
 # ------------------------------------------------------------------------------------------------ summing duplicates
@@ -278,8 +278,8 @@ def sum_chunk(
     source = (place % num_rows) * gradient_stride + tl.load(places + column, mask=dense, other=0)
     in_width = (d < width)[None, :]
     g = tl.load(gradient + source[:, None] + d[None, :], mask=dense[:, None] & in_width, other=0.0).to(tl.float32)
-    own = (place - num_dense)[:, None] * width + d[None, :]
-    g += tl.load(spread_gradients + own, mask=(live & (place >= num_dense))[:, None] & in_width, other=0.0)
+    spread_offset = (place - num_dense)[:, None] * width + d[None, :]
+    g += tl.load(spread_gradients + spread_offset, mask=(live & (place >= num_dense))[:, None] & in_width, other=0.0)
     # Every entry gets its row's sum over the chunk. ieee: a tensor core would round the gradients to TF32.
     same = (rows[:, None] == rows[None, :]).to(tl.float32)
     sums = tl.dot(same, g, input_precision="ieee")
@@ -321,11 +321,13 @@ def finish(
         following = chunk + 1 + tl.arange(0, SPAN)
         members = tl.full([1], SPAN, tl.int32)
         while tl.max(members) == SPAN:
-            own = following * CHUNK < num_entries
-            own = own & (tl.load(sorted_rows + following * CHUNK, mask=own, other=-1) == row)
-            parts = tl.load(partial_sums + following[:, None] * 2 * BLOCK_D + d[None, :], mask=own[:, None], other=0.0)
+            same_row = following * CHUNK < num_entries
+            same_row = same_row & (tl.load(sorted_rows + following * CHUNK, mask=same_row, other=-1) == row)
+            parts = tl.load(
+                partial_sums + following[:, None] * 2 * BLOCK_D + d[None, :], mask=same_row[:, None], other=0.0
+            )
             total += tl.sum(parts, axis=0)
-            members = tl.full([1], 0, tl.int32) + tl.sum(own.to(tl.int32))
+            members = tl.full([1], 0, tl.int32) + tl.sum(same_row.to(tl.int32))
             following += SPAN
         rows = row + tl.zeros([1], tl.int64)
         _apply(RULE, table, first_state, second_state, rows, total[None, :], rows >= 0, width, numbers, BLOCK_D)
