@@ -23,5 +23,5 @@ def mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def unit_interval(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """64 random bits as a number on [0, 1)."""
+    """64 random bits as a number on [0, 1), made of the 53 highest bits."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

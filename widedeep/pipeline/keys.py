@@ -1,4 +1,4 @@
-"""Stage keys: a hash of the part of the recipe that a stage depends on, the identity of its input, and format versions."""
+"""Stage keys: hashes of what a stage depends on, which is a part of the recipe, its input and the format versions."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from typing import Any
 
 
 def key_of(facts: Any) -> str:
-    """16 hexadecimal digits that are equal for equal JSON values."""
+    """A hash of JSON values as 16 hexadecimal digits; the order of an object's keys does not matter."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def file_identity(paths: Iterable[Path]) -> list[list[str | int]]:
-    """What tells one state of the files from another without reading them: path, size and time of the last change."""
+    """Path, size in bytes and last change in nanoseconds of each file: a changed file is noticed without reading it."""
     identity: list[list[str | int]] = []
     for path in paths:
         status = path.stat()
