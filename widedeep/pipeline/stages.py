@@ -30,13 +30,14 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
-from widedeep.source.sources import Source, expand_paths
+from widedeep.source.partitions import partition_texts
+from widedeep.source.paths import Source, expand_paths
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed import TIME, typed_columns
 
-INGEST_FORMAT = 3
+INGEST_FORMAT = 4
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 ENCODING_FORMAT = 2
 """The same for the fitted plan, the encoding and what is reported of them."""
@@ -116,7 +117,12 @@ def ingest_key(loaded: LoadedRecipe) -> str:
 
 def _identity(sources: Sequence[Source]) -> list[list[str | int]]:
     # The state of what a URL names is not asked for: a change behind it goes unseen until its name changes.
-    return [[source] if isinstance(source, str) else file_identity([source])[0] for source in sources]
+    return [
+        [source]
+        if isinstance(source, str)
+        else [*file_identity([source])[0], *map(str, partition_texts(source).items())]
+        for source in sources
+    ]
 
 
 def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:

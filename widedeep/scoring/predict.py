@@ -16,7 +16,8 @@ from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import FileKind, Frame, Source
+from widedeep.source.paths import Frame, Source
+from widedeep.source.sources import FileKind
 
 SCORE = "score"
 """Name of the column that holds the scores."""

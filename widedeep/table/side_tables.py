@@ -11,7 +11,8 @@ from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import canonical_text
-from widedeep.source.sources import Frame, Source, believed_format, columns_in, expand_paths, read_blocks
+from widedeep.source.paths import Frame, Source, can_be_read_again, expand_paths
+from widedeep.source.sources import RowlessFiles, believed_format, columns_in, read_blocks
 
 _KEY, _MATCHED = "__side_key__", "__side_matched__"
 _EXAMPLES = 3
@@ -89,8 +90,11 @@ class SideTables:
         return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
 
     def check_log(self, source: Source | Frame, settings: FormatSettings, *, name: str) -> None:
-        """Raise ColumnError if a file of the log has a column with the name of a side table's column."""
-        if not self._tables:
+        """Raise ColumnError if a file of the log has a column with the name of a side table's column.
+
+        What gives its rows once cannot be looked at beforehand.
+        """
+        if not self._tables or not can_be_read_again(source):
             return
         present = columns_in(source, settings, name=name)
         for table in self._tables:
@@ -162,8 +166,11 @@ def _load(
 
 
 def _read(files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]) -> Iterator[RawBlock]:
+    rowless = RowlessFiles()
     for source, settings in files:
-        yield from read_blocks(source, settings, columns, name=str(source))
+        with rowless.passed_over():
+            yield from read_blocks(source, settings, columns, name=str(source))
+    rowless.settle()
 
 
 def _key_texts(block: RawBlock, column: str) -> pl.Series:
