@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from widedeep.errors import DataError
+from widedeep.errors import DataError, UsageError
 from widedeep.source.partitions import is_partition
 
 Source = Path | str
@@ -92,6 +92,27 @@ def _meant(path: Path) -> Iterator[Path]:
 def can_be_read_again(source: Source | BinaryIO | Frame) -> bool:
     """Whether reading a part of it takes nothing away: so it is but for streams, and files such as named pipes."""
     return isinstance(source, (str, Frame)) or (isinstance(source, Path) and (source.is_file() or not source.exists()))
+
+
+def refuse_as_output(output: Path, inputs: Iterable[Source | BinaryIO | Frame]) -> None:
+    """Raise UsageError if `output` is, under any name, a file that is to be read; DataError for one that is gone."""
+    if not output.is_file():
+        return
+    there = output.stat()
+    for given in inputs:
+        for source in expand_paths([os.fspath(given)], Path()) if isinstance(given, (str, Path)) else [given]:
+            if _is_there(source, there):
+                read = source if isinstance(source, Path) else "stdin"
+                raise UsageError(f"{output}: is what is read ({read}): name another file to write")
+
+
+def _is_there(source: Source | BinaryIO | Frame, there: os.stat_result) -> bool:
+    if isinstance(source, (str, Frame)):
+        return False
+    try:
+        return os.path.samestat(source.stat() if isinstance(source, Path) else os.fstat(source.fileno()), there)
+    except OSError:  # bytes in memory are nowhere else
+        return False
 
 
 def size_of(source: Source | BinaryIO | Frame) -> int | None:
