@@ -10,7 +10,7 @@ LabelKind = Literal["binary", "regression"]
 
 
 class FormatSettings(Settings):
-    """How the bytes of the input files are read. Everything but `kind` concerns delimited text."""
+    """How the bytes of the input files are read. Everything but `kind` and `version` concerns delimited text."""
 
     kind: Literal["auto", "csv", "ndjson", "parquet", "arrow"] = "auto"
     """`auto` goes by the file's ending: .parquet/.pq are Parquet, .arrow/.feather/.ipc Arrow IPC, .ndjson/.jsonl one
@@ -38,6 +38,10 @@ class FormatSettings(Settings):
     """Whether blanks around a value are dropped."""
     missing: tuple[str, ...] = ("",)
     """Texts that stand for a missing value, once trimmed. In a numeric column an empty text is always missing."""
+
+    version: int | None = None
+    """The version of a Delta table, or the snapshot of an Iceberg table, to train on; default: the newest. New rows are
+    read at their newest."""
 
     @model_validator(mode="after")
     def _names_when_no_header(self) -> "FormatSettings":

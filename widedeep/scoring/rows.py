@@ -76,7 +76,7 @@ class InputRows:
 
     def _format_of(self, source: Source | BinaryIO | Frame) -> FormatSettings:
         if self._input_format is not None:
-            return self._recipe_format.model_copy(update={"kind": self._input_format})
+            return self._recipe_format.model_copy(update={"kind": self._input_format, "version": None})
         # New rows need not come in the format of the training files.
         return believed_format(source, self._recipe_format) if isinstance(source, (str, Path)) else self._recipe_format
 

@@ -23,6 +23,10 @@ class Signature:
     """What to do with a file that is not read."""
 
 
+ENDINGS = (".gz", ".zst", ".bz2", ".xz", ".zip")
+"""Of packed files: they stand behind the ending that says a file's kind."""
+PACKED = ("gzip", "zstd", "bzip2", "xz", "zip")
+"""Contents that hold others."""
 _SAVE = "save its table as CSV or Parquet"
 _UNPACK = "unpack it, and name the files in it"
 _SIGNATURES = (

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
+from pathlib import Path
 
 import polars as pl
 
@@ -11,29 +10,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts
 from widedeep.source.canonical import canonical_text
-
-_MISSING = "__HIVE_DEFAULT_PARTITION__"
-
-
-def is_partition(folder: str) -> bool:
-    """Whether a folder's name says a column and its value."""
-    return folder.find("=") > 0 and folder[0] not in "._"
-
-
-def partition_texts(source: Path | str) -> dict[str, str | None]:
-    """Column → text, from the folders right above a file or URL whose names say one; null for Hive's name for it."""
-    if isinstance(source, str):
-        folders = PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source).parts[:-1]
-    else:
-        folders = source.absolute().parts[:-1]
-    texts: dict[str, str | None] = {}
-    for folder in reversed(folders):
-        if not is_partition(folder):
-            break
-        column, _, text = folder.partition("=")
-        # Of two folders that name a column, the one nearer to the file tells more.
-        texts.setdefault(unquote(column), None if text == _MISSING else unquote(text))
-    return dict(reversed(texts.items()))
+from widedeep.source.paths import partition_texts
 
 
 def with_path_columns(frame: pl.DataFrame, source: Path | str) -> pl.DataFrame:

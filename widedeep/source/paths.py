@@ -4,14 +4,13 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote
 
 import polars as pl
 
 from widedeep.errors import DataError, UsageError
-from widedeep.source.partitions import is_partition
 
 Source = Path | str
 """A file of this machine (a `Path`), or the URL of a file that lies elsewhere (a `str`)."""
@@ -21,6 +20,7 @@ Frame = pl.DataFrame | pl.LazyFrame
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "http", "https", "hf")
 _HIDDEN = (".", "_")
+_MISSING = "__HIVE_DEFAULT_PARTITION__"
 
 
 def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
@@ -28,8 +28,9 @@ def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
 
     Relative paths start from `base_dir`. A directory stands for the files in it and in its folders called
     `column=value`, sorted, without those whose name starts with `.` or `_`; neither does a glob mean these, unless it
-    starts so itself. What lies there under the very name is meant rather than a pattern. A `file://` URL is a path;
-    other URLs are kept unchecked. Raises DataError for a pattern that names nothing.
+    starts so itself. A directory that is a Delta or Iceberg table stands for itself. What lies there under the very
+    name is meant rather than a pattern. A `file://` URL is a path; other URLs are kept unchecked. Raises DataError for
+    a pattern that names nothing.
     """
     sources: dict[Source, None] = {}
     for pattern in patterns:
@@ -74,8 +75,8 @@ def _matches(place: Path) -> list[Path]:
 
 
 def _meant(path: Path) -> Iterator[Path]:
-    """A file itself; the data files of a directory."""
-    if not path.is_dir():
+    """A file itself, as is a directory that is a Delta or Iceberg table; the data files of another directory."""
+    if not path.is_dir() or _is_table(path):
         yield path
         return
     files: list[Path] = []
@@ -84,14 +85,45 @@ def _meant(path: Path) -> Iterator[Path]:
             continue
         if entry.is_file():
             files.append(entry)
-        elif entry.is_dir() and is_partition(entry.name):
+        elif entry.is_dir() and _is_partition(entry.name):
             files += _meant(entry)
     yield from sorted(files)
 
 
+def _is_table(folder: Path) -> bool:
+    from widedeep.source.table_logs import table_log  # only here: most files lie in no such folder
+
+    return table_log(folder) is not None
+
+
+def _is_partition(folder: str) -> bool:
+    """Whether a folder's name says a column and its value."""
+    return folder.find("=") > 0 and folder[0] not in "._"
+
+
+def partition_texts(source: Path | str) -> dict[str, str | None]:
+    """Column → text, from the folders right above a file or URL whose names say one; null for Hive's name for it."""
+    if isinstance(source, str):
+        folders = PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source).parts[:-1]
+    else:
+        folders = source.absolute().parts[:-1]
+    texts: dict[str, str | None] = {}
+    for folder in reversed(folders):
+        if not _is_partition(folder):
+            break
+        column, _, text = folder.partition("=")
+        # Of two folders that name a column, the one nearer to the file tells more.
+        texts.setdefault(unquote(column), None if text == _MISSING else unquote(text))
+    return dict(reversed(texts.items()))
+
+
 def can_be_read_again(source: Source | BinaryIO | Frame) -> bool:
     """Whether reading a part of it takes nothing away: so it is but for streams, and files such as named pipes."""
-    return isinstance(source, (str, Frame)) or (isinstance(source, Path) and (source.is_file() or not source.exists()))
+    return isinstance(source, (str, Frame)) or (isinstance(source, Path) and not _gives_once(source))
+
+
+def _gives_once(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def refuse_as_output(output: Path, inputs: Iterable[Source | BinaryIO | Frame]) -> None:

@@ -6,15 +6,14 @@ The reader of a kind is imported when something of its kind is read.
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeGuard
 
 from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.contents import is_json_line, signature_of
-from widedeep.source.partitions import partition_texts, with_partitions
-from widedeep.source.paths import Frame, Source
+from widedeep.source.paths import Frame, Source, partition_texts
 from widedeep.source.streams import ByteStream, uncompressed_name
 
 FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
@@ -57,6 +56,8 @@ def read_blocks(
     if not texts:
         yield from _own_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
         return
+    from widedeep.source.partitions import with_partitions
+
     assert isinstance(source, (str, Path))
     wanted = None
     if columns is not None:
@@ -91,6 +92,13 @@ def _own_blocks(
 
         yield from read_columnar_blocks(source, _kind_of_url(source, settings, name), settings, columns, name=name)
         return
+    if _is_table(source):
+        from widedeep.source.tables import read_table_blocks
+
+        yield from read_table_blocks(source, settings, columns, name=name)
+        return
+    if settings.version is not None:
+        raise DataError(f"{name}: data.format.version is of a Delta or Iceberg table, which this is not: leave it out")
     with ByteStream(source, name) as stream:
         kind = _kind_of(stream, settings)
         if kind == "parquet" or kind == "arrow":
@@ -125,6 +133,10 @@ def own_columns(source: Source | Frame, settings: FormatSettings, *, name: str) 
         from widedeep.source.columnar_blocks import columnar_columns
 
         return columnar_columns(source, _kind_of_url(source, settings, name), name=name)
+    if _is_table(source):
+        from widedeep.source.tables import table_columns
+
+        return table_columns(source, settings, name=name)
     with ByteStream(source, name) as stream:
         kind = _kind_of(stream, settings)
         if kind == "parquet" or kind == "arrow":
@@ -169,6 +181,11 @@ class RowlessFiles:
 # --------------------------------------------------------------------------------------------------------------- kinds
 
 
+def _is_table(source: Path | BinaryIO) -> TypeGuard[Path]:
+    """Whether it is a Delta or Iceberg table: other folders stand for the files in them."""
+    return isinstance(source, Path) and source.is_dir()
+
+
 def kind_by_ending(source: Source) -> FileKind | None:
     """The kind of file that the name's ending says, packed or not; None if it says none."""
     if isinstance(source, str):
@@ -186,8 +203,12 @@ def kind_of(source: Source) -> FileKind:
 
 
 def believed_format(source: Source, settings: FormatSettings) -> FormatSettings:
-    """`settings` for a file that need not be of their kind: its bytes and its ending say it, where the latter does."""
-    return settings if kind_by_ending(source) is None else settings.model_copy(update={"kind": "auto"})
+    """`settings` for a file that need not be of their kind: its bytes and its ending say it, where the latter does.
+
+    Neither need it be a table's version that they name.
+    """
+    kind = settings.kind if kind_by_ending(source) is None else "auto"
+    return settings.model_copy(update={"kind": kind, "version": None})
 
 
 def _kind_of(stream: ByteStream, settings: FormatSettings) -> FileKind:

@@ -5,11 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal, Protocol, Self
 
 from widedeep.errors import DataError
-from widedeep.source.contents import HEAD_BYTES, ends_lines_by_return, is_utf16, signature_of
-from widedeep.source.unpacking import ENDINGS, FAULTS, Readable, unpacked
+from widedeep.source.contents import (
+    ENDINGS,
+    HEAD_BYTES,
+    PACKED,
+    ends_lines_by_return,
+    is_utf16,
+    signature_of,
+)
 
 _MOST_LAYERS = 4
 """A zip archive may hold a file that is compressed itself. Nobody packs oftener."""
@@ -18,6 +24,13 @@ _MOST_LAYERS = 4
 def uncompressed_name(path: Path) -> Path:
     """The path without an ending that says how it is packed."""
     return path.with_suffix("") if path.suffix.lower() in ENDINGS else path
+
+
+class Readable(Protocol):
+    """Anything that gives bytes from front to back."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, all if negative; empty only at the end."""
 
 
 class ByteStream:
@@ -57,10 +70,12 @@ class ByteStream:
         plain = _Ahead(self._stored)
         for _ in range(_MOST_LAYERS):
             signature = signature_of(plain.peek(HEAD_BYTES))
-            file = self._stored if self.path is not None and self.as_stored else None
-            inner = unpacked(plain, signature.content, self.name, file=file) if signature is not None else None
-            if inner is None:
+            if signature is None or signature.content not in PACKED:
                 break
+            from widedeep.source.unpacking import unpacked  # only here: most files are not packed
+
+            file = self._stored if self.path is not None and self.as_stored else None
+            inner = unpacked(plain, signature.content, self.name, file=file)
             plain, self.as_stored = _Ahead(inner), False
         return plain
 
@@ -123,17 +138,10 @@ class ByteStream:
     def _faults_named(self) -> Iterator[None]:
         try:
             yield
-        except FAULTS as error:
-            raise DataError(
-                f"{self.name}: cannot be decompressed: {error}; the file is cut short, damaged, or not what its ending "
-                "says"
-            ) from error
         except UnicodeDecodeError as error:
             raise DataError(f"{self.name}: not valid {error.encoding}: {error.reason}: save it as UTF-8") from error
         except OSError as error:
-            # bz2 says so of bytes that are damaged; the operating system's faults have a number.
-            what = "read" if error.errno is not None else "decompressed"
-            raise DataError(f"{self.name}: cannot be {what}: {error.strerror or error}") from error
+            raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 
 
 class _Ahead:

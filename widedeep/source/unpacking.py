@@ -8,42 +8,60 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import zstandard
 
 from widedeep.errors import DataError
+from widedeep.source.streams import Readable
 
-ENDINGS = (".gz", ".zst", ".bz2", ".xz", ".zip")
-"""Endings behind the one that says a file's kind."""
-FAULTS = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
-"""What reading raises where packed bytes are damaged."""
+_FAULTS = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
 _ZSTD_INPUT_BYTES = 1 << 16
 _WORKBOOK = "[Content_Types].xml"
 _ENCRYPTED = 0x1
 
 
-class Readable(Protocol):
-    """Anything that gives bytes from front to back."""
+def unpacked(packed: Readable, content: str, name: str, *, file: BinaryIO | None) -> Readable:
+    """The bytes within, where `content` says how they are packed. `file` is the same if it can seek.
+
+    Raises DataError, also when the bytes are read, for what is damaged, and for a zip archive of several files or of
+    one that is encrypted.
+    """
+    with _faults_named(name):
+        if content == "gzip":
+            inner: Readable = io.BufferedReader(gzip.GzipFile(fileobj=packed, mode="rb"))  # type: ignore[call-overload]
+        elif content == "zstd":
+            inner = _ZstdFrames(packed)
+        elif content == "bzip2":
+            inner = bz2.BZ2File(packed)  # type: ignore[call-overload]
+        elif content == "xz":
+            inner = lzma.LZMAFile(packed)  # type: ignore[arg-type]  # noqa: SIM115 (closing it would close nothing)
+        else:
+            inner = _only_member(file or _copied(packed), name)
+    return _Unpacked(inner, name)
+
+
+class _Unpacked:
+    def __init__(self, inner: Readable, name: str) -> None:
+        self._inner, self._name = inner, name
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, all if negative; empty only at the end."""
+        with _faults_named(self._name):
+            return self._inner.read(size)
 
 
-def unpacked(packed: Readable, content: str, name: str, *, file: BinaryIO | None) -> Readable | None:
-    """The bytes within, where `content` says that they are packed; else None. `file` is the same if it can seek.
-
-    Raises DataError for a zip archive of several files, or of one that is encrypted.
-    """
-    if content == "gzip":
-        return io.BufferedReader(gzip.GzipFile(fileobj=packed, mode="rb"))  # type: ignore[call-overload]
-    if content == "zstd":
-        return _ZstdFrames(packed)
-    if content == "bzip2":
-        return bz2.BZ2File(packed)  # type: ignore[call-overload,no-any-return]
-    if content == "xz":
-        return lzma.LZMAFile(packed)  # type: ignore[arg-type]
-    return _only_member(file or _copied(packed), name) if content == "zip" else None
+@contextmanager
+def _faults_named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (*_FAULTS, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the operating system; bz2 says of damaged bytes that they are an OSError too
+        raise DataError(
+            f"{name}: cannot be decompressed: {error}; the file is cut short, damaged, or not what its ending says"
+        ) from error
 
 
 def _only_member(file: BinaryIO, name: str) -> Readable:

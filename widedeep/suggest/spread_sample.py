@@ -13,10 +13,10 @@ from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.base import is_pattern
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
-from widedeep.source.partitions import partition_texts
-from widedeep.source.paths import Source, size_of
+from widedeep.source.paths import Source, partition_texts, size_of
 from widedeep.source.sources import kind_by_ending, kind_of, read_blocks
 from widedeep.source.streams import ByteStream
+from widedeep.source.tables import scan_table
 from widedeep.suggest.once import readable_again
 from widedeep.suggest.sniff import HEAD_BYTES, sniff
 from widedeep.suggest.spread_lines import Lines, flat_keys, head_of, line_frames
@@ -72,7 +72,7 @@ def _with_bytes(files: Sequence[Source]) -> Sequence[Source]:
 def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
     if is_pattern(label):
         raise ColumnError(f"{files[0]}: a label called {label!r} reads as a pattern of names; rename the column")
-    kinds = {kind_of(file) for file in files}
+    kinds = {"parquet" if isinstance(file, Path) and file.is_dir() else kind_of(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{files[0]}, …: parts of one table must be of one kind; these are {', '.join(sorted(kinds))}")
     kind = kinds.pop()
@@ -161,6 +161,8 @@ def _scanned(file: Source, kind: Literal["parquet", "arrow"]) -> pl.LazyFrame:
         scan = pl.scan_parquet if kind == "parquet" else pl.scan_ipc
         if isinstance(file, str):
             return _with_path_columns(scan(file, hive_partitioning=False, glob=True), file)
+        if file.is_dir():
+            return _with_path_columns(scan_table(file, None, name=str(file)), file)
         with ByteStream(file, str(file)) as stream:
             has_index = stream.as_stored and stream.head.startswith((b"PAR1", b"ARROW1"))
         if has_index:
