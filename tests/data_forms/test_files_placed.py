@@ -1,5 +1,6 @@
 """Where files lie: columns that stand in folders' names, names that look like patterns, marks in the middle of a file."""
 
+import ast
 import json
 import os
 import random
@@ -167,6 +168,22 @@ def test_places_of_ours_whose_names_look_like_patterns_are_no_patterns(
     assert (
         pl.read_parquet(odd / "s.parquet", glob=False).height == pl.read_csv(odd / "s.csv", glob=False).height == 2000
     )
+
+
+def test_no_place_of_ours_is_given_to_polars_as_a_pattern() -> None:
+    """By default Polars takes `[`, `*` and `?` in a path for a pattern, and in `read_ipc` always."""
+    calls = [
+        (path.name, node)
+        for path in (Path(__file__).parents[2] / "widedeep").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("pl.scan_", "pl.read_", "scan("))
+    ]
+    by_name = [(name, node) for name, node in calls if ast.unparse(node.func) in ("pl.read_ipc",)]
+    assert {ast.unparse(node.args[0]) for _, node in by_name} == {"content"}
+    files = ("pl.scan_ipc", "pl.scan_parquet", "pl.read_parquet", "scan")
+    of_files = [(name, node) for name, node in calls if ast.unparse(node.func) in files]
+    assert len(of_files) >= 8
+    assert [name for name, node in of_files if "glob" not in {keyword.arg for keyword in node.keywords}] == []
 
 
 def test_a_byte_order_mark_counts_as_one_at_the_front_of_the_file_only(tmp_path: Path) -> None:
