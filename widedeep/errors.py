@@ -60,6 +60,10 @@ class DataError(WidedeepError):
     exit_code = 3
 
 
+class NoRowsError(DataError):
+    """A file is empty, or has a header and no rows. Among others it may be passed over."""
+
+
 class ArtefactError(WidedeepError):
     """A run, stage or checkpoint is missing, unfinished, corrupt, of a newer format or in use."""
 

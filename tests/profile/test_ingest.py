@@ -207,9 +207,18 @@ def test_a_field_without_any_value_in_train_is_refused(tmp_path, fields):
     assert "column 'n': missing in all 2 train rows; drop it from features" in refusal(tmp_path, recipe)
 
 
-def test_an_empty_part_among_several_files_is_refused(log):
-    (log / "b.csv").write_text("row,y,n,user,t\n")
-    assert refusal(log, recipe_of()).endswith("b.csv: the file has a header and no rows")
+def test_parts_without_rows_are_passed_over_with_one_note_and_refused_where_all_are_so(log):
+    (log / "none").mkdir()
+    whole = run(log, recipe_of("a.csv"), "whole")
+    for name, text in (("b.csv", ""), ("c.csv", "row,y,n,user,t\n")):
+        (log / name).write_text(text)
+        (log / "none" / name).write_text(text)
+    notes: list[str] = []
+    reporter = Reporter()
+    reporter.note = notes.append  # type: ignore[method-assign]
+    assert run(log, recipe_of("[abc].csv"), "parts", reporter).rows == whole.rows
+    assert notes == [f"{log}/b.csv: the file is empty: it is passed over (and 1 more like it)"]
+    assert refusal(log, recipe_of("none")).endswith("b.csv: the file is empty")
 
 
 def test_a_column_that_one_file_lacks_is_named(log):

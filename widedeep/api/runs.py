@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from widedeep.recipe.schema import Recipe
     from widedeep.scoring.evaluate import EvalResult
     from widedeep.scoring.scorer import Scorer
-    from widedeep.source.sources import Frame, Source
+    from widedeep.source.paths import Frame, Source
 
 _REPR_METRICS = ("auc", "log_loss", "rmse", "mae")
 """Metrics in a run's `repr`."""

@@ -19,7 +19,7 @@ from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_only
 from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import Source
+from widedeep.source.paths import Source
 from widedeep.table.parts import typed_blocks
 from widedeep.table.typed import LABEL, typed_columns
 

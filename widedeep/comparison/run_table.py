@@ -102,14 +102,24 @@ class TableLine:
 def runs_in(argument: str, work_dir: Path) -> list[Path]:
     """The finished runs in the folder `argument`, such as `runs/<recipe>`, oldest first; none if it is no such folder.
 
-    Relative paths are tried as they are and from the work directory.
+    Relative paths are tried as they are and from the work directory. Raises ArtefactError for what may not be read.
     """
     for folder in (Path(argument), work_dir / argument):
-        if folder.is_dir() and not RunDirectory(folder).manifest_path.exists():
-            runs = [path for path in sorted(folder.iterdir()) if not path.is_symlink() and RunDirectory(path).is_done]
-            if runs:
-                return [Path(os.path.realpath(path)) for path in runs]
+        try:
+            found = _finished_in(folder)
+        except PermissionError as error:
+            raise ArtefactError(
+                f"{error.filename or folder}: you have no permission to read it: ask its owner for that (chmod a+rx)"
+            ) from error
+        if found:
+            return [Path(os.path.realpath(path)) for path in found]
     return []
+
+
+def _finished_in(folder: Path) -> list[Path]:
+    if not folder.is_dir() or RunDirectory(folder).manifest_path.exists():
+        return []
+    return [path for path in sorted(folder.iterdir()) if not path.is_symlink() and RunDirectory(path).is_done]
 
 
 def run_table(paths: Sequence[Path], split: str | None, reporter: Reporter) -> tuple[list[TableLine], str]:

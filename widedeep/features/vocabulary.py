@@ -80,12 +80,12 @@ class ValueCounts:
         self._partials, self._pending = [], 0
         for part, paths in enumerate(self._spilled):
             if len(paths) > 1:
-                summed = _summed(pl.concat([pl.read_ipc(path) for path in paths]))
+                summed = _summed(pl.concat([_spilled_counts(path) for path in paths]))
                 self._remove(paths)
                 self._write(part, summed)
                 yield summed
             elif paths:
-                yield pl.read_ipc(paths[0])
+                yield _spilled_counts(paths[0])
 
     def result(self, *, min_count: int, max_size: int | None) -> pl.DataFrame:
         """`value` and `count` of values seen at least `min_count` times, by (-count, value), at most `max_size`.
@@ -110,6 +110,10 @@ class ValueCounts:
         for path in paths:
             path.unlink()
         paths.clear()
+
+
+def _spilled_counts(path: Path) -> pl.DataFrame:
+    return pl.scan_ipc(path, glob=False).collect()
 
 
 def _summed(counts: pl.DataFrame) -> pl.DataFrame:

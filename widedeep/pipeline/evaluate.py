@@ -10,7 +10,7 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact
 from widedeep.scoring.evaluate import EvalResult, evaluate_rows, evaluate_typed
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import Frame, Source
+from widedeep.source.paths import Frame, Source
 from widedeep.table.parts import typed_blocks
 
 

@@ -2,9 +2,14 @@
 
 import hashlib
 import json
+import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+_PROCESS = secrets.token_hex(16)
+"""Differs from process to process."""
 
 
 def key_of(facts: Any) -> str:
@@ -14,9 +19,15 @@ def key_of(facts: Any) -> str:
 
 
 def file_identity(paths: Iterable[Path]) -> list[list[str | int]]:
-    """Path, size in bytes and last change in nanoseconds of each file: a changed file is noticed without reading it."""
+    """What tells one state of the files from another without reading them: path, size and time of the last change.
+
+    What a named pipe will give cannot be known: no other process takes what this one made of it for its own.
+    """
     identity: list[list[str | int]] = []
     for path in paths:
         status = path.stat()
-        identity.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+        if stat.S_ISREG(status.st_mode):
+            identity.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+        else:
+            identity.append([str(path), _PROCESS])
     return identity

@@ -31,7 +31,8 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
-from widedeep.source.sources import Source, expand_paths
+from widedeep.source.paths import Source, expand_paths, partition_texts
+from widedeep.source.table_logs import log_of_version
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
@@ -104,20 +105,30 @@ def ingest_key(loaded: LoadedRecipe) -> str:
     """Key of the typed table: the data section, the columns that it needs, the state of the files. Raises DataError."""
     data = loaded.recipe.data
     files = {
-        split: _identity(expand_paths(patterns, loaded.base_dir))
+        split: _identity(expand_paths(patterns, loaded.base_dir), data.format.version)
         for split in ("train", "valid", "test")
         if (patterns := getattr(data, split)) is not None
     }
     side_tables = side_table_files(data, loaded.base_dir, columns_read(loaded.recipe, "train"))
-    files |= {f"tables.{table}": _identity(sources) for table, sources in side_tables.items()}
+    files |= {
+        f"tables.{table}": _identity(sources, data.tables[table].format.version)
+        for table, sources in side_tables.items()
+    }
     columns = [column.reading() for column in typed_columns(loaded.recipe)]
     settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
     return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files})
 
 
-def _identity(sources: Sequence[Source]) -> list[list[str | int]]:
-    # The state of a file behind a URL is not asked for: a change is not noticed until the URL changes.
-    return [[source] if isinstance(source, str) else file_identity([source])[0] for source in sources]
+def _identity(sources: Sequence[Source], version: int | None) -> list[list[str | int]]:
+    # The state of what a URL names is not asked for: a change behind it goes unseen until its name changes.
+    return [[source] if isinstance(source, str) else _path_identity(source, version) for source in sources]
+
+
+def _path_identity(path: Path, version: int | None) -> list[str | int]:
+    if path.is_dir():
+        log = log_of_version(path, version)
+        return [str(path.resolve()), *(file_identity([log])[0] if log is not None else ())]
+    return [*file_identity([path])[0], *map(str, partition_texts(path).items())]
 
 
 def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:

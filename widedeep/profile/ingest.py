@@ -25,7 +25,8 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.coded import CodedRows
 from widedeep.source.forms import Forms, FormTally
-from widedeep.source.sources import Source, expand_paths, read_blocks, total_size
+from widedeep.source.paths import Source, expand_paths, total_size
+from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
 from widedeep.table.listed import ListedValues
 from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks, write_forms
@@ -141,14 +142,17 @@ def _blocks(
         for split, sources in files.items():
             columns = side_tables.log_columns(columns_read(recipe, split))
             coded = () if data.tables else _read_by_value(recipe)
+            rowless = RowlessFiles()
             for source in sources:
                 name, done = str(source), 0
-                side_tables.check_log(source, data.format, name=name)
-                for block in read_blocks(source, data.format, columns, name=name, coded=coded):
-                    yield split, side_tables.join(block)
-                    done = block.bytes_done
-                    meter.update(finished + done)
+                with rowless.passed_over():
+                    side_tables.check_log(source, data.format, name=name)
+                    for block in read_blocks(source, data.format, columns, name=name, coded=coded):
+                        yield split, side_tables.join(block)
+                        done = block.bytes_done
+                        meter.update(finished + done)
                 finished += done
+            rowless.settle(reporter)
     side_tables.warn_unmatched()
 
 

@@ -83,7 +83,7 @@ def _write_parquet(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO) -> int
             frame.write_ipc(parts[-1])
             num_rows += len(frame)
         whole = sink if isinstance(sink, Path) else Path(folder) / "whole.parquet"
-        pl.scan_ipc(parts).sink_parquet(whole)
+        pl.scan_ipc(parts, glob=False).sink_parquet(whole)
         if not isinstance(sink, Path):
             with whole.open("rb") as file:
                 while piece := file.read(1 << 20):

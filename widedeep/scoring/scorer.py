@@ -125,7 +125,7 @@ class Scorer:
             return
         check_readable(run.golden_path)
         try:
-            golden = pl.read_parquet(run.golden_path)
+            golden = pl.read_parquet(run.golden_path, glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{run.golden_path}: cannot read the golden rows: the run is damaged") from error
         scores, _ = self.score(golden)

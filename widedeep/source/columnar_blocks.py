@@ -3,14 +3,15 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import polars as pl
 
-from widedeep.errors import DataError
+from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
-from widedeep.source.streams import ByteStream, uncompressed_name
+from widedeep.source.contents import signature_of
+from widedeep.source.streams import ByteStream
 
 ColumnarKind = Literal["parquet", "arrow"]
 
@@ -25,7 +26,7 @@ _FAULTS = (pl.exceptions.PolarsError, OSError, ValueError)
 
 
 def read_columnar_blocks(
-    source: Path | str | BinaryIO,
+    source: ByteStream | str,
     kind: ColumnarKind,
     settings: FormatSettings,
     columns: Sequence[str] | None,
@@ -34,8 +35,8 @@ def read_columnar_blocks(
 ) -> Iterator[RawBlock]:
     """Yield rows in the file's own types, but categories as texts; texts are trimmed and missing ones null.
 
-    A `source` of type `str` is a URL. Raises ColumnError for a column that is not there, DataError for a file that is
-    empty, of another kind, damaged or out of reach.
+    A `source` of type `str` is a URL. Raises ColumnError for a column that is not there, NoRowsError for a file without
+    rows, DataError for one of another kind, damaged or out of reach.
     """
     table, size = _scan(source, kind, name)
     present = _schema(table, kind, name).names()
@@ -45,7 +46,7 @@ def read_columnar_blocks(
     except _FAULTS as error:
         raise _unreadable(name, kind, error) from error
     if num_rows == 0:
-        raise DataError(f"{name}: the file has no rows")
+        raise NoRowsError(f"{name}: the file has no rows")
     wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
     first_row, fetched_bytes = 0, 0
     for frame in _slices(wanted, num_rows, BLOCK_ROWS if size is not None else _FETCHED_ROWS, name):
@@ -56,26 +57,25 @@ def read_columnar_blocks(
             first_row += part.height
 
 
-def columnar_columns(source: Path | str, kind: ColumnarKind, *, name: str) -> list[str]:
+def columnar_columns(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> list[str]:
     """Names of the columns. Raises DataError."""
     return _schema(_scan(source, kind, name)[0], kind, name).names()
 
 
-def _scan(source: Path | str | BinaryIO, kind: ColumnarKind, name: str) -> tuple[pl.LazyFrame, int | None]:
+def _scan(source: ByteStream | str, kind: ColumnarKind, name: str) -> tuple[pl.LazyFrame, int | None]:
     """The table, still unread, and its size on disk in bytes (None for a URL)."""
     if isinstance(source, str):
         return _lazy(source, kind, name, in_file_format=True), None
-    with ByteStream(source, name) as stream:
-        stored: Path | io.BytesIO
-        if isinstance(source, Path) and uncompressed_name(source) == source:
-            stored, size = source, source.stat().st_size
-            head = stream.read(len(_ARROW_FILE_MAGIC))
-        else:
-            content = stream.read()
-            stored, size, head = io.BytesIO(content), stream.bytes_done, content[: len(_ARROW_FILE_MAGIC)]
-    if size == 0:
-        raise DataError(f"{name}: the file is empty")
-    return _lazy(stored, kind, name, in_file_format=head == _ARROW_FILE_MAGIC), size
+    if not source.head:
+        raise NoRowsError(f"{name}: the file is empty")
+    signature = signature_of(source.head)
+    if signature is not None and signature.content != kind:
+        raise DataError(f"{name}: {signature.title}, not {_TITLES[kind]}: {signature.advice}")
+    in_file_format = source.head.startswith(_ARROW_FILE_MAGIC)
+    if source.path is not None and source.as_stored:
+        return _lazy(source.path, kind, name, in_file_format=in_file_format), source.path.stat().st_size
+    content = source.read()
+    return _lazy(io.BytesIO(content), kind, name, in_file_format=in_file_format), source.bytes_done
 
 
 def _lazy(stored: str | Path | io.BytesIO, kind: ColumnarKind, name: str, *, in_file_format: bool) -> pl.LazyFrame:

@@ -9,7 +9,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.columnar_blocks import BLOCK_ROWS, without_categories
-from widedeep.source.sources import Frame
+from widedeep.source.paths import Frame
 
 
 def frame_of(stream: Any, *, name: str) -> pl.DataFrame:

@@ -12,7 +12,8 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import canonical_text
 from widedeep.source.forms import Form, FormTally, series_in_form
-from widedeep.source.sources import Frame, Source, believed_format, columns_in, expand_paths, read_blocks
+from widedeep.source.paths import Frame, Source, can_be_read_again, expand_paths
+from widedeep.source.sources import RowlessFiles, believed_format, columns_in, read_blocks
 
 _KEY, _MATCHED = "__side_key__", "__side_matched__"
 _EXAMPLES = 3
@@ -93,8 +94,11 @@ class SideTables:
         return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
 
     def check_log(self, source: Source | Frame, settings: FormatSettings, *, name: str) -> None:
-        """Raise ColumnError if a file of the log has a column with the name of a side table's column."""
-        if not self._tables:
+        """Raise ColumnError if a file of the log has a column with the name of a side table's column.
+
+        What gives its rows once cannot be looked at beforehand.
+        """
+        if not self._tables or not can_be_read_again(source):
             return
         present = columns_in(source, settings, name=name)
         for table in self._tables:
@@ -176,8 +180,11 @@ def _load(
 
 
 def _read(files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]) -> Iterator[RawBlock]:
+    rowless = RowlessFiles()
     for source, settings in files:
-        yield from read_blocks(source, settings, columns, name=str(source))
+        with rowless.passed_over():
+            yield from read_blocks(source, settings, columns, name=str(source))
+    rowless.settle()
 
 
 def _key_texts(block: RawBlock, column: str) -> pl.Series:
