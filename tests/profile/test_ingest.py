@@ -12,7 +12,7 @@ from widedeep.errors import ColumnError, DataError, WriteError
 from widedeep.profile.ingest import IngestReport, ingest
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
-from widedeep.source import csv_blocks, sources
+from widedeep.source import csv_blocks
 from widedeep.table import parts
 from widedeep.table.parts import read_typed, typed_blocks
 from widedeep.table.typed import LABEL, TIME
@@ -100,7 +100,7 @@ def test_equal_inputs_give_equal_bytes_and_the_block_size_does_not_move_a_row(lo
             assert (log / "first" / path).read_bytes() == (log / "second" / path).read_bytes()
     real = csv_blocks.read_csv_blocks
     small = lambda *args, **options: real(*args, **{**options, "block_bytes": 300})  # noqa: E731
-    monkeypatch.setattr(sources, "read_csv_blocks", small)
+    monkeypatch.setattr(csv_blocks, "read_csv_blocks", small)
     monkeypatch.setattr(parts, "PART_ROWS", 64)
     run(log, recipe, "third")
     assert len(list((log / "third" / "train").iterdir())) > 5
