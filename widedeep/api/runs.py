@@ -212,7 +212,7 @@ def check_choice(rows: object | None, split: str | None, tables: Mapping[str, st
     if rows is not None and split is not None:
         raise UsageError(f"--split {split} is a part of the run's own data: give it, or new rows, not both")
     if rows is None and tables:
-        raise UsageError("--table names a side table of new rows: give the rows to measure on")
+        raise UsageError("--table says where a side table of new files lies: name the files to measure on")
 
 
 def _sources(rows: Rows) -> "list[Source | Frame]":
