@@ -78,6 +78,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "True → False",
     ): "a check of the code by itself: there are two halves of each",
     (
+        "widedeep/scoring/outputs.py",
+        "while piece := file.read(1 << 20):",
+        "20 → 10",
+    ): "how many bytes are copied at a time",
+    (
         "widedeep/table/side_tables.py",
         "frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))",
         "True → False",
