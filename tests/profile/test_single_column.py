@@ -111,6 +111,28 @@ def test_a_value_table_counts_rows_and_sums_labels_per_half_with_missing_as_a_va
     assert frame.schema["rows"] == pl.Int64
 
 
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (["1", None, "-2.5"], [1.0, None, -2.5]),
+        ([3, 4], [3.0, 4.0]),
+        ([True, False], None),
+        (["012", "7"], None),
+        (["1" * 16, "7"], None),
+        ([2**53, 7], None),
+        (["a", "7"], None),
+        (["7"] * 98 + ["a", "b"], [7.0, None, None]),
+        (["7"] * 97 + ["a", "b", "c"], None),
+    ],
+    ids=str,
+)
+def test_numbers_are_what_nearly_all_rows_hold_but_for_codes_written_with_digits(
+    values: list[Any], numbers: list[float | None] | None
+) -> None:
+    found = numbers_of(value_table(pl.Series(values), target_of([0] * len(values))))
+    assert (None if found is None else [None if np.isnan(one) else one for one in found]) == numbers
+
+
 def test_groups_of_values_are_summed() -> None:
     table = value_table(pl.Series(["a", "b", "c", "a"]), target_of([1, 0, 1, 0]))
     grouped = table.grouped(np.array([1, 0, 1]))

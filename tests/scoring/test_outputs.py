@@ -156,6 +156,14 @@ def test_kept_columns_stand_before_the_score_as_they_came(tmp_path: Path) -> Non
     assert "price" not in result.unseen
 
 
+def test_rows_to_be_scored_need_no_label(tmp_path: Path) -> None:
+    pl.read_csv(ROWS).drop("click").write_csv(tmp_path / "rows.csv")
+    with_label, without = io.BytesIO(), io.BytesIO()
+    predicted(with_label)
+    predicted(without, tmp_path / "rows.csv")
+    assert without.getvalue() == with_label.getvalue()
+
+
 def test_the_format_that_is_named_comes_before_the_ending_and_a_stream_has_no_path(tmp_path: Path) -> None:
     predicted(tmp_path / "s.csv", output_format="ndjson")
     assert pl.read_ndjson(tmp_path / "s.csv").columns == ["score"]

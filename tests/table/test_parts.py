@@ -72,6 +72,8 @@ def test_codes_of_blocks_with_values_of_their_own_become_one_coding(tmp_path: Pa
     numbers = [coded([0.5, -0.0, None], [0, 1, 2, 0] * 4, pl.Float64), coded([0.0, 0.5], [0, 1] * 9, pl.Float64)]
     written(tmp_path / "n", numbers)
     assert read_typed(tmp_path / "n", "train")["x"].to_list() == [0.5, 0.0, None, 0.5] * 4 + [0.0, 0.5] * 9
+    (block,) = coded_blocks(tmp_path / "n", "train")
+    assert sorted(map(str, block.values["x"])) == ["-0.0", "0.0", "0.5", "None"]
     # Where one block has plain numbers, all have.
     mixed = [numbers[0], CodedRows(pl.DataFrame({"x": [7.0] * 30}))]
     written(tmp_path / "m", mixed)
