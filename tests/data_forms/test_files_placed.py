@@ -13,7 +13,8 @@ import pytest
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
-from widedeep.source.paths import expand_paths
+from widedeep.source import csv_blocks
+from widedeep.source.paths import expand_paths, partition_texts
 from widedeep.source.sources import columns_in, read_blocks
 
 CommandLine = Callable[..., tuple[int, str, str]]
@@ -48,9 +49,10 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-@pytest.fixture
-def hive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(params=[0, 1 << 30], ids=["compiled", "plain"])
+def hive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Five days of two cities, one without a name, in folders; the hour is in folders too."""
+    monkeypatch.setattr(csv_blocks, "_COMPILED_BYTES", request.param)
     draw = random.Random(1)
     for day in range(1, 6):
         for city in ("Z%C3%BCrich", "__HIVE_DEFAULT_PARTITION__"):
@@ -113,6 +115,12 @@ def test_columns_of_folders_alone_are_read_and_named_behind_the_files_own(tmp_pa
     assert list(columns_in(path, FormatSettings(), name="log")) == ["x", "y", "a", "b", "c"]
     assert rows_of(path, ["c", "b"], missing=("", "NA")).rows() == [(None, "2/3")] * 2
     assert rows_of(path).row(1) == ("3", "4", "1", "2/3", "NA")
+
+
+def test_a_url_of_one_file_has_the_columns_of_its_folders_and_a_glob_none() -> None:
+    assert partition_texts("s3://bucket/log/a=1/b=x%20y/part.parquet") == {"a": "1", "b": "x y"}
+    assert partition_texts("https://host/a=1/part.parquet?b=2/c") == {"a": "1"}
+    assert partition_texts("s3://bucket/a=*/part.parquet") == {}
 
 
 def test_names_that_begin_with_a_dot_or_a_line_are_no_data_unless_the_pattern_begins_so(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from widedeep.source.csv_quotes import Dialect, complete_records
 from widedeep.source.streams import ByteStream
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([\x01-\x7f])\r?\n", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([\t -\x7e])\r?\n", re.IGNORECASE)
 _NEWLINE = 10
 _RECORD_LIMIT = 64 << 20
 """Most bytes in one record. Without a limit, a quote that is never closed would read a whole log into memory."""

@@ -104,7 +104,9 @@ def _is_partition(folder: str) -> bool:
 def partition_texts(source: Path | str) -> dict[str, str | None]:
     """Column → text, from the folders right above a file or URL whose names say one; null for Hive's name for it."""
     if isinstance(source, str):
-        folders = PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source).parts[:-1]
+        url = source.partition("?")[0] if source.lower().startswith("http") else source
+        # A URL may be a glob, of files in several folders.
+        folders = PurePosixPath(url).parts[:-1] if not any(mark in url for mark in "*?[") else ()
     else:
         folders = source.absolute().parts[:-1]
     texts: dict[str, str | None] = {}
