@@ -10,6 +10,7 @@ import typer
 from widedeep.api.runs import run_path
 from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.recipe.kinds import FileKind
 
 from .options import ForceOption, JsonOption, RunArgument, TableOption, WorkOption, side_table_files
 from .results import print_facts, print_json, stdout_bytes
@@ -24,7 +25,7 @@ def predict(
         typer.Option("--keep", metavar="COLUMN", help="Copy this column beside the score; may be repeated."),
     ] = None,
     input_format: Annotated[
-        Literal["csv", "ndjson", "parquet", "arrow"] | None,
+        FileKind | None,
         typer.Option("--input-format", help="Default: by the file's ending, as in the recipe."),
     ] = None,
     table: TableOption = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from widedeep.errors import UsageError
 from widedeep.figures import figure
+from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, find_run, read_json_artefact
 
@@ -108,7 +109,7 @@ class Run:
         *,
         keep: str | Sequence[str] = (),
         tables: Mapping[str, str] = MappingProxyType({}),
-        input_format: Literal["csv", "ndjson", "parquet", "arrow"] | None = None,
+        input_format: FileKind | None = None,
         reporter: Reporter | None = None,
     ) -> "pl.DataFrame":
         """Score `rows`: a Polars frame with the `keep` columns and `score` (Float32), one row each, in input order.

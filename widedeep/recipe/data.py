@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from widedeep.recipe.base import ColumnName, ColumnSettings, Fraction, Paths, Scalars, Settings
+from widedeep.recipe.kinds import FileKind
 
 LabelKind = Literal["binary", "regression"]
 
@@ -12,7 +13,7 @@ LabelKind = Literal["binary", "regression"]
 class FormatSettings(Settings):
     """How the bytes of the input files are read. Everything but `kind` and `version` concerns delimited text."""
 
-    kind: Literal["auto", "csv", "ndjson", "parquet", "arrow"] = "auto"
+    kind: Literal["auto"] | FileKind = "auto"
     """`auto` goes by the file's ending: .parquet/.pq are Parquet, .arrow/.feather/.ipc Arrow IPC, .ndjson/.jsonl one
     JSON object a line, everything else is delimited text; .gz, .zst, .bz2, .xz and .zip (of one file) may follow.
     Where the first bytes are those of Parquet, Arrow, packed data or, in a file without an ending or a .csv, NDJSON,

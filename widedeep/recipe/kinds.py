@@ -1,8 +1,11 @@
-"""What each `model.kind` is made of: one table, used to load a recipe, to write it and to build the model."""
+"""The kinds of input files; what each `model.kind` is made of, by which loading, writing and building a model go."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
+"""What input files are: `data.format.kind` and `predict --input-format`."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ import polars as pl
 
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Frame, Source, refuse_as_output
-from widedeep.source.sources import FileKind
 
 SCORE = "score"
 """Name of the column that holds the scores."""

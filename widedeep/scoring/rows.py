@@ -8,12 +8,13 @@ from typing import BinaryIO
 import polars as pl
 
 from widedeep.features.plan import UnseenCounts
+from widedeep.recipe.kinds import FileKind
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.blocks import RawBlock
 from widedeep.source.paths import Frame, Source, expand_paths, total_size
-from widedeep.source.sources import FileKind, RowlessFiles, believed_format, read_blocks
+from widedeep.source.sources import RowlessFiles, believed_format, read_blocks
 from widedeep.table.side_tables import SideTables
 from widedeep.table.typed import Typing
 

@@ -9,14 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, TypeGuard
 
 from widedeep.errors import DataError, NoRowsError
+from widedeep.recipe.kinds import FileKind
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.contents import is_json_line, signature_of
 from widedeep.source.paths import Frame, Source, partition_texts
 from widedeep.source.streams import ByteStream, uncompressed_name
-
-FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
 
 BLOCK_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 16
