@@ -1,7 +1,7 @@
 """Raw files → typed, checked, split table on disk."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -23,8 +23,9 @@ from widedeep.profile.value_tally import ValueTally, shared_groups
 from widedeep.recipe.schema import Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import Forms, FormTally
+from widedeep.source.forms import Form, Forms, FormTally
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
@@ -33,7 +34,7 @@ from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks, write_f
 from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
-from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
+from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, Typing, typed_columns
 
 _UNSPLIT = "unsplit"
 _GROUPS_HELD = 1 << 21
@@ -71,8 +72,9 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
         tables["train"].sampling = NegativeSampling(data.keep_negatives, "train")
         tables["train"].forms = {
-            column.name: FormTally() for column in typing.columns if column.role in ("text", "values", "group")
+            column: FormTally() for column in typing.columns if column.role in ("text", "values", "group")
         }
+        tables["train"].kinds = typing.seen_kinds
         unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
         for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
             for split, rows in found:
@@ -86,7 +88,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         for table in tables.values():
             table.writer.finish()
     _check_splits(recipe, tables, parts)
-    forms = {name: form for name, tally in tables["train"].forms.items() if (form := tally.form) is not None}
+    forms = {column.name: form for column, tally in tables["train"].forms.items() if (form := tally.form) is not None}
     write_forms(out_dir, forms)
     report = _report(recipe, typing, tables, forms, out_dir)
     _refuse_empty_columns(report)
@@ -109,8 +111,10 @@ class _SplitTable:
         self.missing: dict[str, int] = {}
         self.sample = RowSample()
         self.groups = ValueTally(_GROUPS_HELD)
-        self.forms: dict[str, FormTally] = {}
+        self.forms: dict[TypedColumn, FormTally] = {}
         """Of the columns of texts; only of the train rows, which decide."""
+        self.kinds: Mapping[str, Set[ValueKind]] = {}
+        """Source column → the kinds of its values, of those columns."""
 
     def add(self, rows: CodedRows) -> None:
         if self.sampling is not None:
@@ -121,9 +125,20 @@ class _SplitTable:
         if GROUP in rows.columns:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
-        for name, tally in self.forms.items():
-            tally.add(rows.values[name] if name in rows.values else rows.frame[name])
+        for column, tally in self.forms.items():
+            form = _form_of_kinds(self.kinds.get(column.column, set()))
+            if form is not None:
+                tally.add_kind(form)
+            else:
+                name = column.name
+                tally.add(rows.values[name] if name in rows.values else rows.frame[name])
         self.writer.add(rows)
+
+
+def _form_of_kinds(kinds: Set[ValueKind]) -> Form | None:
+    """The form of a column that came as numbers, booleans or moments, never as texts; None of any other."""
+    forms: dict[ValueKind, Form] = {"number": "number", "boolean": "boolean", "temporal": "time"}
+    return forms.get(next(iter(kinds))) if len(kinds) == 1 else None
 
 
 def columns_read(recipe: Recipe, split: str) -> list[str]:

@@ -146,11 +146,19 @@ class FormTally:
         if not len(texts):
             return
         self._any = True
+        if texts.str.contains(_WRITTEN["number"]).all():  # ids in digits, which most numbers among texts are
+            self._possible &= {"number"}
+            return
         # Most columns of other texts show it in their first rows.
         for part in (texts.head(100), texts) if len(texts) > 100 else (texts,):
             self._possible = {form for form in self._possible if self._all_are(part, form)}
         if "number" in self._possible:
             self._note_decimals(texts)
+
+    def add_kind(self, kind: Form) -> None:
+        """Note rows whose values were of that kind, not texts: their canonical texts have its form."""
+        self._any = True
+        self._possible &= {kind}
 
     @property
     def form(self) -> Form | None:

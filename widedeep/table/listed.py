@@ -26,18 +26,19 @@ class ListedValues:
 
     def held(self, texts: pl.Series) -> NDArray[np.bool_]:
         """Whether each row holds one of the values: [rows]; null holds none."""
-        frame = texts.to_frame("text")
-        rows_that_hold_one = np.zeros(len(texts), dtype=np.bool_)
+        # Read once for each different text: a fold has a handful, a million rows long.
+        different = texts.unique().drop_nulls()
         written: dict[str, pl.Series] = {}
+        listed = pl.Series(np.zeros(len(different), dtype=np.bool_))
         for place, value in enumerate(self._values):
             kind = _kind(value)
             if kind not in written:
-                written[kind] = frame.select(_READ[kind](pl.col("text"))).to_series()
-            rows = (written[kind] == canonical_scalar(value)).fill_null(False).to_numpy()
-            if rows.any():
+                written[kind] = different.to_frame("text").select(_READ[kind](pl.col("text"))).to_series()
+            same = (written[kind] == canonical_scalar(value)).fill_null(False)
+            if same.any():
                 self._held.add(place)
-            rows_that_hold_one |= rows
-        return rows_that_hold_one
+            listed |= same
+        return texts.is_in(different.filter(listed).implode()).fill_null(False).to_numpy()
 
     def unheld(self) -> list[Scalar]:
         """The values that no row held so far."""

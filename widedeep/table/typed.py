@@ -158,6 +158,8 @@ class Typing:
         """The source columns to read."""
         self.kinds: dict[str, ValueKind] = dict(trained_kinds or {})
         """Source column → kind of its values, as in training if `trained_kinds` has it, else as first seen."""
+        self.seen_kinds: dict[str, set[ValueKind]] = {}
+        """Source column → all kinds of its values so far: files of one table may hold it as texts and as numbers."""
         self.bad_numbers: Counter[str] = Counter()
         """Texts, NaN and infinities counted as missing, per typed column."""
         self.lists = ListTally()
@@ -228,6 +230,8 @@ class Typing:
             if kind is not None:
                 seen[column] = kind
         check_kinds(self.kinds, seen, block.source_name)
+        for column, kind in seen.items():
+            self.seen_kinds.setdefault(column, set()).add(kind)
         self.kinds = {**seen, **self.kinds}
 
     def _targets(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
