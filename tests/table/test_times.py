@@ -47,6 +47,14 @@ def test_numbers_and_temporal_columns_are_moments_too() -> None:
     assert moments([datetime(2017, 11, 7, 9, 30)])[0].to_list() == [MOMENT]
 
 
+@pytest.mark.parametrize(
+    ("value", "format"),
+    [(17110709, "%y%m%d%H"), ("2017110709", "%Y%m%d%H"), ("7.11.2017 9h", "%d.%m.%Y %Hh")],
+)
+def test_a_log_may_write_hours_without_minutes(value: str | int, format: str) -> None:
+    assert moments([value, None], format)[0].to_list() == [MOMENT - 30 * 60, None]
+
+
 def test_mixed_formats_are_refused_with_row_and_value() -> None:
     with pytest.raises(DataError, match=r"^log\.csv:3: column 't': '07\.11\.2017' is not a time"):
         moments(["2017-11-07", "07.11.2017"])

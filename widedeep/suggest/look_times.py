@@ -41,6 +41,7 @@ _DIGIT_FORMS = {
 }
 _DIRECTIVE = re.compile(r"%\.f|%#z|%[A-Za-z]")
 _NO_MARK = re.compile(r"[A-Za-z0-9]")
+_MICROSECONDS = r"^\d{15,16}$"
 _EPOCHS = (("epoch", 1.0), ("epoch_ms", 1e3), ("epoch_us", 1e6))
 _NAMED_TIME = re.compile(
     r"(?i)(^|[^a-z])(time|timestamp|ts|date|datetime|dt|day|hour|epoch|created|updated|at|when)([^a-z]|$)|(?:time|date|At|_at|_ts)$"
@@ -105,6 +106,8 @@ def look_for_time(column: pl.Series, values: pl.Series, numbers: NDArray[np.floa
         return _digits(column, values, numbers[np.isfinite(numbers)])
     if dtype != pl.String or not _may_be_dates(values):
         return None
+    if values.str.contains(_MICROSECONDS).all():  # so long that in any other column they would be codes
+        return _digits(column, values, values.cast(pl.Float64).to_numpy())
     return _written(column, values)
 
 
@@ -203,10 +206,13 @@ def _descents(moments: NDArray[np.float64]) -> int:
 
 
 def _digits(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64]) -> TimeLook | None:
-    """Seconds, milliseconds or microseconds since 1970, or a date in digits such as 20171107."""
+    """A date in digits such as 20171107, or seconds, milliseconds or microseconds since 1970."""
     if len(numbers) < 2:
         return None
     named = is_named_like_a_time(column.name)
+    # First: what is a date in its digits is no number of seconds before 2033.
+    if (dated := _dated(column, values, numbers, named=named)) is not None:
+        return dated
     for form, unit in _EPOCHS:
         seconds = numbers / unit
         if seconds.min() < _EARLIEST or seconds.max() > _LATEST:
@@ -214,6 +220,10 @@ def _digits(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64]) 
         # Ids lie in this range too: without a name, a log is believed to span some years at most.
         if named or seconds.max() - seconds.min() <= 5 * _YEAR:
             return _read(column, None if form == "epoch" else form)
+    return None
+
+
+def _dated(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64], *, named: bool) -> TimeLook | None:
     if (numbers != np.floor(numbers)).any():
         return None
     texts = values.to_frame("v").select(canonical_text(pl.col("v"), values.dtype)).to_series()

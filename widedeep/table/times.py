@@ -103,7 +103,10 @@ def _moment(settings: TimeSettings, dtype: pl.DataType) -> pl.Expr:
     if settings.format in _EPOCHS:
         return number / _EPOCHS[settings.format]
     if settings.format is not None:
-        return _seconds(canonical_text(column, dtype).str.strptime(_UTC, settings.format, strict=False))
+        text, form = canonical_text(column, dtype), settings.format
+        if "%H" in form and "%M" not in form:  # Polars reads no hour without its minutes, which logs often lack.
+            text, form = pl.concat_str(text, pl.lit(" 00")), f"{form} %M"
+        return _seconds(text.str.strptime(_UTC, form, strict=False))
     return number if dtype.is_numeric() else pl.coalesce(number, _seconds(_iso_8601(column)))
 
 
