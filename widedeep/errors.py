@@ -60,6 +60,15 @@ class DataError(WidedeepError):
     exit_code = 3
 
 
+class ColumnValuesError(DataError):
+    """A column that is there holds a value, or a type, that cannot be read."""
+
+    def __init__(self, place: str, column: str, reason: str) -> None:
+        self.column = column
+        self.reason = reason
+        super().__init__(f"{place}: column {column!r}: {reason}")
+
+
 class ArtefactError(WidedeepError):
     """A run, stage or checkpoint is missing, unfinished, corrupt, of a newer format or in use."""
 

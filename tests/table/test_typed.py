@@ -260,5 +260,5 @@ def test_a_time_that_cannot_be_understood_is_refused_with_line_column_and_value(
 def test_a_missing_time_and_an_unusable_format_are_refused():
     with pytest.raises(DataError, match=r"log.csv:3: column 't': the time is missing"):
         times("5", "")
-    with pytest.raises(DataError, match=r"data.time.format: '%H %d' is not a usable strptime pattern"):
-        times("5 5", format="%H %d")
+    with pytest.raises(DataError, match=r"data.time.format: '%M %d' is not a usable strptime pattern"):
+        times("5 5", format="%M %d")

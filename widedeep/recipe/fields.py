@@ -126,7 +126,7 @@ class DateTimeField(ColumnSettings):
     name: ColumnName | None = None
     """What the names of the fields begin with; by default the column's name."""
     format: str | None = None
-    """As in `data.time`; a plain number is seconds since 1970 UTC."""
+    """As in `data.time`; without it a plain number is seconds since 1970 UTC and lies in the years 1990 to 2099."""
     parts: tuple[DatePart, ...] = ("hour", "weekday")
     """`hour` 0 to 23, `weekday` Mon to Sun, `day` of the month, `part_of_day` (night until 6, morning, afternoon from
     12, evening from 18)."""

@@ -9,7 +9,7 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
 from widedeep.source.blocks import BLANKS, RawBlock
-from widedeep.source.canonical import canonical_text, kind_of
+from widedeep.source.canonical import canonical_text, why_unusable
 
 _ROW, _ITEM, _WEIGHT = "row", "item", "weight"
 
@@ -60,13 +60,17 @@ def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
 def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> pl.DataFrame:
     """Every item: its row in the block and its canonical text (null if empty); rows without a value have none."""
     raw = block.frame[settings.column]
+    if raw.dtype == pl.Null:
+        raw = raw.cast(pl.List(pl.String))
+    elif isinstance(raw.dtype, pl.Array):
+        raw = raw.arr.to_list()
     dtype = raw.dtype
-    if isinstance(dtype, pl.Array):
-        dtype = pl.List(dtype.inner)
-        raw = raw.cast(dtype)
     frame = pl.DataFrame({_ROW: pl.int_range(len(raw), dtype=pl.UInt32, eager=True), _ITEM: raw})
     if isinstance(dtype, pl.List):
-        inner = _inner(block, settings.column, dtype)
+        inner = dtype.inner
+        assert isinstance(inner, pl.DataType)
+        if (reason := why_unusable(dtype)) is not None:
+            raise DataError(f"{block.source_name}: column {settings.column!r} {reason}")
         exploded = frame.filter(pl.col(_ITEM).list.len() > 0).explode(_ITEM)
         item = canonical_text(pl.col(_ITEM), inner)
     else:
@@ -84,18 +88,6 @@ def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> p
     for missing in {*data.format.missing, ""}:
         item = pl.when(item != missing).then(item)
     return exploded.with_columns(item)
-
-
-def _inner(block: RawBlock, column: str, dtype: pl.List) -> pl.DataType:
-    inner = dtype.inner
-    assert isinstance(inner, pl.DataType)
-    try:
-        nested = kind_of(inner) == "list"
-    except DataError:
-        nested = True
-    if nested:
-        raise DataError(f"{block.source_name}: column {column!r} holds lists of {inner}; a list holds plain values")
-    return inner
 
 
 def _weighted(
