@@ -176,7 +176,8 @@ class DataSettings(Settings):
     """How valid and test rows are taken from `train`, where they have no files of their own; by default at random, 10%
     each."""
     bad_numbers: Literal["error", "missing"] = "error"
-    """What happens to a text, NaN or infinity in a numeric column: refused, or counted as missing."""
+    """What happens to a text, NaN or infinity in a numeric column, to a time that cannot be read, and to a list that is
+    not of its `form`: refused, or counted as missing."""
 
     @model_validator(mode="before")
     @classmethod

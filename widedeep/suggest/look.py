@@ -1,5 +1,6 @@
 """What every column of an unknown table is, judged by a sample: a number, a category, a list, a time, or nothing."""
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -21,7 +22,7 @@ from widedeep.suggest.look_label import LabelLook, look_at_label
 from widedeep.suggest.look_lists import ListLook, look_for_lists
 from widedeep.suggest.look_markers import find_markers
 from widedeep.suggest.look_names import is_named_code, is_named_fold
-from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers
+from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers, why_no_number
 from widedeep.suggest.look_times import TimeLook, look_for_time
 from widedeep.suggest.spread_sample import SpreadSample
 
@@ -31,6 +32,7 @@ _LEAK_AUC = 0.99
 _LEAK_AUC_OF_TWO = 0.95
 """For a column with two values: an honest one is never so good, a copy of the label with some flips is."""
 _LEAK_R2 = 0.995
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?")
 _RESERVED = ("__label__", "__weight__", "__time__", "__group__")
 _RESERVED_ENDS = ("@text", "@values", "@weights")
 
@@ -110,6 +112,10 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         return ColumnLook(name, "left_out", "a column without a name")
     if name in _RESERVED or name.endswith(_RESERVED_ENDS):
         return ColumnLook(name, "left_out", "its name is one that widedeep uses itself: rename it")
+    if _PANDAS_INDEX.fullmatch(name):
+        return ColumnLook(
+            name, "left_out", "the index of a pandas frame, which numbers its rows: it says nothing of new ones"
+        )
     missing = raw.null_count() / len(raw)
     if missing == 1.0:
         return ColumnLook(name, "left_out", _everywhere("missing", sample), missing=1.0)
@@ -142,7 +148,11 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         return replace(seen, nature="time", time=time)
     if seen.is_sequence:
         return replace(seen, nature="left_out", why="rises from row to row: a row number says nothing about new rows")
+    if numbers is None and (why := why_no_number(values)):
+        return replace(seen, nature="left_out", why=why)
     lists = None if numbers else look_for_lists(raw, values, pl.Series(table.counts))
+    if lists is not None and lists.are_fractions:
+        return replace(seen, nature="left_out", why=_VECTORS)
     if lists is not None:
         return replace(seen, nature="list", lists=lists)
     if (
@@ -159,6 +169,7 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
     return _category(raw, table, seen, sample)
 
 
+_VECTORS = "lists of fractions, which are no list of values"
 _FOLD = "a division of the rows; to split by it: data.split: {{kind: column, column: {name}, valid: …, test: …}}"
 
 
@@ -175,7 +186,7 @@ def _category(raw: pl.Series, table: ValueTable, seen: ColumnLook, sample: Sprea
 def _list_column(raw: pl.Series, target: Target, missing: float, sample: SpreadSample) -> ColumnLook:
     assert isinstance(raw.dtype, pl.List)
     if raw.dtype.inner in (pl.Float32, pl.Float64):
-        return ColumnLook(raw.name, "left_out", "lists of fractions, which are no list of values", missing=missing)
+        return ColumnLook(raw.name, "left_out", _VECTORS, missing=missing)
     lists = look_for_lists(raw, raw, raw)
     if lists is None:
         return ColumnLook(raw.name, "left_out", _everywhere("empty", sample), missing=missing)

@@ -10,6 +10,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
 from widedeep.source.blocks import BLANKS, RawBlock
 from widedeep.source.canonical import canonical_text, why_unusable
+from widedeep.table.list_texts import ListForm, parse_lists
 
 _ROW, _ITEM, _WEIGHT = "row", "item", "weight"
 
@@ -24,6 +25,8 @@ class ListTally:
     """Rows with more than `max_length` values."""
     bad_weights: Counter[str] = field(default_factory=Counter)
     """Items dropped with `bad_numbers: missing` because their weight is no number."""
+    bad_lists: Counter[str] = field(default_factory=Counter)
+    """Rows that count as missing with `bad_numbers: missing` because their text is not of the field's `form`."""
 
 
 def list_values(
@@ -32,11 +35,11 @@ def list_values(
     """The lists of a block: values List(String), and weights List(Float32) if the field has them; null for an empty
     list.
 
-    Raises DataError for text without a `separator`, and (unless `bad_numbers: missing`) for a weight that is no finite
-    number or is negative.
+    Raises DataError for text without a `separator`; and, unless `bad_numbers: missing`, for a text of another `form`
+    and for a weight that is no finite number or is negative.
     """
     column = settings.column
-    items = _items(block, settings, data)
+    items = _items(block, settings, data, tally)
     full = items.filter(pl.col(_ITEM).is_not_null())
     tally.empty_items[column] += len(items) - len(full)
     if settings.weight_separator is not None:
@@ -57,7 +60,7 @@ def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
     return rows.join(gathered, on=_ROW, how="left", maintain_order="left").select(columns)
 
 
-def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> pl.DataFrame:
+def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally) -> pl.DataFrame:
     """Every item: its row in the block and its canonical text (null if empty); rows without a value have none."""
     raw = block.frame[settings.column]
     if raw.dtype == pl.Null:
@@ -74,20 +77,50 @@ def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> p
         exploded = frame.filter(pl.col(_ITEM).list.len() > 0).explode(_ITEM)
         item = canonical_text(pl.col(_ITEM), inner)
     else:
-        if settings.separator is None:
+        if settings.separator is None and settings.form == "separated":
             raise DataError(
                 f"{block.source_name}: column {settings.column!r} holds {dtype} values, not lists: "
                 "set `separator`, what stands between two values, at its entry under features.multi_valued"
             )
         text = canonical_text(pl.col(_ITEM), dtype)
-        exploded = frame.with_columns(text).drop_nulls().with_columns(pl.col(_ITEM).str.split(settings.separator))
-        exploded = exploded.explode(_ITEM)
+        texts = frame.with_columns(text).drop_nulls()
+        if settings.form == "separated":
+            assert settings.separator is not None
+            lists = texts.with_columns(pl.col(_ITEM).str.split(settings.separator))
+        else:
+            lists = _parsed(block, texts, settings, settings.form, data, tally)
+        exploded = lists.explode(_ITEM)
         item = pl.col(_ITEM)
     if data.format.trim:
         item = item.str.strip_chars(BLANKS)
     for missing in {*data.format.missing, ""}:
         item = pl.when(item != missing).then(item)
     return exploded.with_columns(item)
+
+
+def _parsed(
+    block: RawBlock,
+    texts: pl.DataFrame,
+    settings: MultiValuedField,
+    form: ListForm,
+    data: DataSettings,
+    tally: ListTally,
+) -> pl.DataFrame:
+    """The rows with a text, as lists. Each different text is read once."""
+    distinct = texts[_ITEM].unique(maintain_order=True)
+    lists = parse_lists(distinct, form, settings.separator)
+    read = pl.DataFrame({_ITEM: distinct, "list": pl.Series(lists, dtype=pl.List(pl.String))})
+    parsed = texts.join(read, on=_ITEM, how="left", maintain_order="left")
+    bad = parsed.filter(pl.col("list").is_null())
+    if len(bad) and data.bad_numbers == "error":
+        raise DataError(
+            f"{block.place_of(bad[_ROW][0])}: column {settings.column!r}: {bad[_ITEM][0]!r} is no list of the form "
+            f"{form}; mend the row, set another `form` at its entry under features.multi_valued, or set "
+            "data.bad_numbers: missing to count it as missing"
+        )
+    tally.bad_lists[settings.column] += len(bad)
+    # A list without items would explode to an item that is null.
+    return parsed.filter(pl.col("list").list.len() > 0).select(_ROW, pl.col("list").alias(_ITEM))
 
 
 def _weighted(
