@@ -32,7 +32,7 @@ _LEAK_AUC = 0.99
 _LEAK_AUC_OF_TWO = 0.95
 """For a column with two values: an honest one is never so good, a copy of the label with some flips is."""
 _LEAK_R2 = 0.995
-_PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?")
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?")
 _RESERVED = ("__label__", "__weight__", "__time__", "__group__")
 _RESERVED_ENDS = ("@text", "@values", "@weights")
 

@@ -1,8 +1,11 @@
 """Lists that were written as texts by JSON, Python or a database: `["a", "b"]`, `('a', 'b')`, `{a,b}`, `[a b]`."""
 
 import ast
+import io
+import itertools
 import json
 import re
+import tokenize
 import warnings
 from typing import Any, Literal
 
@@ -14,6 +17,7 @@ ListForm = Literal["json", "python", "bracketed"]
 
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _BLANK = " "
+_NEIGHBOURS = re.compile(r"""["']\s*["']""")
 
 
 def parse_lists(texts: pl.Series, form: ListForm, separator: str | None = None) -> list[list[str | None] | None]:
@@ -44,8 +48,16 @@ def _python(text: str) -> Any:
             values = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
+    if _NEIGHBOURS.search(text) and _joins_texts(text.strip()):
+        return None
     # The order of a set is not the text's, so that a run would not come out as another.
     return sorted(values, key=str) if isinstance(values, set) else values
+
+
+def _joins_texts(text: str) -> bool:
+    """Whether two texts stand side by side without a comma, as NumPy prints them: Python would make one of both."""
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type != tokenize.NL]
+    return any(pair == (tokenize.STRING, tokenize.STRING) for pair in itertools.pairwise(kinds))
 
 
 def _plain_items(values: Any) -> list[str | None] | None:

@@ -111,8 +111,8 @@ def _read(block: RawBlock, settings: TimeSettings, where: str) -> tuple[pl.Serie
         )
     if settings.format is not None and "%Z" in settings.format:
         raise DataError(
-            f"{where}: {settings.format!r}: %Z takes any name of a time zone for UTC, EST too: write an offset such as "
-            "+0100 and %z, or where all rows have one zone its name as it stands, such as UTC, in place of %Z"
+            f"{where}: {settings.format!r} has %Z, which takes any name of a time zone for UTC, EST too: give offsets "
+            "such as +0100 and %z, or, where every row says UTC, put UTC in its place"
         )
     _refuse_dates_in_digits(block, settings, where)
     try:
