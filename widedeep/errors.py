@@ -64,6 +64,15 @@ class NoRowsError(DataError):
     """A file is empty, or has a header and no rows. Among others it may be passed over."""
 
 
+class ColumnValuesError(DataError):
+    """A column that is there holds a value, or a type, that cannot be read."""
+
+    def __init__(self, place: str, column: str, reason: str) -> None:
+        self.column = column
+        self.reason = reason
+        super().__init__(f"{place}: column {column!r}: {reason}")
+
+
 class ArtefactError(WidedeepError):
     """A run, stage or checkpoint is missing, unfinished, corrupt, of a newer format or in use."""
 

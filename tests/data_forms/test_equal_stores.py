@@ -41,6 +41,8 @@ COLUMNS: dict[str, pl.Series] = {
     },
     "negative": pl.Series(cycled([-3, -1, 0, 4]), dtype=pl.Int64),
     "large": pl.Series(cycled([2**53 + 1, 2**62 + 3, 5]), dtype=pl.Int64),
+    # Of other halves Polars writes all digits of the float32, and NumPy the shortest decimal: 0.099975586 and 0.1.
+    "f16": pl.Series(cycled([0.5, 1.0, 2.25, -3.0, 0.0625, None]), dtype=pl.Float16),
     "f32": pl.Series(cycled([0.1, 0.5, 1.0, 2.25, 1e-7, 3.7, None]), dtype=pl.Float32),
     "f64": pl.Series(cycled([0.1, 0.5, 1.0, 2.25, 1e-7, 1e20, 1 / 3, None]), dtype=pl.Float64),
     "integral": pl.Series(cycled([1.0, 2.0, 5.0]), dtype=pl.Float64),

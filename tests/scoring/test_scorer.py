@@ -15,12 +15,13 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from widedeep.errors import ArtefactError, ColumnError, DataError
+from widedeep.pipeline.finish import _write_golden_rows
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
-from widedeep.scoring.evaluate import evaluate_files, evaluate_typed
+from widedeep.scoring.evaluate import evaluate_rows, evaluate_typed
 from widedeep.scoring.labelled import score_labelled, score_only
 from widedeep.scoring.rows import STDIN_NAME, InputRows, OddValues
-from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
+from widedeep.scoring.scorer import Scorer, logit_correction
 
 RUN = Path(__file__).with_name("run-format-1")
 ROWS = Path(__file__).with_name("run-format-1-scores.csv")
@@ -86,7 +87,7 @@ def test_golden_rows_are_the_first_of_the_first_split(tmp_path: Path, scorer: Sc
         pl.DataFrame().write_ipc(tmp_path / split / "part-00000.values")
     run = RunDirectory(tmp_path)
     for splits, first in ((["valid", "train"], 4), ([], 8)):
-        write_golden_rows(run, scorer, tmp_path, splits)
+        _write_golden_rows(run, scorer, tmp_path, splits)
         golden = pl.read_parquet(run.golden_path)
         assert golden.height == 3
         assert golden["price"].to_list() == rows["price"].to_list()[first - 2 : first + 1][::-1]
@@ -155,7 +156,7 @@ def test_odd_values_are_summed_up_by_field() -> None:
 
 
 def test_metrics_are_those_of_scikit_learn_over_all_rows(scorer: Scorer) -> None:
-    found = evaluate_files(scorer, [ROWS], Reporter(), {})
+    found = evaluate_rows(scorer, [ROWS], Reporter(), {})
     rows = pl.read_csv(ROWS)
     label, scores = rows["click"].to_numpy(), rows["score"].to_numpy()
     assert (found.rows, found.split, found.positives) == (rows.height, None, label.sum())

@@ -142,7 +142,10 @@ def test_a_time_and_a_group_must_be_in_every_split_and_readable(option: str) -> 
     pl.DataFrame({**TABLE, "raw": [b"x"] * ROWS}).write_parquet("raw.parquet")
     with pytest.raises(ColumnError) as caught:
         init(["raw.parquet"], **{option: "raw"})
-    assert str(caught.value) == f"--{option} raw: cannot be used: holds Binary values"
+    assert str(caught.value) == (
+        f"--{option} raw: cannot be used: holds Binary values; text, numbers, booleans, dates or times are needed, "
+        "or lists of them"
+    )
 
 
 def test_the_label_must_be_in_every_split() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from widedeep.errors import Fault, RecipeError
+from widedeep.errors import DataError, Fault, RecipeError
 from widedeep.features.collisions import COLLISION_LIMIT, HashTraffic
 from widedeep.features.crosses import cross_members, cross_name
 from widedeep.features.fields import (
@@ -167,7 +167,13 @@ class _NumericFit:
             case "standard" | "log1p":
                 return self.moments.mean(), self.moments.deviation()
             case "minmax" if self.least <= self.largest:
-                return self.least, self.largest - self.least
+                span = self.largest - self.least
+                if math.isinf(span):
+                    raise DataError(
+                        f"column {self.field.column!r}: {self.least} and {self.largest} lie too far apart for "
+                        "`minmax`: set `clip` at its entry under features.numeric, or another `transform`"
+                    )
+                return self.least, span
             case _:
                 return 0.0, 1.0
 

@@ -306,6 +306,9 @@ def _warn_of_lists(typing: Typing, reporter: Reporter) -> None:
     for column, count in typing.lists.cut_rows.items():
         if count:
             reporter.warn(f"column {column!r}: {count:,} rows have more values than `max_length`; the rest is cut off")
+    for column, count in typing.lists.bad_lists.items():
+        if count:
+            reporter.warn(f"column {column!r}: {count:,} texts are no lists of its `form`, counted as missing")
     for column, count in typing.lists.bad_weights.items():
         if count:
             reporter.warn(f"column {column!r}: {count:,} values are left out, because their weights are no numbers")

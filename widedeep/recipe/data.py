@@ -84,8 +84,9 @@ class TimeSettings(ColumnSettings):
     column: ColumnName
     """The column that holds the time."""
     format: str | None = None
-    """`epoch`, `epoch_ms` or `epoch_us` (seconds, milliseconds, microseconds since 1970 UTC) or a strptime pattern such
-    as `%Y-%m-%d %H:%M`; without it a number (epoch) or ISO 8601 text is expected."""
+    """`epoch`, `epoch_ms`, `epoch_us` or `epoch_ns` (seconds since 1970 UTC, or their thousandths, millionths or
+    billionths) or a strptime pattern such as `%Y-%m-%d %H:%M`, but without `%Z`; without it a number (to order by) or
+    ISO 8601 text is expected. Dates in digits, such as 20240131, need theirs: `%Y%m%d`."""
 
 
 class _DrawnSplit(Settings):
@@ -185,7 +186,8 @@ class DataSettings(Settings):
     """How valid and test rows are taken from `train`, where they have no files of their own; by default at random, 10%
     each."""
     bad_numbers: Literal["error", "missing"] = "error"
-    """What happens to a text, NaN or infinity in a numeric column: refused, or counted as missing."""
+    """What happens to a text, NaN or infinity in a numeric column, to a time that cannot be read, and to a list that is
+    not of its `form`: refused, or counted as missing."""
 
     @model_validator(mode="before")
     @classmethod

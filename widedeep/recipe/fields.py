@@ -98,6 +98,10 @@ class MultiValuedField(_VocabularySettings):
     """The field's name; by default the column's."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between two values of a text; null for a list column."""
+    form: Literal["separated", "json", "python", "bracketed"] = "separated"
+    """How a text holds its values: `separated` by `separator`; `json` as in `["a", "b"]`; `python` as in `['a', 'b']`
+    or `('a', 'b')`; `bracketed` as in `{a,b}` or `[a b]`, with `separator` between them, by default a comma. A text of
+    another form is refused (see `data.bad_numbers`). A list column needs none."""
     weight_separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between a value and its weight, as `:` in `tag:0.5`; a value without a weight counts 1."""
     max_length: Annotated[int, Field(ge=1)] | None = None
@@ -110,6 +114,8 @@ class MultiValuedField(_VocabularySettings):
     def _separators_differ(self) -> "MultiValuedField":
         if self.separator is not None and self.separator == self.weight_separator:
             raise ValueError(f"`separator` and `weight_separator` are both {self.separator!r}: they must differ")
+        if self.separator is not None and self.form in ("json", "python"):
+            raise ValueError(f"`form: {self.form}` says what stands between two values: it takes no `separator`")
         return self
 
 
@@ -126,7 +132,7 @@ class DateTimeField(ColumnSettings):
     name: ColumnName | None = None
     """What the names of the fields begin with; by default the column's name."""
     format: str | None = None
-    """As in `data.time`; a plain number is seconds since 1970 UTC."""
+    """As in `data.time`; without it a plain number is seconds since 1970 UTC and lies in the years 1990 to 2099."""
     parts: tuple[DatePart, ...] = ("hour", "weekday")
     """`hour` 0 to 23, `weekday` Mon to Sun, `day` of the month, `part_of_day` (night until 6, morning, afternoon from
     12, evening from 18)."""

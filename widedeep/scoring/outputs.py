@@ -1,7 +1,7 @@
 """Where scores go: CSV, NDJSON or Parquet, to a file that appears whole or to a stream."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -32,10 +32,19 @@ def format_of(output: Path | BinaryIO) -> OutputFormat:
     return chosen
 
 
-def write_frames(frames: Iterator[pl.DataFrame], output: Path | BinaryIO, output_format: OutputFormat) -> int:
-    """Write every frame, in order, and return the number of rows. Raises WriteError."""
+def write_frames(
+    frames: Iterator[pl.DataFrame],
+    output: Path | BinaryIO,
+    output_format: OutputFormat,
+    final_types: Callable[[], Mapping[str, pl.DataType]] = dict,
+) -> int:
+    """Write every frame, in order, and return the number of rows. Raises WriteError.
+
+    `final_types`, asked after the last frame, gives the types of columns whose type differs between frames; only Parquet
+    needs it.
+    """
     if not isinstance(output, Path):
-        return _write(frames, output, output_format)
+        return _write(frames, output, output_format, final_types)
     if not output.parent.is_dir():
         raise WriteError(f"{output}: its folder does not exist: make it first")
     if output.is_dir():
@@ -43,14 +52,19 @@ def write_frames(frames: Iterator[pl.DataFrame], output: Path | BinaryIO, output
     if output.exists() and not output.is_file():
         # A device or a named pipe takes the rows as they come; it must not be replaced by a file.
         with writing(output), output.open("wb") as stream:
-            return _write(frames, stream, output_format)
+            return _write(frames, stream, output_format, final_types)
     with replacing_file(output.resolve()) as temporary:
-        return _write(frames, temporary, output_format)
+        return _write(frames, temporary, output_format, final_types)
 
 
-def _write(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO, output_format: OutputFormat) -> int:
+def _write(
+    frames: Iterator[pl.DataFrame],
+    sink: Path | BinaryIO,
+    output_format: OutputFormat,
+    final_types: Callable[[], Mapping[str, pl.DataType]],
+) -> int:
     if output_format == "parquet":
-        return _write_parquet(frames, sink)
+        return _write_parquet(frames, sink, final_types)
     with ExitStack() as stack:
         file = stack.enter_context(sink.open("wb")) if isinstance(sink, Path) else sink
         num_rows, first = 0, True
@@ -69,7 +83,9 @@ def _write_whole(file: BinaryIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _write_parquet(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO) -> int:
+def _write_parquet(
+    frames: Iterator[pl.DataFrame], sink: Path | BinaryIO, final_types: Callable[[], Mapping[str, pl.DataType]]
+) -> int:
     # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the end.
     place = sink.parent if isinstance(sink, Path) else None
     with (
@@ -83,7 +99,12 @@ def _write_parquet(frames: Iterator[pl.DataFrame], sink: Path | BinaryIO) -> int
             frame.write_ipc(parts[-1])
             num_rows += len(frame)
         whole = sink if isinstance(sink, Path) else Path(folder) / "whole.parquet"
-        pl.scan_ipc(parts, glob=False).sink_parquet(whole)
+        types = dict(final_types())
+        if types:
+            rows = pl.concat([pl.scan_ipc(part, glob=False).cast(types) for part in parts])  # type: ignore[arg-type]
+        else:
+            rows = pl.scan_ipc(parts, glob=False)
+        rows.sink_parquet(whole)
         if not isinstance(sink, Path):
             with whole.open("rb") as file:
                 while piece := file.read(1 << 20):

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import polars as pl
 
@@ -15,9 +15,12 @@ from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
-from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
+from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Frame, Source, refuse_as_output
+
+if TYPE_CHECKING:
+    from widedeep.scoring.kept import KeptColumns
 
 SCORE = "score"
 """Name of the column that holds the scores."""
@@ -63,9 +66,9 @@ def predict_files(
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
-    kept = _Kept(keep, chosen)
-    with closing(scored_blocks(scorer, iter(rows), odd_values)) as blocks:
-        num_rows = write_frames(_frames(blocks, kept), output, chosen)
+    kept = _kept_columns(keep, chosen)
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
+        num_rows = write_frames(_frames(blocks, kept), output, chosen, kept.final_types if kept else dict)
     return PredictResult(num_rows, output if isinstance(output, Path) else None, odd_values.missing, odd_values.unseen)
 
 
@@ -88,8 +91,11 @@ def predict_rows(
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
-    with closing(scored_blocks(scorer, iter(rows), odd_values)) as blocks:
-        scored = pl.concat(_frames(blocks, _Kept(keep, "frame")))
+    kept = _kept_columns(keep, "frame")
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
+        frames = list(_frames(blocks, kept))
+    types = kept.final_types() if kept else {}
+    scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
     for title, fields in odd_value_lists(odd_values.missing, odd_values.unseen).items():
         reporter.note(f"{title}: {', '.join(fields)}")
     return scored
@@ -102,30 +108,23 @@ def _check_kept(keep: Sequence[str]) -> None:
         )
 
 
-class _Kept:
-    """The kept columns, which must be such as the output format can hold."""
+def _kept_columns(keep: Sequence[str], output_format: OutputFormat | Literal["frame"]) -> "KeptColumns | None":
+    if not keep:
+        return None
+    from widedeep.scoring.kept import KeptColumns  # not at the top: most scores stand alone
 
-    def __init__(self, names: Sequence[str], output_format: OutputFormat | Literal["frame"]) -> None:
-        self._names, self._format = names, output_format
-        self._types: dict[str, pl.DataType] = {}
-
-    def of(self, raw: pl.DataFrame) -> list[pl.Series]:
-        """The kept columns of one block. Raises UsageError."""
-        for name in self._names:
-            now = raw.schema[name]
-            before = self._types.setdefault(name, now)
-            if self._format == "csv" and now.is_nested():
-                raise UsageError(f"--keep {name}: holds {now} values, which CSV cannot: write ndjson or parquet")
-            if self._format in ("parquet", "frame") and now != before:
-                # In NDJSON, and from file to file, a column may change its type.
-                way = "write ndjson or csv" if self._format == "parquet" else "score the files one by one"
-                one = "Parquet file" if self._format == "parquet" else "frame"
-                raise UsageError(
-                    f"--keep {name}: holds {before} values first and {now} later, which one {one} cannot: {way}"
-                )
-        return [raw[name] for name in self._names]
+    return KeptColumns(keep, output_format)
 
 
-def _frames(blocks: Iterator[ScoredBlock], kept: _Kept) -> Iterator[pl.DataFrame]:
+def _checked(blocks: TypedBlocks, kept: "KeptColumns | None") -> TypedBlocks:
+    """The blocks, each looked at before it is scored."""
+    with closing(blocks):
+        for raw, typed in blocks:
+            if kept:
+                kept.check(raw)
+            yield raw, typed
+
+
+def _frames(blocks: Iterator[ScoredBlock], kept: "KeptColumns | None") -> Iterator[pl.DataFrame]:
     for block in blocks:
-        yield pl.DataFrame([*kept.of(block.raw), pl.Series(SCORE, block.scores)])
+        yield pl.DataFrame([*(kept.of(block.raw) if kept else ()), pl.Series(SCORE, block.scores)])

@@ -7,6 +7,7 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import Scalar
 
+_SHOWN = 60
 ValueKind = Literal["text", "number", "boolean", "temporal", "list"]
 
 
@@ -24,7 +25,30 @@ def kind_of(dtype: pl.DataType) -> ValueKind | None:
         return None
     if isinstance(dtype, pl.List | pl.Array):
         return "list"
-    raise DataError(f"values of type {dtype} are not supported: expected text, numbers, booleans, dates or times")
+    raise DataError(
+        f"values of type {_short(dtype)} are not supported: expected text, numbers, booleans, dates or times"
+    )
+
+
+def why_unusable(dtype: pl.DataType) -> str | None:
+    """Why no field can be made of a column of this type, to follow `column 'x'`; None if one can."""
+    try:
+        if kind_of(dtype) != "list":
+            return None
+    except DataError:
+        return f"holds {_short(dtype)} values; text, numbers, booleans, dates or times are needed, or lists of them"
+    assert isinstance(dtype, pl.List | pl.Array)
+    inner = dtype.inner
+    assert isinstance(inner, pl.DataType)
+    if isinstance(inner, pl.List | pl.Array) or why_unusable(inner) is not None:
+        return f"holds lists of {_short(inner)}; a list holds plain values"
+    return None
+
+
+def _short(dtype: pl.DataType) -> str:
+    """The type as a message names it: of a long one (an object of many parts) the beginning."""
+    text = dtype.ext_name() if isinstance(dtype, pl.BaseExtension) else str(dtype)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def canonical_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:

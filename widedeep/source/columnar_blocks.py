@@ -2,15 +2,17 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from widedeep.errors import DataError, NoRowsError
+from widedeep.errors import ColumnValuesError, DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.contents import signature_of
+from widedeep.source.plain_types import plain_types, refuse_far_moments
 from widedeep.source.streams import ByteStream
 
 ColumnarKind = Literal["parquet", "arrow"]
@@ -22,7 +24,10 @@ _FETCHED_ROWS = 1 << 20
 _TITLES = {"parquet": "Parquet", "arrow": "Arrow IPC"}
 _ARROW_FILE_MAGIC = b"ARROW1"
 _SHOWN = 300
-_FAULTS = (pl.exceptions.PolarsError, OSError, ValueError)
+# A panic of Polars' Rust code is no `Exception`.
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+_OF_A_COLUMN = (pl.exceptions.PanicException, pl.exceptions.InvalidOperationError)
+"""Faults of a value or a type, not of the file."""
 
 
 def read_columnar_blocks(
@@ -33,14 +38,19 @@ def read_columnar_blocks(
     *,
     name: str,
 ) -> Iterator[RawBlock]:
-    """Yield rows in the file's own types, but categories as texts; texts are trimmed and missing ones null.
+    """Yield rows in the file's own types, but categories as texts and halves as Float32; texts are trimmed and missing
+    ones null.
 
-    A `source` of type `str` is a URL. Raises ColumnError for a column that is not there, NoRowsError for a file without
-    rows, DataError for one of another kind, damaged or out of reach.
+    A `source` of type `str` is a URL. `columns` None leaves out those of a type that Polars cannot read. Raises
+    ColumnError for a column that is not there, NoRowsError for a file without rows, DataError for one of another kind,
+    damaged or out of reach, and for a wanted column of such a type or with a value that is out of range.
     """
-    table, size = _scan(source, kind, name)
-    present = _schema(table, kind, name).names()
-    require_columns(columns or (), present, name)
+    opened = open_columnar(source, kind, name=name)
+    table, size, present = opened.table, opened.size, opened.schema.names()
+    require_columns(columns or (), [*present, *opened.unreadable], name)
+    for column in columns or ():
+        if column in opened.unreadable:
+            raise ColumnValuesError(name, column, f"{opened.unreadable[column]}: write it as another type")
     try:
         num_rows: int = table.select(pl.len()).collect().item()
     except _FAULTS as error:
@@ -53,19 +63,67 @@ def read_columnar_blocks(
         for part in frame.iter_slices(BLOCK_ROWS):
             fetched_bytes += int(part.estimated_size())
             done = size * (first_row + part.height) // num_rows if size is not None else fetched_bytes
-            yield RawBlock(clean_texts(without_categories(part), settings), name, first_row, done)
+            yield typed_block(part, settings, name, first_row, done)
             first_row += part.height
 
 
 def columnar_columns(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> list[str]:
     """Names of the columns. Raises DataError."""
-    return _schema(_scan(source, kind, name)[0], kind, name).names()
+    opened = open_columnar(source, kind, name=name)
+    return [*opened.schema.names(), *opened.unreadable]
 
 
-def _scan(source: ByteStream | str, kind: ColumnarKind, name: str) -> tuple[pl.LazyFrame, int | None]:
-    """The table, still unread, and its size on disk in bytes (None for a URL)."""
+def typed_block(frame: pl.DataFrame, settings: FormatSettings, name: str, first_row: int, bytes_done: int) -> RawBlock:
+    """A block of rows that came with types: in plain ones, texts clean. Raises DataError for a moment out of range."""
+    block = RawBlock(clean_texts(plain_types(frame), settings), name, first_row, bytes_done)
+    refuse_far_moments(block)
+    return block
+
+
+@dataclass(frozen=True)
+class OpenedTable:
+    """A file that is open but still unread."""
+
+    table: pl.LazyFrame
+    """The columns that can be read."""
+    schema: pl.Schema
+    size: int | None
+    """Bytes on disk; None for a URL."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Columns of a type that Polars cannot read, and what they hold."""
+
+
+def open_columnar(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> OpenedTable:
+    """The table of a file or stream, or of a URL (`str`).
+
+    Polars reads no column of a file where it does not know one of the types. Then pyarrow, where it is installed, reads
+    the others, all rows at once. Raises NoRowsError for an empty file, DataError.
+    """
+    stored, size, in_file_format = _stored(source, kind, name)
+    try:
+        table = _lazy(stored, kind, in_file_format=in_file_format)
+        return OpenedTable(table, table.collect_schema(), size)
+    except _FAULTS as error:
+        if not isinstance(error, pl.exceptions.PanicException) or isinstance(stored, str):
+            raise _unreadable(name, kind, error) from error
+        from widedeep.source.unknown_types import read_around  # only here: few files have such types
+
+        found = read_around(stored, kind)
+        if found is None:
+            raise DataError(
+                f"{name}: a column is of a type that Polars cannot read ({_shortly(error)}): write it as another type "
+                "or leave it out; with pyarrow installed (pip install pyarrow) the other columns can be used"
+            ) from error
+        return OpenedTable(found.frame.lazy(), found.frame.schema, size, found.unreadable)
+
+
+_Stored = Path | str | io.BytesIO
+
+
+def _stored(source: ByteStream | str, kind: ColumnarKind, name: str) -> tuple[_Stored, int | None, bool]:
+    """Where the plain bytes are, their size on disk (None for a URL), and whether Arrow has its format for files."""
     if isinstance(source, str):
-        return _lazy(source, kind, name, in_file_format=True), None
+        return source, None, True
     if not source.head:
         raise NoRowsError(f"{name}: the file is empty")
     signature = signature_of(source.head)
@@ -73,57 +131,67 @@ def _scan(source: ByteStream | str, kind: ColumnarKind, name: str) -> tuple[pl.L
         raise DataError(f"{name}: {signature.title}, not {_TITLES[kind]}: {signature.advice}")
     in_file_format = source.head.startswith(_ARROW_FILE_MAGIC)
     if source.path is not None and source.as_stored:
-        return _lazy(source.path, kind, name, in_file_format=in_file_format), source.path.stat().st_size
+        return source.path, source.path.stat().st_size, in_file_format
     content = source.read()
-    return _lazy(io.BytesIO(content), kind, name, in_file_format=in_file_format), source.bytes_done
+    return io.BytesIO(content), source.bytes_done, in_file_format
 
 
-def _lazy(stored: str | Path | io.BytesIO, kind: ColumnarKind, name: str, *, in_file_format: bool) -> pl.LazyFrame:
+def _lazy(stored: _Stored, kind: ColumnarKind, *, in_file_format: bool) -> pl.LazyFrame:
     # Only a URL may be a glob here: globs of paths are expanded already, and a file may be called `odd[1].parquet`.
     is_url = isinstance(stored, str)
-    try:
-        if kind == "parquet":
-            return pl.scan_parquet(stored, hive_partitioning=False, glob=is_url)
-        if in_file_format:
-            return pl.scan_ipc(stored, hive_partitioning=False, glob=is_url)
-        # The streaming format has no index of its batches, so it can only be read as a whole.
-        return pl.read_ipc_stream(stored).lazy()
-    except _FAULTS as error:
-        raise _unreadable(name, kind, error) from error
-
-
-def _schema(table: pl.LazyFrame, kind: ColumnarKind, name: str) -> pl.Schema:
-    try:
-        return table.collect_schema()
-    except _FAULTS as error:
-        raise _unreadable(name, kind, error) from error
+    if kind == "parquet":
+        return pl.scan_parquet(stored, hive_partitioning=False, glob=is_url)
+    if in_file_format:
+        return pl.scan_ipc(stored, hive_partitioning=False, glob=is_url)
+    # The streaming format has no index of its batches, so it can only be read as a whole.
+    assert not isinstance(stored, str)
+    return pl.read_ipc_stream(stored).lazy()
 
 
 def _slices(table: pl.LazyFrame, num_rows: int, step: int, name: str) -> Iterator[pl.DataFrame]:
     for first_row in range(0, num_rows, step):
-        try:
-            yield table.slice(first_row, step).collect()
-        except _FAULTS as error:
-            raise DataError(f"{name}: damaged or lost at or after row {first_row + 1}: {_shortly(error)}") from error
+        yield read_slice(table, first_row, min(step, num_rows - first_row), name=name)
 
 
-def without_categories(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with categories as texts, in lists too."""
-    # The numbering of categories differs between files, so that their codes cannot be compared.
-    as_texts: dict[str, pl.DataType] = {}
-    for column, dtype in frame.schema.items():
-        if dtype in (pl.Categorical, pl.Enum):
-            as_texts[column] = pl.String()
-        elif isinstance(dtype, pl.List) and dtype.inner in (pl.Categorical, pl.Enum):
-            as_texts[column] = pl.List(pl.String)
-    return frame.cast(as_texts) if as_texts else frame  # type: ignore[arg-type]
+def read_slice(table: pl.LazyFrame, first_row: int, num_rows: int, *, name: str) -> pl.DataFrame:
+    """So many rows from a row on (0-based). Raises DataError, with column and row where one value cannot be read."""
+    try:
+        return table.slice(first_row, num_rows).collect()
+    except _FAULTS as error:
+        raise _lost(table, first_row, num_rows, name, error) from error
 
 
-def _unreadable(name: str, kind: ColumnarKind, error: Exception) -> DataError:
+def _lost(table: pl.LazyFrame, first_row: int, num_rows: int, name: str, error: BaseException) -> DataError:
+    """What to say of rows that could not be read: the column, if it is its fault, and the row, if it is a value's."""
+    for column in table.collect_schema().names() if isinstance(error, _OF_A_COLUMN) else ():
+        alone = table.select(column)
+        if (fault := _fault(alone, first_row, num_rows)) is None:
+            continue
+        low, high = 0, num_rows  # the first `low` rows can be read, the first `high` cannot
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if _fault(alone, first_row, middle) is None else (low, middle)
+        if low == 0 and _fault(alone, first_row + 1, num_rows - 1) is not None:
+            reason = f"values of type {table.collect_schema()[column]} cannot be read ({_shortly(fault)}): write it as"
+            return ColumnValuesError(name, column, f"{reason} another type")
+        reason = f"the value cannot be read ({_shortly(fault)}): mend it or write null"
+        return ColumnValuesError(f"{name}: row {first_row + low + 1}", column, reason)
+    return DataError(f"{name}: damaged or lost at or after row {first_row + 1}: {_shortly(error)}")
+
+
+def _fault(table: pl.LazyFrame, first_row: int, num_rows: int) -> BaseException | None:
+    try:
+        table.slice(first_row, num_rows).collect()
+    except _FAULTS as error:
+        return error
+    return None
+
+
+def _unreadable(name: str, kind: ColumnarKind, error: BaseException) -> DataError:
     return DataError(f"{name}: not a readable {_TITLES[kind]} file: {_shortly(error)}")
 
 
-def _shortly(error: Exception) -> str:
+def _shortly(error: BaseException) -> str:
     # A server may answer with a whole page.
     text = " ".join(str(error).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -7,9 +7,11 @@ import polars as pl
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
-from widedeep.source.blocks import RawBlock, clean_texts, require_columns
-from widedeep.source.columnar_blocks import BLOCK_ROWS, without_categories
+from widedeep.source.blocks import RawBlock, require_columns
+from widedeep.source.columnar_blocks import BLOCK_ROWS, typed_block
 from widedeep.source.paths import Frame
+
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def frame_of(stream: Any, *, name: str) -> pl.DataFrame:
@@ -20,7 +22,7 @@ def frame_of(stream: Any, *, name: str) -> pl.DataFrame:
     """
     try:
         return pl.DataFrame(_StreamAlone(stream))
-    except Exception as error:  # each library has faults of its own kind
+    except (Exception, pl.exceptions.PanicException) as error:  # each library has faults of its own kind
         raise DataError(f"{name}: its rows cannot be read as Arrow: {_first_line(error)}") from error
 
 
@@ -37,10 +39,10 @@ class _StreamAlone:
 def read_frame_blocks(
     frame: Frame, settings: FormatSettings, columns: Sequence[str] | None, *, name: str
 ) -> Iterator[RawBlock]:
-    """Rows of a frame, as those of a Parquet file: in its own types, categories as texts, texts trimmed and missing
-    ones null. Of a frame without rows, one block without rows.
+    """Rows of a frame, as those of a Parquet file: in its own types, but plain ones, texts trimmed and missing ones
+    null. Of a frame without rows, one block without rows.
 
-    Raises ColumnError; DataError for a lazy frame whose query fails.
+    Raises ColumnError; DataError for a lazy frame whose query fails, and for a moment out of range.
     """
     present = frame_columns(frame, name=name)
     require_columns(columns or (), present, name)
@@ -48,7 +50,7 @@ def read_frame_blocks(
     first_row, num_bytes = 0, 0
     for part in _parts(wanted, name):
         num_bytes += int(part.estimated_size())
-        yield RawBlock(clean_texts(without_categories(part), settings), name, first_row, num_bytes)
+        yield typed_block(part, settings, name, first_row, num_bytes)
         first_row += part.height
 
 
@@ -56,7 +58,7 @@ def frame_columns(frame: Frame, *, name: str) -> list[str]:
     """Names of the columns. Raises DataError for a lazy frame whose query fails."""
     try:
         return frame.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except _FAULTS as error:
         raise DataError(f"{name}: the query of the lazy frame fails: {_first_line(error)}") from error
 
 
@@ -73,9 +75,9 @@ def _parts(frame: Frame, name: str) -> Iterator[pl.DataFrame]:
                 empty = False
         if empty:
             yield pl.DataFrame(schema=frame.collect_schema())
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except _FAULTS as error:
         raise DataError(f"{name}: the query of the lazy frame fails: {_first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -53,7 +53,7 @@ def scan_table(path: Path, version: int | None, *, name: str) -> pl.LazyFrame:
             f"{name}: reading a {what} table needs {package}, which is not installed: "
             f"pip install 'widedeep[{what.lower()}]'"
         ) from error
-    except Exception as error:  # each library has faults of its own kind
+    except (Exception, pl.exceptions.PanicException) as error:  # each library has faults of its own kind
         at = f" at version {version}" if version is not None else ""
         raise DataError(f"{name}: a {what} table that cannot be read{at}: {' '.join(str(error).split())}") from error
     return table

@@ -158,6 +158,8 @@ def _multi_valued(column: ColumnLook, split: Split) -> Entry:
     lists = column.lists
     assert lists is not None
     settings: dict[str, Any] = {"column": column.name}
+    if lists.form is not None:
+        settings["form"] = lists.form
     if lists.separator is not None:
         settings["separator"] = lists.separator
     if lists.weight_separator is not None:

@@ -1,5 +1,6 @@
 """What every column of an unknown table is, judged by a sample: a number, a category, a list, a time, or nothing."""
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -26,13 +27,14 @@ from widedeep.suggest.look_label import LabelLook, look_at_label
 from widedeep.suggest.look_lists import ListLook, look_for_lists
 from widedeep.suggest.look_markers import find_markers
 from widedeep.suggest.look_names import is_named_code, is_named_fold
-from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers
+from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers, why_no_number
 from widedeep.suggest.look_times import TimeLook, look_for_time
 from widedeep.suggest.spread_sample import SpreadSample
 from widedeep.table.lists import ListTally, list_values
 
 Nature = Literal["number", "category", "list", "time", "left_out"]
 
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?")
 _RESERVED = ("__label__", "__weight__", "__time__", "__group__")
 _RESERVED_ENDS = ("@text", "@values", "@weights")
 
@@ -112,6 +114,10 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         return ColumnLook(name, "left_out", "a column without a name")
     if name in _RESERVED or name.endswith(_RESERVED_ENDS):
         return ColumnLook(name, "left_out", "its name is one that widedeep uses itself: rename it")
+    if _PANDAS_INDEX.fullmatch(name):
+        return ColumnLook(
+            name, "left_out", "the index of a pandas frame, which numbers its rows: it says nothing of new ones"
+        )
     missing = raw.null_count() / len(raw)
     if missing == 1.0:
         return ColumnLook(name, "left_out", _everywhere("missing", sample), missing=1.0)
@@ -125,8 +131,10 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         return ColumnLook(name, "left_out", always, distinct=1)
     numbers = look_at_numbers(table)
     time = look_for_time(raw, values, numbers.values if numbers else None)
-    lists = None if numbers or time else look_for_lists(raw, values, pl.Series(table.counts))
-    if lists is None:
+    why_text = "" if numbers or time else why_no_number(values)
+    lists = None if numbers or time or why_text else look_for_lists(raw, values, pl.Series(table.counts))
+    is_vector = lists is not None and lists.are_fractions
+    if lists is None or is_vector:
         evidence = evidence_of(table, numbers.values if numbers else None, target)
     else:
         evidence = _list_evidence(raw, lists, target)
@@ -146,6 +154,10 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         return replace(seen, nature="time", time=time)
     if seen.is_sequence:
         return replace(seen, nature="left_out", why="rises from row to row: a row number says nothing about new rows")
+    if why_text:
+        return replace(seen, nature="left_out", why=why_text)
+    if is_vector:
+        return replace(seen, nature="left_out", why=_VECTORS)
     if lists is not None:
         return replace(seen, nature="list", lists=lists)
     if is_named_fold(name) and distinct <= 20 and _says_nothing(evidence, target):
@@ -158,6 +170,7 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
     return _category(raw, table, seen, sample)
 
 
+_VECTORS = "lists of fractions, which are no list of values"
 _FOLD = "a division of the rows; to split by it: data.split: {{kind: column, column: {name}, valid: …, test: …}}"
 
 
@@ -179,7 +192,7 @@ def _category(raw: pl.Series, table: ValueTable, seen: ColumnLook, sample: Sprea
 def _list_column(raw: pl.Series, target: Target, missing: float, sample: SpreadSample) -> ColumnLook:
     assert isinstance(raw.dtype, pl.List)
     if raw.dtype.inner in (pl.Float32, pl.Float64):
-        return ColumnLook(raw.name, "left_out", "lists of fractions, which are no list of values", missing=missing)
+        return ColumnLook(raw.name, "left_out", _VECTORS, missing=missing)
     lists = look_for_lists(raw, raw, raw)
     if lists is None:
         return ColumnLook(raw.name, "left_out", _everywhere("empty", sample), missing=missing)
@@ -195,7 +208,12 @@ def _list_column(raw: pl.Series, target: Target, missing: float, sample: SpreadS
 
 def _list_evidence(raw: pl.Series, lists: ListLook, target: Target) -> Evidence:
     """Of the lists as the typed table will hold them."""
-    field = MultiValuedField(column="t", separator=lists.separator, weight_separator=lists.weight_separator)
+    field = MultiValuedField(
+        column="t",
+        form=lists.form or "separated",
+        separator=lists.separator,
+        weight_separator=lists.weight_separator,
+    )
     data = DataSettings.model_validate({"train": "-", "label": "-", "bad_numbers": "missing"})
     values, _ = list_values(RawBlock(raw.alias("t").to_frame(), "", 0, 0), field, data, ListTally())
     return evidence_of_list(ListItems.of(values, target), values, target)

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-_MARKS = ("|", ";", ",", "^", " ")
+from widedeep.table.list_texts import ListForm, parse_lists
+
+_MARKS = ("|", ";", ",", "^", "\x01", "\x02", "\x03", "\x1c", "\x1d", "\x1e", "\x1f", " ")
+_FORMS: tuple[tuple[ListForm, str | None], ...] = (
+    ("json", None),
+    ("python", None),
+    ("bracketed", None),
+    ("bracketed", ";"),
+    ("bracketed", "|"),
+    ("bracketed", " "),
+)
+"""How lists are written within brackets, and what stands between two values."""
+_IN_BRACKETS = r"^\s*(?:\[.*\]|\(.*\)|\{.*\})\s*$"
+_FRACTION = r"^-?\d*\.\d+(?:[eE][-+]?\d+)?$"
 _MOST_TEXTS = 20_000
 """Distinct texts that the judgement rests on."""
 _LONGEST = 100
@@ -24,6 +37,10 @@ class ListLook:
     """Distinct values in the rows looked at."""
     mean_length: float
     longest: int
+    form: ListForm | None = None
+    """How a text in brackets holds the values; None without brackets."""
+    are_fractions: bool = False
+    """Whether the values are fractions: a vector, not a list of values."""
 
 
 def look_for_lists(column: pl.Series, values: pl.Series, counts: pl.Series) -> ListLook | None:
@@ -33,6 +50,8 @@ def look_for_lists(column: pl.Series, values: pl.Series, counts: pl.Series) -> L
     if column.dtype != pl.String:
         return None
     texts = pl.DataFrame({"text": values, "rows": counts}).drop_nulls().head(_MOST_TEXTS)
+    if texts.height and texts["text"].str.contains(f"(?s){_IN_BRACKETS}").all():
+        return _in_brackets(texts)
     if texts.height < 5 or float(texts["text"].str.contains(_THOUSANDS).mean() or 0.0) > 0.5:  # type: ignore[arg-type]
         return None
     found = [look for mark in _MARKS if (look := _cut_by(texts, mark)) is not None]
@@ -45,6 +64,35 @@ def _of_lists(column: pl.Series) -> ListLook | None:
     if not len(items):
         return None
     return ListLook(None, None, items.n_unique(), float(lengths.mean() or 0.0), int(lengths.max() or 0))  # type: ignore[arg-type]
+
+
+def _in_brackets(texts: pl.DataFrame) -> ListLook | None:
+    """Texts that all are lists of one form; None if they are of none, or each of one value without a sign of a list."""
+    for form, separator in _FORMS:
+        lists = parse_lists(texts["text"], form, separator)
+        if any(items is None for items in lists):
+            continue
+        rows = texts.with_columns(pl.Series("item", lists, dtype=pl.List(pl.String)))
+        lengths = rows["item"].list.len().to_numpy()
+        if form == "bracketed" and lengths.max() < 2:
+            continue
+        items = rows.select("rows", "item").filter(pl.col("item").list.len() > 0).explode("item").drop_nulls()
+        items = items.filter(pl.col("item") != "")
+        if not items.height:
+            return None
+        weighted = float(items["item"].str.contains(_WEIGHTED).mean() or 0.0) > 0.9  # type: ignore[arg-type]
+        values = items["item"].str.replace(r":[^:]*$", "") if weighted else items["item"]
+        fractions = float(values.str.contains(_FRACTION).mean() or 0.0)  # type: ignore[arg-type]
+        return ListLook(
+            separator,
+            ":" if weighted else None,
+            values.n_unique(),
+            float(np.average(lengths, weights=rows["rows"].to_numpy())),
+            int(lengths.max()),
+            form,
+            are_fractions=fractions > 0.5,
+        )
+    return None
 
 
 def _cut_by(texts: pl.DataFrame, mark: str) -> ListLook | None:

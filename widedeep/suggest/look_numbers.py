@@ -11,9 +11,17 @@ from widedeep.suggest.look_names import is_named_amount, is_named_code
 
 Floats = NDArray[np.float64]
 
+_MOSTLY_WRITTEN = 0.98
+"""Share of the different texts that must be numbers written for people."""
 _FEW = 20
 """So few whole numbers may each have a weight of their own."""
 _SHORT = 100
+_CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP)?"
+_WRITTEN_NUMBER = (
+    rf"^[-+(]?\s*{_CURRENCY}\s*[-+]?(?:\d{{1,3}}(?:[,.' \x{{a0}}]\d{{3}})+|\d+)?(?:[.,]\d+)?\s*(?:%|{_CURRENCY})\)?$"
+)
+"""Digits, perhaps in groups of three, with a currency or a per cent sign."""
+_NUMBER_SIGNS = r"\d.*[,' %\x{a0}$€£¥₹(UEG]|[$€£¥₹(UEG].*\d|\d\.\d{3}\."
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,24 @@ def look_at_numbers(table: ValueTable) -> NumberLook | None:
     share = float(counts[odd].sum() / max(counts[present].sum(), 1.0))
     example = str(table.values.filter(pl.Series(odd))[0]) if odd.any() else ""
     return NumberLook(numbers, counts, share, example)
+
+
+def why_no_number(values: pl.Series) -> str:
+    """Why texts that a person reads as numbers are none, and what to do; nothing if they are no such texts.
+
+    A comma may group digits or divide them: which of both is left to the reader.
+    """
+    texts = values.drop_nulls()
+    if texts.dtype != pl.String or not len(texts):
+        return ""
+    written = texts.str.contains(_WRITTEN_NUMBER)
+    signed = texts.filter(written & texts.str.contains(_NUMBER_SIGNS))
+    if float(written.mean() or 0.0) < _MOSTLY_WRITTEN or not len(signed):  # type: ignore[arg-type]
+        return ""
+    return (
+        f"numbers that are written as {signed[0]!r}, which are read as texts: write them with digits and a decimal point "
+        "only, as in 1234.5"
+    )
 
 
 def is_quantity(name: str, look: NumberLook, by_value: float, by_bucket: float | None, noise: float) -> bool:

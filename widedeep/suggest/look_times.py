@@ -28,7 +28,7 @@ _DATES = (
     *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
     *("%a %d %b %Y", "%a, %d %b %Y", "%a %b %d %Y"),
 )
-_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
+_CLOCKS = ("%H", "%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%H:%M:%S,%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
 _BETWEEN = (" ", "T", ":", ", ")
 _ZONES = ("", "%#z", " %#z", "Z", " UTC", " GMT")
 _WHOLE_FORMS = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%d %H:%M:%S")
@@ -41,8 +41,9 @@ _DIGIT_FORMS = {
 }
 _DIRECTIVE = re.compile(r"%\.f|%#z|%[A-Za-z]")
 _NO_MARK = re.compile(r"[A-Za-z0-9]")
-_MICROSECONDS = r"^\d{15,16}$"
-_EPOCHS = (("epoch", 1.0), ("epoch_ms", 1e3), ("epoch_us", 1e6))
+_LONG_EPOCH = r"^\d{15,16}$|^\d{18,19}$"
+"""Micro- and nanoseconds of our time."""
+_EPOCHS = (("epoch", 1.0), ("epoch_ms", 1e3), ("epoch_us", 1e6), ("epoch_ns", 1e9))
 _NAMED_TIME = re.compile(
     r"(?i)(^|[^a-z])(time|timestamp|ts|date|datetime|dt|day|hour|epoch|created|updated|at|when)([^a-z]|$)|(?:time|date|At|_at|_ts)$"
 )
@@ -104,9 +105,11 @@ def look_for_time(column: pl.Series, values: pl.Series, numbers: NDArray[np.floa
         return None
     if numbers is not None:
         return _digits(column, values, numbers[np.isfinite(numbers)])
+    if dtype.is_integer():  # beyond what a float holds exactly
+        return _digits(column, values, values.cast(pl.Float64).to_numpy())
     if dtype != pl.String or not _may_be_dates(values):
         return None
-    if values.str.contains(_MICROSECONDS).all():  # so long that in any other column they would be codes
+    if values.str.contains(_LONG_EPOCH).all():  # so long that in any other column they would be codes
         return _digits(column, values, values.cast(pl.Float64).to_numpy())
     return _written(column, values)
 
@@ -206,7 +209,7 @@ def _descents(moments: NDArray[np.float64]) -> int:
 
 
 def _digits(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64]) -> TimeLook | None:
-    """A date in digits such as 20171107, or seconds, milliseconds or microseconds since 1970."""
+    """A date in digits such as 20171107, or seconds since 1970, or their thousandths, millionths or billionths."""
     if len(numbers) < 2:
         return None
     named = is_named_like_a_time(column.name)

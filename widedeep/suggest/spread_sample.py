@@ -1,7 +1,7 @@
 """Rows spread over a whole table, in bounded memory: what a first look at unknown files rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,12 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.errors import ColumnError, DataError
+from widedeep.errors import ColumnError, ColumnValuesError, DataError
 from widedeep.recipe.base import is_pattern
 from widedeep.recipe.schema import FormatSettings
-from widedeep.source.blocks import RawBlock, clean_texts, require_columns
+from widedeep.source.blocks import require_columns
+from widedeep.source.canonical import why_unusable
+from widedeep.source.columnar_blocks import OpenedTable, open_columnar, read_slice, typed_block
 from widedeep.source.paths import Source, partition_texts, size_of
-from widedeep.source.sources import kind_by_ending, kind_of, read_blocks
+from widedeep.source.sources import kind_by_ending, kind_of
 from widedeep.source.streams import ByteStream
 from widedeep.source.tables import scan_table
 from widedeep.suggest.once import readable_again
@@ -28,7 +30,7 @@ _MAX_FILES = 32
 _SLICES = 10
 """Logs drift: as many places of the table are looked at."""
 _A_PATTERN = "its name reads as a pattern of names: rename it"
-_FAULTS = (pl.exceptions.PolarsError, OSError, ValueError)
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -134,59 +136,60 @@ def _columnar_sample(
     files: Sequence[Source], kind: Literal["parquet", "arrow"], label: str, max_rows: int
 ) -> SpreadSample:
     chosen = spread(files, _MAX_FILES)
-    tables = [(file, _scanned(file, kind)) for file in chosen]
-    schema = _schema(*tables[0])
-    require_columns([label], schema.names(), str(files[0]))
-    left_out = {name: f"holds {dtype} values" for name, dtype in schema.items() if not _is_readable(dtype)}
+    tables = [(file, _opened(file, kind)) for file in chosen]
+    first = tables[0][1]
+    schema = first.schema
+    require_columns([label], [*schema.names(), *first.unreadable], str(files[0]))
+    left_out = dict(first.unreadable)
+    left_out |= {name: why for name, dtype in schema.items() if (why := why_unusable(dtype)) is not None}
     left_out |= {name: _A_PATTERN for name in schema.names() if is_pattern(name)}
-    columns = [name for name in schema.names() if name not in left_out]
-    require_columns([label], columns, str(files[0]))
-    counts = [_num_rows(*table) for table in tables]
+    if label in left_out:
+        raise DataError(f"{files[0]}: column {label!r} {left_out[label]}: it cannot be the label")
+    counts = [_num_rows(file, opened.table) for file, opened in tables]
     total = sum(counts)
     if total == 0:
         raise DataError(f"{files[0]}: the file has no rows")
-    rows = min(max_rows, _MAX_CELLS // len(columns) + 1, total)
-    frames = []
-    for (file, table), count in zip(tables, counts, strict=True):
-        require_columns(columns, _schema(file, table).names(), str(file))
-        frames += _slices(file, table.select(columns), count, -(-rows * count // total), -(-_SLICES // len(chosen)))
+    frames: list[pl.DataFrame] = []
+    while not frames:
+        columns = [name for name in schema.names() if name not in left_out]
+        rows = min(max_rows, _MAX_CELLS // len(columns) + 1, total)
+        try:
+            for (file, opened), count in zip(tables, counts, strict=True):
+                require_columns(columns, [*opened.schema.names(), *opened.unreadable], str(file))
+                for name in columns:
+                    if name in opened.unreadable:
+                        raise ColumnValuesError(str(file), name, opened.unreadable[name])
+                table = opened.table.select(columns)
+                frames += _slices(file, table, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
+        except ColumnValuesError as error:
+            if error.column == label:
+                raise
+            left_out[error.column] = error.reason
+            frames = []
     num_rows = total * len(files) // len(chosen)
     sampled = sum(frame.height for frame in frames)
     joined = _joined(frames, sampled / num_rows, format={}, is_text=False, left_out=left_out)
     return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), {}, False, left_out)
 
 
-def _scanned(file: Source, kind: Literal["parquet", "arrow"]) -> pl.LazyFrame:
-    try:
-        scan = pl.scan_parquet if kind == "parquet" else pl.scan_ipc
-        if isinstance(file, str):
-            return _with_path_columns(scan(file, hive_partitioning=False, glob=True), file)
-        if file.is_dir():
-            return _with_path_columns(scan_table(file, None, name=str(file)), file)
-        with ByteStream(file, str(file)) as stream:
-            has_index = stream.as_stored and stream.head.startswith((b"PAR1", b"ARROW1"))
-        if has_index:
-            return _with_path_columns(scan(file, hive_partitioning=False, glob=False), file)
-    except _FAULTS as error:
-        raise DataError(f"{file}: cannot be read: {error}") from error
-    # Compressed Parquet and Arrow streams have no index: from their front only.
-    blocks: list[RawBlock] = []
-    for block in read_blocks(file, FormatSettings(), None, name=str(file)):
-        blocks.append(block)
-    return pl.concat([block.frame for block in blocks]).lazy()
+def _opened(file: Source, kind: Literal["parquet", "arrow"]) -> OpenedTable:
+    name = str(file)
+    if isinstance(file, str):
+        return _with_path_columns(open_columnar(file, kind, name=name), file)
+    if file.is_dir():
+        table = scan_table(file, None, name=name)
+        return _with_path_columns(OpenedTable(table, table.collect_schema(), None), file)
+    with ByteStream(file, name) as stream:
+        return _with_path_columns(open_columnar(stream, kind, name=name), file)
 
 
-def _with_path_columns(table: pl.LazyFrame, file: Source) -> pl.LazyFrame:
-    present = table.collect_schema()
-    texts = {column: text for column, text in partition_texts(file).items() if column not in present}
-    return table.with_columns(pl.lit(text, pl.String).alias(column) for column, text in texts.items())
-
-
-def _schema(file: Source, table: pl.LazyFrame) -> pl.Schema:
-    try:
-        return table.collect_schema()
-    except _FAULTS as error:
-        raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
+def _with_path_columns(opened: OpenedTable, file: Source) -> OpenedTable:
+    own = {*opened.schema.names(), *opened.unreadable}
+    texts = {column: text for column, text in partition_texts(file).items() if column not in own}
+    if not texts:
+        return opened
+    table = opened.table.with_columns(pl.lit(text, pl.String).alias(column) for column, text in texts.items())
+    return replace(opened, table=table, schema=table.collect_schema())
 
 
 def _num_rows(file: Source, table: pl.LazyFrame) -> int:
@@ -196,28 +199,16 @@ def _num_rows(file: Source, table: pl.LazyFrame) -> int:
         raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
 
 
-def _is_readable(dtype: pl.DataType) -> bool:
-    if isinstance(dtype, pl.List | pl.Array):
-        inner = dtype.inner
-        return isinstance(inner, pl.DataType) and not inner.is_nested() and _is_readable(inner)
-    return not (dtype in (pl.Binary, pl.Duration, pl.Object, pl.Struct) or isinstance(dtype, pl.Struct))
-
-
 def _slices(file: Source, table: pl.LazyFrame, num_rows: int, wanted: int, most: int) -> list[pl.DataFrame]:
-    """`wanted` of the rows in up to `most` runs spread over the file, categories as texts."""
+    """`wanted` of the rows in up to `most` runs spread over the file, in plain types."""
     runs = 1 if wanted >= num_rows else most
     step = min(wanted, num_rows) // runs or 1
     frames = []
     for first_row in np.linspace(0, num_rows - step, runs).astype(np.int64).tolist():
-        try:
-            frame = table.slice(first_row, step).collect()
-        except _FAULTS as error:
-            raise DataError(f"{file}: damaged or lost at or after row {first_row + 1}: {error}") from error
-        as_texts = [name for name, dtype in frame.schema.items() if dtype in (pl.Categorical, pl.Enum)]
-        lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Array)]
-        frame = frame.with_columns(
-            *(pl.col(name).cast(pl.String) for name in as_texts),
-            *(pl.col(name).arr.to_list() for name in lists),
-        )
-        frames.append(clean_texts(frame, FormatSettings()))
+        frames.append(_plain(table, first_row, step, str(file)))
     return [frame for frame in frames if frame.height]
+
+
+def _plain(table: pl.LazyFrame, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
+    frame = read_slice(table, first_row, num_rows, name=name)
+    return typed_block(frame, FormatSettings(), name, first_row, 0).frame

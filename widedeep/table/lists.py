@@ -3,13 +3,17 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
 from widedeep.source.blocks import BLANKS, RawBlock
-from widedeep.source.canonical import canonical_text, kind_of
+from widedeep.source.canonical import canonical_text, why_unusable
+
+if TYPE_CHECKING:
+    from widedeep.table.list_texts import ListForm
 
 _ROW, _ITEM, _WEIGHT = "row", "item", "weight"
 
@@ -24,6 +28,8 @@ class ListTally:
     """Rows with more than `max_length` values."""
     bad_weights: Counter[str] = field(default_factory=Counter)
     """Items dropped with `bad_numbers: missing` because their weight is no number."""
+    bad_lists: Counter[str] = field(default_factory=Counter)
+    """Rows that count as missing with `bad_numbers: missing` because their text is not of the field's `form`."""
 
 
 def list_values(
@@ -32,11 +38,11 @@ def list_values(
     """The lists of a block: values List(String), and weights List(Float32) if the field has them; null for an empty
     list.
 
-    Raises DataError for text without a `separator`, and (unless `bad_numbers: missing`) for a weight that is no finite
-    number or is negative.
+    Raises DataError for text without a `separator`; and, unless `bad_numbers: missing`, for a text of another `form`
+    and for a weight that is no finite number or is negative.
     """
     column = settings.column
-    items = _items(block, settings, data)
+    items = _items(block, settings, data, tally)
     full = items.filter(pl.col(_ITEM).is_not_null())
     tally.empty_items[column] += len(items) - len(full)
     if settings.weight_separator is not None:
@@ -57,27 +63,36 @@ def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
     return rows.join(gathered, on=_ROW, how="left", maintain_order="left").select(columns)
 
 
-def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> pl.DataFrame:
+def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally) -> pl.DataFrame:
     """Every item: its row in the block and its canonical text (null if empty); rows without a value have none."""
     raw = block.frame[settings.column]
+    if raw.dtype == pl.Null:
+        raw = raw.cast(pl.List(pl.String))
+    elif isinstance(raw.dtype, pl.Array):
+        raw = raw.arr.to_list()
     dtype = raw.dtype
-    if isinstance(dtype, pl.Array):
-        dtype = pl.List(dtype.inner)
-        raw = raw.cast(dtype)
     frame = pl.DataFrame({_ROW: pl.int_range(len(raw), dtype=pl.UInt32, eager=True), _ITEM: raw})
     if isinstance(dtype, pl.List):
-        inner = _inner(block, settings.column, dtype)
+        inner = dtype.inner
+        assert isinstance(inner, pl.DataType)
+        if (reason := why_unusable(dtype)) is not None:
+            raise DataError(f"{block.source_name}: column {settings.column!r} {reason}")
         exploded = frame.filter(pl.col(_ITEM).list.len() > 0).explode(_ITEM)
         item = canonical_text(pl.col(_ITEM), inner)
     else:
-        if settings.separator is None:
+        if settings.separator is None and settings.form == "separated":
             raise DataError(
                 f"{block.source_name}: column {settings.column!r} holds {dtype} values, not lists: "
                 "set `separator`, what stands between two values, at its entry under features.multi_valued"
             )
         text = canonical_text(pl.col(_ITEM), dtype)
-        exploded = frame.with_columns(text).drop_nulls().with_columns(pl.col(_ITEM).str.split(settings.separator))
-        exploded = exploded.explode(_ITEM)
+        texts = frame.with_columns(text).drop_nulls()
+        if settings.form == "separated":
+            assert settings.separator is not None
+            lists = texts.with_columns(pl.col(_ITEM).str.split(settings.separator))
+        else:
+            lists = _parsed(block, texts, settings, settings.form, data, tally)
+        exploded = lists.explode(_ITEM)
         item = pl.col(_ITEM)
     if data.format.trim:
         item = item.str.strip_chars(BLANKS)
@@ -86,16 +101,31 @@ def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings) -> p
     return exploded.with_columns(item)
 
 
-def _inner(block: RawBlock, column: str, dtype: pl.List) -> pl.DataType:
-    inner = dtype.inner
-    assert isinstance(inner, pl.DataType)
-    try:
-        nested = kind_of(inner) == "list"
-    except DataError:
-        nested = True
-    if nested:
-        raise DataError(f"{block.source_name}: column {column!r} holds lists of {inner}; a list holds plain values")
-    return inner
+def _parsed(
+    block: RawBlock,
+    texts: pl.DataFrame,
+    settings: MultiValuedField,
+    form: "ListForm",
+    data: DataSettings,
+    tally: ListTally,
+) -> pl.DataFrame:
+    """The rows with a text, as lists. Each different text is read once."""
+    distinct = texts[_ITEM].unique(maintain_order=True)
+    from widedeep.table.list_texts import parse_lists  # not at the top: most lists are separated
+
+    lists = parse_lists(distinct, form, settings.separator)
+    read = pl.DataFrame({_ITEM: distinct, "list": pl.Series(lists, dtype=pl.List(pl.String))})
+    parsed = texts.join(read, on=_ITEM, how="left", maintain_order="left")
+    bad = parsed.filter(pl.col("list").is_null())
+    if len(bad) and data.bad_numbers == "error":
+        raise DataError(
+            f"{block.place_of(bad[_ROW][0])}: column {settings.column!r}: {bad[_ITEM][0]!r} is no list of the form "
+            f"{form}; mend the row, set another `form` at its entry under features.multi_valued, or set "
+            "data.bad_numbers: missing to count it as missing"
+        )
+    tally.bad_lists[settings.column] += len(bad)
+    # A list without items would explode to an item that is null.
+    return parsed.filter(pl.col("list").list.len() > 0).select(_ROW, pl.col("list").alias(_ITEM))
 
 
 def _weighted(

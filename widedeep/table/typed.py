@@ -61,6 +61,8 @@ class TypedColumn:
         rule: dict[str, Any] = {}
         if isinstance(self.field, MultiValuedField):
             rule = self.field.model_dump(include={"separator", "weight_separator", "max_length"})
+            if self.field.form != "separated":
+                rule["form"] = self.field.form
         elif self.field is not None:
             rule = self.field.model_dump(include={"format", "since"} if self.role == "age" else {"format"})
         return [self.name, self.column, self.role, sorted(rule.items())]
