@@ -36,7 +36,7 @@ from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed import TIME, typed_columns
 
-INGEST_FORMAT = 3
+INGEST_FORMAT = 5
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 ENCODING_FORMAT = 2
 """The same for the fitted plan, the encoding and what is reported of them."""
