@@ -83,42 +83,32 @@ def crosses(
     With --discover, find crosses: chosen on one part of the train rows, proved on another. With --weights, show what a
     finished run has learnt of values and crosses.
     """
-    _check(find, weights, {"--on": on, "--budget": budget, "--fdr": fdr, "--write": write, "--force": force or None})
+    of_discovery = {"--on": on, "--budget": budget, "--fdr": fdr, "--write": write, "--force": force or None}
+    of_weights = {"--top": top, "--min-support": min_support}
+    if find and weights:
+        raise UsageError("--discover reads a recipe, --weights a finished run: leave one of them out")
+    if not find:
+        _refuse(of_discovery, "belongs to --discover: add that, or leave it out")
+    if not weights:
+        _refuse(of_weights, "says which weights to show: add --weights, or leave it out")
     if find:
-        if top is not None or min_support is not None:
-            raise UsageError("--top and --min-support say which weights to show: leave them out")
         discover(
-            recipe,
-            work,
-            overrides,
-            on=on,
-            budget=budget,
-            fdr=fdr,
-            write=write,
-            force=force,
-            wait=wait,
-            as_json=as_json,
+            recipe, work, overrides, on=on, budget=budget, fdr=fdr, write=write, force=force, wait=wait, as_json=as_json
         )
-        return
-    if weights:
+    elif weights:
         if overrides:
             raise UsageError(
                 f"--set {overrides[0]}: changes a recipe, and --weights reads a finished run: leave one of them out"
             )
         show_weights(recipe, work, top=top, min_support=min_support, wait=wait, as_json=as_json)
-        return
-    if top is not None or min_support is not None:
-        option = "--top" if top is not None else "--min-support"
-        raise UsageError(f"{option}: says which weights to show: add --weights, or leave it out")
-    _report(recipe, work, overrides, wait=wait, as_json=as_json)
+    else:
+        _report(recipe, work, overrides, wait=wait, as_json=as_json)
 
 
-def _check(find: bool, weights: bool, of_discovery: Mapping[str, object]) -> None:
-    if find and weights:
-        raise UsageError("--discover reads a recipe, --weights a finished run: leave one of them out")
-    for option, value in of_discovery.items():
-        if value is not None and not find:
-            raise UsageError(f"{option}: belongs to --discover: add that, or leave it out")
+def _refuse(options: Mapping[str, object], rule: str) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(f"{option}: {rule}")
 
 
 def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: bool, as_json: bool) -> None:

@@ -42,6 +42,10 @@ def init(
 
     if output is not None and output.is_dir():
         raise UsageError(f"{output}: is a directory; -o names the recipe file to write")
+    if output is not None:
+        from widedeep.source.paths import refuse_as_output
+
+        refuse_as_output(output, [*files, *(valid or ()), *(test or ())])
     if output is not None and output.exists() and not force:
         raise OutputExistsError(f"{output}: exists; --force replaces it")
     reporter = ConsoleReporter()

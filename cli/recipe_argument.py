@@ -25,7 +25,7 @@ def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Report
 
 
 def _check_data_is_there(bundled: "LoadedRecipe") -> None:
-    from widedeep.source.sources import expand_paths  # not at the top: a name that is none need not wait for Polars
+    from widedeep.source.paths import expand_paths  # not at the top: a name that is none need not wait for Polars
 
     try:
         expand_paths(bundled.recipe.data.all_paths(), bundled.base_dir)

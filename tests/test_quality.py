@@ -70,11 +70,11 @@ def test_a_table_is_made_from_a_recipe_and_taken_up_where_it_was_left(
     assert "- date: today" in text
 
 
-def test_the_page_and_the_readme_show_what_was_measured() -> None:
+def test_the_page_and_the_figures_of_the_docs_show_what_was_measured() -> None:
     measured = json.loads((RESULTS / "quality.json").read_text())
     assert set(measured) == set(TABLES)
     assert (RESULTS / "quality.md").read_text() == report(measured)
-    assert headline(measured) in (RESULTS.parents[2] / "README.md").read_text()
+    assert headline(measured) in (RESULTS.parents[2] / "docs" / "figures.md").read_text()
 
 
 def test_the_peer_gets_numbers_as_they_are_codes_for_texts_and_a_column_for_each_value_of_a_list(

@@ -22,7 +22,7 @@ def compiled(function: Any) -> Any:
     process compiles anew.
     """
     kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    # Numba raises RuntimeError where no folder can be written: a slower start is no reason to fail.
+    # Numba raises RuntimeError if no folder can be written. The only harm is a slower start.
     with suppress(RuntimeError):
         kernel._cache = _Cache(function, kernel.targetoptions)
     return kernel
@@ -90,8 +90,8 @@ def _parts(value: Any, seen: set[int], name: str = "") -> Iterator[str]:
                 yield from _parts(cell.cell_contents, seen, f"{name}.{inner}")
             yield from _parts_of_code(value.__code__, value.__globals__, seen)
     elif isinstance(value, tuple):
-        for place, entry in enumerate(value):
-            yield from _parts(entry, seen, f"{name}[{place}]")
+        for position, entry in enumerate(value):
+            yield from _parts(entry, seen, f"{name}[{position}]")
     elif isinstance(value, ModuleType):
         yield f"{name}: {value.__name__}"
     elif isinstance(value, type | BuiltinFunctionType):

@@ -60,6 +60,10 @@ class DataError(WidedeepError):
     exit_code = 3
 
 
+class NoRowsError(DataError):
+    """A file is empty, or has a header and no rows. Among others it may be passed over."""
+
+
 class ColumnValuesError(DataError):
     """A column that is there holds a value, or a type, that cannot be read."""
 

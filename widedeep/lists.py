@@ -1,4 +1,4 @@
-"""Lists of values, several in a row: behind each other, with their lengths (CSR)."""
+"""Rows with a list of values each, stored as one array of all values and one of the lists' lengths (as in CSR)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # only the type is named here
+if TYPE_CHECKING:
     import polars as pl
 
 
@@ -16,7 +16,7 @@ class Lists:
     """The lists of consecutive rows."""
 
     values: NDArray[Any]
-    """[N], the rows' lists behind each other."""
+    """[N]: the values of all rows, one row after the other."""
     lengths: NDArray[np.int64]
     """[rows]; they sum to N."""
     weights: NDArray[np.float32] | None = None
@@ -24,19 +24,19 @@ class Lists:
 
     @classmethod
     def of(cls, values: "pl.Series", weights: "pl.Series | None" = None) -> "Lists":
-        """The lists of a series, none of which is empty or null, and their weights in another of the same shape."""
+        """The lists of a series, and their weights from a series of the same shape. No list may be empty or null."""
         lengths = values.list.len().to_numpy().astype(np.int64)
-        # Writable: Polars' own memory is not, and torch warns of what it may not write to.
-        of_weights = None if weights is None else weights.explode().to_numpy(writable=True)
-        return cls(values.explode().to_numpy(writable=True), lengths, of_weights)
+        # Polars' memory is read-only, and torch warns about arrays that it may not write to: these are copies.
+        flat_weights = None if weights is None else weights.explode().to_numpy(writable=True)
+        return cls(values.explode().to_numpy(writable=True), lengths, flat_weights)
 
     @property
     def bounds(self) -> NDArray[np.int64]:
-        """[rows + 1]: where each row's values start, and N."""
+        """[rows + 1]: the position where each row's values start, and N."""
         return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths)])
 
     def row_of_values(self) -> NDArray[np.int64]:
-        """[N]: the row that each value belongs to."""
+        """[N]: the number of the row that each value belongs to."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def slice(self, start: int, stop: int) -> "Lists":
@@ -50,12 +50,12 @@ class Lists:
         """The rows with these numbers, in this order."""
         starts = (np.cumsum(self.lengths) - self.lengths)[rows]
         lengths = self.lengths[rows]
-        places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        return Lists(self.values[places], lengths, None if self.weights is None else self.weights[places])
+        positions = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        return Lists(self.values[positions], lengths, None if self.weights is None else self.weights[positions])
 
 
 def joined_lists(parts: Sequence[Lists]) -> Lists:
-    """The rows of one part behind those of the other; all have weights, or none has."""
+    """The rows of all parts, one part after the other. Either all parts have weights, or none."""
     weights = [part.weights for part in parts if part.weights is not None]
     return Lists(
         np.concatenate([part.values for part in parts]),

@@ -14,8 +14,8 @@ Result = TypeVar("Result")
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield `function(item)` for each item, in order; as many threads as Polars has compute ahead.
 
-    At most one result more than there are threads is held. The items are taken on the caller's thread. An error of
-    `function` or of the items' iterator is raised in its place in the order, after the results before it.
+    The results held are at most one more than there are threads. Items are taken on the caller's thread. An error of
+    `function`, or of the items' iterator, is raised after the results that come before it.
     """
     threads = pl.thread_pool_size()
     waiting: deque[Future[Result]] = deque()
@@ -43,7 +43,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> I
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """`function(item)` of all items, in order, for results that fit in memory together.
 
-    If one fails, or on Ctrl-C, the items that have not been started are dropped.
+    If an item fails, or on Ctrl-C, items that have not been started are dropped.
     """
     pool = ThreadPoolExecutor(pl.thread_pool_size())
     try:

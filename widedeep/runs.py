@@ -43,6 +43,10 @@ class RunDirectory:
         return self.plan_dir / "memory.safetensors"
 
     @property
+    def forms_path(self) -> Path:
+        return self.plan_dir / "forms.json"
+
+    @property
     def best_path(self) -> Path:
         return self.path / "checkpoints" / "best.safetensors"
 

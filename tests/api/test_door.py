@@ -286,7 +286,7 @@ def test_settings_of_discovery_out_of_their_range_are_refused(
 def test_a_recipe_without_a_file_is_called_by_its_name_in_messages(project: Path, as_data: dict[str, Any]) -> None:
     as_data |= {"features": {"categorical": ["color"]}, "crosses": []}
 
-    with pytest.raises(UsageError, match=r"^recipe small: a cross is of two fields or more, and this recipe has 1$"):
+    with pytest.raises(UsageError, match=r"^recipe small: a cross needs at least two fields, and this recipe has 1$"):
         wd.discover(as_data)
 
 

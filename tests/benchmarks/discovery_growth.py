@@ -32,7 +32,7 @@ ROWS_FOR_FIELDS = 100_000
 def screened(fields: list[CrossField], target: Target, rows: int) -> tuple[int, float]:
     """Pairs, and the seconds that their scores take, without main effects and null."""
     screen = Screen(fields, np.arange(rows), np.inf)
-    residual = Residual.at(target.taken(screen.rows), FoldModels([], target.taken(screen.rows), None).logit)
+    residual = Residual.at(target.gather(screen.rows), FoldModels([], target.gather(screen.rows), None).logit)
     pairs = [screen.first_cut(names) for names in itertools.combinations(screen.fields, 2)]
     screen.scores(pairs[:2], residual)
     started = time.monotonic()

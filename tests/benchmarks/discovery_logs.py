@@ -102,8 +102,8 @@ def _recoded(seen: Column, candidate: Candidate, every: TrainRows, train_rows: i
 
 
 def _taken(data: TrainRows, rows: np.ndarray) -> TrainRows:
-    target = data.target.taken(rows)
-    fields = tuple(field.taken(rows) for field in data.fields)
+    target = data.target.gather(rows)
+    fields = tuple(field.gather(rows) for field in data.fields)
     return replace(data, fields=fields, target=target, proof=data.proof[rows], train_rows=len(rows))
 
 

@@ -30,7 +30,7 @@ def report(measured: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def headline(measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """What crosses added to each kind on each data set, as a table that the README shows."""
+    """What crosses added to each kind on each data set, as the table in docs/figures.md."""
     tables = _in_order(measured)
     kinds = [kind for kind in KINDS if any(one["kind"] == kind for table in tables.values() for one in table["added"])]
     lines = [_row("", *(_NAMES[name] for name in tables)), _row(*["---"] * (len(tables) + 1))]

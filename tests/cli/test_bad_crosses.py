@@ -105,5 +105,7 @@ def test_crosses_whose_values_would_not_fit_into_memory_are_refused_before_any_i
     path.write_text(f"{RECIPE}  - {{fields: [C5, city], buckets: 1000000000}}\n")
     code, out, err = widedeep("train", path, "--work", tmp_path)
     assert (code, out) == (2, "")
-    assert "crosses: with 10 folds their values take 47 GiB, and 8 is the most; the largest is C5 x city with" in err
+    assert (
+        "crosses: with 10 folds their values take 47 GiB, and 8 GiB is the most; the largest is C5 x city with" in err
+    )
     assert "give it fewer `buckets` or a larger `min_count`, or set `model.wide.crosses: gradient`" in err

@@ -365,7 +365,7 @@ def test_a_cross_needs_two_fields(here: Path, widedeep: CommandLine) -> None:
     options = ["--set", "features.categorical=[color]", "--set", "features.numeric=[]"]
     code, out, err = widedeep("crosses", "planted.yaml", "--discover", *options)
     assert (code, out) == (2, "")
-    assert "a cross is of two fields or more, and this recipe has 1" in " ".join(err.split())
+    assert "a cross needs at least two fields, and this recipe has 1" in " ".join(err.split())
 
 
 def test_force_replaces_what_is_there(here: Path, widedeep: CommandLine) -> None:

@@ -108,3 +108,28 @@ def test_rows_of_a_stage_that_may_not_be_read_are_told_as_that(
     code, _, stderr = widedeep("train", "small.yaml", "--quiet")
 
     assert (code, stderr) == (4, f"widedeep: error: {told(shard.relative_to(project))}\n")
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("closed", ["folder of runs", "run in it"])
+def test_a_folder_that_may_not_be_entered_is_told_as_that(
+    command: str, closed: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: CommandLine
+) -> None:
+    folder = trained / "runs" / "small"
+    place = folder if closed == "folder of runs" else (folder / "latest").resolve()
+    is_done, listed = Path.exists, Path.iterdir
+
+    def refusing(operation: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        def may_enter(path: Path) -> Any:
+            if path == place if operation is listed else path.parent == place:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return operation(path)
+
+        return may_enter
+
+    monkeypatch.setattr(Path, "exists", refusing(is_done))
+    monkeypatch.setattr(Path, "iterdir", refusing(listed))
+
+    code, _, stderr = widedeep(command, folder, *(["-o", tmp_path / "r.html"] if command == "report" else []))
+
+    assert (code, "you have no permission to read it" in stderr) == (4, True)

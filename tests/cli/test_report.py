@@ -328,7 +328,7 @@ def test_more_runs_than_colours_are_refused(folder: Path, tmp_path: Path, widede
         (copy / "recipe.yaml").write_text(recipe.replace("seed: 0", f"seed: {seed}", 1))
     code, out, err = widedeep("report", tmp_path / "runs" / "deep", "-o", tmp_path / "page.html")
     assert (code, out) == (2, "")
-    assert "9 runs: a page tells at most 8 apart" in err
+    assert "9 runs: a page shows at most 8" in err
 
 
 def test_rows_of_one_class_leave_a_page_without_ranking(project: Path, widedeep: CommandLine) -> None:

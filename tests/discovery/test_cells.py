@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from widedeep.discovery.cells import leave_one_out, runs_of
+from widedeep.discovery.cells import leave_one_out, sorted_by_code
 
 PENALTIES = np.array([0.5, 4.0, 64.0])
 NO_LISTS = np.empty(0, dtype=np.int64)
@@ -23,7 +23,7 @@ def kernel(
     rows: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float64]:
     places = np.arange(len(left), dtype=np.int32) if rows is None else rows
-    ordered, starts = runs_of(left, places, int(left.max(initial=-1)) + 1)
+    ordered, starts = sorted_by_code(left, places, int(left.max(initial=-1)) + 1)
     size = int(right.max(initial=-1)) + 1
     return leave_one_out(ordered, starts, right, lists, size, residual, curvature, PENALTIES)
 
@@ -114,5 +114,5 @@ def test_the_score_of_cells_without_an_effect_has_mean_0_and_the_variance_that_i
 
 
 def test_rows_are_sorted_by_code_and_those_of_negative_codes_are_left_out() -> None:
-    rows, starts = runs_of(np.array([2, -1, 0, 2, -5, 0], np.int32), np.array([7, 8, 9, 3, 2, 1], np.int32), 4)
+    rows, starts = sorted_by_code(np.array([2, -1, 0, 2, -5, 0], np.int32), np.array([7, 8, 9, 3, 2, 1], np.int32), 4)
     assert (rows.tolist(), starts.tolist()) == ([9, 1, 7, 3], [0, 2, 2, 4, 4])

@@ -19,8 +19,8 @@ from widedeep.discovery.fields import (
     CrossField,
     TrainRows,
     cell_codes,
+    count_combinations,
     cross_column,
-    places,
     read_train_rows,
 )
 from widedeep.features.fit import fit_plan
@@ -224,7 +224,7 @@ def test_rows_of_a_large_table_are_sampled_for_every_field_alike(
     assert whole.target.weight is not None
     assert data.target.weight.tolist() == whole.target.weight[data.rows].tolist()
     for sampled, field in zip(data.fields, whole.fields, strict=True):
-        taken = field.taken(data.rows)
+        taken = field.gather(data.rows)
         of_rows = [values_of(sampled, row) for row in range(data.num_rows)]
         expected = [values_of(taken, row) for row in range(data.num_rows)]
         assert list(map(len, of_rows)) == list(map(len, expected))
@@ -291,7 +291,7 @@ def test_a_combination_has_one_code_wherever_it_stands_unless_it_occurs_once(fie
     assert isinstance(column, ListColumn if isinstance(cells, Lists) else CodeColumn)
     half = np.arange(rows) % 2 == 0
     inside = [one for row, of_row in enumerate(held) if half[row] for one in of_row]
-    assert places(column, half) == (len(inside), sum(counts[one] < 2 for one in inside))
+    assert count_combinations(column, half) == (len(inside), sum(counts[one] < 2 for one in inside))
 
 
 @given(drawn_fields(), st.randoms(use_true_random=False))
@@ -300,5 +300,5 @@ def test_taken_rows_are_those_rows_in_that_order(fields: list[CrossField], draw:
     for field in fields:
         rows = num_rows(field)
         order = np.array([draw.randrange(rows) for _ in range(5)], dtype=np.int64)
-        taken = field.taken(order)
+        taken = field.gather(order)
         assert [values_of(taken, place) for place in range(5)] == [values_of(field, int(row)) for row in order]

@@ -403,7 +403,7 @@ def test_discovery_on_the_way_reports_what_it_does(tmp_path: Path) -> None:
 
 
 def test_a_very_large_cross_is_suggested_with_its_most_frequent_combinations(monkeypatch: pytest.MonkeyPatch) -> None:
-    score = Score(Candidate(("a", "b"), (None, None)), gain=0.1, z=9.0, penalty=1.0, twos_z=3.0)
+    score = Score(Candidate(("a", "b"), (None, None)), gain=0.1, z=9.0, penalty=1.0, two_row_z=3.0)
     proved = ProvedCross(score, distinct=60, support=1.0, loss=Change(0.1, 0.01), auc=None, q=0.0)
     monkeypatch.setattr("widedeep.discovery.discover.MOST_KEPT", 50)
     recipe = parse_recipe("data: {train: x.csv, label: y}\nfeatures: {categorical: [a, b]}\n", "r", Path(), "r").recipe

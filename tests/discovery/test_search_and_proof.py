@@ -11,7 +11,7 @@ from widedeep.discovery.fields import TrainRows
 from widedeep.discovery.fold_models import FoldModels
 from widedeep.discovery.proof import Proof, Prover
 from widedeep.discovery.screen import Candidate, Score
-from widedeep.discovery.search import Found, Search
+from widedeep.discovery.search import Search, SearchResult
 from widedeep.evaluation.comparison import Change
 from widedeep.memory.additive import Additive
 from widedeep.reporting import Reporter
@@ -34,7 +34,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> TrainRows:
 
 
 def chosen(*fields: str) -> Score:
-    return Score(Candidate(fields, (None,) * len(fields)), gain=0.1, z=50.0, penalty=4.0, twos_z=0.0)
+    return Score(Candidate(fields, (None,) * len(fields)), gain=0.1, z=50.0, penalty=4.0, two_row_z=0.0)
 
 
 def proved(rows: TrainRows, *crosses: tuple[str, ...], fdr: float = 0.05) -> Proof:
@@ -116,13 +116,13 @@ def search(rows: TrainRows) -> Search:
 
 
 def test_what_does_not_lower_the_loss_out_of_fold_is_passed_over(rows: TrainRows) -> None:
-    found = Found()
+    found = SearchResult()
     search(rows)._choose([chosen(*NOISE[0]), replace(chosen("a", "b"), gain=0.01)], 3.0, found)
     assert [one.candidate.fields for one in found.chosen] == [("a", "b")]
 
 
 def test_many_in_a_row_that_do_not_end_the_choice(rows: TrainRows) -> None:
-    found = Found()
+    found = SearchResult()
     search(rows)._choose([*(chosen(*fields) for fields in NOISE), replace(chosen("a", "b"), gain=0.01)], 3.0, found)
     assert found.chosen == []
 
@@ -139,7 +139,7 @@ def test_a_score_that_a_list_owes_to_its_own_row_is_taken_off_with_the_null(
     assert [one.candidate.fields for one in ranked if one.z >= least_z] == [("a", "b")]
     # Not even where the models would take it.
     monkeypatch.setattr(FoldModels, "loss_fall_to", lambda *_: Change(1.0, 0.1))
-    found = Found()
+    found = SearchResult()
     made._choose([raw], 5.0, found)
     assert found.chosen == []
 
@@ -164,7 +164,7 @@ def test_screening_is_the_same_alone_and_among_others_and_whichever_member_is_so
 def test_of_triples_one_of_each_set_of_fields_is_screened(rows: TrainRows, tmp_path: Path) -> None:
     made = search(rows)
     ranked = [chosen("a", "b"), chosen("a", "c"), chosen("b", "c")]
-    triples = [one.fields for one in made._extensions(ranked, Found())]
+    triples = [one.fields for one in made._extensions(ranked, SearchResult())]
     assert len(triples) == len({frozenset(fields) for fields in triples})
     assert ("a", "b", "c") in triples
     assert all(len(fields) == 3 for fields in triples)

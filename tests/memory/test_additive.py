@@ -203,10 +203,10 @@ def test_more_steps_of_lists_bring_a_sweep_further_to_the_same_end() -> None:
 
 
 def test_weights_of_rows_that_are_no_copies_count_as_many_equal_rows_as_say_as_much() -> None:
-    assert additive.of_rows_alone(np.full(7, 100.0, np.float32)).tolist() == [1.0] * 7
+    assert additive.effective_weights(np.full(7, 100.0, np.float32)).tolist() == [1.0] * 7
     heavy = np.array([100.0, 1.0, 1.0, 0.0], np.float32)
-    assert additive.of_rows_alone(heavy).sum() == pytest.approx(102.0**2 / 10_002.0)
-    assert additive.of_rows_alone(8 * heavy) == pytest.approx(additive.of_rows_alone(heavy))
+    assert additive.effective_weights(heavy).sum() == pytest.approx(102.0**2 / 10_002.0)
+    assert additive.effective_weights(8 * heavy) == pytest.approx(additive.effective_weights(heavy))
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.01])
@@ -218,7 +218,7 @@ def test_a_column_that_says_nothing_stands_out_by_chance_alone_whatever_the_rows
         label = (draw.random(8_000) < rate).astype(np.float32)
         target = Target("binary", label, np.where(draw.random(8_000) < 0.1, 30.0, 1.0).astype(np.float32))
         constant = fit_additive(columns, target, np.ones(8_000, np.bool_), sweeps=2, shrinkage=[1e9])
-        ((_, found),) = additive.standing(constant, columns, [0], target, np.ones(8_000, np.bool_))
+        ((_, found),) = additive.shrinkage_and_z(constant, columns, [0], target, np.ones(8_000, np.bool_))
         deviations.append(found)
     # They were 274 and 218 on average when each weight was taken for as many rows.
     assert abs(np.mean(deviations)) < 0.4
@@ -230,7 +230,7 @@ def test_where_one_class_alone_has_weight_no_column_stands_out() -> None:
     target, used = Target("binary", label, 1 - label), np.ones(8, np.bool_)
     column = CodeColumn([np.arange(8, dtype=np.int32) // 2], 4)
     model = fit_additive([column], target, used, sweeps=3)
-    ((_, found),) = additive.standing(model, [column], [0], target, used)
+    ((_, found),) = additive.shrinkage_and_z(model, [column], [0], target, used)
     assert found < 2.0
 
 

@@ -96,7 +96,7 @@ def test_no_sweep_raises_the_penalised_loss_at_any_rate_lift_or_weight(
     log = RareLog(seed, rate, lift, codes, most_weight=most_weight)
     used = np.random.default_rng(seed).random(ROWS) < 0.9
     matrix, penalty = log.matrix()[used], penalties(log, shrinkage)
-    target = log.target.taken(np.flatnonzero(used))
+    target = log.target.gather(np.flatnonzero(used))
     model, last = None, np.inf
     for _ in range(12):
         model = fit_additive(

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from widedeep.encoded.folds import row_folds
 from widedeep.lists import Lists
-from widedeep.memory.additive import Additive, Target, fit_additive, standing
+from widedeep.memory.additive import Additive, Target, fit_additive, shrinkage_and_z
 from widedeep.memory.columns import CodeColumn, Column, ListColumn
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.memory.remember import remember
@@ -66,7 +66,7 @@ def test_without_an_effect_a_column_stands_out_by_chance_alone(rate: float) -> N
         columns: list[Column] = [CodeColumn([field], FIELD), CodeColumn([cross], FIELD * OTHER + 2, 2)]
         # The main effects alone are fitted: the cross stands at 0.
         main = fit_additive(columns[:1], target, used, sweeps=8)
-        ((_, out_by),) = standing(with_none(main, columns[1]), columns, [1], target, used)
+        ((_, out_by),) = shrinkage_and_z(with_none(main, columns[1]), columns, [1], target, used)
         deviations.append(out_by)
     # The field's 25 weights have taken what they could of the cross's 500.
     assert -1.5 < np.mean(deviations) < 0.5

@@ -13,7 +13,7 @@ from widedeep.profile.ingest import ingest
 from widedeep.profile.report import IngestReport
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
-from widedeep.source import csv_blocks, sources
+from widedeep.source import csv_blocks
 from widedeep.table import parts
 from widedeep.table.parts import read_typed, typed_blocks
 from widedeep.table.typed import LABEL, TIME
@@ -94,14 +94,15 @@ def test_equal_inputs_give_equal_bytes_and_the_block_size_does_not_move_a_row(lo
     run(log, recipe, "second")
     files = sorted(path.relative_to(log / "first") for path in (log / "first").rglob("*"))
     assert [str(path) for path in files if path.suffix] == [
-        f"{split}/part-00000.{kind}" for split in ("test", "train", "valid") for kind in ("arrow", "values")
+        "forms.json",
+        *(f"{split}/part-00000.{kind}" for split in ("test", "train", "valid") for kind in ("arrow", "values")),
     ]
     for path in files:
         if path.suffix:
             assert (log / "first" / path).read_bytes() == (log / "second" / path).read_bytes()
     real = csv_blocks.read_csv_blocks
     small = lambda *args, **options: real(*args, **{**options, "block_bytes": 300})  # noqa: E731
-    monkeypatch.setattr(sources, "read_csv_blocks", small)
+    monkeypatch.setattr(csv_blocks, "read_csv_blocks", small)
     monkeypatch.setattr(parts, "PART_ROWS", 64)
     run(log, recipe, "third")
     assert len(list((log / "third" / "train").iterdir())) > 5
@@ -146,7 +147,7 @@ def test_by_time_valid_and_test_are_the_last_parts(log):
     assert report.rows == {"train": 700, "valid": 200, "test": 100}
     bounds = [read_typed(log / "out", split)[TIME] for split in ("train", "valid", "test")]
     assert [(times.min(), times.max()) for times in bounds] == [(0, 699), (700, 899), (900, 999)]
-    assert sorted(path.name for path in (log / "out").iterdir()) == ["test", "train", "valid"]
+    assert sorted(path.name for path in (log / "out").iterdir()) == ["forms.json", "test", "train", "valid"]
 
 
 def test_by_column_the_splits_column_need_not_be_a_field(log):
@@ -206,9 +207,18 @@ def test_a_field_without_any_value_in_train_is_refused(tmp_path, fields):
     assert "column 'n': missing in all 2 train rows; drop it from features" in refusal(tmp_path, recipe)
 
 
-def test_an_empty_part_among_several_files_is_refused(log):
-    (log / "b.csv").write_text("row,y,n,user,t\n")
-    assert refusal(log, recipe_of()).endswith("b.csv: the file has a header and no rows")
+def test_parts_without_rows_are_passed_over_with_one_note_and_refused_where_all_are_so(log):
+    (log / "none").mkdir()
+    whole = run(log, recipe_of("a.csv"), "whole")
+    for name, text in (("b.csv", ""), ("c.csv", "row,y,n,user,t\n")):
+        (log / name).write_text(text)
+        (log / "none" / name).write_text(text)
+    notes: list[str] = []
+    reporter = Reporter()
+    reporter.note = notes.append  # type: ignore[method-assign]
+    assert run(log, recipe_of("[abc].csv"), "parts", reporter).rows == whole.rows
+    assert notes == [f"{log}/b.csv: the file is empty: it is passed over (and 1 more like it)"]
+    assert refusal(log, recipe_of("none")).endswith("b.csv: the file is empty")
 
 
 def test_a_column_that_one_file_lacks_is_named(log):

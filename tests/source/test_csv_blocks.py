@@ -90,6 +90,43 @@ def test_stray_quotes_are_read_as_pythons_csv_reads_them_and_ragged_or_open_ones
         assert rows_of(content, block_bytes, **settings) == rows
 
 
+def as_spark_writes(value: str) -> str:
+    if not set(value) & set(',"\n'):
+        return value
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@given(
+    table=st.lists(st.lists(st.text('a,"\\\n', max_size=5), min_size=2, max_size=2), min_size=1, max_size=10),
+    block_bytes=st.integers(1, 60),
+)
+def test_what_spark_writes_with_backslashes_comes_back_equal_for_any_block_size(table, block_bytes):
+    content = "".join(",".join(map(as_spark_writes, row)) + "\n" for row in [["x", "y"], *table])
+    wanted = [tuple(row) for row in table]
+    assert rows_of(content.encode(), block_bytes, escape="\\", **AS_IT_IS) == wanted
+
+
+def test_a_doubled_quote_reads_as_one_whether_or_not_a_backslash_stands_near():
+    for rest in (b"", b'"\\"",2\n'):
+        assert rows_of(b'x,y\n"a""b",1\n' + rest, escape="\\")[0] == ('a"b', "1")
+    assert rows_of(b'x,y\n"a\\",1\n') == [("a\\", "1")]
+
+
+def test_the_separator_that_a_first_line_names_must_be_the_recipes_and_the_line_is_no_row():
+    content = b"sep=;\r\nx;y\r\n1;2\r\n"
+    assert rows_of(content, 3, separator=";") == [("1", "2")]
+    assert lines_of(content, 3, separator=";") == [3]
+    assert rows_of(content, separator=";", skip_lines=1) == [("1", "2")]
+    assert refusal(content) == "log.csv:1: the first line names ';' as separator: set data.format.separator to it"
+
+
+@pytest.mark.parametrize("block_bytes", [1, 5, 1000])
+def test_lines_that_end_by_a_return_alone_are_lines_and_blanks_that_do_not_break_are_blanks(block_bytes):
+    content = "\ufeffx,\u00a0y\r1\u00a0,\u00a0a\u00a0b \u00a0\r2,\r".encode()
+    assert rows_of(content, block_bytes) == [("1", "a\u00a0b"), ("2", None)]
+    assert lines_of(content, block_bytes) == [2, 3]
+
+
 def test_byte_order_mark_crlf_blank_lines_and_a_missing_last_line_end_do_not_disturb():
     content = b"\xef\xbb\xbfa,b\r\n\r\n1,2\r\n   \r\n3,4"
     assert rows_of(content) == [("1", "2"), ("3", "4")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from widedeep.errors import ColumnError, DataError, UsageError
@@ -139,8 +139,8 @@ def test_two_tables_may_share_a_key_of_the_log_and_give_the_key_itself(users):
     )
     assert tables.log_columns(["users.id", "vip.since", "users.age"]) == ["user"]
     frame = tables.join(log_block(user=["3.0", "3", "1"])).frame
-    assert frame["users.id"].to_list() == [None, "3", "1"]
-    assert frame["vip.since"].to_list() == [None, 1999, None]
+    assert frame["users.id"].to_list() == ["3", "3", "1"]
+    assert frame["vip.since"].to_list() == [1999, 1999, None]
 
 
 def test_a_table_of_several_files_may_hold_a_column_in_several_types(tmp_path):
@@ -172,7 +172,13 @@ def _key(value: object) -> str | None:
     logs=st.lists(st.lists(_KEYS, min_size=1, max_size=8), min_size=1, max_size=3),
 )
 def test_the_join_equals_a_look_up_in_a_dict(tmp_path_factory, side, logs):
-    table = {_key(key): value for key, value in side.items()}
+    # Keys that are all numbers are compared as numbers.
+    numbers = all(str(_key(key)).strip("-").replace(".", "").isdigit() for key in side)
+    written = (
+        (lambda text: text if text in (None, "a", "b", "é") else f"{float(text):g}") if numbers else lambda text: text
+    )
+    table = {written(_key(key)): value for key, value in side.items()}
+    assume(len(table) == len({_key(key) for key in side}))
     folder = tmp_path_factory.mktemp("join")
     lines = "".join(json.dumps({"k": key, "v": value}) + "\n" for key, value in table.items())
     (folder / "side.ndjson").write_text(lines)
@@ -184,8 +190,8 @@ def test_the_join_equals_a_look_up_in_a_dict(tmp_path_factory, side, logs):
         joined = tables.join(log_block(key=texts, row=list(range(len(texts))))).frame
         assert joined["row"].to_list() == list(range(len(texts)))
         assert joined["key"].to_list() == texts
-        assert joined["side.v"].to_list() == [table.get(text) for text in texts]
-        unmatched += sum(text is not None and text not in table for text in texts)
+        assert joined["side.v"].to_list() == [table.get(written(text)) for text in texts]
+        unmatched += sum(text is not None and written(text) not in table for text in texts)
     tables.warn_unmatched()
     assert [message.split(": ")[1].split(" row")[0] for message in reporter.messages] == [str(unmatched)] * bool(
         unmatched

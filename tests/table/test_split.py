@@ -10,7 +10,7 @@ from widedeep.draws import random_draws
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.table.split import drawn_parts, row_splits, split_columns, time_cuts
+from widedeep.table.split import drawn_parts, listed_folds, row_splits, split_columns, time_cuts
 
 
 def data_of(**split) -> DataSettings:
@@ -45,7 +45,7 @@ def test_draws_are_uniform_and_differ_by_seed():
 
 
 def test_a_random_split_takes_its_shares():
-    codes = row_splits(data_of(kind="random", valid=0.2, test=0.1), block_of(y=[0] * 50_000), 0)
+    codes = row_splits(data_of(kind="random", valid=0.2, test=0.1), block_of(y=[0] * 50_000), 0, {})
     assert np.bincount(codes) / 50_000 == pytest.approx([0.7, 0.2, 0.1], abs=0.01)
 
 
@@ -53,22 +53,22 @@ def test_the_default_split_is_random_and_files_of_their_own_are_not_drawn():
     assert drawn_parts(DataSettings.model_validate({"train": "a", "label": "y"})) == ("valid", "test")
     data = DataSettings.model_validate({"train": "a", "test": "b", "label": "y"})
     assert drawn_parts(data) == ("valid",)
-    assert np.bincount(row_splits(data, block_of(y=[0] * 10_000), 0), minlength=3)[2] == 0
+    assert np.bincount(row_splits(data, block_of(y=[0] * 10_000), 0, {}), minlength=3)[2] == 0
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(0, 2**32))
 def test_one_key_is_never_on_both_sides_whatever_its_type(keys, seed):
     data = data_of(kind="key", key="u", seed=seed, valid=0.3, test=0.3)
-    codes = row_splits(data, block_of(u=keys), 0)
+    codes = row_splits(data, block_of(u=keys), 0, {})
     for key in set(keys):
         assert len({int(code) for code, other in zip(codes, keys, strict=True) if other == key}) == 1
-    assert np.array_equal(codes, row_splits(data, block_of(u=[str(key) for key in keys]), 999))
-    assert np.array_equal(codes, row_splits(data, block_of(u=[float(key) for key in keys]), 5))
+    assert np.array_equal(codes, row_splits(data, block_of(u=[str(key) for key in keys]), 999, {}))
+    assert np.array_equal(codes, row_splits(data, block_of(u=[float(key) for key in keys]), 5, {}))
 
 
 def test_a_key_split_takes_its_shares_of_the_keys_by_seed():
     keys = block_of(u=list(range(20_000)))
-    codes = [row_splits(data_of(kind="key", key="u", seed=seed, valid=0.2, test=0.1), keys, 0) for seed in (0, 1)]
+    codes = [row_splits(data_of(kind="key", key="u", seed=seed, valid=0.2, test=0.1), keys, 0, {}) for seed in (0, 1)]
     for one in codes:
         assert np.bincount(one) / 20_000 == pytest.approx([0.7, 0.2, 0.1], abs=0.015)
     assert (codes[0] != codes[1]).mean() > 0.3
@@ -76,13 +76,25 @@ def test_a_key_split_takes_its_shares_of_the_keys_by_seed():
 
 def test_a_missing_key_is_refused_with_its_line():
     with pytest.raises(DataError, match=r"log.csv:3: column 'u': the key of data.split is missing"):
-        row_splits(data_of(kind="key", key="u"), block_of(u=["a", None]), 0)
+        row_splits(data_of(kind="key", key="u"), block_of(u=["a", None]), 0, {})
 
 
 def test_a_column_split_sends_listed_values_and_trains_on_all_others():
     data = data_of(kind="column", column="fold", valid=[4], test=[5, "x"])
-    assert row_splits(data, block_of(fold=["1", "4", "5", None, "x"]), 0).tolist() == [0, 1, 2, 0, 2]
-    assert row_splits(data, block_of(fold=[1.0, 4.0, 5.0, None, 6.0]), 0).tolist() == [0, 1, 2, 0, 0]
+    assert row_splits(data, block_of(fold=["1", "4", "5", None, "x"]), 0, listed_folds(data)).tolist() == [
+        0,
+        1,
+        2,
+        0,
+        2,
+    ]
+    assert row_splits(data, block_of(fold=[1.0, 4.0, 5.0, None, 6.0]), 0, listed_folds(data)).tolist() == [
+        0,
+        1,
+        2,
+        0,
+        0,
+    ]
     assert split_columns(data) == ("fold",)
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from widedeep.pipeline.experiment import train
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.training import loop
-from widedeep.training.objective import Kind, distillation_loss
+from widedeep.training.objective import distillation_loss
 
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])
-def test_each_branch_learns_the_score_of_the_whole_which_learns_nothing_from_it(kind: Kind) -> None:
+def test_each_branch_learns_the_score_of_the_whole_which_learns_nothing_from_it(kind: LabelKind) -> None:
     generator = torch.Generator().manual_seed(1)
     wide, first, second = (torch.randn(4, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(3))
     weight = torch.tensor([1.0, 2.0, 0.0, 1.0], dtype=torch.float64)

@@ -1,6 +1,6 @@
 """The front door for Python: what `import widedeep` gives, and what the commands call too.
 
-Nothing is printed: hand in a `reporter` to hear notes, warnings and progress. What goes wrong on purpose is an error of
+Nothing is printed: pass a `reporter` to get notes, warnings and progress. Faults of input are errors of
 `widedeep.errors`, whose text is the whole message. torch is imported when a model is trained or scored with.
 
 A recipe, a run, scores, on a sample log:

@@ -1,4 +1,4 @@
-"""Training, discovery and comparison, as the commands do them."""
+"""Trains, discovers and compares, as the commands do."""
 
 import os
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ def train(
 ) -> Run:
     """Run every stage that is missing, train the recipe's model and measure it, as `widedeep train`.
 
-    `recipe` is anything that `load_recipe` takes. Stages and runs lie in `work_dir`. With `resume`, an unfinished run
-    of this very recipe is taken up, and a finished one is the result. With `refit`, the result is a run trained on the
-    valid rows too ("all": test rows too), for the epochs that the recipe's finished run found best. A work directory in
-    use is an error, unless `wait`.
+    `recipe` is anything that `load_recipe` takes. Stages and runs are in `work_dir`. With `resume`, an unfinished run
+    of exactly this recipe goes on, and a finished run is returned as it is. With `refit`, the result is a run trained
+    on the valid rows too ("all": test rows too), for as many epochs as were best in the recipe's finished run. If the
+    work directory is in use, that is an error, unless `wait`.
 
     Raises UsageError and RecipeError (the recipe), DataError and ColumnError (its files), ArtefactError (the work
     directory is in use, or damaged), TrainingError (the loss is not finite), WriteError; Interrupted after Ctrl-C,
@@ -40,11 +40,11 @@ def train(
     >>> run.recipe.name, run.epochs.height
     ('sample', 4)
     """
-    heard = reporter or Reporter()
-    loaded = load_recipe(recipe, reporter=heard)
+    reporter = reporter or Reporter()
+    loaded = load_recipe(recipe, reporter=reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
-    result = experiment.train(loaded, Path(work_dir), heard, resume=resume, refit=refit, wait=wait)
+    result = experiment.train(loaded, Path(work_dir), reporter, resume=resume, refit=refit, wait=wait)
     return Run(result.run, work_dir=work_dir)
 
 
@@ -58,13 +58,13 @@ def discover(
     wait: bool = False,
     reporter: Reporter | None = None,
 ) -> "Discovery":
-    """Find crosses of the recipe's fields in its train rows, as `widedeep crosses --discover`: chosen on one part of
-    the rows, proved on another.
+    """Find crosses of the recipe's fields in its train rows, as `widedeep crosses --discover`.
 
-    `on` is a run of the same rows, on top of which crosses must gain. `budget` is in seconds; None for no limit. `fdr`
-    is the false discovery rate that is held, in (0, 1). The result's `crosses` are ready for a recipe.
+    Crosses are chosen on one part of the rows and proved on another. `on` is a run of the same rows: crosses must then
+    improve on its scores. `budget` is in seconds, None for no limit. `fdr` is the bound on the false discovery rate, in
+    (0, 1). The result's `crosses` are ready for a recipe.
 
-    Raises UsageError where fewer than two fields may be crossed, and for settings out of their range; else what `train`
+    Raises UsageError if fewer than two fields may be crossed, and for settings out of their range; else what `train`
     raises.
 
     >>> recipe = load_recipe("sample/recipe.yaml", set=["crosses=[]"])
@@ -72,12 +72,12 @@ def discover(
     >>> recipe.with_crosses(found.crosses).recipe.crosses == found.crosses
     True
     """
-    heard = reporter or Reporter()
-    loaded = load_recipe(recipe, reporter=heard)
+    reporter = reporter or Reporter()
+    loaded = load_recipe(recipe, reporter=reporter)
     known = None if on is None else run_paths([on], Path(work_dir))[0]
     from widedeep.pipeline.discovery import discover_crosses  # only now: a faulty recipe need not wait for it
 
-    return discover_crosses(loaded, Path(work_dir), heard, on=known, budget=budget, fdr=fdr, wait=wait)
+    return discover_crosses(loaded, Path(work_dir), reporter, on=known, budget=budget, fdr=fdr, wait=wait)
 
 
 def compare(
@@ -87,16 +87,16 @@ def compare(
     work_dir: str | os.PathLike[str] = ".",
     reporter: Reporter | None = None,
 ) -> "pl.DataFrame":
-    """Put runs beside each other, best first, as `widedeep compare`; seeds of one recipe are one row.
+    """Compare runs in a table, best first, as `widedeep compare`; all seeds of a recipe are one row.
 
-    `runs` may also be what `open_run` takes, or folders of runs such as `runs/<recipe>`. `split` is whose metrics: test
-    by default, where all runs have it, else valid. `reporter` hears where the rows differ between the runs.
+    `runs` are runs, anything that `open_run` takes, or folders of runs such as `runs/<recipe>`. `split` is the split of
+    the metrics; the default is test if all runs have it, else valid. `reporter` is told if rows differ between runs.
 
-    Columns: `name`, `differs` (what differs in the recipes, as text), `seeds`, `split`; each metric as its mean over
-    the seeds, with `…_deviation` (between seeds; null for one) and, where it is known, `…_low` and `…_high` (95%
+    Columns: `name`, `differs` (the settings that differ between recipes, as text), `seeds`, `split`; each metric as its
+    mean over the seeds, with `…_deviation` (between seeds; null for one seed) and, if known, `…_low` and `…_high` (95%
     interval for rows drawn anew); `parameters`, `rows_per_second`, `seconds`, `warnings` and `paths` (lists).
 
-    Raises ArtefactError for a run that does not load, UsageError where they cannot stand in one table.
+    Raises ArtefactError for a run that does not load, UsageError if runs cannot be in one table.
 
     >>> table = compare(["runs/sample/latest"])
     >>> table.select("name", "seeds", "split").rows()
@@ -109,16 +109,16 @@ def compare(
 
     lines, chosen = run_table(run_paths(runs, Path(work_dir)), split, reporter or Reporter())
     differs = setting_texts([line.differs for line in lines])
-    told = ["; ".join(f"{name}={value}" for name, value in different.items()) for different in differs]
-    rows = [_row(line, different, chosen) for line, different in zip(lines, told, strict=True)]
-    # A column that a later line alone has stands where that line has it.
+    texts = ["; ".join(f"{name}={value}" for name, value in different.items()) for different in differs]
+    rows = [_row(line, text, chosen) for line, text in zip(lines, texts, strict=True)]
+    # All rows are looked at for the schema, because a column may be in a later row only.
     return pl.DataFrame(rows, schema_overrides={"warnings": pl.List(pl.String)}, infer_schema_length=None)
 
 
 def run_paths(runs: Sequence[Run | str | os.PathLike[str]], work_dir: Path) -> list[Path]:
-    """The directories of the runs that are meant, see `compare`; of a folder of runs, all that are finished.
+    """The directories of `runs`, see `compare`; for a folder of runs, those of all finished runs in it.
 
-    Raises ArtefactError when one means none.
+    Raises ArtefactError if there is no such run.
     """
     from widedeep.comparison.run_table import runs_in
 

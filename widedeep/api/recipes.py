@@ -1,4 +1,4 @@
-"""From what a person calls a recipe to the recipe: a file, the name of a bundled one, a dictionary, another recipe."""
+"""Loads a recipe from a file, the name of a bundled recipe, a dictionary, a loaded recipe or a run."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 RecipeSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | LoadedRecipe | Run"
 """What `load_recipe` takes."""
 _BUNDLED = "widedeep_cli.recipes"
-"""The package that holds the bundled recipes as data; it is looked up by name, as it belongs to the command line."""
+"""The package that holds the bundled recipes as data. It belongs to the command line, so it is looked up by name."""
 
 
 def bundled_recipes() -> dict[str, Path]:
-    """Name → file of every recipe that comes with widedeep, in order of name.
+    """Name → file of every recipe that comes with widedeep, ordered by name.
 
     >>> list(bundled_recipes())
     ['adult', 'criteo', 'frappe', 'movielens-100k', 'movielens-1m', 'quickstart']
@@ -37,14 +37,13 @@ def load_recipe(
     set: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> "LoadedRecipe":
-    """Load the recipe that `source` means, with `set` (`part.field=value` each) on top.
+    """Load the recipe of `source`, with the overrides `set` (`part.field=value` each) applied.
 
-    `source` is a recipe file (it wins over a bundled recipe of its name), the name of a bundled recipe, a dictionary
-    with the keys of a recipe file, a recipe that was loaded before, or a run, whose recipe is meant. Relative data
-    paths start from the file's folder; in a bundled recipe and in a dictionary from the current directory. `reporter`
-    hears the recipe's notes.
+    `source` is a recipe file, the name of a bundled recipe (a file with that name comes first), a dictionary with the
+    keys of a recipe file, a loaded recipe, or a run, whose recipe is taken. Relative data paths start from the file's
+    folder; in a bundled recipe and in a dictionary, from the current directory. `reporter` gets the recipe's notes.
 
-    Raises UsageError for a text that is neither file nor bundled name, RecipeError with every fault at once.
+    Raises UsageError for a text that is neither a file nor a bundled name, RecipeError with all faults at once.
 
     >>> recipe = load_recipe({"data": {"train": "log.csv", "label": "click"}, "features": {"categorical": ["ad"]}})
     >>> recipe.recipe.training.epochs == load_recipe(recipe, set=["training.epochs=3"]).recipe.training.epochs
@@ -61,7 +60,7 @@ def load_recipe(
 
 
 def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
-    # Only now: a name that is none need not wait for the schema.
+    # Imports are down here, because a wrong name need not wait for the schema.
     if isinstance(source, str | os.PathLike):
         path, base_dir = _file_of(os.fspath(source))
         from widedeep.recipe.load import load_recipe as load_file
@@ -78,13 +77,13 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
 
         return recipe_of_data(source, Path.cwd(), overrides)
     raise UsageError(
-        "a recipe is a file, a bundled recipe's name, a dictionary, a recipe that was loaded or a run, not a value of "
+        "a recipe is a file, a bundled recipe's name, a dictionary, a loaded recipe or a run, not a value of "
         f"type {type(source).__qualname__}"
     )
 
 
 def _file_of(argument: str) -> tuple[Path, Path | None]:
-    """The recipe file that is meant and, for a bundled one, where its relative paths start. Raises UsageError."""
+    """The recipe file and, for a bundled recipe, the folder that its relative paths start from. Raises UsageError."""
     path = Path(argument)
     if path.is_file():
         return path, None
@@ -99,7 +98,7 @@ def _file_of(argument: str) -> tuple[Path, Path | None]:
 
 
 def recipe_name(argument: str) -> str | None:
-    """The name of the recipe that a text means, a file or a bundled one; None where it means none.
+    """The name of the recipe in a file, or of a bundled recipe; None if `argument` is neither.
 
     Raises RecipeError for a file that is no recipe.
     """

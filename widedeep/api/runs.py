@@ -1,4 +1,4 @@
-"""A finished run in the hand: its figures, its epochs, and scores of any table."""
+"""A finished run for use from Python: its figures, its epochs, and scores of any table."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from widedeep.recipe.schema import Recipe
     from widedeep.scoring.evaluate import EvalResult
     from widedeep.scoring.scorer import Scorer
-    from widedeep.source.sources import Frame, Source
+    from widedeep.source.paths import Frame, Source
 
-_TOLD = ("auc", "log_loss", "rmse", "mae")
-"""Metrics that stand in a run's `repr`."""
+_REPR_METRICS = ("auc", "log_loss", "rmse", "mae")
+"""Metrics in a run's `repr`."""
 
 
 class ArrowStream(Protocol):
-    """A table of any library that hands its rows on as an Arrow C stream."""
+    """A table of any library that gives its rows as an Arrow C stream."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
@@ -38,13 +38,13 @@ Rows: TypeAlias = (
 
 
 class Run:
-    """A finished run; `train` and `open_run` give one. The model is loaded when it is first needed, and then held."""
+    """A finished run, as `train` and `open_run` give it. The model is loaded when it is first needed, and then kept."""
 
     def __init__(self, path: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".") -> None:
-        """`path` is the run's own directory. Raises ArtefactError for one that is missing, unfinished or damaged."""
-        # A notebook may change its directory, and the model is read later.
+        """`path` is the run's directory. Raises ArtefactError for a run that is missing, unfinished or damaged."""
+        # Absolute, because a notebook may change its directory before the model is read.
         self.path = Path(path).resolve()
-        """Its directory, which alone is enough to score with, on another machine too."""
+        """The run's directory, which is all that scoring needs, also on another machine."""
         self._work_dir = Path(work_dir).resolve()
         self._directory = RunDirectory(self.path)
         self.manifest: dict[str, Any] = self._directory.require_done()
@@ -52,15 +52,16 @@ class Run:
         self.facts: dict[str, Any] = read_json_artefact(
             self._directory.metrics_path, "the run is damaged; train it again"
         )
-        """What `metrics.json` says: metrics and their errors, rows, best epoch, speed, warnings."""
+        """The content of `metrics.json`: metrics and their errors, rows, best epoch, speed, warnings."""
 
     def __repr__(self) -> str:
-        told = [self.recipe.model.kind, f"best epoch {self.facts['best_epoch']} of {self.facts['epochs']}"]
+        parts = [self.recipe.model.kind, f"best epoch {self.facts['best_epoch']} of {self.facts['epochs']}"]
         for split, metrics in self.metrics.items():
-            told.append(" ".join([split, *(f"{name}={figure(metrics[name])}" for name in _TOLD if name in metrics)]))
+            figures = [f"{name}={figure(metrics[name])}" for name in _REPR_METRICS if name in metrics]
+            parts.append(" ".join([split, *figures]))
         if self.warnings:
-            told.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) != 1)}")
-        return f"<Run {self.recipe.name}: {', '.join(told)}; {self.path}>"
+            parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) != 1)}")
+        return f"<Run {self.recipe.name}: {', '.join(parts)}; {self.path}>"
 
     @property
     def recipe(self) -> "Recipe":
@@ -69,29 +70,30 @@ class Run:
 
     @cached_property
     def loaded_recipe(self) -> "LoadedRecipe":
-        """The same with the place that its relative data paths start from, as `load_recipe` gives it."""
-        from widedeep.recipe.load import load_run_recipe  # only now: figures alone do without the schema
+        """The resolved recipe and the folder that its relative data paths start from, as `load_recipe` gives them."""
+        from widedeep.recipe.load import load_run_recipe  # not at the top: figures do not need the schema
 
         return load_run_recipe(self._directory, self.manifest)
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:
-        """Held-out split → metric → figure, as measured at the end of the training; None where it is not defined."""
+        """Held-out split → metric → figure, as measured at the end of training; None for an undefined figure."""
         metrics: dict[str, dict[str, float | None]] = self.facts["metrics"]
         return metrics
 
     @property
     def warnings(self) -> list[str]:
-        """What is wrong with the model, and what to try; empty where nothing is."""
+        """Sentences on faults of the model and what to try; empty if there are none."""
         return [warning["message"] for warning in self.facts.get("warnings", [])]
 
     @cached_property
     def epochs(self) -> "pl.DataFrame":
-        """What training logged of each epoch: `epoch` (from 1), `step`, `train_loss`, `seconds` since its start,
-        `rows_per_second`, `learning_rate_scale`, `best` and, per metric of the valid rows, `valid_…`. Without rows
-        where the log is gone.
+        """The log of training, a row for each epoch; without rows if the log is gone.
+
+        Columns: `epoch` (from 1), `step`, `train_loss`, `seconds` since its start, `rows_per_second`,
+        `learning_rate_scale`, `best` and `valid_…` for each metric of the valid rows.
         """
-        import polars as pl  # only now: figures alone do without
+        import polars as pl  # not at the top: figures do not need it
 
         flat = []
         for event in self._directory.epochs():
@@ -111,18 +113,19 @@ class Run:
     ) -> "pl.DataFrame":
         """Score `rows`: a Polars frame with the `keep` columns and `score` (Float32), one row each, in input order.
 
-        `rows` is a frame of Polars, lazy or not; any table with the Arrow C stream (pandas, whose index comes along as
-        a column unless it only counts, pyarrow, DuckDB); or files: a path, a glob, a directory, a URL or a list of
-        them, read as `widedeep predict` reads them, `input_format` being their kind where their endings do not say it.
-        Label, weight, time and group may be absent. Of frames, too, texts are trimmed and the recipe's missing texts
-        are null; kept categories come back as texts. `tables` maps side tables to files that stand in for the recipe's.
+        `rows` is a frame of Polars, lazy or not; any table with the Arrow C stream (pandas, pyarrow, DuckDB); or files:
+        a path, a glob, a directory, a URL or a list of them, read as `widedeep predict` reads them. The index of a
+        pandas table is a column too, unless it only counts rows. `input_format` is the files' format if their endings
+        do not tell it. Label, weight, time and group may be absent. In frames, too, texts are trimmed and the recipe's
+        missing texts are null; kept categories are returned as texts. `tables` maps side tables to files that replace
+        the recipe's.
 
-        The scores are those of `widedeep predict`: to the bit where the rows come in the same blocks (up to 131,072
-        rows, and 16 MB of text), else but for the last digit of a few rows.
+        The scores are those of `widedeep predict`. They are equal to the bit if the rows come in the same blocks (up to
+        131,072 rows, and 16 MB of text); otherwise the last digit of a few rows may differ.
 
-        Raises ColumnError for a column that is missing; DataError, which names the row (counted from 1), for a value
-        that is refused and for rows that cannot be read; UsageError for what are no rows; ArtefactError for a run that
-        does not load.
+        Raises ColumnError for a missing column; DataError, which names the row (counted from 1), for a value that is
+        refused and for rows that cannot be read; UsageError if `rows` is nothing of this kind; ArtefactError for a run
+        that does not load.
 
         >>> import polars as pl
         >>> frame = pl.read_csv("sample/log.csv")
@@ -150,11 +153,10 @@ class Run:
         wait: bool = False,
         reporter: Reporter | None = None,
     ) -> "EvalResult":
-        """Measure the run on labelled `rows`, as `predict` takes them, or on one of its own splits (default: test, else
-        valid).
+        """Measure the run on labelled `rows`, as in `predict`, or on one of its splits (default: test, else valid).
 
-        A split is read from the typed table that the run was trained on; where it is gone, it is made anew from the
-        recipe's files, in the work directory. `reporter` hears if the model is no good for new rows. Raises what
+        A split is read from the typed table that the run was trained on. If that is gone, it is made again from the
+        recipe's files, in the work directory. `reporter` is told if the model is no good for new rows. Raises what
         `predict` raises, DataError for rows without labels, UsageError for rows and a split at once.
 
         >>> open_run("runs/sample/latest").evaluate(split="valid").rows
@@ -182,11 +184,10 @@ class Run:
 
 
 def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".") -> Run:
-    """The finished run that `run` means: its directory, `runs/<recipe>/latest`, or a recipe, whose latest run in
-    `work_dir` is meant.
+    """The finished run that `run` names: its directory, `runs/<recipe>/latest`, or a recipe.
 
-    Relative paths are tried as they are and from `work_dir`. Raises ArtefactError where there is none, or it is
-    unfinished or damaged.
+    For a recipe it is the latest run in `work_dir`. Relative paths are tried as they are and from `work_dir`. Raises
+    ArtefactError if there is no such run, or it is unfinished or damaged.
 
     >>> open_run("sample/recipe.yaml").path == open_run("runs/sample/latest").path
     True
@@ -195,27 +196,27 @@ def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = 
 
 
 def run_path(run: str | os.PathLike[str], work_dir: Path) -> Path:
-    """The directory of the run that `run` means, see `open_run`, finished or not. Raises ArtefactError."""
+    """The directory of the run that `run` names, see `open_run`, finished or not. Raises ArtefactError."""
     argument = os.fspath(run)
 
-    def recipe_meant() -> str | None:
-        from widedeep.api.recipes import recipe_name  # only here: most name the run itself
+    def name_of_recipe() -> str | None:
+        from widedeep.api.recipes import recipe_name  # only here: most callers name the run itself
 
         return recipe_name(argument)
 
-    return find_run(argument, work_dir, recipe_meant)
+    return find_run(argument, work_dir, name_of_recipe)
 
 
 def check_choice(rows: object | None, split: str | None, tables: Mapping[str, str]) -> None:
-    """Raise UsageError unless either new rows, with their side tables, or a split of a run is to be measured on."""
+    """Raise UsageError if both new rows and a split are given, or side tables without new rows."""
     if rows is not None and split is not None:
         raise UsageError(f"--split {split} is a part of the run's own data: give it, or new rows, not both")
     if rows is None and tables:
-        raise UsageError("--table says where a side table of new rows lies: give the rows to measure on")
+        raise UsageError("--table says where a side table of new files lies: name the files to measure on")
 
 
 def _sources(rows: Rows) -> "list[Source | Frame]":
-    """What is to be read. Raises UsageError for what are no rows, DataError for a stream that fails."""
+    """The frames or files to read. Raises UsageError if `rows` is neither, DataError for a stream that fails."""
     import polars as pl
 
     from widedeep.scoring.rows import FRAME_NAME

@@ -1,1 +1,1 @@
-"""Finished runs beside each other: tables of runs, differences measured on the same rows, ablations."""
+"""Compares finished runs: tables of runs, differences measured on the same rows, ablations."""

@@ -1,4 +1,4 @@
-"""A recipe's parts, one taken away at a time: kinds of model with and without crosses, paired with the whole."""
+"""Ablation of a recipe: kinds of model with and without crosses, each compared with the whole on the same rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from widedeep.scoring.scorer import Scorer
 from widedeep.table.parts import typed_blocks
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
-"""The recipe with these overrides on top."""
+"""Gives the recipe with these overrides applied."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Variant:
     kind: str
     crosses: bool
     result: SeedsResult
-    """Its runs by seed, and their metrics' means and deviations."""
+    """Its runs by seed, with means and deviations of their metrics."""
     differences: dict[str, Change]
     """Metric → this variant minus the whole, paired by row and by seed; see `change_over_seeds`."""
 
     @property
     def name(self) -> str:
-        """In words."""
+        """The variant in words, such as `wide without crosses`."""
         if KINDS[self.kind].wide == "never":
             return self.kind
         return f"{self.kind} with crosses" if self.crosses else f"{self.kind} without crosses"
@@ -41,40 +41,45 @@ class Variant:
 
 @dataclass(frozen=True)
 class Ablation:
-    """All variants; the whole comes last."""
+    """The result of an ablation."""
 
     variants: tuple[Variant, ...]
+    """All variants; the whole comes last."""
     added: dict[str, dict[str, Change]]
-    """Kind that takes crosses → metric → with them minus without; a kind that has a wide part only with crosses gets its
-    linear part with them."""
+    """Kind that takes crosses → metric → with crosses minus without.
+
+    A kind that has a wide part only with crosses gets its linear part with them."""
     split: str
     rows: int
+    """Number of rows that the variants were measured on."""
     grouped: bool
+    """Whether errors are those of groups of rows."""
 
 
 def ablate(
     load: Load, kinds: Sequence[str], work_dir: Path, reporter: Reporter, *, seeds: int, wait: bool = False
 ) -> Ablation:
-    """Train what is missing of each kind with and without crosses, and compare all with the last kind with crosses.
+    """Train each kind with and without crosses, as far as runs are missing, and compare all with the whole.
 
-    The variant that is the recipe itself keeps its name, so that its runs count; others are called after it. Measured
-    on the test rows, else the valid ones. Raises UsageError for kinds that there are not, and where no rows are held out.
+    The whole is the last kind, with crosses. The variant that is the recipe itself keeps its name, so that its runs
+    count; other variants are named after it. They are measured on the test rows, else the valid rows. Raises UsageError
+    for an unknown kind, if there is only one variant, and if no rows are held out.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(f"--kinds {kind}: must be some of {', '.join(KINDS)}")
-    found = _planned(load, list(dict.fromkeys(kinds)), reporter)
-    if len(found) == 1:
+    planned = _planned(load, list(dict.fromkeys(kinds)), reporter)
+    if len(planned) == 1:
         raise UsageError(
-            f"--kinds {','.join(kinds)}: one model alone has nothing to be compared with: name another kind, or give the "
-            "recipe crosses"
+            f"--kinds {','.join(kinds)}: one model alone has nothing to be compared with: name another kind, or give "
+            "the recipe crosses"
         )
     trained: list[tuple[str, bool, SeedsResult]] = []
-    for number, (kind, crosses, loaded) in enumerate(found, start=1):
-        reporter.note(f"{loaded.recipe.name} ({number} of {len(found)})")
+    for number, (kind, crosses, loaded) in enumerate(planned, start=1):
+        reporter.note(f"{loaded.recipe.name} ({number} of {len(planned)})")
         result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
         if not result.runs[0].metrics:
-            raise UsageError(f"{loaded.title}: holds no test or valid rows out, on which kinds could be compared")
+            raise UsageError(f"{loaded.title}: holds no test or valid rows out on which kinds could be compared")
         trained.append((kind, crosses, result))
     return _compared(trained, _Measured(work_dir, reporter, wait))
 
@@ -83,31 +88,31 @@ def _compared(trained: Sequence[tuple[str, bool, SeedsResult]], measured: "_Meas
     scores = [[measured.scores(run.run) for run in result.runs] for _, _, result in trained]
     rows = measured.rows
     assert rows is not None
-    whole = [estimates(rows, one) for one in scores[-1]]
+    whole = [estimates(rows, seed_scores) for seed_scores in scores[-1]]
     if not whole[0]:
         raise DataError(f"the {measured.split} rows have no weight: no metric compares the kinds")
     variants: list[Variant] = []
     added: dict[str, dict[str, Change]] = {}
-    before = whole
-    for (kind, crosses, result), of_runs in zip(trained, scores, strict=True):
-        # One variant after the other: figures with their influences take far more memory than scores.
-        ours = [estimates(rows, one) for one in of_runs]
+    previous = whole
+    for (kind, crosses, result), variant_scores in zip(trained, scores, strict=True):
+        # Figures are kept of two variants at a time: with their influences, they take far more memory than scores.
+        figures = [estimates(rows, seed_scores) for seed_scores in variant_scores]
         if crosses and variants and variants[-1].kind == kind:
-            added[kind] = _changes(ours, before)
-        variants.append(Variant(kind, crosses, result, _changes(ours, whole)))
-        before = ours
+            added[kind] = _changes(figures, previous)
+        variants.append(Variant(kind, crosses, result, _changes(figures, whole)))
+        previous = figures
     return Ablation(tuple(variants), added, measured.split, len(rows.label), rows.group is not None)
 
 
 def _planned(load: Load, kinds: Sequence[str], reporter: Reporter) -> list[tuple[str, bool, LoadedRecipe]]:
-    """Kind, whether with crosses, and the recipe of every variant; the whole comes last."""
+    """(kind, whether it has crosses, recipe) of every variant; the whole comes last."""
     base = load(()).recipe
     planned = []
     for kind in kinds:
-        own_kind = [f"model.kind={kind}", f"name={base.name}-{kind}"]
-        full = load(own_kind)
+        overrides = [f"model.kind={kind}", f"name={base.name}-{kind}"]
+        full = load(overrides)
         if full.recipe.crosses:
-            planned.append((kind, False, load([*own_kind, "crosses=[]", f"name={base.name}-{kind}-no-crosses"])))
+            planned.append((kind, False, load([*overrides, "crosses=[]", f"name={base.name}-{kind}-no-crosses"])))
         if kind == base.model.kind:
             full = load(())
         planned.append((kind, bool(full.recipe.crosses), full))
@@ -117,7 +122,7 @@ def _planned(load: Load, kinds: Sequence[str], reporter: Reporter) -> list[tuple
 
 
 class _Measured:
-    """Scores runs on one set of rows."""
+    """Scores runs on the same rows, those of the first run."""
 
     def __init__(self, work_dir: Path, reporter: Reporter, wait: bool) -> None:
         self._work_dir, self._reporter, self._wait = work_dir, reporter, wait
@@ -125,11 +130,11 @@ class _Measured:
         self.split = ""
 
     def scores(self, path: Path) -> Scores:
-        """The run's scores of the rows, which are the first run's."""
+        """The run's scores of the rows."""
         scorer = Scorer.load(path)
         typed_dir = typed_table(RunDirectory(path), scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
         self.split = chosen_split(typed_dir, None)
-        frames = typed_blocks(typed_dir, self.split)
+        frames = typed_blocks(typed_dir, self.split, forms=scorer.forms or {})
         if self.rows is not None:
             return score_only(scorer, frames)
         scored = score_labelled(scorer, frames, {})
@@ -137,9 +142,7 @@ class _Measured:
         return scored.scores
 
 
-def _changes(ours: Sequence[dict[str, Estimate]], theirs: Sequence[dict[str, Estimate]]) -> dict[str, Change]:
-    """Metric → ours minus theirs, seed by seed."""
-    return {
-        name: change_over_seeds([one[name].minus(other[name]) for one, other in zip(ours, theirs, strict=True)])
-        for name in ours[0]
-    }
+def _changes(first: Sequence[dict[str, Estimate]], second: Sequence[dict[str, Estimate]]) -> dict[str, Change]:
+    """Metric → first minus second, paired by seed; each sequence holds the figures of the seeds."""
+    pairs = list(zip(first, second, strict=True))
+    return {name: change_over_seeds([left[name].minus(right[name]) for left, right in pairs]) for name in first[0]}

@@ -1,4 +1,4 @@
-"""Two finished runs on the same rows: which rows those are, and how the runs differ on them."""
+"""Compares two finished runs on the same rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +19,19 @@ from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, Scores, score_labelled, score_only
 from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import Source
+from widedeep.source.paths import Source
 from widedeep.table.parts import typed_blocks
 from widedeep.table.typed import LABEL, typed_columns
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured of the first and the second run."""
+    """Two runs, measured on the same rows."""
 
     first: dict[str, float | None]
-    """Metrics, as `widedeep eval` gives them."""
+    """The first run's metrics, as `widedeep eval` gives them."""
     second: dict[str, float | None]
+    """The second run's metrics."""
     differences: dict[str, Change]
     """Metric → first minus second, paired by row."""
     slices: SliceReport
@@ -38,8 +39,11 @@ class Comparison:
     grouped: bool
     """Whether errors are those of groups of rows."""
     split: str | None
+    """None for files."""
     missing: dict[str, int]
+    """Field of the first run → rows without a value."""
     unseen: dict[str, int]
+    """Field of the first run → rows with a value that training has not seen."""
 
 
 def compare_runs(
@@ -54,16 +58,17 @@ def compare_runs(
     tables: Mapping[str, str] = MappingProxyType({}),
     wait: bool = False,
 ) -> Comparison:
-    """Measure two finished runs on the same rows: labelled files, or a split of the first run (default: test, else valid).
+    """Measure two finished runs on the same labelled files, or on a split of the first run (default: test, else valid).
 
-    Labels, weights and groups are the first run's. `slices` names columns, those of the first run's categorical fields of
-    few values by default. Raises UsageError where the runs predict different things, or the second cannot score the rows.
+    Labels, weights and groups are those of the first run. `slices` names columns; the default is the categorical fields
+    of the first run that have few values. Raises UsageError if the runs predict different things, or the second run
+    cannot score the rows.
     """
     runs = Scorer.load(first), Scorer.load(second)
     kinds = [run.recipe.data.label.kind for run in runs]
     if kinds[0] != kinds[1]:
         raise UsageError(
-            f"--against {second}: predicts a {kinds[1]} label, {first} a {kinds[0]} one: not to be compared"
+            f"--against {second}: predicts a {kinds[1]} label and {first} a {kinds[0]} label: they cannot be compared"
         )
     _note_other_targets(*runs, reporter)
     names = slice_columns(runs[0].recipe, runs[0].plan, slices)
@@ -72,12 +77,12 @@ def compare_runs(
     else:
         scored, others, chosen = _of_split(first, second, *runs, split, names, work_dir, reporter, wait)
     rows = scored.rows(runs[0])
-    ours, theirs = estimates(rows, scored.scores), estimates(rows, others)
+    figures, other_figures = estimates(rows, scored.scores), estimates(rows, others)
     losses = [score_losses(rows.kind, rows.label, scores) for scores in (scored.scores, others)]
     return Comparison(
         scored.metrics(runs[0], scored.scores),
         scored.metrics(runs[0], others),
-        {name: ours[name].minus(theirs[name]).change() for name in ours},
+        {name: figures[name].minus(other_figures[name]).change() for name in figures},
         compare_slices(rows, scored.slices, *losses),
         len(rows.label),
         rows.group is not None,
@@ -108,8 +113,8 @@ def _of_files(
     others = score_only(second, typed(second, theirs, False))
     if len(others) != len(scored.scores):
         raise DataError(
-            f"the first run's recipe reads {len(scored.scores):,} rows from these files and the second's {len(others):,}: "
-            "their `data.format` must agree"
+            f"the first run's recipe reads {len(scored.scores):,} rows from these files and the second's "
+            f"{len(others):,}: their `data.format` must agree"
         )
     return scored, others
 
@@ -130,13 +135,13 @@ def _of_split(
     differing, lacking = _differing_data(ours, theirs, chosen), _lacking_columns(ours, theirs)
     their_dir = typed_dir
     if lacking and not differing:
-        # The same rows in the same order, of which each run reads columns of its own.
+        # Both typed tables hold the same rows in the same order, each with the columns that its run reads.
         their_dir = typed_table(RunDirectory(second), theirs.recipe, work_dir, reporter, wait=wait)
         if not _labels(typed_dir, chosen).equals(_labels(their_dir, chosen)):
             differing = ["the state of the data files"]
     if lacking and differing:
         raise UsageError(
-            f"--against {second}: its recipe differs in {', '.join(differing)}, so that its {chosen} rows are others, and "
+            f"--against {second}: its recipe differs in {', '.join(differing)}, so its {chosen} rows are others, and "
             f"it needs {', '.join(lacking)}, which the first run does not read like that: "
             "measure both on labelled files, `widedeep eval RUN FILE --against RUN2`"
         )
@@ -145,8 +150,8 @@ def _of_split(
             f"the runs' recipes differ in {', '.join(differing)}: these are the {chosen} rows of the first run, "
             "and the second may have been trained on some of them"
         )
-    scored = score_labelled(ours, typed_blocks(typed_dir, chosen), slices)
-    return scored, score_only(theirs, typed_blocks(their_dir, chosen)), chosen
+    scored = score_labelled(ours, typed_blocks(typed_dir, chosen, forms=ours.forms or {}), slices)
+    return scored, score_only(theirs, typed_blocks(their_dir, chosen, forms=theirs.forms or {})), chosen
 
 
 def _labels(typed_dir: Path, split: str) -> pl.DataFrame:
@@ -159,13 +164,13 @@ def _differing_data(first: Scorer, second: Scorer, split: str) -> list[str]:
 
 
 def _lacking_columns(ours: Scorer, theirs: Scorer) -> list[str]:
-    """The typed columns that the second run encodes and the first one's typed table has not, or holds read otherwise."""
+    """The typed columns that the second run needs and the first run's typed table lacks or reads in another way."""
     readings = [_readings(run) for run in (ours, theirs)]
     return [name for name in theirs.plan.required_columns() if readings[0].get(name) != readings[1][name]]
 
 
 def _readings(run: Scorer) -> dict[str, list[Any]]:
-    """Typed column → what its content depends on, besides the log's rows."""
+    """Typed column → the settings that its content depends on, those of its side table included."""
     tables = {
         name: {**table.model_dump(mode="json"), "files": resolve_paths(table.files, run.base_dir)}
         for name, table in run.recipe.data.tables.items()
@@ -180,4 +185,4 @@ def _note_other_targets(first: Scorer, second: Scorer, reporter: Reporter) -> No
     for name in ("label", "weight", "group"):
         ours, theirs = getattr(first.recipe.data, name), getattr(second.recipe.data, name)
         if ours != theirs:
-            reporter.note(f"the runs' recipes differ in data.{name}: taken as the first run's says")
+            reporter.note(f"the runs' recipes differ in data.{name}: that of the first run counts")

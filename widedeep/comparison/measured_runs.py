@@ -1,4 +1,4 @@
-"""Finished runs measured anew on a split of theirs, in all that a page about them shows."""
+"""Measures finished runs again on a split of theirs: all figures that a page about them shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,44 +32,45 @@ from widedeep.scoring.scorer import Scorer
 from widedeep.table.parts import typed_blocks
 
 MOST_RUNS = 8
-"""More colours cannot be told apart."""
+"""More runs would need more colours than can be told apart."""
 
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run on the rows of the split."""
+    """A run, measured on the rows of a split."""
 
     finished: FinishedRun
     manifest: dict[str, Any]
     epochs: list[dict[str, Any]]
-    """The events of its epochs, as training logged them; none where the log is gone."""
+    """The events of its epochs, as training logged them; empty if the log is gone."""
     metrics: dict[str, float | None]
     """As `widedeep eval` gives them."""
     changes: dict[str, Change]
-    """Those with an error."""
+    """The metrics that have an error, with it."""
     behind: dict[str, Change]
-    """Metric → this run minus the best one, paired by row; empty for the best, and where the rows are others."""
+    """Metric → this run minus the best run, paired by row; empty for the best run, and if the rows are not the same."""
     roc: Curve | None
+    """None for a regression, and for rows of one class."""
     precision: Curve | None
-    """By recall. Both None for a regression, and where there is one class only."""
+    """Precision by recall; None likewise."""
     calibration: Bins
     spread: Histogram
-    """Of the scores by label, in log-odds; of a regression, of the errors."""
+    """Histogram of the log-odds by label, or of the errors of a regression."""
     slices: dict[str, list[ValueFigures]]
-    """Column → its values, those of most rows first."""
+    """Column → its values, those with most rows first."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """Runs beside each other."""
+    """Several runs, measured for a page."""
 
     runs: list[MeasuredRun]
     """Best first."""
     lines: list[TableLine]
-    """The same runs, seeds of one recipe folded."""
+    """The same runs as lines of a table, one line for all seeds of a recipe."""
     split: str
     other_rows: list[str]
-    """What makes the rows of the split differ between the runs; empty where they are the same."""
+    """The settings by which the rows of the split differ between runs; empty if all runs have the same rows."""
     grouped: bool
     """Whether errors are those of groups of rows."""
 
@@ -83,17 +84,18 @@ def measure_runs(
     *,
     wait: bool = False,
 ) -> RunReport:
-    """Score the split (default: test where all runs have it, else valid) with every run, and measure.
+    """Score the split (default: test if all runs have it, else valid) with every run, and measure the runs.
 
-    `slices` names columns, the categorical fields of few values of the first run's recipe by default; of the other runs
-    those that they read are taken. Raises ArtefactError for a run that does not load, UsageError where runs cannot stand
-    beside each other or a column is not read, DataError and ColumnError for files that have to be read again.
+    `slices` names columns; the default is the categorical fields of the first run's recipe that have few values.
+    Columns that another run does not read are left out for it. Raises ArtefactError for a run that does not load,
+    UsageError if runs cannot be compared or a column is not read, DataError and ColumnError for files that have to be
+    read again.
     """
     lines, chosen = run_table(paths, split, reporter)
     runs = [run for line in lines for run in line.runs]
     if len(runs) > MOST_RUNS:
         raise UsageError(
-            f"{len(runs)} runs: a page tells at most {MOST_RUNS} apart; name fewer (`widedeep compare` takes any number)"
+            f"{len(runs)} runs: a page shows at most {MOST_RUNS}; name fewer (`widedeep compare` takes any number)"
         )
     first = RunDirectory(paths[0])
     columns = list(slice_columns(FinishedRun.read(first.path).recipe, FeaturePlan.load(first.plan_dir), slices))
@@ -104,7 +106,7 @@ def measure_runs(
 
 
 def _rank(run: FinishedRun, split: str) -> float:
-    """The lower, the better."""
+    """A number that is lower for a better run."""
     metric = RANKED_BY[run.recipe.data.label.kind]
     value = run.facts["metrics"][split].get(metric)
     if value is None:
@@ -113,7 +115,7 @@ def _rank(run: FinishedRun, split: str) -> float:
 
 
 class _Measuring:
-    """Measures one run after the other and holds the best one's estimates, which the others are paired with."""
+    """Measures runs, the best first. It keeps the best run's estimates, with which those of other runs are paired."""
 
     def __init__(
         self, split: str, columns: Sequence[str], work_dir: Path, reporter: Reporter, wait: bool, *, same_rows: bool
@@ -133,8 +135,8 @@ class _Measuring:
         scorer, run = Scorer.load(finished.path), RunDirectory(finished.path)
         scored = self._scored(scorer, run)
         rows, score = scored.rows(scorer), scored.scores
-        told = estimates(rows, score)
-        behind = self._behind(rows, told)
+        figures = estimates(rows, score)
+        behind = self._behind(rows, figures)
         self.grouped |= rows.group is not None
         roc, precision = (roc_and_precision(rows, score) if rows.kind == "binary" else None) or (None, None)
         return MeasuredRun(
@@ -142,7 +144,7 @@ class _Measuring:
             run.manifest(),
             run.epochs(),
             scored.metrics(scorer, score),
-            {name: one.change() for name, one in (told | ratio_estimates(rows, score)).items()},
+            {name: estimate.change() for name, estimate in (figures | ratio_estimates(rows, score)).items()},
             behind,
             roc,
             precision,
@@ -153,21 +155,21 @@ class _Measuring:
 
     def _scored(self, scorer: Scorer, run: RunDirectory) -> ScoredRows:
         typed_dir = typed_table(run, scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
-        # Without `--slice` they are named after fields, which may have names of their own.
-        read = {field.name: field.column for field in scorer.plan.categoricals}
-        read |= columns_of_single_values(scorer.recipe)
-        slices = {name: read[name] for name in self._columns if name in read}
+        # The default slices are named after fields, whose names may differ from those of their columns.
+        typed_names = {field.name: field.column for field in scorer.plan.categoricals}
+        typed_names |= columns_of_single_values(scorer.recipe)
+        slices = {name: typed_names[name] for name in self._columns if name in typed_names}
         with self._reporter.work(f"score {run.path.parent.name}", None, "rows"):
-            return score_labelled(scorer, typed_blocks(typed_dir, self._split), slices)
+            return score_labelled(scorer, typed_blocks(typed_dir, self._split, forms=scorer.forms or {}), slices)
 
-    def _behind(self, rows: LabelledRows, told: dict[str, Estimate]) -> dict[str, Change]:
+    def _behind(self, rows: LabelledRows, figures: dict[str, Estimate]) -> dict[str, Change]:
         if self._best is None:
-            self._best = rows, told
+            self._best = rows, figures
             return {}
         best_rows, best = self._best
         if not self._same_rows or not _are_same(rows, best_rows):
             return {}
-        return {name: told[name].minus(best[name]).change() for name in told if name in best}
+        return {name: figures[name].minus(best[name]).change() for name in figures if name in best}
 
 
 def _are_same(rows: LabelledRows, others: LabelledRows) -> bool:

@@ -1,4 +1,4 @@
-"""Finished runs beside each other: seeds of one recipe folded, what differs, the figures that were stored. No torch."""
+"""A table of finished runs from their stored figures: one line for all seeds of a recipe. No torch."""
 
 import os
 import statistics
@@ -19,12 +19,12 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact
 
 RANKED_BY = {"binary": "auc", "regression": "rmse"}
-"""By the label's kind: the metric that says which run is best."""
+"""Kind of label → the metric that runs are ranked by."""
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run, as it describes itself."""
+    """A finished run, as its directory describes it."""
 
     path: Path
     recipe: Recipe
@@ -34,16 +34,16 @@ class FinishedRun:
     facts: dict[str, Any]
     """Its `metrics.json`."""
     refit: dict[str, Any] | None
-    """Of a refit: the run that chose its epochs (`of`), the `splits` whose rows it saw, its `epochs`."""
+    """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
 
     @property
     def trained_on(self) -> str | None:
-        """Of a refit, the splits that it saw, in words."""
+        """For a refit, the splits that it was trained on, in words."""
         return None if self.refit is None else " + ".join(self.refit["splits"])
 
     @classmethod
     def read(cls, path: Path) -> "FinishedRun":
-        """Raises ArtefactError for a run that is missing, unfinished or damaged."""
+        """Read the run. Raises ArtefactError for a run that is missing, unfinished or damaged."""
         run = RunDirectory(path)
         manifest = run.require_done()
         loaded = load_run_recipe(run, manifest)
@@ -52,20 +52,20 @@ class FinishedRun:
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
-        """What was found to be wrong with the model (`ModelWarning.to_json`); nothing where an older run does not say."""
+        """The warnings of the model, as `ModelWarning.to_json` gives them; empty in runs of older versions."""
         warnings: list[dict[str, Any]] = self.facts.get("warnings", [])
         return warnings
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric of one recipe, over its seeds."""
+    """A metric of a recipe, over its seeds."""
 
     mean: float
     deviation: float | None
-    """Between seeds (sample deviation); None for one seed."""
+    """Sample standard deviation between seeds; None for one seed."""
     error: float | None
-    """Standard error of one run for rows drawn anew; None where a run does not say it."""
+    """Standard error of a run for rows drawn anew; None if a run has not stored it."""
 
     @property
     def rows(self) -> Change | None:
@@ -75,13 +75,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class TableLine:
-    """A recipe, by its runs that differ by seed alone."""
+    """A line of the table: a recipe, with its runs that differ only in their seed."""
 
     name: str
     runs: tuple[FinishedRun, ...]
-    """By seed."""
+    """Ordered by seed."""
     differs: dict[str, Any]
-    """Setting → value, of those that are not the same in all lines."""
+    """Setting → value, for settings that are not the same in all lines."""
     metrics: dict[str, Figure]
 
     def mean_of(self, fact: str) -> float:
@@ -90,32 +90,42 @@ class TableLine:
 
     @property
     def warnings(self) -> dict[str, list[dict[str, Any]]]:
-        """What is wrong with the models: kind (and split) of a warning → what each run that has it says, by seed."""
-        found: dict[str, list[dict[str, Any]]] = {}
+        """Kind (and split) of a warning → the warnings of that kind, one for each run that has it, ordered by seed."""
+        by_kind: dict[str, list[dict[str, Any]]] = {}
         for run in self.runs:
             for warning in run.warnings:
                 kind = f"{warning['kind']} {warning.get('split', '')}"
-                found.setdefault(kind, []).append({"seed": run.recipe.seed, **warning})
-        return found
+                by_kind.setdefault(kind, []).append({"seed": run.recipe.seed, **warning})
+        return by_kind
 
 
 def runs_in(argument: str, work_dir: Path) -> list[Path]:
-    """The finished runs in the folder `argument`, such as `runs/<recipe>`, oldest first; none where it is no such folder.
+    """The finished runs in the folder `argument`, such as `runs/<recipe>`, oldest first; none if it is no such folder.
 
-    Relative paths are tried as they are and from the work directory.
+    Relative paths are tried as they are and from the work directory. Raises ArtefactError for what may not be read.
     """
     for folder in (Path(argument), work_dir / argument):
-        if folder.is_dir() and not RunDirectory(folder).manifest_path.exists():
-            found = [path for path in sorted(folder.iterdir()) if not path.is_symlink() and RunDirectory(path).is_done]
-            if found:
-                return [Path(os.path.realpath(path)) for path in found]
+        try:
+            found = _finished_in(folder)
+        except PermissionError as error:
+            raise ArtefactError(
+                f"{error.filename or folder}: you have no permission to read it: ask its owner for that (chmod a+rx)"
+            ) from error
+        if found:
+            return [Path(os.path.realpath(path)) for path in found]
     return []
 
 
-def run_table(paths: Sequence[Path], split: str | None, reporter: Reporter) -> tuple[list[TableLine], str]:
-    """The runs' lines, best first, and the split that their metrics are of (default: test where all have it, else valid).
+def _finished_in(folder: Path) -> list[Path]:
+    if not folder.is_dir() or RunDirectory(folder).manifest_path.exists():
+        return []
+    return [path for path in sorted(folder.iterdir()) if not path.is_symlink() and RunDirectory(path).is_done]
 
-    Raises ArtefactError for a run that does not load, UsageError where runs cannot stand in one table.
+
+def run_table(paths: Sequence[Path], split: str | None, reporter: Reporter) -> tuple[list[TableLine], str]:
+    """The table's lines, best first, and the split of their metrics (default: test if all runs have it, else valid).
+
+    Raises ArtefactError for a run that does not load, UsageError if runs cannot be in one table.
     """
     runs = [FinishedRun.read(path) for path in dict.fromkeys(paths)]
     kinds = {run.recipe.data.label.kind for run in runs}
@@ -137,46 +147,46 @@ def run_table(paths: Sequence[Path], split: str | None, reporter: Reporter) -> t
 
 
 def _measured(runs: Sequence[FinishedRun], split: str | None, reporter: Reporter) -> tuple[list[FinishedRun], str]:
-    """The runs that have figures of one split, and that split; refits that were trained on its rows are left out."""
+    """The runs that have metrics of a split, and that split. Refits that were trained on its rows are left out."""
     for name in ("test", "valid") if split is None else (split,):
-        fit = [run for run in runs if run.refit is None or name not in run.refit["splits"]]
-        lacking = [run for run in fit if name not in run.facts["metrics"]]
-        if fit and not lacking:
-            if len(fit) < len(runs):
+        unseen = [run for run in runs if run.refit is None or name not in run.refit["splits"]]
+        lacking = [run for run in unseen if name not in run.facts["metrics"]]
+        if unseen and not lacking:
+            if len(unseen) < len(runs):
                 reporter.warn(
-                    f"left out: {len(runs) - len(fit)} of the runs, refits that were trained on the {name} rows"
+                    f"left out: {len(runs) - len(unseen)} of the runs, refits that were trained on the {name} rows"
                 )
-            return fit, name
-    culprit = (lacking or runs)[0]
-    why = "" if culprit.refit is None else f": it is a refit, trained on the {culprit.trained_on} rows"
-    raise ArtefactError(f"{culprit.path}: has no metrics of {split or 'test or valid'} rows{why}")
+            return unseen, name
+    faulty = (lacking or runs)[0]
+    why = "" if faulty.refit is None else f": it is a refit, trained on the {faulty.trained_on} rows"
+    raise ArtefactError(f"{faulty.path}: has no metrics of {split or 'test or valid'} rows{why}")
 
 
 def _warn_of_other_rows(runs: Sequence[FinishedRun], split: str, reporter: Reporter) -> None:
     if differing := differing_rows(runs, split):
         reporter.warn(
-            f"the runs differ in {', '.join(differing)}: their {split} rows, or what these count for, are not the same, "
-            "so that differences of their metrics say little; `widedeep eval RUN --against RUN2` compares two on the same "
-            "rows"
+            f"the runs differ in {', '.join(differing)}: their {split} rows, or what these count for, are not the "
+            "same, so differences of their metrics say little; `widedeep eval RUN --against RUN2` compares two runs on "
+            "the same rows"
         )
 
 
 def differing_rows(runs: Sequence[FinishedRun], split: str) -> list[str]:
-    """What makes the rows of a split, or what they count for, differ between the runs; empty where they are the same."""
+    """The settings by which the rows of a split, or what they count for, differ between runs; empty if none do."""
     settings = [
         row_settings(run.recipe.data, run.base_dir, split)
         | {"data.weight": run.recipe.data.weight, "data.group": run.recipe.data.group}
         for run in runs
     ]
-    names = dict.fromkeys(name for one in settings for name in one)
-    differing = [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings)]
+    names = dict.fromkeys(name for values in settings for name in values)
+    differing = [name for name in names if any(values.get(name) != settings[0].get(name) for values in settings)]
     if not differing and len({run.facts["metrics"][split].get("rows") for run in runs}) > 1:
         differing = ["the state of the data files"]
     return differing
 
 
 def _folded(runs: Sequence[FinishedRun], reporter: Reporter) -> list[tuple[FinishedRun, ...]]:
-    """Runs of one recipe and one state of the data, by seed; of one seed the last."""
+    """The runs of each recipe and state of the data, ordered by seed; of several runs with one seed the last."""
     folds: dict[tuple[str, str], dict[int, FinishedRun]] = {}
     repeated = 0
     for run in sorted(runs, key=lambda run: run.path.name):
@@ -190,10 +200,10 @@ def _folded(runs: Sequence[FinishedRun], reporter: Reporter) -> list[tuple[Finis
 
 
 def _other_data(folds: Sequence[tuple[FinishedRun, ...]], differs: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
-    """For each line what tells it from lines of the same settings: its files, or their state."""
+    """For each line, the key of its data files if a line with equal settings has other files; else an empty entry."""
     keys = [fold[0].data_key for fold in folds]
-    told = [(one, fold[0].trained_on) for one, fold in zip(differs, folds, strict=True)]
-    alike = [{key for key, other in zip(keys, told, strict=True) if other == own} for own in told]
+    settings = [(different, fold[0].trained_on) for different, fold in zip(differs, folds, strict=True)]
+    alike = [{key for key, other in zip(keys, settings, strict=True) if other == line} for line in settings]
     return [{"data files": key[:8]} if len(twins) > 1 else {} for key, twins in zip(keys, alike, strict=True)]
 
 
@@ -209,4 +219,6 @@ def _figures(runs: Sequence[FinishedRun], split: str) -> dict[str, Figure]:
 
 def _error(runs: Sequence[FinishedRun], split: str, name: str) -> float | None:
     errors: list[Mapping[str, float]] = [run.facts.get("errors", {}).get(split, {}) for run in runs]
-    return statistics.fmean(one[name] for one in errors) if all(name in one for one in errors) else None
+    if not all(name in run_errors for run_errors in errors):
+        return None
+    return statistics.fmean(run_errors[name] for run_errors in errors)

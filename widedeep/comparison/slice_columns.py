@@ -1,4 +1,4 @@
-"""Which columns of a run's typed table rows can be sliced by. No torch."""
+"""The columns of a run's typed table that rows can be sliced by. No torch."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from widedeep.recipe.schema import Recipe
 from widedeep.table.typed import typed_columns
 
 SLICED_VALUES = 50
-"""A categorical field of at most so many values is looked at value by value where no columns are named."""
+"""If no columns are named, rows are sliced by categorical fields with at most this many values."""
 
 
 def slice_columns(recipe: Recipe, plan: FeaturePlan, asked: Sequence[str]) -> dict[str, str]:
-    """Name → typed column to slice by: those that are asked for, else the categorical fields of few values.
+    """Name → typed column to slice by: those in `asked`, or by default the categorical fields with few values.
 
-    Raises UsageError for one that the recipe does not read as single values.
+    Raises UsageError for a column that the recipe does not read as single values.
     """
     if not asked:
         fields = plan.categoricals
@@ -23,13 +23,14 @@ def slice_columns(recipe: Recipe, plan: FeaturePlan, asked: Sequence[str]) -> di
     for name in asked:
         if name not in names:
             raise UsageError(
-                f"--slice {name}: the first run's recipe reads no such column of single values; it reads {', '.join(names)}"
+                f"--slice {name}: the first run's recipe reads no such column of single values; it reads "
+                f"{', '.join(names)}"
             )
     return {name: names[name] for name in asked}
 
 
 def columns_of_single_values(recipe: Recipe) -> dict[str, str]:
-    """Name → typed column of all that rows can be sliced by."""
-    # A column that is both a number and a text goes by its text, which comes later.
-    plain = [column for column in typed_columns(recipe) if column.role in ("number", "text", "part")]
-    return {column.name if column.role == "part" else column.column: column.name for column in plain}
+    """Name → typed column, for all columns that rows can be sliced by."""
+    # Texts come after numbers, so a column that is used as both is sliced by its text.
+    single = [column for column in typed_columns(recipe) if column.role in ("number", "text", "part")]
+    return {column.name if column.role == "part" else column.column: column.name for column in single}

@@ -1,1 +1,1 @@
-"""Finding crosses and proving their gain. No torch, but where a trained run is asked what it knows already."""
+"""Finds crosses and proves their gain. No torch, except to get the logits of a trained run."""

@@ -1,4 +1,4 @@
-"""The cells of a candidate cross, summed over rows, and the gain that leave-one-out values of the cells would bring."""
+"""The gain of leave-one-out values of a candidate cross's cells; a cell is the rows with one combination of values."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,12 +7,12 @@ from widedeep.compiled import compiled
 
 
 @compiled
-def runs_of(
+def sorted_by_code(
     codes: NDArray[np.int32], rows: NDArray[np.int32], size: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """`rows` [n] in order of their `codes` [n] (a counting sort, negative codes left out), and where each code's begin.
+    """`rows` [n] sorted by their `codes` [n] (a counting sort), without those of negative codes.
 
-    Returns the rows [m] and starts [size + 1].
+    Returns the rows [m], and the position where each code's rows start, [size + 1].
     """
     starts = np.zeros(size + 1, dtype=np.int64)
     for i in range(len(codes)):
@@ -41,19 +41,21 @@ def leave_one_out(
     curvature: NDArray[np.float32],
     penalties: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """What leave-one-out values of the cells of a cross would gain.
+    """The gain of leave-one-out values of the cells of a cross.
 
-    `rows` [m] and `starts` [U + 1] are the rows in order of the left member's code; `codes` [N] the right member's codes
-    by row, below `size`, a negative one of which takes no part, or where it has lists their values behind each other, row
-    i's from lists[i] to before lists[i + 1]; `residual` and `curvature` [N] are the first and second derivative of the
-    rows' log likelihood. Row by row of the left member's runs the cells fit into the nearest cache.
+    `rows` [m] and `starts` [U + 1] are the rows sorted by the left member's code. `codes` [N] are the right member's
+    codes of all rows, below `size`; negative codes are skipped. If the right member has lists, `codes` holds one row's
+    list after the other, row i's from lists[i] to before lists[i + 1]. `residual` and `curvature` [N] are the first
+    derivative and the negative second derivative of the rows' log likelihood. The cells of one left code fit into the
+    nearest cache, so the rows are gone through by left code.
 
-    A row's value is a Newton step without the row, d = (G - r) / D with D = H - h + lambda, h taken as the cell's mean
-    curvature. The gain in log likelihood, sum of r d - h d^2 / 2, follows from the cell's sums (Q of r^2):
-    (G^2 - Q) / D - h ((n - 2) G^2 + Q) / (2 D^2). The score is its first term; where rows are independent and the cell
-    has no effect it has mean 0 and variance 2 (H^2 - n h^2) / D^2.
+    A row's value is a Newton step without the row, d = (G - r) / D with D = H - h + lambda, where h is the cell's mean
+    curvature. The gain in log likelihood, the sum of r d - h d^2 / 2, follows from the cell's sums (Q is that of r^2):
+    (G^2 - Q) / D - h ((n - 2) G^2 + Q) / (2 D^2). The score is its first term. If rows are independent and the cell has
+    no effect, the score has mean 0 and variance 2 (H^2 - n h^2) / D^2.
 
-    Returns [L, 5], per penalty lambda: gain, score, its variance; score and variance of the cells of two rows alone.
+    Returns [L, 5], for each penalty lambda: gain, score and variance of the score; score and variance of cells of two
+    rows.
     """
     result = np.zeros((len(penalties), 5))
     sums = np.zeros((size, 4), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The fields that may stand in a cross, as codes of the train rows: read column by column, sampled where there are many."""
+"""The fields that may be crossed, as codes of the train rows: read column by column, or a sample of many rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +21,11 @@ from widedeep.table.parts import read_typed, typed_blocks, typed_names
 from widedeep.table.typed import LABEL, TIME, WEIGHT, text_name, values_name
 
 GRANULARITIES = (8, 4, 16, 32)
-"""Quantile buckets that numbers are cut into for crosses; the first is what pairs are screened with."""
+"""Numbers of quantile buckets that numbers are cut into for crosses; pairs are screened with the first."""
 MOST_CODES = 100_000_000
-"""Rows times fields that are held, at four bytes and about three copies; the rows of a larger table are sampled."""
+"""Rows times fields that are held, at four bytes and about three copies. Of a larger table, rows are sampled."""
 PROOF_SHARE = 1 / 3
-"""Of the rows: what takes no part in the choice."""
+"""Share of the rows that crosses are proved on; they take no part in the choice."""
 _SAMPLE_SEED, _PART_SEED = 0x73616D70, 0x70617274  # "samp" and "part" in ASCII
 
 Codes = NDArray[np.int32]
@@ -33,20 +33,20 @@ Codes = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class CrossField:
-    """One field, N rows. A code is negative where the value occurs once: its combinations occur once, too."""
+    """One field of N rows. The code of a value that occurs once is negative: its combinations occur once, too."""
 
     name: str
     codes: Codes | Lists
     """[N], or the lists of N rows."""
     size: int
-    """Codes are below it."""
+    """Codes are below this number."""
     cuts: tuple[tuple[int, Codes], ...] = ()
-    """Of numbers: each granularity, and the bucket there of each code, [size]."""
+    """For numbers: each granularity, and the bucket of each code at that granularity, [size]."""
     buckets: int | None = None
-    """Of numbers: the granularity of the field's own buckets, if the recipe cuts it."""
+    """For numbers: the number of the field's own buckets, if the recipe sets it."""
 
     def at(self, granularity: int | None) -> "CrossField":
-        """A number cut into so many buckets; any other field as it is."""
+        """A numeric field cut into this many buckets; any other field as it is."""
         if granularity is None or not self.cuts:
             return self
         assert not isinstance(self.codes, Lists), "lists have no numbers"
@@ -55,10 +55,10 @@ class CrossField:
 
     @property
     def first_granularity(self) -> int | None:
-        """Of a number: what pairs are screened with."""
+        """For a number, the granularity that pairs are screened with."""
         return self.cuts[0][0] if self.cuts else None
 
-    def taken(self, rows: NDArray[np.int64]) -> "CrossField":
+    def gather(self, rows: NDArray[np.int64]) -> "CrossField":
         """The rows with these numbers, in this order."""
         return replace(self, codes=self.codes.gather(rows) if isinstance(self.codes, Lists) else self.codes[rows])
 
@@ -69,17 +69,18 @@ class CrossField:
 
 @dataclass(frozen=True)
 class TrainRows:
-    """What discovery sees: train rows only."""
+    """The rows that discovery reads, which are train rows only."""
 
     fields: tuple[CrossField, ...]
     target: Target
     proof: NDArray[np.bool_]
-    """[N]: the rows that take no part in the choice, later ones where the recipe has time."""
+    """[N]: whether a row belongs to the proof and takes no part in the choice."""
     by_time: bool
+    """Whether the rows of the proof are later than the others; else they are drawn at random."""
     train_rows: int
-    """Rows before any are left out."""
+    """Number of train rows before any are left out."""
     rows: NDArray[np.int64] | None
-    """[N] places in the typed table, where some of its rows are left out."""
+    """[N]: the rows' numbers in the typed table; None if no row is left out."""
 
     @property
     def num_rows(self) -> int:
@@ -93,7 +94,7 @@ class TrainRows:
 
 
 def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
-    """The train rows of a typed table that have a weight; a sample where they are many."""
+    """The train rows of a typed table whose weight is not 0, or a sample of them if they are many."""
     names = typed_names(typed_dir, "train")
     total = sum(block.height for block in typed_blocks(typed_dir, "train", columns=[LABEL]))
     features, rows = recipe.features, None
@@ -108,12 +109,12 @@ def read_train_rows(recipe: Recipe, typed_dir: Path) -> TrainRows:
 
     weight = read(WEIGHT).to_numpy() if WEIGHT in names else None
     if weight is not None and not weight.all():
-        # Rows of no weight count for nothing; a part of none but them would have no mean.
-        (held,) = np.nonzero(weight)
-        rows, weight = held if rows is None else rows[held], weight[held]
+        # Rows of weight 0 tell nothing, and a part that has only such rows would have no mean.
+        (positive,) = np.nonzero(weight)
+        rows, weight = positive if rows is None else rows[positive], weight[positive]
     label = read(LABEL).to_numpy()
     proof = _later(read(TIME).to_numpy()) if TIME in names else np.zeros(len(label), dtype=np.bool_)
-    # No row is later than the others where all times, or the last ones of many rows, are equal.
+    # No row is later than the others if all times are equal, or those of many last rows.
     by_time = bool(proof.any())
     if not by_time:
         proof = random_draws(_PART_SEED, 0, len(label)) < PROOF_SHARE
@@ -138,7 +139,7 @@ def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
         codes, size = _frequent_codes(read(text_name(categorical.column, features)), keep_missing=True)
         yield CrossField(categorical.name or categorical.column, codes, size)
     for listed in features.multi_valued:
-        # A missing list holds the missing value alone, as it is encoded.
+        # A missing list holds a missing value, as in the encoding.
         lists = read(values_name(listed))
         lengths = np.maximum(lists.list.len().fill_null(1).to_numpy().astype(np.int64), 1)
         codes, size = _frequent_codes(lists.explode(), keep_missing=True)
@@ -150,7 +151,7 @@ def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
 
 
 def _frequent_codes(values: pl.Series, *, keep_missing: bool) -> tuple[Codes, int]:
-    """Codes by falling count (then by value) of the values seen twice at least, -1 for the others."""
+    """Codes of the values that occur at least twice, by falling count, then by value; -1 for the others."""
     name = values.name
     counted = values.to_frame().group_by(name).len().filter(pl.col("len") > 1)
     if not keep_missing:
@@ -162,19 +163,18 @@ def _frequent_codes(values: pl.Series, *, keep_missing: bool) -> tuple[Codes, in
 
 
 def _number(field: NumericField, values: pl.Series, known: Sequence[int]) -> CrossField:
-    """`known`: granularities that crosses of the recipe have."""
-    clip = field.clip
-    kept = values.to_frame().select(clipped(pl.col(values.name), clip)).to_series()
+    """A numeric field; `known` are the granularities that the recipe's crosses use."""
+    numbers = values.to_frame().select(clipped(pl.col(values.name), field.clip)).to_series()
     grid = QuantileGrid()
-    grid.add(np.ascontiguousarray(kept.drop_nulls().to_numpy()))
+    grid.add(np.ascontiguousarray(numbers.drop_nulls().to_numpy()))
     granularities = dict.fromkeys([*GRANULARITIES, *([field.buckets] if field.buckets else []), *known])
     cuts = {granularity: np.array(grid.bucket_cuts(granularity)) for granularity in granularities}
     finest = np.unique(np.concatenate(list(cuts.values())))
-    numbers = kept.fill_null(0.0).to_numpy()
-    codes = np.searchsorted(finest, numbers, side="right").astype(np.int32)
+    codes = np.searchsorted(finest, numbers.fill_null(0.0).to_numpy(), side="right").astype(np.int32)
     missing = len(finest) + 1
-    codes[kept.is_null().to_numpy()] = missing
-    # Every granularity's cut points are among the finest ones, so that a finest bucket lies in one bucket of each.
+    codes[numbers.is_null().to_numpy()] = missing
+    # `finest` holds the cut points of all granularities, so each of its buckets is inside one bucket of each
+    # granularity.
     edges = np.concatenate([[-np.inf], finest])
     coarser = []
     for granularity, points in cuts.items():
@@ -184,21 +184,22 @@ def _number(field: NumericField, values: pl.Series, known: Sequence[int]) -> Cro
 
 
 def cell_codes(fields: Sequence[CrossField]) -> tuple[Codes | Lists, int]:
-    """Exact codes of the combinations of the fields' values: [N], or N rows' lists where a field has lists; and their number.
+    """Exact codes of the combinations of the fields' values, and the number of codes.
 
-    -1 where a member's value occurs once, or the combination does.
+    The codes are [N], or lists of N rows if a field has lists. A code is -1 if the combination, or a member's value,
+    occurs once.
     """
     rows, members = expanded(fields)
     key = np.zeros(len(members[0]), dtype=np.int64)
-    alive = np.ones(len(key), dtype=np.bool_)
+    frequent = np.ones(len(key), dtype=np.bool_)
     for field, codes in zip(fields, members, strict=True):
-        # Kept below 2^62 by numbering the combinations so far anew; sizes are below 2^31.
+        # Numbering the combinations so far anew keeps keys below 2^62, because sizes are below 2^31.
         if len(members) > 2:
             _, key = np.unique(key, return_inverse=True)
-        alive &= codes >= 0
+        frequent &= codes >= 0
         key = key * field.size + codes
-    key[~alive] = -1
-    codes, size = _frequent_codes(pl.Series("key", key).set(pl.Series(~alive), None), keep_missing=False)
+    key[~frequent] = -1
+    codes, size = _frequent_codes(pl.Series("key", key).set(pl.Series(~frequent), None), keep_missing=False)
     if rows is None:
         return codes, size
     return Lists(codes, np.bincount(rows, minlength=_num_rows(fields[0])).astype(np.int64)), size
@@ -213,30 +214,36 @@ def _column(codes: Codes | Lists, size: int) -> Column:
     return ListColumn([codes], size) if isinstance(codes, Lists) else CodeColumn([codes], size)
 
 
-def places(column: Column, rows: NDArray[np.bool_]) -> tuple[int, int]:
-    """The combinations that some of a cross column's rows [N] hold, one a row but for lists; and those that occur once."""
+def count_combinations(column: Column, rows: NDArray[np.bool_]) -> tuple[int, int]:
+    """The number of combinations in the rows of a cross column where `rows` [N] holds, and of those that occur once.
+
+    A row has one combination, or several with lists.
+    """
     (chunk,) = column.chunks
     if isinstance(chunk, Lists):
-        held = np.repeat(rows, chunk.lengths)
-        return int(held.sum()), int((chunk.values[held] < 0).sum())
+        in_rows = np.repeat(rows, chunk.lengths)
+        return int(in_rows.sum()), int((chunk.values[in_rows] < 0).sum())
     return int(rows.sum()), int((chunk[rows] < 0).sum())
 
 
 def expanded(fields: Sequence[CrossField]) -> tuple[NDArray[np.int64] | None, list[Codes]]:
-    """A place for every combination of a row's values: its row (None where that is its number), the fields' codes."""
-    plain = [field.codes for field in fields if not isinstance(field.codes, Lists)]
-    if len(plain) == len(fields):
-        return None, plain
+    """All combinations of the rows' values: the row of each combination, and each field's codes in it.
+
+    The rows are None if no field has lists, so that combination i is that of row i.
+    """
+    single = [field.codes for field in fields if not isinstance(field.codes, Lists)]
+    if len(single) == len(fields):
+        return None, single
     rows = np.arange(_num_rows(fields[0]), dtype=np.int64)
-    done: list[Codes] = []
+    members: list[Codes] = []
     for field in fields:
         if isinstance(field.codes, Lists):
             lists = field.codes.gather(rows)
-            done = [np.repeat(codes, lists.lengths) for codes in done] + [lists.values]
+            members = [np.repeat(codes, lists.lengths) for codes in members] + [lists.values]
             rows = np.repeat(rows, lists.lengths)
         else:
-            done.append(field.codes[rows])
-    return rows, done
+            members.append(field.codes[rows])
+    return rows, members
 
 
 def _num_rows(field: CrossField) -> int:

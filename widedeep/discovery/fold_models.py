@@ -1,4 +1,4 @@
-"""Additive models of the rows of the choice, one per fold, so that what they say of a row owes nothing to that row."""
+"""Additive models of the rows of the choice, one per fold, so that no row's logit depends on the row's own label."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -15,17 +15,17 @@ from widedeep.ordered import in_threads
 FOLDS = 5
 FIRST_SWEEPS = 8
 LATER_SWEEPS = 2
-"""Sweeps over all columns after each one that is added."""
+"""Sweeps over all columns after a column is added or removed."""
 LIST_STEPS = 8
-"""Of a column of lists in each sweep: with 1, a cross of two lists came to half of its gain, and triples found the rest."""
+"""Steps of a column of lists in each sweep. With 1, a cross of two lists got half of its gain, and triples the rest."""
 
 
 class FoldModels:
-    """n rows in random order; fold f is the f-th of FOLDS consecutive parts of them.
+    """Models of n rows in random order; fold f is the f-th of FOLDS consecutive parts of the rows.
 
-    Every model sees all columns that were added, and all rows but those of its fold. Values out of fold that were added
-    up one cross at a time would not do: the residual of the other rows would hold a row's own label, with the wrong sign,
-    and the next cross would find it there.
+    Every model has all columns that were added, and is fitted on all rows but those of its fold. It would not do to add
+    up values out of fold, one cross at a time: the residuals of other rows would then contain a row's own label with
+    the wrong sign, and the next cross would find it there.
     """
 
     def __init__(self, columns: Sequence[Column], target: Target, offset: Floats | None) -> None:
@@ -33,23 +33,23 @@ class FoldModels:
         self.target, self.offset = target, offset
         rows = len(target.label)
         self._bounds = [rows * fold // FOLDS for fold in range(FOLDS + 1)]
-        self._columns = [self._parted(column) for column in columns]
+        self._columns = [self._in_folds(column) for column in columns]
         self._models: list[Additive | None] = [None] * FOLDS
         self._fit(FIRST_SWEEPS)
         self.logit = self._logits()
-        """[n] float32, each row's by the model that has not seen it."""
+        """[n] float32: each row's logit by the model that was fitted without it."""
 
     def with_column(self, column: Column) -> "FoldModels":
-        """The models with one more column, the others moved to suit; these here stay."""
-        return self._changed([*self._columns, self._parted(column)], self._models)
+        """New models with one more column; the other weights are fitted again."""
+        return self._changed([*self._columns, self._in_folds(column)], self._models)
 
-    def without_column(self, place: int) -> "FoldModels":
-        """The models without the column at `place`, the others moved to suit; these here stay."""
-        models = [_without(model, place) for model in self._models if model is not None]
-        return self._changed([*self._columns[:place], *self._columns[place + 1 :]], models)
+    def without_column(self, position: int) -> "FoldModels":
+        """New models without the column at `position`; the other weights are fitted again."""
+        models = [_without(model, position) for model in self._models if model is not None]
+        return self._changed([*self._columns[:position], *self._columns[position + 1 :]], models)
 
     def loss_fall_to(self, other: "FoldModels") -> Change:
-        """How much lower the loss of other models of the same rows is, out of fold."""
+        """The fall of the loss from these models to other models of the same rows, out of fold."""
         label = self.target.label.astype(np.float64)
         weight = None if self.target.weight is None else self.target.weight.astype(np.float64)
         before, after = (
@@ -90,7 +90,7 @@ class FoldModels:
             logit[rows] = model.logit(part, rows.stop - rows.start)
         return logit if self.offset is None else logit + self.offset
 
-    def _parted(self, column: Column) -> Column:
+    def _in_folds(self, column: Column) -> Column:
         """The column with a chunk per fold."""
         (chunk,) = column.chunks
         pairs = list(zip(self._bounds, self._bounds[1:], strict=False))
@@ -107,9 +107,9 @@ def _chunk(column: Column, fold: int) -> Column:
     return ListColumn([column.chunks[fold]], column.size)
 
 
-def _without(model: Additive, place: int) -> Additive:
+def _without(model: Additive, position: int) -> Additive:
     return Additive(
         model.bias,
-        (*model.weights[:place], *model.weights[place + 1 :]),
-        (*model.shrinkage[:place], *model.shrinkage[place + 1 :]),
+        (*model.weights[:position], *model.weights[position + 1 :]),
+        (*model.shrinkage[:position], *model.shrinkage[position + 1 :]),
     )

@@ -1,4 +1,4 @@
-"""Scoring candidate crosses on the residual of what the model knows already."""
+"""Scores candidate crosses on the residuals of a model."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.discovery.cells import leave_one_out, runs_of
+from widedeep.discovery.cells import leave_one_out, sorted_by_code
 from widedeep.discovery.fields import Codes, CrossField, expanded
 from widedeep.lists import Lists
 from widedeep.memory.additive import Target
@@ -17,25 +17,25 @@ from widedeep.ordered import in_threads
 from widedeep.reporting import Meter
 
 PENALTIES = np.array([1.0, 4.0, 16.0, 64.0, 256.0])
-"""Shrinkages that are tried; the one of the greatest gain is taken."""
+"""Shrinkages that are tried; the one with the greatest gain is taken."""
 NULLS = 2
-"""Orders in which a member's rows can change places."""
+"""Number of permutations of a member's rows, each of which gives a null score."""
 
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """A cross that may be chosen: names of fields in order, and the granularity of those that are numbers."""
+    """A cross that may be chosen: its fields in order, and the granularity of those that are numbers (else None)."""
 
     fields: tuple[str, ...]
     granularity: tuple[int | None, ...]
 
     def members(self, fields: Mapping[str, CrossField]) -> list[CrossField]:
-        """Its fields, numbers cut."""
+        """Its fields, with numbers cut at its granularity."""
         return [fields[name].at(cut) for name, cut in self.named]
 
     @property
     def named(self) -> tuple[tuple[str, int | None], ...]:
-        """Its members."""
+        """(field, granularity) of each member."""
         return tuple(zip(self.fields, self.granularity, strict=True))
 
 
@@ -44,33 +44,33 @@ _Members = tuple[tuple[str, int | None], ...]
 
 @dataclass(frozen=True)
 class Score:
-    """What the rows of the choice say of a candidate."""
+    """The score of a candidate on the rows of the choice."""
 
     candidate: Candidate
     gain: float
-    """Fall of the log loss per row, by leave-one-out values."""
+    """Fall of the log loss per row with leave-one-out values."""
     z: float
-    """Deviations of the score above its null mean, see `leave_one_out`."""
+    """Number of deviations by which `leave_one_out`'s score exceeds its mean without an effect."""
     penalty: float
-    """The shrinkage of the greatest gain."""
-    twos_z: float
-    """z of the combinations in two rows alone: whether a value from a single other row is worth anything."""
+    """The shrinkage with the greatest gain."""
+    two_row_z: float
+    """z of combinations that two rows have: it tells whether a value from a single other row is worth anything."""
 
 
 @dataclass(frozen=True)
 class Residual:
-    """The rows of the choice at the present model: [n] each."""
+    """Residual and curvature of the rows of the choice at the present model, [n] each."""
 
     residual: Floats
     curvature: Floats
 
     @classmethod
     def at(cls, target: Target, logit: Floats) -> "Residual":
-        """At the rows' logits [n]."""
+        """Residual and curvature at the rows' logits [n]."""
         rows = target.at(logit)
         residual = rows.residual
         if target.kind == "regression":
-            # In units of the noise: gains are then log likelihoods.
+            # In units of the noise, gains are log likelihoods.
             noise = np.float32(max(float(np.square(residual, dtype=np.float64).mean()), 1e-12))
             residual /= np.sqrt(noise)
         return cls(residual, rows.curvature)
@@ -81,17 +81,17 @@ class OutOfTime(Exception):
 
 
 class Screen:
-    """Scores candidates of some fields on some rows, with threads."""
+    """Scores candidate crosses of some fields on some rows, on several threads."""
 
     def __init__(self, fields: Sequence[CrossField], rows: NDArray[np.int64], deadline: float) -> None:
-        """`rows` [n] numbers the rows of the choice; `deadline` is in seconds of the monotonic clock."""
+        """`rows` [n]: numbers of the rows of the choice. `deadline` is in seconds of the monotonic clock."""
         self.deadline = deadline
         draw = np.random.Generator(np.random.Philox(len(rows)))
         self.rows = draw.permutation(rows)
-        """The rows in the order in which scores are taken: the first ones are a random sample."""
-        # One order of rows for all partners: what a partner has to do with the label and with other fields is gone.
+        """The rows in random order, so that the first rows are a random sample."""
+        # Permuting a member's rows removes its relation to the label and to other fields.
         self._orders = [draw.permutation(len(rows)) for _ in range(NULLS)]
-        self.fields = {field.name: field.taken(self.rows) for field in fields}
+        self.fields = {field.name: field.gather(self.rows) for field in fields}
         self._cut: dict[tuple[str, int | None, int | None], CrossField] = {}
 
     def first_cut(self, names: Sequence[str]) -> Candidate:
@@ -111,18 +111,18 @@ class Screen:
     ) -> list[Score]:
         """Scores in the order of the candidates, on the first `limit` rows.
 
-        With `null`, below NULLS, one member's rows change places, in the order of that number: the member at place
-        `moved`, or else the one that the rest was sorted without. Raises OutOfTime at the deadline.
+        With `null`, below NULLS, the rows of one member are permuted by the permutation of that number. The member is
+        the one at position `moved`, or by default the right one (see `_groups`). Raises OutOfTime at the deadline.
         """
         found: dict[Candidate, Score] = {}
         for candidate in candidates:
-            for one in candidate.named:
+            for member in candidate.named:
                 for order in {None, null}:
-                    self._member(*one, order)
+                    self._member(*member, order)
 
         def score(group: tuple[_Members, list[Candidate]]) -> None:
             left, members = group
-            runs = _Runs.of([self._member(*one) for one in left], residual, limit)
+            runs = _Runs.of([self._member(*member) for member in left], residual, limit)
             for candidate in members:
                 if monotonic() > self.deadline:
                     return
@@ -134,22 +134,24 @@ class Screen:
         in_threads(score, self._groups(candidates, moved).items())
         if len(found) < len(set(candidates)):
             raise OutOfTime
-        return [found[one] for one in candidates]
+        return [found[candidate] for candidate in candidates]
 
     def _groups(self, candidates: Sequence[Candidate], moved: int | None) -> dict[_Members, list[Candidate]]:
-        """Candidates by all members but one, the right one: the rows are sorted once for a group.
+        """Candidates grouped by all their members but one, the right member. Rows are then sorted once for each group.
 
-        It is the one that leaves the members that most candidates share; among those, the one with the fewest values,
-        whose cells then fit into the nearest cache.
+        The right member is chosen so that most candidates share the others. Of several such members it is the one with
+        the fewest values, because its cells then fit into the nearest cache.
         """
-        shared = Counter(left for one in candidates if len(one.fields) > 2 for left, _ in _parted(one))
+        shared = Counter(
+            left for candidate in candidates if len(candidate.fields) > 2 for left, _ in _splits(candidate)
+        )
         groups: dict[_Members, list[Candidate]] = {}
         for candidate in candidates:
-            ways = _parted(candidate)
+            splits = _splits(candidate)
             if moved is None:
-                left, _ = min(ways, key=lambda way: (-shared[way[0]], self._member(*way[1]).size))
+                left, _ = min(splits, key=lambda split: (-shared[split[0]], self._member(*split[1]).size))
             else:
-                left, _ = ways[moved]
+                left, _ = splits[moved]
             groups.setdefault(left, []).append(candidate)
         return groups
 
@@ -157,18 +159,18 @@ class Screen:
         key = (name, granularity, order)
         if key not in self._cut:
             field = self.fields[name].at(granularity)
-            self._cut[key] = field if order is None else field.taken(self._orders[order])
+            self._cut[key] = field if order is None else field.gather(self._orders[order])
         return self._cut[key]
 
 
-def _parted(candidate: Candidate) -> list[tuple[_Members, tuple[str, int | None]]]:
-    """Each member in turn, as the right one behind the others."""
+def _splits(candidate: Candidate) -> list[tuple[_Members, tuple[str, int | None]]]:
+    """(left members, right member) for each member in turn as the right one."""
     named = candidate.named
-    return [(tuple(one for one in named if one != right), right) for right in named]
+    return [(tuple(member for member in named if member != right), right) for right in named]
 
 
 class _Runs:
-    """The rows in order of their combination of some members, at a residual."""
+    """Rows sorted by their combination of some members, with residuals."""
 
     def __init__(self, rows: Codes, starts: NDArray[np.int64], residual: Residual, num_rows: int) -> None:
         self.rows, self.starts, self.residual, self.num_rows = rows, starts, residual, num_rows
@@ -184,7 +186,7 @@ class _Runs:
         num_rows = len(residual.residual) if limit is None else limit
         if limit is not None:
             left, rows = left[rows < limit], rows[rows < limit]
-        ordered, starts = runs_of(left, rows.astype(np.int32), size)
+        ordered, starts = sorted_by_code(left, rows.astype(np.int32), size)
         return cls(ordered, starts, residual, num_rows)
 
     def score(self, candidate: Candidate, right: CrossField) -> Score:
@@ -204,7 +206,7 @@ class _Runs:
             gain=float(gain) / self.num_rows,
             z=float(score / np.sqrt(variance)) if variance > 0 else 0.0,
             penalty=float(PENALTIES[int(result[:, 0].argmax())]),
-            twos_z=float(twos / np.sqrt(twos_variance)) if twos_variance > 0 else 0.0,
+            two_row_z=float(twos / np.sqrt(twos_variance)) if twos_variance > 0 else 0.0,
         )
 
 
@@ -212,7 +214,7 @@ _NO_LISTS = np.empty(0, dtype=np.int64)
 
 
 def joined(left: Codes, right: Codes, right_size: int) -> tuple[Codes, int]:
-    """One code for a pair of codes, and the number of codes; -1 where a code is negative."""
+    """One code for each pair of codes, and the number of codes; -1 if either code is negative."""
     pair = left.astype(np.int64) * right_size + right
     pair[(left < 0) | (right < 0)] = -1
     values, codes = np.unique(pair, return_inverse=True)

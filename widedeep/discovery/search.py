@@ -1,4 +1,4 @@
-"""Choosing crosses on the rows of the choice: screen all pairs, take the best, score the rest again, go on to triples."""
+"""Chooses crosses: screens all pairs, takes the best, scores the rest again, and goes on to triples."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,35 +15,39 @@ from widedeep.memory.columns import Floats
 from widedeep.reporting import Reporter
 
 ROW_LIMIT = 600_000_000
-"""Rows times candidates that one rung of the screening may take; with more, fewer rows come first and the best go on."""
+"""Rows times candidates in one rung of the screening. With more, candidates are first scored on fewer rows."""
 LEAST_ROWS = 20_000
+"""Least number of rows of a rung."""
 KEPT_SHARE = 0.25
-"""Of the candidates of a rung, those that go on to the next."""
+"""Share of a rung's candidates that go on to the next rung."""
 MOST_REFINED = 200
-"""Best pairs that are tried at other granularities and are scored again after each choice."""
+"""Number of best pairs that are tried at other granularities and are scored again after each choice."""
 BEAM = 60
-"""Best pairs that are extended to triples."""
+"""Number of best pairs that are extended to triples."""
 MOST_CHOSEN = 40
+"""At most this many crosses are chosen."""
 MOST_FAILED = 5
-"""So many candidates in a row that do not lower the loss end the choice."""
+"""The choice ends when this many candidates in a row do not lower the loss."""
 CHOICE_FDR = 0.05
+"""False discovery rate of the choice; the proof has its own."""
 
 
 @dataclass
-class Found:
-    """What the search has come to."""
+class SearchResult:
+    """The result of a search."""
 
     chosen: list[Score] = field(default_factory=list)
-    """In order of choice; each score is on top of those before."""
+    """The chosen crosses in order; each score is on top of the crosses before it."""
     pairs: int = 0
-    """Pairs screened."""
+    """Number of pairs screened."""
     triples: int = 0
+    """Number of triples screened."""
     stopped_in: str = ""
-    """Where the budget ended the search; empty where it came to its end."""
+    """The stage in which the budget ended the search; empty if the search is complete."""
 
 
 class Search:
-    """One search over the rows of the choice."""
+    """A search for crosses on the rows of the choice."""
 
     def __init__(
         self,
@@ -53,46 +57,46 @@ class Search:
         reporter: Reporter,
         known: Sequence[Candidate] = (),
     ) -> None:
-        """`offset` [N]: what a trained run says of the rows already. `known`: crosses that the recipe has already.
+        """`offset` [N]: a trained run's logits of the rows. `known`: crosses that the recipe has already.
 
         `deadline` is in seconds of the monotonic clock.
         """
         self.known, self.reporter, self.deadline = known, reporter, deadline
         self.screen = Screen(data.fields, np.flatnonzero(~data.proof), deadline)
         rows = self.screen.rows
-        self._target = data.target.taken(rows)
+        self._target = data.target.gather(rows)
         self._offset = None if offset is None else offset[rows]
-        self._taken = {frozenset(one.fields) for one in known}
+        self._taken = {frozenset(candidate.fields) for candidate in known}
 
-    def run(self) -> Found:
-        """Search until nothing that is left stands out of the null, or the time is up."""
-        found = Found()
+    def run(self) -> SearchResult:
+        """Search until no candidate stands out from the null, or the time is up."""
+        result = SearchResult()
         try:
-            found.stopped_in = "the fit of main effects"
+            result.stopped_in = "the fit of main effects"
             with self.reporter.work("fit main effects", None, "fits"):
-                columns = [one.column() for one in self.screen.fields.values()]
+                columns = [cross_field.column() for cross_field in self.screen.fields.values()]
                 self.models = FoldModels(columns, self._target, self._offset)
                 for candidate in self.known:
                     self._check_time()
                     self.models = self._with(candidate)
-            found.stopped_in = "the screening of pairs"
+            result.stopped_in = "the screening of pairs"
             pairs = self._pairs()
             ranked, least_z = self._screened(pairs, "screen pairs")
-            found.pairs = len(pairs)
-            found.stopped_in = "the choice among pairs"
-            standing = [one for one in ranked if one.z >= least_z][:MOST_REFINED]
-            self._choose(self._refined(standing), least_z, found)
-            found.stopped_in = "the screening of triples"
-            triples = self._extensions(ranked, found)
+            result.pairs = len(pairs)
+            result.stopped_in = "the choice among pairs"
+            significant = [score for score in ranked if score.z >= least_z][:MOST_REFINED]
+            self._choose(self._refined(significant), least_z, result)
+            result.stopped_in = "the screening of triples"
+            triples = self._extensions(ranked, result)
             ranked, least_z = self._screened(triples, "screen triples")
-            found.triples = len(triples)
-            found.stopped_in = "the choice among triples"
-            self._choose([one for one in ranked if one.z >= least_z][:MOST_REFINED], least_z, found)
-            self._drop_parts_of_triples(found)
+            result.triples = len(triples)
+            result.stopped_in = "the choice among triples"
+            self._choose([score for score in ranked if score.z >= least_z][:MOST_REFINED], least_z, result)
+            self._drop_parts_of_triples(result)
         except OutOfTime:
-            return found
-        found.stopped_in = ""
-        return found
+            return result
+        result.stopped_in = ""
+        return result
 
     def _check_time(self) -> None:
         if monotonic() > self.deadline:
@@ -109,14 +113,14 @@ class Search:
         return [self.screen.first_cut(names) for names in pairs if frozenset(names) not in self._taken]
 
     def _screened(self, candidates: Sequence[Candidate], title: str) -> tuple[list[Score], float]:
-        """All scores of the last rung, best first, each z less that of its own null; and the z from which it stands out.
+        """The scores of the last rung, best first, each z less the z of its null; and the least z that is significant.
 
-        The null is what the same candidate scores with one member's rows permuted. What the residual still holds of the
-        other members, such as the rest of a pair within a triple, is the same in both. How much two such scores differ by
-        chance is seen between two permutations.
+        The null of a candidate is its score with one member's rows permuted. Effects of the other members that the
+        residual still holds, such as those of a pair within a triple, are the same in both. The difference of two
+        permutations shows how much two such scores differ by chance.
 
-        Successive halving (Jamieson and Talwalkar 2016): where candidates are too many for all rows, fewer rows come
-        first, and the better part goes on to more.
+        Screening is successive halving (Jamieson and Talwalkar 2016): if candidates are too many to score on all rows,
+        they are first scored on fewer rows, and the better part goes on to more.
         """
         if not candidates:
             return [], np.inf
@@ -127,47 +131,47 @@ class Search:
         scores: list[Score] = []
         with self.reporter.work(title, total, "crosses") as meter:
             for count, rows in rungs:
-                left = [one.candidate for one in _best_first(scores)[:count]] if scores else left
+                left = [score.candidate for score in _best_first(scores)[:count]] if scores else left
                 limit = None if rows == n else rows
                 scores = self.screen.scores(left, residual, limit=limit, meter=meter, done_before=done)
                 done += len(left)
             nulls = []
             for number in range(NULLS):
                 null = self.screen.scores(left, residual, null=number, meter=meter, done_before=done)
-                nulls.append(np.array([one.z for one in null]))
+                nulls.append(np.array([score.z for score in null]))
                 done += len(left)
-        scores = [replace(one, z=one.z - float(z)) for one, z in zip(scores, nulls[0], strict=True)]
-        z = np.array([one.z for one in scores])
+        scores = [replace(score, z=score.z - float(z)) for score, z in zip(scores, nulls[0], strict=True)]
+        z = np.array([score.z for score in scores])
         return _best_first(scores), threshold(z, nulls[0] - nulls[1], CHOICE_FDR, len(candidates))
 
     def _refined(self, scores: Sequence[Score]) -> list[Score]:
-        """Each candidate at the granularity that gains most."""
+        """Each candidate at the granularity with the greatest gain."""
         finer = [
-            replace(one.candidate, granularity=granularity)
-            for one in scores
-            for granularity in self._granularities(one.candidate)
+            replace(score.candidate, granularity=granularity)
+            for score in scores
+            for granularity in self._granularities(score.candidate)
         ]
-        best: dict[tuple[str, ...], Score] = {one.candidate.fields: one for one in scores}
+        best: dict[tuple[str, ...], Score] = {score.candidate.fields: score for score in scores}
         if finer:
             with self.reporter.work("try granularities", len(finer), "crosses") as meter:
-                for one in self.screen.scores(finer, self._residual(), meter=meter):
-                    if one.gain > best[one.candidate.fields].gain:
-                        best[one.candidate.fields] = one
+                for score in self.screen.scores(finer, self._residual(), meter=meter):
+                    if score.gain > best[score.candidate.fields].gain:
+                        best[score.candidate.fields] = score
         return list(best.values())
 
     def _granularities(self, candidate: Candidate) -> list[tuple[int | None, ...]]:
         fields = self.screen.fields
         choices: list[list[int | None]] = [[cut for cut, _ in fields[name].cuts] or [None] for name in candidate.fields]
-        return [one for one in itertools.product(*choices) if one != candidate.granularity]
+        return [cuts for cuts in itertools.product(*choices) if cuts != candidate.granularity]
 
-    def _choose(self, scores: Sequence[Score], least_z: float, found: Found) -> None:
-        """Take the best, add it to the models, score the rest again, while the best stands out of the null.
+    def _choose(self, scores: Sequence[Score], least_z: float, result: SearchResult) -> None:
+        """Add the best candidate to the models and score the rest again, as long as the best stands out from the null.
 
-        What does not lower the models' loss out of fold is passed over: its gain is there without it, too.
+        A candidate that does not lower the models' loss out of fold is passed over: the models have its gain already.
         """
         left, failed = list(scores), 0
         with self.reporter.work("choose crosses", None, "crosses") as meter:
-            while left and len(found.chosen) < MOST_CHOSEN and failed < MOST_FAILED:
+            while left and len(result.chosen) < MOST_CHOSEN and failed < MOST_FAILED:
                 best = _best_first(left)[0]
                 left.remove(best)
                 if best.gain <= 0.0 or best.z < least_z:
@@ -180,38 +184,38 @@ class Search:
                     failed += 1
                     continue
                 failed, self.models = 0, models
-                found.chosen.append(best)
-                meter.update(len(found.chosen))
-                left = self.screen.scores([one.candidate for one in left if one.z >= least_z], self._residual())
+                result.chosen.append(best)
+                meter.update(len(result.chosen))
+                left = self.screen.scores([score.candidate for score in left if score.z >= least_z], self._residual())
 
     def _null_z(self, score: Score) -> float:
-        """The greatest z that the candidate reaches with one of its members permuted, 0 at least."""
-        residual, places = self._residual(), range(len(score.candidate.fields))
-        return max(0.0, *(self.screen.scores([score.candidate], residual, null=0, moved=i)[0].z for i in places))
+        """The greatest z of the candidate with one of its members permuted, at least 0."""
+        residual, members = self._residual(), range(len(score.candidate.fields))
+        return max(0.0, *(self.screen.scores([score.candidate], residual, null=0, moved=i)[0].z for i in members))
 
-    def _extensions(self, ranked: Sequence[Score], found: Found) -> list[Candidate]:
-        """The best pairs and those chosen, each with every other field."""
+    def _extensions(self, ranked: Sequence[Score], result: SearchResult) -> list[Candidate]:
+        """Triples: known pairs, chosen pairs and the best pairs, each with every other field."""
         fields = self.screen.fields
-        parents = [*self.known, *(one.candidate for one in [*found.chosen, *ranked[:BEAM]])]
+        parents = [*self.known, *(score.candidate for score in [*result.chosen, *ranked[:BEAM]])]
         triples: dict[tuple[str, ...], Candidate] = {}
         for parent in parents:
             for name in fields:
                 if len(parent.fields) == 2 and name not in parent.fields and {name, *parent.fields} not in self._taken:
                     cut = {**dict(parent.named), name: fields[name].first_granularity}
-                    names = tuple(one for one in fields if one in cut)
-                    triples.setdefault(names, Candidate(names, tuple(cut[one] for one in names)))
+                    names = tuple(member for member in fields if member in cut)
+                    triples.setdefault(names, Candidate(names, tuple(cut[member] for member in names)))
         return list(triples.values())
 
-    def _drop_parts_of_triples(self, found: Found) -> None:
-        """Drop the pairs that a chosen triple made superfluous: without them, the loss does not rise for certain."""
-        triples = [set(one.candidate.fields) for one in found.chosen if len(one.candidate.fields) > 2]
+    def _drop_parts_of_triples(self, result: SearchResult) -> None:
+        """Drop pairs that a chosen triple made superfluous: without them, the loss does not rise for certain."""
+        triples = [set(score.candidate.fields) for score in result.chosen if len(score.candidate.fields) > 2]
         first = len(self.screen.fields) + len(self.known)
-        for score in list(reversed(found.chosen)):
+        for score in list(reversed(result.chosen)):
             if any(set(score.candidate.fields) < triple for triple in triples):
                 self._check_time()
-                without = self.models.without_column(first + found.chosen.index(score))
+                without = self.models.without_column(first + result.chosen.index(score))
                 if without.loss_fall_to(self.models).low <= 0.0:
-                    found.chosen.remove(score)
+                    result.chosen.remove(score)
                     self.models = without
 
 
@@ -227,4 +231,4 @@ def _rungs(candidates: int, num_rows: int) -> list[tuple[int, int]]:
 
 
 def _best_first(scores: Sequence[Score]) -> list[Score]:
-    return sorted(scores, key=lambda one: (-one.gain, one.candidate.fields))
+    return sorted(scores, key=lambda score: (-score.gain, score.candidate.fields))

@@ -1,4 +1,4 @@
-"""From scores to q-values: the null that permuted partners give, and false discovery rates."""
+"""From scores to q-values: a null from permuted crosses, and false discovery rates."""
 
 import math
 from statistics import NormalDist
@@ -10,13 +10,13 @@ Numbers = NDArray[np.float64]
 
 
 def tail(z: Numbers, null: Numbers) -> Numbers:
-    """One-sided p-values of `z` under a normal law about 0 that is as wide as the scores `null` are above 0."""
+    """One-sided p-values of `z` under a normal law with mean 0, as wide as the positive ones of the scores `null`."""
     deviation = _null_deviation(null)
-    return np.array([0.5 * math.erfc(one / deviation / math.sqrt(2.0)) for one in np.asarray(z)])
+    return np.array([0.5 * math.erfc(value / deviation / math.sqrt(2.0)) for value in np.asarray(z)])
 
 
 def q_values(p: Numbers) -> Numbers:
-    """Benjamini and Hochberg (1995): the least false discovery rate at which each p-value of all of them is a discovery."""
+    """For each p-value the least false discovery rate at which it is a discovery (Benjamini and Hochberg 1995)."""
     order = np.argsort(p)[::-1]
     ranks = np.arange(len(p), 0, -1)
     adjusted = np.minimum.accumulate(p[order] * len(p) / ranks)
@@ -26,16 +26,17 @@ def q_values(p: Numbers) -> Numbers:
 
 
 def threshold(z: Numbers, null: Numbers, rate: float, total: int) -> float:
-    """The score from which on a candidate is a discovery at this false discovery rate, given the best `z` of `total`."""
+    """The least score that is a discovery at this false discovery rate, given the best scores `z` of `total`."""
     p = np.concatenate([tail(z, null), np.ones(total - len(z))])
-    found = int((q_values(p) <= rate).sum())
-    return _null_deviation(null) * NormalDist().inv_cdf(1.0 - rate * max(1, found) / max(1, total))
+    discoveries = int((q_values(p) <= rate).sum())
+    return _null_deviation(null) * NormalDist().inv_cdf(1.0 - rate * max(1, discoveries) / max(1, total))
 
 
 def _null_deviation(null: Numbers) -> float:
-    """Root mean square of the scores above 0, and 1 at least: a null that is luckily quiet makes nothing significant.
+    """Root mean square of the scores above 0, but at least 1: a null that is narrow by luck makes nothing significant.
 
-    Those below 0 tell nothing of the upper tail: a cross of no effect does harm, more so the more combinations it has.
+    Scores below 0 tell nothing of the upper tail, because a cross without effect does harm, and more with many
+    combinations.
     """
     above = null[null > 0.0]
     return max(1.0, float(np.sqrt(np.square(above).mean()))) if len(above) else 1.0

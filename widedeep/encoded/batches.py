@@ -1,4 +1,4 @@
-"""Batches out of an encoded store: shuffled in a bounded window, resumable, read ahead on a thread."""
+"""Reads batches from an encoded store: shuffled in a bounded window, resumable, read ahead on a thread."""
 
 import math
 from collections import deque
@@ -16,23 +16,23 @@ from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.lists import Lists, joined_lists
 from widedeep.ordered import in_threads
 
-if TYPE_CHECKING:  # else Numba would be imported by all that reads batches
+if TYPE_CHECKING:  # at run time the import would load Numba for every reader of batches
     from widedeep.encoded.unknown_draws import UnknownDraws
 
 CHUNK_ROWS = 1 << 14
-"""Consecutive rows that are read together; chunks are what is shuffled over the whole store."""
+"""Consecutive rows that are read together. Shuffling first puts the chunks of the whole store in random order."""
 WINDOW_CHUNKS = 32
-"""Chunks whose rows are shuffled together: about half a million rows."""
+"""Chunks whose rows are then shuffled together: about half a million rows."""
 RUN_CHUNKS = 8
-"""Chunks that are read at once where they follow each other; more would only hold more rows twice."""
+"""At most this many chunks that follow each other are read at once; more would only hold more rows twice."""
 SLAB_ROWS = 1 << 16
-"""Rows that are put in order at a time (a batch at least): the first batch need not wait for its whole window."""
+"""Rows that are put in order at a time (at least a batch), so that the first batch need not wait for its window."""
 TILE_ROWS = 512
-"""Rows that are turned into columns, or back, at a time: a near cache holds them."""
+"""Rows that are transposed at a time: so many fit in a near cache."""
 _LINE = 16
-"""Numbers in a line of the cache."""
+"""32-bit numbers in a line of the cache."""
 SLABS_AHEAD = 2
-"""Slabs that wait for the consumer or are being made."""
+"""Slabs that are being made or wait for the consumer."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,24 @@ class Batch:
     indices: NDArray[np.int32]
     """[F, B]; each column's indices are contiguous."""
     numerics: NDArray[np.float32]
-    """[D, B], likewise."""
+    """[D, B]; each column's numbers are contiguous."""
     label: NDArray[np.float32]
     """[B]."""
     weight: NDArray[np.float32] | None
-    """[B], where the store has row weights."""
+    """[B]; None where the store has no row weights."""
     lists: tuple[Lists, ...] = ()
-    """The columns of which every row has several indices."""
+    """The columns that have a list of indices in every row."""
     group: NDArray[np.uint64] | None = None
-    """[B], where the store has groups and they were asked for."""
+    """[B], if the stream was asked for groups and the store has them."""
     folds: NDArray[np.uint8] | None = None
-    """[B], where they were asked for."""
+    """[B], if the stream was asked for folds."""
 
     def __len__(self) -> int:
         return len(self.label)
 
 
 class BatchStream:
-    """Iterates once over the store's rows in batches; all but the last are full."""
+    """Iterates over the store's rows once, in batches; all but the last are full."""
 
     def __init__(
         self,
@@ -78,10 +78,11 @@ class BatchStream:
         chunk_rows: int = CHUNK_ROWS,
         window_chunks: int = WINDOW_CHUNKS,
     ) -> None:
-        """`seed` None keeps file order. From `start_batch` on, the batches are those of an undisturbed stream.
+        """`seed` orders the rows at random, None keeps the store's order.
 
-        `list_columns` names columns of lists and of their weights; with `num_folds` the batches say the rows' folds, with
-        `unknown` they show the known values that it draws for the epoch as unknown.
+        A stream that starts at `start_batch` gives the batches that a whole stream gives from there on. `list_columns`
+        holds pairs: a column of lists, and the column of its weights or None. With `num_folds` the batches hold the
+        rows' folds. With `unknown`, known values drawn for the epoch are shown as unknown.
         """
         self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
         self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
@@ -133,7 +134,7 @@ class BatchStream:
                 continue
             loaded, inputs = self._load(window)
             order = self._order(window)
-            numbers = None if self.unknown is None else self._numbers_of(window, order)
+            numbers = None if self.unknown is None else self._row_numbers(window, order)
             for start in range(skipped, rows, slab_rows):
                 stop = min(start + slab_rows, rows)
                 if order is None or inputs is None:
@@ -150,14 +151,14 @@ class BatchStream:
         unknown.apply(draws, slab.indices, [part.values for part in slab.lists], np.putmask)
 
     def row_numbers(self) -> Iterator[NDArray[np.int64]]:
-        """The store's rows of each batch that iterating gives, [B] each; nothing is read."""
+        """The row numbers in the store, [B], of each batch that iterating gives; nothing is read."""
         skipped = self._start_batch * self._batch_size
         rest = np.empty(0, dtype=np.int64)
         for window in range(len(self._windows)):
             if skipped >= (size := self._rows_of(window)):
                 skipped -= size
                 continue
-            rest = np.concatenate([rest, self._numbers_of(window, self._order(window))[skipped:]])
+            rest = np.concatenate([rest, self._row_numbers(window, self._order(window))[skipped:]])
             skipped = 0
             full = len(rest) - len(rest) % self._batch_size
             yield from rest[:full].reshape(-1, self._batch_size)
@@ -165,13 +166,13 @@ class BatchStream:
         if len(rest):
             yield rest
 
-    def _numbers_of(self, window: int, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        """The store's rows of a window, in their final order."""
+    def _row_numbers(self, window: int, order: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """The row numbers in the store of a window's rows, in their final order."""
         rows = np.concatenate([np.arange(start, start + size) for start, size in self._chunks_of(window)])
         return rows if order is None else rows[order]
 
     def _generator(self, purpose: int) -> np.random.Generator:
-        # 0 orders the chunks, w + 1 orders the rows of window w: no draw depends on how far a stream was read.
+        # Purpose 0 orders the chunks, w + 1 the rows of window w: no draw depends on how far a stream was read.
         assert self._seed is not None
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose])))
 
@@ -182,18 +183,18 @@ class BatchStream:
         return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
 
     def _chunks_of(self, window: int) -> list[tuple[int, int]]:
-        """First row and rows of each chunk of the window."""
+        """(first row, number of rows) of each chunk of the window."""
         return [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
 
     def _order(self, window: int) -> NDArray[np.int64] | None:
-        """The order of the window's rows; None stands for the file's."""
+        """The order of the window's rows; None is the store's order."""
         return None if self._seed is None else self._generator(window + 1).permutation(self._rows_of(window))
 
     def _load(self, window: int) -> tuple[Batch, NDArray[np.int32] | None]:
-        """The rows of a window's chunks, in file order within each.
+        """The rows of a window's chunks, in the store's order within each.
 
-        Where they are to be shuffled, the indices and the numerics' bits come apart, as [rows, F + D], and the batch has
-        none: a row is then one piece of memory, not one number in each of many columns.
+        If they are to be shuffled, the batch has no indices and numerics. Their bits come beside it as [rows, F + D]: a
+        row is then one piece of memory, which is moved faster than one number in each of many columns.
         """
         chunks, rows = self._chunks_of(window), self._rows_of(window)
         names = [*self._index_columns, *self._numeric_columns]
@@ -214,11 +215,11 @@ class BatchStream:
             columns = self._store.read(start, sum(size for _, size in places), [*targets, *(names if shuffled else ())])
             first = 0
             for place, size in places:
-                own = {name: column[first : first + size] for name, column in columns.items()}
+                chunk = {name: column[first : first + size] for name, column in columns.items()}
                 for name, target in targets.items():
-                    target[place : place + size] = own[name]
+                    target[place : place + size] = chunk[name]
                 if inputs is not None:
-                    _write_rows([own[name].view(np.int32) for name in names], inputs[place : place + size])
+                    _write_rows([chunk[name].view(np.int32) for name in names], inputs[place : place + size])
                 first += size
 
         in_threads(read, self._runs(window))
@@ -235,7 +236,7 @@ class BatchStream:
         return batch, inputs
 
     def _ordered(self, batch: Batch, inputs: NDArray[np.int32], order: NDArray[np.int64]) -> Batch:
-        """The rows that `order` names, of what `_load` gives."""
+        """The rows with the numbers in `order`, out of the batch and the inputs that `_load` gives."""
         columns = _columns(inputs.shape[1], len(order))
         for start in range(0, len(order), TILE_ROWS):
             part = order[start : start + TILE_ROWS]
@@ -252,8 +253,10 @@ class BatchStream:
         )
 
     def _runs(self, window: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-        """Runs of chunks that follow each other in the store, which are quicker to read at once: the first row, and of
-        each chunk its place in the window and its rows."""
+        """Runs of chunks that follow each other in the store and are faster read at once.
+
+        Yields the run's first row, and (first row in the window, number of rows) of each of its chunks.
+        """
         chunks = self._windows[window]
         sizes = [self._rows_of_chunk(int(chunk)) for chunk in chunks]
         places = np.cumsum([0, *sizes])
@@ -278,7 +281,11 @@ class BatchStream:
 
 
 def _columns(number: int, rows: int) -> NDArray[np.int32]:
-    """Room for columns [number, rows], apart by no power of two: else all of them would fall to the same few cache lines."""
+    """Room for columns [number, rows].
+
+    The distance between two columns is never a power of two, which would make all of them collide in the same few cache
+    sets.
+    """
     return np.empty((number, rows + _LINE), dtype=np.int32)[:, :rows]
 
 

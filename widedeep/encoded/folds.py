@@ -1,4 +1,4 @@
-"""Which fold each row of an encoded store belongs to, by its place in the store alone."""
+"""The fold of each row of an encoded store, which depends only on the row's number in the store."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ from widedeep.draws import random_draws
 
 MAX_FOLDS = 64
 _SEED = 0x666F6C64
-"""Of the draw of folds, so that it is not that of a random split ("fold" in ASCII)."""
+"""Seed of the draw of folds ("fold" in ASCII), so that folds do not repeat the draw of a random split."""
 
 
 def row_folds(start: int, rows: int, num_folds: int) -> NDArray[np.uint8]:
-    """Folds from 0 to `num_folds` - 1 of `rows` consecutive rows from `start`, drawn at random: [rows]."""
+    """Random folds from 0 to `num_folds` - 1 for `rows` consecutive rows from `start`: [rows]."""
     return (random_draws(_SEED, start, rows) * num_folds).astype(np.uint8)

@@ -1,6 +1,6 @@
 """The encoded store of one split: uncompressed Arrow shards that can be memory-mapped, and a manifest with checksums.
 
-Polars copies what it reads of them, so that a reader holds what it asked for and no more.
+Polars copies what it reads from the shards, so a reader holds what it asked for and no more.
 """
 
 import hashlib
@@ -20,10 +20,11 @@ from widedeep.lists import Lists
 from widedeep.ordered import map_in_order
 
 STORE_FORMAT = 4
-"""Format version of the store; one of a newer format is refused."""
+"""Format version of the store; a store of a newer format is refused."""
 SHARD_ROWS = 1 << 18
+"""Rows of one file of the store."""
 RECORD_ROWS = 1 << 14
-"""Rows of one Arrow record batch: what is read together, wherever a reader starts."""
+"""Rows of one Arrow record batch: the least that is read at a time, wherever a reader starts."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,21 @@ class Shard:
 
 
 def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:
-    """Write encoded frames, in order, as shards of `shard_rows` rows (the last may be shorter), columns sorted by name."""
+    """Write encoded frames, in order, as shards of `shard_rows` rows; the last shard may be shorter.
+
+    Columns are sorted by name.
+    """
     with writing(directory):
         directory.mkdir(parents=True)
     dtypes: dict[str, str] = {}
 
-    def named() -> Iterator[tuple[Path, pl.DataFrame]]:
+    def paths_and_frames() -> Iterator[tuple[Path, pl.DataFrame]]:
         for number, frame in enumerate(_cut(frames, shard_rows)):
             ordered = frame.select(sorted(frame.columns))
             dtypes.update((name, str(dtype)) for name, dtype in ordered.schema.items())
             yield directory / f"shard-{number:05d}.arrow", ordered
 
-    shards = list(map_in_order(_write_shard, named()))
+    shards = list(map_in_order(_write_shard, paths_and_frames()))
     write_json(
         directory / "manifest.json",
         {
@@ -61,10 +65,10 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
     )
 
 
-def _write_shard(place: tuple[Path, pl.DataFrame]) -> Shard:
-    path, frame = place
+def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
+    path, frame = path_and_frame
     with writing(path), path.open("wb") as file:
-        # Through a Python file: Polars' own writer drops the operating system's reason for a failure.
+        # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
     return Shard(path.name, len(frame), path.stat().st_size, _checksum(path))
 
@@ -96,7 +100,7 @@ class EncodedStore:
     def __init__(self, directory: Path, rows: int, columns: tuple[str, ...], shards: Sequence[Shard]) -> None:
         self.directory, self.rows, self.columns, self.shards = directory, rows, columns, tuple(shards)
         self.starts = np.cumsum([0, *(shard.rows for shard in shards)])
-        """Row number at which each shard starts, and the number of rows at the end."""
+        """[shards + 1]: the row number at which each shard starts, and the number of all rows."""
 
     @classmethod
     def open(cls, directory: Path) -> "EncodedStore":
@@ -131,18 +135,18 @@ class EncodedStore:
                 raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
 
     def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Columns of `rows` consecutive rows from `start`, each [rows]."""
+        """Column → its values [rows], for `rows` consecutive rows from `start`."""
         return {name: series.to_numpy() for name, series in self._read(start, rows, columns).items()}
 
     def read_lists(self, start: int, rows: int, columns: Sequence[tuple[str, str | None]]) -> list[Lists]:
-        """The same for columns of lists, each named with the column of its weights, if it has one."""
+        """The lists of `rows` consecutive rows from `start`, for each (column of lists, column of weights or None)."""
         if not columns:
             return []
         read = self._read(start, rows, [name for pair in columns for name in pair if name is not None])
         return [Lists.of(read[name], None if weights is None else read[weights]) for name, weights in columns]
 
     def chunks(self, column: str) -> list[pl.Series]:
-        """A whole column, in memory, as chunks of at most RECORD_ROWS consecutive rows, in order."""
+        """A whole column in memory, as chunks of at most RECORD_ROWS consecutive rows, in order."""
         chunks: list[pl.Series] = []
         for shard in self.shards:
             chunks += self._scan(shard, [column])[column].get_chunks()
@@ -154,12 +158,9 @@ class EncodedStore:
         while rows > 0:
             offset = start - int(self.starts[shard])
             taken = min(rows, self.shards[shard].rows - offset)
-            frames.append(self._slice(shard, offset, taken, columns))
+            frames.append(self._scan(self.shards[shard], columns, offset, taken))
             start, rows, shard = start + taken, rows - taken, shard + 1
         return pl.concat(frames).to_dict()
-
-    def _slice(self, shard: int, offset: int, rows: int, columns: Sequence[str]) -> pl.DataFrame:
-        return self._scan(self.shards[shard], columns, offset, rows)
 
     def _scan(self, shard: Shard, columns: Sequence[str], offset: int = 0, rows: int | None = None) -> pl.DataFrame:
         path = self.directory / shard.name

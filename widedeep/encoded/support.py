@@ -1,4 +1,4 @@
-"""How many rows hold each index, and the sum of their labels: exact counts over encoded rows, block by block."""
+"""Counts the rows that hold each index and sums their labels, exactly, block by block over encoded rows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -13,18 +13,21 @@ from widedeep.lists import Lists
 from widedeep.table.typed import LABEL
 
 EncodedBlock = tuple[Mapping[str, NDArray[np.int32] | Lists], NDArray[np.float32]]
-"""Indices [rows] or lists of them per column, and the labels [rows]."""
+"""Per column the indices [rows] or the lists of indices, and the labels [rows]."""
 _BLOCK_ROWS = 16 * RECORD_ROWS
 
 
 class Support:
-    """Rows and labels behind every index of some columns. Row weights play no part; a row's list counts a value once."""
+    """The number of rows and the sum of labels of every index of some columns.
+
+    Row weights are ignored. An index that a row's list holds twice counts once.
+    """
 
     def __init__(self, columns: Sequence[IndexColumn], blocks: Iterable[EncodedBlock]) -> None:
         self.rows: dict[str, NDArray[np.int64]] = {c.name: np.zeros(c.size, dtype=np.int64) for c in columns}
-        """Column → [size]: rows that hold each index."""
+        """Column → [size]: the number of rows that hold each index."""
         self.label_sums: dict[str, NDArray[np.float64]] = {c.name: np.zeros(c.size) for c in columns}
-        """Column → [size]: the sum of those rows' labels; for a binary label the positives."""
+        """Column → [size]: the sum of those rows' labels; for a binary label the number of positives."""
         self.num_rows, self.label_sum = 0, 0.0
         for indices, labels in blocks:
             self.num_rows += len(labels)
@@ -33,31 +36,30 @@ class Support:
                 self._count(column, indices[column.name], labels)
 
     def _count(self, column: IndexColumn, indices: NDArray[np.int32] | Lists, labels: NDArray[np.float32]) -> None:
-        held = indices
-        if isinstance(held, Lists):
-            rows, held = np.divmod(np.unique(held.row_of_values() * column.size + held.values), column.size)
+        if isinstance(indices, Lists):
+            rows, indices = np.divmod(np.unique(indices.row_of_values() * column.size + indices.values), column.size)
             labels = labels[rows]
-        counts = np.bincount(held)
+        counts = np.bincount(indices)
         self.rows[column.name][: len(counts)] += counts
-        self.label_sums[column.name][: len(counts)] += np.bincount(held, weights=labels)
+        self.label_sums[column.name][: len(counts)] += np.bincount(indices, weights=labels)
 
 
 def stored_blocks(store: EncodedStore, columns: Sequence[IndexColumn]) -> Iterator[EncodedBlock]:
-    """The store's rows, in order. Raises ArtefactError for a shard that cannot be read."""
-    dense = [column.name for column in columns if column.pooling is None]
-    lists = [column.name for column in columns if column.pooling is not None]
+    """The store's rows as blocks, in order. Raises ArtefactError for a shard that cannot be read."""
+    single_columns = [column.name for column in columns if column.pooling is None]
+    list_columns = [column.name for column in columns if column.pooling is not None]
     for start in range(0, store.rows, _BLOCK_ROWS):
         rows = min(_BLOCK_ROWS, store.rows - start)
-        read = store.read(start, rows, [*dense, LABEL_COLUMN])
-        labels = read.pop(LABEL_COLUMN)
-        held = store.read_lists(start, rows, [(name, None) for name in lists])
-        yield {**read, **dict(zip(lists, held, strict=True))}, labels
+        single = store.read(start, rows, [*single_columns, LABEL_COLUMN])
+        labels = single.pop(LABEL_COLUMN)
+        lists = store.read_lists(start, rows, [(name, None) for name in list_columns])
+        yield {**single, **dict(zip(list_columns, lists, strict=True))}, labels
 
 
 def encoded_blocks(
     plan: FeaturePlan, columns: Sequence[IndexColumn], typed: Iterable[pl.DataFrame]
 ) -> Iterator[EncodedBlock]:
-    """Typed rows with their label, encoded, in order."""
+    """The blocks of typed rows with their label, encoded by the plan, in order."""
     for block in typed:
         encoded = plan.encode(block)
         indices = {

@@ -1,4 +1,4 @@
-"""Figures of merit of scored rows: exact metrics in bounded memory (no torch)."""
+"""Metrics of scored rows, exact and in bounded memory, and comparisons of models on the same rows. No torch."""
 
 from widedeep.evaluation.formulas import DIRECTIONS, TITLES, metric_direction, metric_title
 from widedeep.evaluation.metrics import MetricAccumulator

@@ -1,7 +1,7 @@
-"""Models on the same rows: figures with their errors, and how much better one model is, the pairing taken into account."""
+"""Compares models on the same rows: figures with their errors, and the paired difference of two models."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,9 @@ Numbers = NDArray[np.float64]
 DEVIATIONS_95 = 1.959963984540054
 """Half the width of a 95% interval of the normal law, in standard deviations."""
 LEAST_OF_CLASS = 20
-"""With fewer positives or negatives (or rows of a regression) an interval would hold for nothing."""
+"""With fewer positives or negatives (or rows of a regression), an interval would mean nothing."""
 LEAST_GROUPS = 30
-"""The same for groups, where rows come in groups."""
+"""With fewer groups, if rows come in groups, an interval would mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Change:
 
     @property
     def z(self) -> float:
-        """The change in standard errors; 0 where nothing changes."""
+        """The change in standard errors; 0 if the error is 0."""
         return self.value / self.error if self.error > 0.0 else 0.0
 
     @property
     def interval(self) -> tuple[float, float, float]:
-        """Value, lower and upper end."""
+        """(value, lower end, upper end)."""
         return self.value, self.low, self.high
 
 
@@ -54,46 +54,47 @@ class Estimate:
 
     value: float
     influence: Numbers
-    """[units]: what the unit adds to the figure's error, to first order; sums to 0. NaN where units are too few to tell."""
+    """[units]: each unit's contribution to the figure's error, to first order; sums to 0. NaN for too few units."""
 
     def minus(self, other: "Estimate") -> "Estimate":
         """The difference from another model's figure on the same units."""
         return Estimate(self.value - other.value, self.influence - other.influence)
 
     def change(self) -> Change:
-        """The figure with its standard error, units being independent: the root of the sum of squared influences.
+        """The figure with its standard error, the root of the sum of squared influences; units are independent.
 
-        Infinite where the influences are unknown.
+        The error is infinite if the influences are unknown.
         """
         return change_over_seeds([self])
 
 
 def change_over_seeds(estimates: Sequence[Estimate]) -> Change:
-    """The mean of one figure, such as a difference, over seeds that are measured on the same units.
+    """The mean of a figure, such as a difference, over seeds that are measured on the same units.
 
-    With one seed the error is that of the units. With more, the interval holds for other seeds too: the variance of the
-    mean between seeds is added, and as few seeds know it badly, the law is Student's, its degrees of freedom by
-    Welch and Satterthwaite (1946). `error` is that of a normal law with the same 95% interval.
+    With one seed the error is that of the units. With more, the interval holds for other seeds too. The variance of the
+    mean between seeds is added; because few seeds give a poor estimate of it, the law is Student's, with degrees of
+    freedom by Welch and Satterthwaite (1946). `error` is that of a normal law with the same 95% interval.
     """
-    values = np.array([one.value for one in estimates])
+    values = np.array([estimate.value for estimate in estimates])
     mean = float(values.mean())
-    influence = np.mean([one.influence for one in estimates], axis=0)
-    of_units = float(np.square(influence).sum())
-    if math.isnan(of_units):
+    influence = np.mean([estimate.influence for estimate in estimates], axis=0)
+    unit_variance = float(np.square(influence).sum())
+    if math.isnan(unit_variance):
         return Change(mean, math.inf)
     if len(values) == 1:
-        return Change(mean, math.sqrt(of_units))
-    of_seeds = float(values.var(ddof=1)) / len(values)
-    variance = of_units + of_seeds
-    # Without a spread between seeds there is nothing that is badly known.
-    freedom = (len(values) - 1) * (variance / of_seeds) ** 2 if of_seeds > 0.0 else math.inf
+        return Change(mean, math.sqrt(unit_variance))
+    seed_variance = float(values.var(ddof=1)) / len(values)
+    variance = unit_variance + seed_variance
+    # Without any variance between seeds, the poor estimate has no part in the sum.
+    freedom = (len(values) - 1) * (variance / seed_variance) ** 2 if seed_variance > 0.0 else math.inf
     return Change(mean, math.sqrt(variance) * _student_deviations_95(freedom) / DEVIATIONS_95)
 
 
 def _student_deviations_95(freedom: float) -> float:
-    """Half the width of a 95% interval of Student's law, with that many degrees of freedom rounded down.
+    """Half the width of a 95% interval of Student's law; degrees of freedom are rounded down.
 
-    Exact for 1 and 2; above, the expansion of Fisher and Cornish (Abramowitz and Stegun, 26.7.5), within 0.2% from 3 on.
+    It is exact for 1 and 2. From 3 on, it is the expansion of Fisher and Cornish (Abramowitz and Stegun, 26.7.5), which
+    is right within 0.2%.
     """
     z = DEVIATIONS_95
     if freedom < 2.0:
@@ -112,7 +113,7 @@ def _student_deviations_95(freedom: float) -> float:
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """The rows on which models are measured: what all of them are held against."""
+    """The labelled rows on which models are measured."""
 
     kind: LabelKind
     label: Numbers
@@ -120,7 +121,7 @@ class LabelledRows:
     weight: Numbers
     """[N]."""
     group: NDArray[np.int64] | None
-    """[N], numbers from 0; None where rows are independent."""
+    """[N], numbers from 0; None if rows are independent."""
 
     @classmethod
     def of(
@@ -130,14 +131,14 @@ class LabelledRows:
         weight: NDArray[np.floating] | None = None,
         group: NDArray[np.uint64] | None = None,
     ) -> "LabelledRows":
-        """From stored targets, [N] each; `group` is any number that tells groups apart."""
+        """The rows of stored targets, [N] each; `group` may be any numbers that tell groups apart."""
         weights = np.ones(len(label)) if weight is None else weight.astype(np.float64)
         codes = None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64)
         return cls(kind, label.astype(np.float64), weights, codes)
 
     @property
     def enough(self) -> bool:
-        """Whether the rows that have a weight are so many that errors mean something."""
+        """Whether enough rows have a weight for errors to mean something."""
         kept = self.weight > 0.0
         positives = int(np.count_nonzero(self.label[kept] > 0.0))
         count = int(np.count_nonzero(kept))
@@ -146,39 +147,50 @@ class LabelledRows:
         return self.group is None or len(np.unique(self.group[kept])) >= LEAST_GROUPS
 
     def by_unit(self, influence: Numbers) -> Numbers:
-        """Influences [N] of rows as those of the independent units: of the groups, where there are any."""
+        """Influences [N] of rows as those of independent units: summed by group, if there are groups."""
         return influence if self.group is None else np.bincount(self.group, weights=influence).astype(np.float64)
 
 
 def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Estimate]:
-    """AUC, GAUC (where rows have groups) and log loss at probabilities [N], or RMSE at predictions; without the undefined.
+    """AUC, GAUC (if rows have groups) and log loss of probabilities [N], or RMSE of predictions [N].
 
-    Where rows have groups, every error is that of groups drawn anew with all of their rows.
+    Undefined figures are left out. If rows have groups, every error is that of groups drawn anew with all of their
+    rows.
     """
     loss = mean_estimate(rows, score_losses(rows.kind, rows.label, score))
+    figures: dict[str, Estimate | None]
     if rows.kind == "regression":
-        found = {"rmse": None if loss is None else _root(loss)}
+        figures = {"rmse": None if loss is None else _root(loss)}
     else:
-        found = {"auc": _auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
-    known = {name: estimate for name, estimate in found.items() if estimate is not None}
+        figures = {"auc": _auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
+    return without_undefined(rows, figures)
+
+
+def without_undefined(rows: LabelledRows, figures: Mapping[str, Estimate | None]) -> dict[str, Estimate]:
+    """The figures that are not None; their influences are NaN if `rows` are too few."""
+    known = {name: estimate for name, estimate in figures.items() if estimate is not None}
     if rows.enough:
         return known
-    return {name: Estimate(one.value, np.full_like(one.influence, np.nan)) for name, one in known.items()}
+    return {
+        name: Estimate(estimate.value, np.full_like(estimate.influence, np.nan)) for name, estimate in known.items()
+    }
 
 
 def score_losses(kind: LabelKind, label: Numbers, score: NDArray[np.floating]) -> Numbers:
-    """Each row's log loss (nats), [N], at probabilities [N] that are clipped as `MetricAccumulator` clips them; or its
-    squared error."""
+    """Each row's log loss (nats) at probabilities [N], or squared error at predictions [N]; the result is [N].
+
+    Probabilities are clipped as in `MetricAccumulator`.
+    """
     if kind == "regression":
         return np.square(label - score)
     eps = float(np.finfo(score.dtype).eps)
-    of_label = np.where(label > 0.0, score, 1.0 - score.astype(np.float64))
-    losses: Numbers = -np.log(np.clip(of_label, eps, 1.0 - eps))
+    label_probability = np.where(label > 0.0, score, 1.0 - score.astype(np.float64))
+    losses: Numbers = -np.log(np.clip(label_probability, eps, 1.0 - eps))
     return losses
 
 
 def mean_estimate(rows: LabelledRows, values: Numbers) -> Estimate | None:
-    """The weighted mean of a figure of each row, [N]; None where no row has a weight."""
+    """The weighted mean of the rows' `values` [N]; None if no row has a weight."""
     total = float(rows.weight.sum())
     if not total > 0.0:
         return None
@@ -192,25 +204,26 @@ def _root(square: Estimate) -> Estimate:
 
 
 def _auc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate | None:
-    """AUC with the influences of DeLong, DeLong and Clarke-Pearson (1988), summed by group as Obuchowski (1997) does.
+    """AUC with the influences of DeLong, DeLong and Clarke-Pearson (1988), summed by group as in Obuchowski (1997).
 
-    A positive moves it by its placement, the share of the negatives' weight below it, a negative likewise.
+    A positive moves the AUC by its placement, which is the share of the negatives' weight below it; a negative
+    likewise.
     """
     positive = rows.label > 0.0
-    higher, lower = score[positive], score[~positive]
-    of_higher, of_lower = rows.weight[positive], rows.weight[~positive]
-    if not of_higher.sum() > 0.0 or not of_lower.sum() > 0.0:
+    positive_scores, negative_scores = score[positive], score[~positive]
+    positive_weights, negative_weights = rows.weight[positive], rows.weight[~positive]
+    if not positive_weights.sum() > 0.0 or not negative_weights.sum() > 0.0:
         return None
     placement = np.empty(len(score))
-    placement[positive] = _share_below(higher, lower, of_lower)
-    placement[~positive] = 1.0 - _share_below(lower, higher, of_higher)
-    share = np.where(positive, rows.weight / of_higher.sum(), rows.weight / of_lower.sum())
-    value = float((of_higher * placement[positive]).sum() / of_higher.sum())
+    placement[positive] = _share_below(positive_scores, negative_scores, negative_weights)
+    placement[~positive] = 1.0 - _share_below(negative_scores, positive_scores, positive_weights)
+    share = np.where(positive, rows.weight / positive_weights.sum(), rows.weight / negative_weights.sum())
+    value = float((positive_weights * placement[positive]).sum() / positive_weights.sum())
     return Estimate(value, rows.by_unit(share * (placement - value)))
 
 
 def _gauc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate | None:
-    """GAUC, a ratio of sums over groups, and its linearised error: what a bootstrap by group tends to, without its chance."""
+    """GAUC, a ratio of sums over groups, and its linearised error, which is the limit of a bootstrap by group."""
     if rows.group is None:
         return None
     signed_weight = np.where(rows.label > 0.0, rows.weight, -rows.weight)
@@ -219,14 +232,14 @@ def _gauc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate 
         return None
     value = float((weight * auc).sum() / weight.sum())
     influence = np.zeros(int(rows.group.max()) + 1)
-    # Groups with one class say nothing of it: those with both must be enough.
+    # Groups with one class have no AUC, so there must be enough groups with both classes.
     known = weight * (auc - value) / weight.sum() if len(group) >= LEAST_GROUPS else np.nan
     influence[group.astype(np.int64)] = known
     return Estimate(value, influence)
 
 
 def row_losses(kind: LabelKind, label: Numbers, logit: Numbers) -> Numbers:
-    """Each row's log loss (nats), or squared error, [N], at float64 logits [N], or predictions."""
+    """Each row's log loss (nats) at float64 logits [N], or squared error at predictions [N]; returns [N]."""
     if kind == "regression":
         return np.square(label - logit)
     losses: Numbers = np.logaddexp(0.0, np.where(label > 0.0, -logit, logit))
@@ -234,7 +247,7 @@ def row_losses(kind: LabelKind, label: Numbers, logit: Numbers) -> Numbers:
 
 
 def loss_fall(before: Numbers, after: Numbers, weight: Numbers | None = None) -> Change:
-    """How much lower the weighted mean loss is after than before, of row losses [N] each; rows are taken as independent.
+    """The fall of the weighted mean loss from row losses `before` to `after`, [N] each; rows are taken as independent.
 
     The error is that of a ratio of sums: sqrt(sum (w (d - mean))^2) / sum w.
     """
@@ -247,21 +260,22 @@ def loss_fall(before: Numbers, after: Numbers, weight: Numbers | None = None) ->
 
 
 def auc_rise(label: Numbers, before: Numbers, after: Numbers, weight: Numbers | None = None) -> Change | None:
-    """How much higher the AUC of the scores `after` [N] is than that of `before` on the same rows; None with one class.
+    """The rise of the AUC from the scores `before` [N] to `after` [N] of the same rows; None if there is only one
+    class.
 
     The error is that of DeLong, DeLong and Clarke-Pearson (1988) for paired scores, with weighted placements.
     """
     rows = LabelledRows.of("binary", label, weight)
-    risen, stood = _auc_estimate(rows, after), _auc_estimate(rows, before)
-    return None if risen is None or stood is None else risen.minus(stood).change()
+    auc_after, auc_before = _auc_estimate(rows, after), _auc_estimate(rows, before)
+    return None if auc_after is None or auc_before is None else auc_after.minus(auc_before).change()
 
 
 def _share_below(scores: NDArray[np.floating], others: NDArray[np.floating], weight: Numbers) -> Numbers:
-    """The share of the others' weight that lies below each score, equal ones counting half."""
+    """The share of the other scores' weight that is below each score; equal scores count half."""
     order = np.argsort(others, kind="stable")
-    held = np.concatenate([[0.0], np.cumsum(weight[order])])
+    cumulative = np.concatenate([[0.0], np.cumsum(weight[order])])
     ordered = others[order]
-    below = held[np.searchsorted(ordered, scores, side="left")]
-    up_to = held[np.searchsorted(ordered, scores, side="right")]
-    share: Numbers = (below + up_to) / (2.0 * held[-1])
+    below = cumulative[np.searchsorted(ordered, scores, side="left")]
+    up_to = cumulative[np.searchsorted(ordered, scores, side="right")]
+    share: Numbers = (below + up_to) / (2.0 * cumulative[-1])
     return share

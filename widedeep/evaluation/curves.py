@@ -1,5 +1,4 @@
-"""What is drawn of scored rows: ROC, precision and recall, calibration by bins, spreads of scores and errors. Few points
-of many rows."""
+"""Curves of scored rows for charts: ROC, precision and recall, calibration by bins, histograms of scores and errors."""
 
 from dataclasses import dataclass
 
@@ -9,18 +8,20 @@ from numpy.typing import NDArray
 from widedeep.evaluation.comparison import DEVIATIONS_95, LabelledRows, Numbers
 
 CURVE_POINTS = 400
-"""A curve is thinned to about so many thresholds, evenly spread along it: its area moves by some 1e-5."""
+"""A curve is thinned to about this many thresholds, spread evenly along it, which changes its area by some 1e-5."""
 CALIBRATION_BINS = 12
 LOG_ODDS_LIMIT = 12.0
+"""The histogram of scores ends at this log-odds on either side."""
 LOG_ODDS_STEP = 0.05
+"""Width of a bin of the histogram of scores, in log-odds."""
 ERROR_BINS = 60
-_SHOWN_ERRORS = 0.005
-"""Share of the errors that is left out of their histogram at either end."""
+_TAIL_SHARE = 0.005
+"""Share of the errors beyond the histogram at either end; they count in its first and last bin."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a curve, [P] each, x rising."""
+    """Points of a curve, [P] each, with rising x."""
 
     x: Numbers
     y: Numbers
@@ -28,58 +29,62 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bins:
-    """Rows in bins of equal weight by their score, [B] each: their mean score, their mean label and its 95% interval."""
+    """Rows in bins of equal weight by their score, [B] each."""
 
     predicted: Numbers
+    """Mean score of each bin."""
     observed: Numbers
+    """Mean label of each bin."""
     low: Numbers
+    """Lower end of the mean label's 95% interval."""
     high: Numbers
+    """Upper end."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Shares of weight between rising edges [B + 1]; what lies beyond them counts in the first and the last."""
+    """Shares of weight in bins between rising edges [B + 1]; values beyond count in the first and the last bin."""
 
     edges: Numbers
     shares: dict[str, Numbers]
-    """What is counted → [B], summing to 1."""
+    """Name of a set of rows → its shares [B], which sum to 1."""
 
 
 def roc_and_precision(rows: LabelledRows, score: NDArray[np.floating]) -> tuple[Curve, Curve] | None:
-    """ROC (share of negatives, share of positives) and precision by recall, over falling thresholds; None with one class."""
+    """ROC (share of negatives, share of positives) and precision by recall, thresholds falling; None for one class."""
     order = np.argsort(-score, kind="stable")
     ordered, positive = score[order], rows.label[order] > 0.0
     weight = rows.weight[order]
-    # Equal scores pass a threshold together.
+    # Equal scores pass a threshold together: only the last of them is a point.
     last = (
         np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1) if len(ordered) else np.empty(0, dtype=np.int64)
     )
-    of_positives = np.cumsum(np.where(positive, weight, 0.0))[last]
-    of_negatives = np.cumsum(np.where(positive, 0.0, weight))[last]
-    if not len(last) or not of_positives[-1] > 0.0 or not of_negatives[-1] > 0.0:
+    positives = np.cumsum(np.where(positive, weight, 0.0))[last]
+    negatives = np.cumsum(np.where(positive, 0.0, weight))[last]
+    if not len(last) or not positives[-1] > 0.0 or not negatives[-1] > 0.0:
         return None
-    recall, fall_out = of_positives / of_positives[-1], of_negatives / of_negatives[-1]
-    passed = of_positives + of_negatives
-    precision = np.divide(of_positives, passed, out=np.ones_like(passed), where=passed > 0.0)
+    recall, fall_out = positives / positives[-1], negatives / negatives[-1]
+    passed = positives + negatives
+    precision = np.divide(positives, passed, out=np.ones_like(passed), where=passed > 0.0)
     kept = _spread(recall + fall_out)
     roc = Curve(np.concatenate([[0.0], fall_out[kept]]), np.concatenate([[0.0], recall[kept]]))
-    # Before the first positive precision is 0 at a recall of 0, which says nothing.
-    begun = np.flatnonzero(recall)
-    kept = begun[_spread(recall[begun])]
+    # Points before the first positive, with recall 0 and precision 0, tell nothing and are left out.
+    with_positives = np.flatnonzero(recall)
+    kept = with_positives[_spread(recall[with_positives])]
     return roc, Curve(np.concatenate([[0.0], recall[kept]]), np.concatenate([precision[kept[:1]], precision[kept]]))
 
 
 def _spread(length: Numbers) -> NDArray[np.int64]:
-    """Positions evenly spread along a rising length [N], the last one among them."""
+    """Positions that are spread evenly along a rising length [N]; the last position is always among them."""
     wanted = np.linspace(length[0], length[-1], CURVE_POINTS)
     return np.unique(np.append(np.searchsorted(length, wanted), len(length) - 1))
 
 
 def calibration_bins(rows: LabelledRows, score: NDArray[np.floating]) -> Bins:
-    """Bins of equal weight by score; equal scores share one. Rows are taken as independent.
+    """Bins of equal weight by score; equal scores are in one bin. Rows are taken as independent.
 
-    Intervals are Wilson's for shares, of the effective number of rows (squared sum of the weights over the sum of their
-    squares); for means of numbers those of the normal law.
+    Intervals of shares are Wilson's for the effective number of rows (squared sum of the weights over the sum of their
+    squares). Intervals of means of numbers are those of the normal law.
     """
     order = np.argsort(score, kind="stable")
     order = order[rows.weight[order] > 0.0]
@@ -102,18 +107,18 @@ def calibration_bins(rows: LabelledRows, score: NDArray[np.floating]) -> Bins:
 
 
 def score_histogram(rows: LabelledRows, score: NDArray[np.floating]) -> Histogram:
-    """How the scores of positives and of negatives spread, on a grid of log-odds that is the same for every model."""
+    """Histograms of the log-odds of positives and of negatives, with edges that are the same for every model."""
     edges = np.linspace(-LOG_ODDS_LIMIT, LOG_ODDS_LIMIT, round(2.0 * LOG_ODDS_LIMIT / LOG_ODDS_STEP) + 1)
     with np.errstate(divide="ignore"):
         log_odds = np.log(score.astype(np.float64)) - np.log1p(-score.astype(np.float64))
-    of_label = {"positive": rows.label > 0.0, "negative": rows.label <= 0.0}
-    return Histogram(edges, {name: _shares(edges, log_odds, rows.weight * kept) for name, kept in of_label.items()})
+    classes = {"positive": rows.label > 0.0, "negative": rows.label <= 0.0}
+    return Histogram(edges, {name: _shares(edges, log_odds, rows.weight * kept) for name, kept in classes.items()})
 
 
 def error_histogram(rows: LabelledRows, score: NDArray[np.floating]) -> Histogram:
-    """How prediction minus label spreads, its outermost percent left at the ends."""
+    """Histogram of prediction minus label; the outermost percent counts in the bins at the ends."""
     error = score.astype(np.float64) - rows.label
-    low, high = np.quantile(error, [_SHOWN_ERRORS, 1.0 - _SHOWN_ERRORS])
+    low, high = np.quantile(error, [_TAIL_SHARE, 1.0 - _TAIL_SHARE])
     edges = np.linspace(low, high if high > low else low + 1.0, ERROR_BINS + 1)
     return Histogram(edges, {"error": _shares(edges, error, rows.weight)})
 

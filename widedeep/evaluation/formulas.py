@@ -1,4 +1,4 @@
-"""What each metric is: its name and title, which way is better, and how it follows from sums over the rows."""
+"""The metrics: the name, title, direction and formula of each, from sums over the rows."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ Direction = Literal["max", "min"]
 FloatArray = NDArray[np.float64]
 
 Totals = Mapping[str, FloatArray]
-"""Name of a sum → its total over all rows: shape [] or, for `bin_gaps`, [ECE_BINS]; float64."""
+"""Name of a sum → its total over all rows, float64 with shape [] or, for `bin_gaps`, [ECE_BINS]."""
 
 
 def _ratio(numerator: FloatArray | float, denominator: FloatArray | float) -> float | None:
@@ -48,7 +48,7 @@ def _r2(totals: Totals) -> float | None:
     if not totals["weight"]:
         return None
     spread = totals["squared_offset"] - totals["offset"] ** 2 / totals["weight"]
-    # A constant label leaves no spread to explain, only rounding of the order of the sums' last digits.
+    # A constant label leaves no spread to explain, only rounding in the last digits of the sums.
     if spread <= 1e-14 * totals["squared_offset"]:
         return None
     return 1.0 - float(totals["squared_error"]) / float(spread)
@@ -56,12 +56,14 @@ def _r2(totals: Totals) -> float | None:
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure: its key in results and in JSON, its title in tables, which way is better, and how it follows from the sums."""
+    """A metric."""
 
     name: str
+    """Its key in results and in JSON."""
     title: str
+    """Its heading in tables."""
     better: Direction | None
-    """None for a figure that describes the rows or has its best value in the middle."""
+    """Whether larger or smaller is better; None for a figure that describes rows or is best in the middle."""
     formula: Callable[[Totals], float | None]
 
 
@@ -83,20 +85,21 @@ BY_KIND: dict[LabelKind, tuple[Metric, ...]] = {
         Metric("r2", "R²", "max", _r2),
     ),
 }
-"""By the label's kind: its metrics, in the order in which they are shown."""
+"""Kind of label → its metrics, in the order in which they are shown."""
 _ALL = [metric for metrics in BY_KIND.values() for metric in metrics]
 
 DIRECTIONS: dict[str, Direction] = {metric.name: metric.better for metric in _ALL if metric.better is not None}
-"""Every metric of all rows that a model can be chosen by → whether larger ("max") or smaller ("min") is better."""
+"""Metric that a model can be chosen by, but none by group → whether larger ("max") or smaller ("min") is better."""
 
 TITLES: dict[str, str] = {metric.name: metric.title for metric in _ALL} | {"rows": "rows"}
-"""Every key of a result without groups → its heading in a table."""
+"""Key of a result → its heading in tables; without those by group."""
 
 
 def metric_direction(name: str) -> Direction | None:
-    """Whether larger ("max") or smaller ("min") is better; None for a figure no model is chosen by, such as `rows`.
+    """Whether larger ("max") or smaller ("min") is better; None for a figure that no model is chosen by, such as
+    `rows`.
 
-    Knows the figures by group too (`gauc`, `ndcg@5`, …). Raises KeyError where no figure has that name.
+    Figures by group (`gauc`, `ndcg@5`, …) are known too. Raises KeyError for an unknown name.
     """
     if name in TITLES:
         return DIRECTIONS.get(name)
@@ -105,5 +108,5 @@ def metric_direction(name: str) -> Direction | None:
 
 
 def metric_title(name: str) -> str:
-    """Heading of a figure in a table, those by group too: `map@5` → "MAP@5". Raises KeyError for an unknown name."""
+    """Heading of a figure in tables, also of one by group: `map@5` → "MAP@5". Raises KeyError for an unknown name."""
     return TITLES.get(name) or grouped_title(name)

@@ -19,29 +19,29 @@ Rows = NDArray[np.void]
 Number = TypeVar("Number", np.int64, np.float64)
 
 PARTITIONS = 256
-"""Parts that are evaluated one by one; a group lies in one of them. Spilled rows go to as many files."""
+"""Partitions, which are evaluated one by one; each is a file when spilled. All rows of a group are in one partition."""
 
 _ROW = np.dtype([("group", np.uint64), ("score", np.float64), ("signed_weight", np.float64)])
 
 _CUTOFF_TITLES = {"map": "MAP", "ndcg": "NDCG", "hit_rate": "hit rate"}
 _TITLES = {"gauc": "GAUC", "mrr": "MRR", "groups": "groups", "groups_one_class": "groups of one class"}
 GROUP_COUNTS = ("groups", "groups_one_class")
-"""Figures that describe the groups; all others are metrics, the larger the better."""
+"""Figures that describe the groups; all others are metrics, and larger is better."""
 
 
 def grouped_title(name: str) -> str:
-    """Heading of a figure such as `gauc` or `map@5`. Raises KeyError where no figure by group has that name."""
+    """Heading of a figure by group, such as `gauc` or `map@5`. Raises KeyError for an unknown name."""
     if match := re.fullmatch(r"(map|ndcg|hit_rate)@([1-9][0-9]*)", name):
         return f"{_CUTOFF_TITLES[match[1]]}@{match[2]}"
     return _TITLES[name]
 
 
 class GroupedRanking:
-    """Metrics of the rankings within groups; holds about `max_held_rows` rows (24 bytes each), the others are on disk.
+    """Metrics of rankings within groups. About `max_held_rows` rows (24 bytes each) are held, the others are on disk.
 
-    Row order, batch borders and spilling do not change a bit of the figures: a group's rows meet in one partition and
-    are sorted by score and weight there, and the partitions' sums are added exactly. A partition is evaluated in
-    memory, some 150 bytes a row: that is a 256th of all rows, or the largest group where that one is larger.
+    Row order, batch borders and spilling do not change a bit of the figures: a group's rows are all in one partition
+    and are sorted by score and weight there, and the partitions' sums are added exactly. Each partition is evaluated in
+    memory, with some 150 bytes a row. It has a 256th of all rows, or those of the largest group if that is larger.
     """
 
     def __init__(self, cutoffs: Sequence[int], spill_dir: Path | None, max_held_rows: int) -> None:
@@ -52,7 +52,7 @@ class GroupedRanking:
         self._max_held_rows = max_held_rows
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._held: list[tuple[Rows, IntArray]] = []
-        """Blocks of rows sorted by partition, each with its partitions' borders, int64 [PARTITIONS + 1]."""
+        """Blocks of rows sorted by partition, each with the borders of its partitions, int64 [PARTITIONS + 1]."""
         self._held_rows = 0
 
     def close(self) -> None:
@@ -62,9 +62,9 @@ class GroupedRanking:
             self._folder = None
 
     def add(self, group: NDArray[np.uint64], score: FloatArray, signed_weight: FloatArray) -> None:
-        """Take rows in, [N] each: `signed_weight` is the weight of a positive row, minus that of a negative one.
+        """Add rows, [N] each. `signed_weight` is the weight of a positive row, or minus the weight of a negative row.
 
-        Rows without weight are left out of everything. Raises WriteError where spilling fails.
+        Rows without weight are left out of everything. Raises WriteError if spilling fails.
         """
         kept = np.flatnonzero(signed_weight)
         # Multiplying by 2^64 / golden ratio spreads groups whose hash is not uniform, such as small integers.
@@ -79,7 +79,7 @@ class GroupedRanking:
             self._spill()
 
     def figures(self) -> dict[str, float | None]:
-        """Every figure by group, None where undefined; their definitions are in `MetricAccumulator`'s docstring."""
+        """All figures by group, None if undefined; their definitions are in `MetricAccumulator`'s docstring."""
         sums: dict[str, list[float]] = {}
         for partition in range(PARTITIONS):
             rows = self._partition(partition)
@@ -129,22 +129,27 @@ def _mean(totals: dict[str, float], total: str, count: str) -> float | None:
 
 @dataclass(frozen=True)
 class _Ties:
-    """Sets of equal scores within a group, by group and falling score. Shapes: [T] for each set, [G] for each group."""
+    """Ties, which are sets of rows with equal scores within a group, by group and falling score.
+
+    Shapes: [T] for T ties, [G] for G groups.
+    """
 
     first: IntArray
-    """[G]: each group's first set."""
+    """[G]: position of each group's first tie."""
     above: IntArray
-    """[T]: rows of the group that have a higher score."""
+    """[T]: number of rows of the group with a higher score."""
     size: IntArray
-    """[T]: rows."""
+    """[T]: number of rows."""
     positives: IntArray
-    """[T]: positive rows."""
+    """[T]: number of positive rows."""
     positive_weight: FloatArray
+    """[T]."""
     negative_weight: FloatArray
+    """[T]."""
 
     @classmethod
     def of_rows(cls, rows: Rows) -> Self:
-        """Sort rows; by weight too, so that the sums' last digits do not show the order in which the rows came."""
+        """The ties of rows. Rows are sorted by weight too, so that the last digits of sums do not show their order."""
         order = np.lexsort((rows["signed_weight"], -rows["score"], rows["group"]))
         group, score, signed_weight = (rows[name][order] for name in ("group", "score", "signed_weight"))
         new_group = np.concatenate(([True], group[1:] != group[:-1]))
@@ -161,7 +166,7 @@ class _Ties:
         )
 
     def with_positives(self) -> Self:
-        """Only the sets that hold a positive row, hence only the groups that do."""
+        """Only the ties that have a positive row, and so only the groups that have one."""
         kept = np.flatnonzero(self.positives)
         number = np.repeat(np.arange(len(self.first)), np.diff(self.first, append=len(self.size)))[kept]
         return type(self)(
@@ -187,7 +192,10 @@ def _partition_sums(rows: Rows, cutoffs: Sequence[int]) -> dict[str, float]:
 def group_aucs(
     group: NDArray[np.uint64], score: FloatArray, signed_weight: FloatArray
 ) -> tuple[NDArray[np.uint64], FloatArray, FloatArray]:
-    """Each group of both classes, rising, its AUC and its weight, [G] each, of rows [N] as `GroupedRanking.add` takes them."""
+    """The groups with both classes in rising order, their AUCs and their weights, [G] each.
+
+    Rows are [N], as in `GroupedRanking.add`.
+    """
     rows = np.empty(int(np.count_nonzero(signed_weight)), dtype=_ROW)
     for name, values in (("group", group), ("score", score), ("signed_weight", signed_weight)):
         rows[name] = values[signed_weight != 0.0]
@@ -198,7 +206,7 @@ def group_aucs(
 
 
 def _aucs(ties: _Ties) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Which groups are of both classes, their AUC, where a tie counts half (Mann-Whitney), and their weight."""
+    """Positions of the groups with both classes, their AUCs (Mann-Whitney, a tie counts half) and their weights."""
     positive = np.add.reduceat(ties.positive_weight, ties.first)
     negative = np.add.reduceat(ties.negative_weight, ties.first)
     above = _sums_above(ties.positive_weight, ties.first, positive)
@@ -208,7 +216,7 @@ def _aucs(ties: _Ties) -> tuple[IntArray, FloatArray, FloatArray]:
 
 
 def _auc_sums(ties: _Ties) -> dict[str, float]:
-    """Sum over the groups g of both classes of weight_g * AUC_g."""
+    """`gauc`: sum of weight_g * AUC_g over the groups g with both classes. `gauc_weight`: sum of their weights."""
     both, auc, weight = _aucs(ties)
     return {
         "gauc": float((weight * auc).sum()),
@@ -218,36 +226,36 @@ def _auc_sums(ties: _Ties) -> dict[str, float]:
 
 
 def _sums_above(values: NDArray[Number], first: IntArray, totals: NDArray[Number]) -> NDArray[Number]:
-    """Sum of the values before each one in its group: `first` [G] where groups begin, `totals` [G] of their values."""
+    """Sum of the values before each value in its group. `first` [G] is where groups begin, `totals` [G] their sums."""
     steps = values.copy()
-    # Taking each group's total off again at the next keeps the running sum, and so its rounding, as small as one group;
-    # what rounding left over from the groups before is taken off last.
+    # Subtracting each group's total at the start of the next keeps the running sum, and so its rounding error, as small
+    # as a group's. The error that is left over from earlier groups is subtracted at the end.
     steps[first[1:]] -= totals[:-1]
     above = np.cumsum(steps) - values
     return above - np.repeat(above[first], np.diff(first, append=len(values)))
 
 
-# Below, ties are in random order, every order as likely as any other: the sums are those of groups' expected values.
+# Below, tied rows are in random order, and all orders are equally likely: the sums add up groups' expected values.
 
 
 def _first_positive_sums(ties: _Ties, cutoffs: Sequence[int]) -> dict[str, float]:
-    """Reciprocal rank and hits, from the chances of each rank that the group's first positive row may have.
+    """Reciprocal rank and hits, from the probability of each rank that the group's first positive row may have.
 
-    Among s tied rows of which p are positive, the first positive is the j-th with chance C(s - j, p - 1) / C(s, p)
+    Among s tied rows of which p are positive, the first positive is the j-th with probability C(s - j, p - 1) / C(s, p)
     (negative hypergeometric distribution), for j from 1 to s - p + 1.
     """
     above, size, positives = (values[ties.first] for values in (ties.above, ties.size, ties.positives))
-    places = size - positives + 1
-    start = np.cumsum(places) - places
-    s, p = np.repeat(size, places), np.repeat(positives, places)
-    j = np.arange(1, len(s) + 1) - np.repeat(start, places)
+    num_ranks = size - positives + 1
+    start = np.cumsum(num_ranks) - num_ranks
+    s, p = np.repeat(size, num_ranks), np.repeat(positives, num_ranks)
+    j = np.arange(1, len(s) + 1) - np.repeat(start, num_ranks)
     log_factorial = np.fromiter(map(math.lgamma, range(1, int(size.max()) + 2)), dtype=np.float64)
     others = (log_factorial[s - j] - log_factorial[s - 1]) + (log_factorial[s - p] - log_factorial[s - p - j + 1])
-    chance = p / s * np.exp(others)
-    rank = np.repeat(above, places) + j
-    sums = {"mrr": float(np.add.reduceat(chance / rank, start).sum())}
+    probability = p / s * np.exp(others)
+    rank = np.repeat(above, num_ranks) + j
+    sums = {"mrr": float(np.add.reduceat(probability / rank, start).sum())}
     for cutoff in cutoffs:
-        hits = np.add.reduceat(np.where(rank <= cutoff, chance, 0.0), start)
+        hits = np.add.reduceat(np.where(rank <= cutoff, probability, 0.0), start)
         sums[f"hit_rate@{cutoff}"] = float(np.minimum(hits, 1.0).sum())
     return sums
 
@@ -255,9 +263,10 @@ def _first_positive_sums(ties: _Ties, cutoffs: Sequence[int]) -> dict[str, float
 def _depth_sums(ties: _Ties, cutoffs: Sequence[int]) -> dict[str, float]:
     """Average precision and NDCG down to each cutoff.
 
-    A tied rank is positive with chance p / s, which is all that NDCG needs. Together with an earlier rank of the same
-    tie it is with chance p / s * q, q = (p - 1) / (s - 1). With a rows and c positives above the tie, rank i is
-    therefore expected to add a precision of p / s * (c + 1 + (i - a - 1) q) / i, whose sum over ranks is one of 1 / i.
+    A tied rank is positive with probability p / s, which is all that NDCG needs. It is positive together with an
+    earlier rank of the same tie with probability p / s * q, where q = (p - 1) / (s - 1). With a rows and c positives
+    above the tie, rank i therefore adds an expected precision of p / s * (c + 1 + (i - a - 1) q) / i. Summed over
+    ranks, that needs only sums of 1 / i.
     """
     a, s, p = ties.above, ties.size, ties.positives
     group_positives = np.add.reduceat(p, ties.first)
@@ -269,7 +278,7 @@ def _depth_sums(ties: _Ties, cutoffs: Sequence[int]) -> dict[str, float]:
     discounts = np.concatenate(([0.0], np.cumsum(1 / np.log2(rank + 1))))
     sums: dict[str, float] = {}
     for cutoff in cutoffs:
-        k = min(cutoff, depth)  # no row with a positive at or below it lies deeper
+        k = min(cutoff, depth)  # no tie with a positive row goes deeper
         begin, end = np.minimum(a, k), np.minimum(a + s, k)
         precision = p / s * ((c + 1 - (a + 1) * q) * (reciprocals[end] - reciprocals[begin]) + q * (end - begin))
         gain = p / s * (discounts[end] - discounts[begin])

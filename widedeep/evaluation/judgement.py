@@ -1,4 +1,4 @@
-"""When a finished model is no good, in sentences: worse than a constant, off in its level, or growing away from its data."""
+"""Warnings of models that are no good: worse than a constant, a level that is off, or a training loss that grows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from widedeep.recipe.data import LabelKind
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 0.8, 1.25
-"""Calibration (mean score / rate of positives) outside is worth a warning, where chance cannot explain it."""
+"""A calibration (mean score / rate of positives) outside these bounds is worth a warning, unless chance explains it."""
 _SURE = 2.5758
 """Half the width of a 99% interval of the normal law, in standard deviations."""
 _ROUNDING = 1e-3
-"""Share by which a train loss may end above its first value for no reason, such as that nothing can be learnt."""
+"""Share by which a train loss may end above its first value without a warning: nothing may be there to learn."""
 _GROWN = 0.05
-"""Share by which a train loss may end above its lowest value for no reason, such as dropout."""
+"""Share by which a train loss may end above its lowest value without a warning: dropout, for example, causes that."""
 
 _TRY_LESS = (
     "try a lower `training.deep.learning_rate` or `training.wide.learning_rate`, fewer fields or buckets, a larger "
     "`training.deep.embedding_l2`, or in place of listed crosses those that `widedeep crosses --discover` proves"
 )
 _TRY_LEVEL = (
-    "see that all splits count the same thing as a positive (`data.label`) and were sampled alike, then try a lower "
+    "check that all splits count the same thing as a positive (`data.label`) and were sampled alike, then try a lower "
     "`training.deep.learning_rate` or `training.wide.learning_rate`, or more `training.epochs`"
 )
 _TRY_SLOWER = (
@@ -34,13 +34,13 @@ _TRY_SLOWER = (
 
 @dataclass(frozen=True)
 class ModelWarning:
-    """One thing that is wrong with a model."""
+    """A fault of a model."""
 
     kind: Literal["worse_than_constant", "level", "growing_loss"]
     split: str | None
-    """Whose metrics say so; None for what is seen in training, and for new files."""
+    """The split whose metrics show it; None for a fault in training, and for new files."""
     message: str
-    """One sentence with its figures and with what to try."""
+    """A sentence with the figures and with what to try."""
 
     def to_json(self) -> dict[str, Any]:
         """`kind`, `split` where it has one, `message`."""
@@ -49,13 +49,13 @@ class ModelWarning:
 
 
 class LabelTally:
-    """Labels of rows summed by their weight."""
+    """Weighted sums of the labels of rows."""
 
     def __init__(self) -> None:
         self._weight = self._label = self._squares = 0.0
 
     def add(self, label: NDArray[np.floating], weight: NDArray[np.floating] | None = None) -> None:
-        """Take in the labels and weights, each [rows], of one block."""
+        """Add the labels and weights of a block, [rows] each."""
         label = label.astype(np.float64)
         weighted = label if weight is None else label * weight
         self._weight += float(len(label) if weight is None else weight.sum(dtype=np.float64))
@@ -64,12 +64,12 @@ class LabelTally:
 
     @property
     def mean(self) -> float | None:
-        """Mean label, of a binary one the rate; None without weight."""
+        """Mean label, which for a binary label is the rate of positives; None without weight."""
         return self._label / self._weight if self._weight else None
 
     @property
     def positives(self) -> float:
-        """Positives that say as much as the weighted ones do: (sum of weights)² / sum of squares (Kish 1965)."""
+        """Effective number of positives: (sum of their weights)² / sum of their squared weights (Kish 1965)."""
         return self._label**2 / self._squares if self._squares else 0.0
 
 
@@ -80,14 +80,14 @@ def judge_split(
     positives: float,
     train_rate: float | None = None,
 ) -> tuple[ModelWarning, ...]:
-    """What the metrics of one split, or of new files (None), give reason to warn of.
+    """The warnings that the metrics of a split, or of new files (`split` None), give reason for.
 
-    positives: see `LabelTally.positives`, unused for regression. `train_rate`: rate of positives in train, as it was
-    before negatives were left out; where it is given, a log loss above that of always saying it is worse than a
-    constant, else a normalized entropy of 1 or more is. For regression, R² below 0 is.
+    `positives` is `LabelTally.positives`, unused for regression. `train_rate` is the rate of positives in train, before
+    negatives were left out. A model is worse than a constant if its log loss is above that of always predicting
+    `train_rate`; without `train_rate`, if the normalized entropy is at least 1; for regression, if R² is below 0.
 
-    The level is off where the calibration's 99% interval, by the Poisson error of the number of positives, lies wholly
-    outside .8 to 1.25; without positives nothing is said.
+    The level is off if the calibration's 99% interval, from the Poisson error of the number of positives, is wholly
+    outside .8 to 1.25. Without positives there is no such warning.
     """
     where = f"the {split} rows" if split is not None else "these rows"
     if kind == "regression":
@@ -96,9 +96,10 @@ def judge_split(
 
 
 def judge_training(losses: Sequence[float | None]) -> tuple[ModelWarning, ...]:
-    """Warn where the last epoch's train loss is above the first's, or more than 5% above the lowest.
+    """Warn if the last epoch's train loss is above the first's, or more than 5% above the lowest.
 
-    losses: of each epoch in order, None where no row had weight. Differences below a thousandth are taken for rounding.
+    `losses` are those of the epochs in order, None if no row had weight. Differences below a thousandth count as
+    rounding.
     """
     known = {epoch: loss for epoch, loss in enumerate(losses, start=1) if loss is not None}
     if len(known) < 2:
@@ -128,10 +129,11 @@ def _worse_than_rate(
         if loss <= constant:
             return ()
         against = (
-            f"the log loss is {loss:.4f}, and always saying the train rate of {_rate(train_rate)} gives {constant:.4f}"
+            f"the log loss is {loss:.4f}, and always predicting the train rate of {_rate(train_rate)} gives "
+            f"{constant:.4f}"
         )
     elif entropy is not None and entropy >= 1.0:
-        against = f"the normalized entropy is {entropy:.4f}, and always saying their rate of {_rate(rate)} gives 1"
+        against = f"the normalized entropy is {entropy:.4f}, and always predicting their rate of {_rate(rate)} gives 1"
     else:
         return ()
     return (
@@ -148,8 +150,8 @@ def _worse_than_mean(split: str | None, where: str, metrics: Mapping[str, float 
     # R² = 1 - (RMSE / deviation)²
     constant = error / math.sqrt(1.0 - explained)
     message = (
-        f"the model is worse than a constant: on {where} the RMSE is {error:.4g}, and always saying their mean gives "
-        f"{constant:.4g} (R² is {explained:.3f}); {_TRY_LESS}"
+        f"the model is worse than a constant: on {where} the RMSE is {error:.4g}, and always predicting their mean "
+        f"gives {constant:.4g} (R² is {explained:.3f}); {_TRY_LESS}"
     )
     return (ModelWarning("worse_than_constant", split, message),)
 
@@ -165,14 +167,14 @@ def _level(
     if low <= HIGHEST_LEVEL and high >= LOWEST_LEVEL:
         return ()
     message = (
-        f"the level is off: on {where} the mean score is {ratio:.2f} times the rate of positives, {ratio * rate:.4g} against "
-        f"{rate:.4g} (99% interval {low:.2f} to {high:.2f}); {_TRY_LEVEL}"
+        f"the level is off: on {where} the mean score is {ratio:.2f} times the rate of positives, {ratio * rate:.4g} "
+        f"against {rate:.4g} (99% interval {low:.2f} to {high:.2f}); {_TRY_LEVEL}"
     )
     return (ModelWarning("level", split, message),)
 
 
 def poisson_interval(count: float) -> tuple[float, float]:
-    """99% interval of the mean of a Poisson count (Byar's approximation of the exact one, Breslow and Day 1987)."""
+    """99% interval of the mean of a Poisson count (Byar's approximation, Breslow and Day 1987)."""
     more = count + 1.0
     low = count * (1.0 - 1.0 / (9.0 * count) - _SURE / (3.0 * math.sqrt(count))) ** 3 if count > 0.0 else 0.0
     high = more * (1.0 - 1.0 / (9.0 * more) + _SURE / (3.0 * math.sqrt(more))) ** 3

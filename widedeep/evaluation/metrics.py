@@ -1,4 +1,4 @@
-"""Exact metrics of scored rows, accumulated chunk by chunk: the sums that their formulas take."""
+"""Accumulates the exact metrics of scored rows, chunk by chunk, as the sums that their formulas need."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ECE_BINS = 20
 """Equal-width score bins of the expected calibration error."""
 
 _BLOCK_ROWS = 1 << 16
-"""Rows that are summed together. Blocks are cut by row position, so the sums do not depend on the caller's chunks."""
+"""Rows that are summed together. Blocks are cut by row number, so the sums do not depend on the caller's chunks."""
 
 
 # ------------------------------------------------------------------------------------- sums over a block of rows
@@ -43,7 +43,7 @@ def _binary_sums(label: FloatArray, score: FloatArray, weight: FloatArray, eps: 
 
 
 def _regression_sums(label: FloatArray, score: FloatArray, weight: FloatArray, origin: float) -> dict[str, FloatArray]:
-    # Labels are taken from an origin near their mean, or their spread would drown in the square of a large mean.
+    # Labels are measured from an origin near their mean: their spread would be lost in the square of a large mean.
     offset = label - origin
     sums = {
         "weight": weight.sum(),
@@ -56,7 +56,7 @@ def _regression_sums(label: FloatArray, score: FloatArray, weight: FloatArray, o
 
 
 class _RunningSum:
-    """Sum of equally shaped arrays with Neumaier's compensation, so that a billion rows lose no more digits than a block."""
+    """Sum of arrays of one shape with Neumaier's compensation: a billion rows lose no more digits than a block."""
 
     def __init__(self) -> None:
         self._total: FloatArray = np.zeros(())
@@ -76,40 +76,43 @@ class _RunningSum:
 
 
 class MetricAccumulator:
-    """Collects labelled scores chunk by chunk and gives their exact metrics; close it (or use `with`) to drop spill files.
+    """Collects labelled scores chunk by chunk and gives their exact metrics; close it (or use `with`) to drop spill
+    files.
 
-    The figures depend on the rows and their order, not on the chunks they come in, and every sum is float64. Memory
-    is bounded at some 80 bytes times `max_held_rows`: past that, what ranking needs (24 bytes a score) goes to files in a folder of
-    its own under `spill_dir`, or under the system's temporary folder. `regression` ranks nothing and spills nothing.
+    The figures depend on the rows and their order, not on the chunks, and every sum is float64. Memory is bounded at
+    some 80 bytes times `max_held_rows`. Beyond that, the data for ranking (24 bytes a score) are written to files in a
+    folder of their own under `spill_dir`, or under the system's temporary folder. `regression` ranks nothing and spills
+    nothing.
 
-    Binary metrics (weights everywhere): `auc` (a tie counts half), `log_loss` (nats; scores clipped to [eps, 1 - eps]
-    of the scores' dtype, as scikit-learn does), `normalized_entropy`, `brier`, `calibration` (mean predicted / mean
-    observed), `ece` (20 equal-width bins: sum of |predicted - observed| over the bins, per row), `average_precision`
-    (scikit-learn's: sum of precision times the step in recall, no interpolation), `accuracy` (score >= 0.5),
-    `positives` (rate). Regression metrics: `rmse`, `mae`, `r2`. Both: `rows`, a count that takes no heed of weights.
+    Binary metrics (all are weighted): `auc` (a tie counts half), `log_loss` (nats; scores are clipped to [eps, 1 - eps]
+    with the eps of their dtype, as in scikit-learn), `normalized_entropy`, `brier`, `calibration` (mean predicted /
+    mean observed), `ece` (20 bins of equal width: sum of |predicted - observed| over the bins, per row),
+    `average_precision` (as in scikit-learn: sum of precision times the step in recall, no interpolation), `accuracy`
+    (score >= 0.5), `positives` (their rate). Regression metrics: `rmse`, `mae`, `r2`. Both: `rows`, a count that
+    ignores weights.
 
     With `grouped`, `result` also tells how well rows are ranked within their groups (such as one user's impressions or
-    one page's candidates), whatever their number:
+    one page's candidates), for any number of groups:
 
-    - `gauc`: mean over the groups of both classes of the AUC within the group (row weights count, a tie counts half),
-      weighted by the sum of the group's row weights, its number of impressions (Zhu et al. 2017, Optimized Cost per
-      Click in Taobao Display Advertising). Groups of one class are left out and counted as `groups_one_class`.
+    - `gauc`: mean of the AUC within groups that have both classes (row weights count, a tie counts half), weighted by
+      the sum of the group's row weights, its number of impressions (Zhu et al. 2017, Optimized Cost per Click in Taobao
+      Display Advertising). Groups of one class are left out and counted as `groups_one_class`.
     - `map@k`, `ndcg@k`, `mrr`, `hit_rate@k` for each k of `cutoffs`: plain means over the groups with a positive row;
       groups without one are left out. AP@k = sum of precision@i over the ranks i <= k of positives / min(k, number of
       positives); NDCG@k has gain 1 and discount log2(rank + 1); the reciprocal rank (no cutoff) is that of the first
       positive; a hit is a positive among the first k. Tied rows count as if in random order: a group's figure is its
-      expected value over all orders of its ties, exact but for rounding (for NDCG, scikit-learn's `ignore_ties=False`),
-      so neither row order nor a constant score can flatter.
-    - `groups`: their number.
+      expected value over all orders of its ties, exact but for rounding (for NDCG as scikit-learn's
+      `ignore_ties=False`). Neither row order nor a constant score can flatter a model.
+    - `groups`: the number of groups.
 
-    Rows of weight 0 are left out of all of these; otherwise weights matter to `gauc` only. Groups take another 24 bytes
-    a row and are spilled past `max_held_rows` too; the largest group must fit in memory, at some 150 bytes a row. No
-    figure by group depends by a single bit on row order, chunks or spilling.
+    Rows of weight 0 are left out of all of these; otherwise only `gauc` uses weights. Groups take another 24 bytes a
+    row and are spilled beyond `max_held_rows` too. The largest group must fit in memory, at some 150 bytes a row. Row
+    order, chunks and spilling do not change a single bit of the figures by group.
 
-    A metric that its rows leave undefined is None, never NaN: `auc`, `average_precision` and `normalized_entropy` where
-    only one class has weight; `gauc` without a group of both classes; the other metrics by group without a positive;
-    `calibration` without positives; `r2` of a constant label; everything but counts where the weights sum to 0; and
-    any figure that overflows float64.
+    An undefined metric is None, never NaN: `auc`, `average_precision` and `normalized_entropy` if only one class has
+    weight; `gauc` without a group of both classes; the other metrics by group without a positive; `calibration` without
+    positives; `r2` of a constant label; everything but counts if the weights sum to 0; and any figure that overflows
+    float64.
     """
 
     def __init__(
@@ -158,14 +161,14 @@ class MetricAccumulator:
         weight: NDArray[np.floating] | None = None,
         group: NDArray[np.uint64] | None = None,
     ) -> None:
-        """Take rows in: float32 or float64 arrays of shape [N]; without `weight` every row weighs 1.
+        """Add rows: float32 or float64 arrays of shape [N]; without `weight` every row weighs 1.
 
-        `group`, needed where the accumulator is `grouped` and only there, is uint64 [N]: a hash of the value that rows
-        are grouped by.
+        `group` is uint64 [N], a hash of the value that rows are grouped by; it is given if and only if the accumulator
+        is `grouped`.
 
         Raises ValueError for shapes or dtypes that do not fit, a label other than 0 or 1 or a score outside [0, 1]
-        (binary), a value that is not finite, a negative weight, a group that is missing or not expected, or a call after
-        `result`; WriteError where spilling fails.
+        (binary), a value that is not finite, a negative weight, a group that is missing or not expected, or a call
+        after `result`; WriteError if spilling fails.
         """
         if self._result is not None:
             raise ValueError("result() has been taken; start a new accumulator for more rows")
@@ -182,7 +185,7 @@ class MetricAccumulator:
         self._rows += len(score)
 
     def result(self) -> dict[str, float | None]:
-        """Metric name → value (None where undefined), plus `rows`. Ends the accumulation; may be called again."""
+        """Metric → value (None if undefined), and `rows`. It ends the accumulation and may be called again."""
         if self._result is None:
             if self._filled or not self._sums:
                 self._reduce_block()
@@ -225,7 +228,7 @@ class MetricAccumulator:
     def _check_group(self, group: NDArray[np.uint64] | None, rows: int) -> None:
         if (group is None) != (self._grouped is None):
             expected = (
-                "no group, for the accumulator is not grouped" if self._grouped is None else "a group for every row"
+                "no group, because the accumulator is not grouped" if self._grouped is None else "a group for every row"
             )
             raise ValueError(f"add() needs {expected}")
         if group is not None and (group.dtype != np.uint64 or group.shape != (rows,)):
@@ -238,15 +241,15 @@ class MetricAccumulator:
         weight: NDArray[np.floating] | None,
         group: NDArray[np.uint64] | None,
     ) -> None:
-        """Copy at most a block's worth of rows, reducing the block each time it is full."""
+        """Copy rows, at most a block of them, into the block, and reduce the block when it is full."""
         done = 0
         while done < len(score):
             take = min(len(score) - done, _BLOCK_ROWS - self._filled)
-            here, there = slice(self._filled, self._filled + take), slice(done, done + take)
-            self._block[0, here], self._block[1, here] = label[there], score[there]
-            self._block[2, here] = 1.0 if weight is None else weight[there]
+            target, source = slice(self._filled, self._filled + take), slice(done, done + take)
+            self._block[0, target], self._block[1, target] = label[source], score[source]
+            self._block[2, target] = 1.0 if weight is None else weight[source]
             if group is not None:
-                self._group_block[here] = group[there]
+                self._group_block[target] = group[source]
             self._filled += take
             done += take
             if self._filled == _BLOCK_ROWS:

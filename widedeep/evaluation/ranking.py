@@ -1,4 +1,4 @@
-"""Sums over the ranking of all rows by score, for AUC and average precision: exact, with tie groups spilled to disk as sorted runs."""
+"""Exact sums over the ranking of all rows by score, for AUC and average precision; sorted runs are spilled to disk."""
 
 import math
 import tempfile
@@ -14,11 +14,11 @@ FloatArray = NDArray[np.float64]
 
 
 class Ranking:
-    """Rows sorted by falling score, equal scores as one group, without ever holding more than about `max_held_rows` rows.
+    """Ranks rows by falling score, with equal scores as one tie, and never holds more than about `max_held_rows` rows.
 
-    When `max_held_rows` rows are held they are sorted, equal scores are joined, and the run is written to disk. At the end
-    the runs are read together, one score range after the other. Within a run all scores differ, so a range can always
-    be cut small enough, however many rows share a score.
+    When `max_held_rows` rows are held, they are sorted, equal scores are joined, and this run is written to disk. In
+    the end the runs are read together, one score range after the other. Within a run all scores differ, so a range can
+    always be made small enough, however many rows share a score.
     """
 
     def __init__(self, spill_dir: Path | None, max_held_rows: int) -> None:
@@ -36,11 +36,11 @@ class Ranking:
             self._folder = None
 
     def add(self, score: FloatArray, signed_weight: FloatArray) -> None:
-        """Take rows in, float64 [N] each: `signed_weight` is the weight of a positive row, minus that of a negative one.
+        """Add rows, float64 [N] each. `signed_weight` is the weight of a positive row, or minus that of a negative row.
 
-        Raises WriteError where a run cannot be written.
+        Raises WriteError if a run cannot be written.
         """
-        # A row without weight moves no sum; dropping it also keeps every threshold's precision defined.
+        # Rows without weight change no sum. Without them, the precision is defined at every threshold.
         kept = signed_weight != 0.0
         rows = np.stack([-score[kept], signed_weight[kept]])
         while rows.shape[1]:
@@ -52,19 +52,19 @@ class Ranking:
                 self._spill()
 
     def sums(self) -> tuple[float, float]:
-        """Two sums over the tie groups g, from the highest score down, P and N being the weights of positives and negatives:
+        """Two sums over the ties g, from the highest score down. P and N are the weights of positives and of negatives.
 
         - concordant = sum of N_g * (P above g + P_g / 2), which is AUC * P * N (Mann-Whitney, a tie counts half);
         - precision = sum of P_g * P_to_g / (P_to_g + N_to_g), which is average precision * P ("to": above or in g).
         """
         runs = [np.load(path, mmap_mode="r") for path in self._run_paths]
         if self._held:
-            runs.append(_groups(*self._take_held()))
+            runs.append(_ties(*self._take_held()))
         concordant: list[float] = []
         precision: list[float] = []
         positive_above = negative_above = 0.0
         for _, positive, negative in _score_ranges(runs, self._max_held_rows):
-            # Prefixing what lies above makes one running sum of all ranges: cutting them elsewhere changes nothing.
+            # Beginning with the sum of earlier ranges makes one running sum, which does not depend on where ranges end.
             positive_to = np.cumsum(np.concatenate(([positive_above], positive)))
             negative_to = np.cumsum(np.concatenate(([negative_above], negative)))
             concordant.append(float((negative * (positive_to[:-1] + positive / 2)).sum()))
@@ -78,7 +78,7 @@ class Ranking:
         return key, np.maximum(signed_weight, 0.0), np.maximum(-signed_weight, 0.0)
 
     def _spill(self) -> None:
-        run = _groups(*self._take_held())
+        run = _ties(*self._take_held())
         try:
             if self._folder is None:
                 self._folder = tempfile.TemporaryDirectory(prefix="widedeep-ranking-", dir=self._spill_dir)
@@ -90,8 +90,8 @@ class Ranking:
         self._run_paths.append(path)
 
 
-def _groups(key: FloatArray, positive: FloatArray, negative: FloatArray) -> FloatArray:
-    """Join rows of equal key (the negated score): [3, G] of rising keys, weights of positives, weights of negatives."""
+def _ties(key: FloatArray, positive: FloatArray, negative: FloatArray) -> FloatArray:
+    """Rows of equal key (the negated score) joined: [3, T], rising keys, weights of positives and of negatives."""
     order = np.argsort(key, kind="stable")
     key = key[order]
     starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
@@ -99,11 +99,11 @@ def _groups(key: FloatArray, positive: FloatArray, negative: FloatArray) -> Floa
 
 
 def _score_ranges(runs: list[FloatArray], limit: int) -> Iterator[FloatArray]:
-    """Merge runs [3, G]: yields the groups of one score range after the other, about `limit` of them at a time."""
+    """Merge runs [3, T]: yield the ties of one score range after the other, about `limit` of them at a time."""
     if len(runs) <= 1:
         yield from runs
         return
-    # Between neighbouring samples of a run lie `step` groups: s samples of all runs span (s + number of runs) * step at most.
+    # A run has `step` ties between two samples, so s samples of all runs span at most (s + number of runs) * step ties.
     step = max(1, limit // (2 * len(runs)))
     samples = np.sort(np.concatenate([run[0, ::step] for run in runs]))
     cuts = samples[:: max(1, limit // (2 * step))]
@@ -112,4 +112,4 @@ def _score_ranges(runs: list[FloatArray], limit: int) -> Iterator[FloatArray]:
         parts = [run[:, edge[number] : edge[number + 1]] for run, edge in zip(runs, edges, strict=True)]
         joined = np.concatenate(parts, axis=1)
         if joined.shape[1]:
-            yield _groups(*joined)
+            yield _ties(*joined)

@@ -1,4 +1,4 @@
-"""Slices of the rows, by the values of columns, in which one of two models is worse, corrected for how many were looked at."""
+"""Slices of the rows, by values of columns, in which one of two models is worse, corrected for the number of slices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from widedeep.evaluation.comparison import LEAST_GROUPS, LEAST_OF_CLASS, Change, LabelledRows, Numbers
 
 LEAST_ROWS = 200
-"""A slice of fewer rows is not looked at, nor one of fewer positives, negatives or groups than all rows need."""
+"""A slice of fewer rows is skipped, and so is one with fewer positives, negatives or groups than all rows need."""
 _SHARE_OF_ERRORS = 0.05
+"""Probability that the interval of any slice misses its difference."""
 
 
 @dataclass(frozen=True)
@@ -28,36 +29,39 @@ class SliceColumn:
 
 @dataclass(frozen=True)
 class Slice:
-    """The rows of one value, and the difference of the mean losses there, first model minus second."""
+    """A slice, which is the rows with one value of a column, in which one model is worse."""
 
     column: str
     value: str | None
     rows: int
     difference: Change
+    """Difference of the mean losses, first model minus second."""
     low: float
-    """Lower end of an interval that holds for all slices looked at together, with 95% (Bonferroni)."""
+    """Lower end of a 95% interval that holds for all slices together (Bonferroni)."""
     high: float
+    """Upper end."""
     worse: Literal["first", "second"]
 
 
 @dataclass(frozen=True)
 class SliceReport:
-    """What was looked at, and what was found."""
+    """The slices that were compared, and those in which a model is worse."""
 
     columns: tuple[str, ...]
     looked_at: int
+    """Number of slices compared."""
     too_small: int
-    """Values that have too few rows, positives, negatives or groups."""
+    """Number of values with too few rows, positives, negatives or groups."""
     worse: tuple[Slice, ...]
-    """The slices whose interval leaves 0 out, the clearest first."""
+    """The slices whose interval excludes 0, the clearest first."""
 
 
 def compare_slices(rows: LabelledRows, columns: Sequence[SliceColumn], first: Numbers, second: Numbers) -> SliceReport:
-    """Slices in which one model is worse, by each model's row losses [N]."""
+    """Find the slices in which one model is worse; `first` and `second` are the models' row losses [N]."""
     candidates = [(column, _sums(rows, column, first - second)) for column in columns]
     looked_at = sum(int(sums.enough.sum()) for _, sums in candidates)
     deviations = NormalDist().inv_cdf(1.0 - _SHARE_OF_ERRORS / 2.0 / max(1, looked_at))
-    found = []
+    slices = []
     for column, sums in candidates:
         for code in map(int, np.flatnonzero(sums.enough)):
             change = Change(float(sums.mean[code]), float(sums.error[code]))
@@ -65,21 +69,24 @@ def compare_slices(rows: LabelledRows, columns: Sequence[SliceColumn], first: Nu
             if low > 0.0 or high < 0.0:
                 worse: Literal["first", "second"] = "first" if low > 0.0 else "second"
                 count = int(sums.rows[code])
-                found.append(Slice(column.name, column.values[code], count, change, low, high, worse))
+                slices.append(Slice(column.name, column.values[code], count, change, low, high, worse))
     total = sum(len(column.values) for column in columns)
-    found.sort(key=lambda one: -abs(one.difference.z))
-    return SliceReport(tuple(column.name for column in columns), looked_at, total - looked_at, tuple(found))
+    slices.sort(key=lambda entry: -abs(entry.difference.z))
+    return SliceReport(tuple(column.name for column in columns), looked_at, total - looked_at, tuple(slices))
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """By value of a column, [V]."""
+    """Sums for each value of a column, [V] each."""
 
     rows: NDArray[np.int64]
-    """Rows that have a weight."""
+    """Number of rows that have a weight."""
     mean: Numbers
+    """Mean difference of the losses."""
     error: Numbers
+    """Its standard error."""
     enough: NDArray[np.bool_]
+    """Whether the slice is large enough."""
 
 
 def _sums(rows: LabelledRows, column: SliceColumn, difference: Numbers) -> _Sums:
@@ -95,7 +102,7 @@ def _sums(rows: LabelledRows, column: SliceColumn, difference: Numbers) -> _Sums
         enough &= np.minimum(positives, count - positives) >= LEAST_OF_CLASS
     residual, unit_code = weight * (difference[kept] - mean[code]), code
     if rows.group is not None:
-        # A group's rows within a slice stand or fall together.
+        # The unit of a slice is a group: its rows in the slice are drawn together.
         groups = int(rows.group.max()) + 1 if len(rows.group) else 1
         pair, number = np.unique(code * groups + rows.group[kept], return_inverse=True)
         residual, unit_code = np.bincount(number, weights=residual).astype(np.float64), pair // groups

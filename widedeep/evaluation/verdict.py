@@ -1,4 +1,4 @@
-"""Differences between two models in words: which one is better, by how much, and what the interval holds for."""
+"""Differences between models in words: which model is better, by how much, and what the interval holds for."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from widedeep.evaluation.formulas import metric_direction, metric_title
 
 
 def holds_for(*, grouped: bool, seeds: int = 1) -> str:
-    """What intervals hold for, of rows or groups of rows, and of one trained model or several seeds."""
+    """A sentence on what the intervals hold for: rows or groups of rows, and trained models or other seeds."""
     units = "groups of rows" if grouped else "rows"
     if seeds > 1:
         return f"95% intervals: on {units} drawn anew from where these came, and for the mean of {seeds} other seeds"
@@ -20,7 +20,7 @@ def holds_for(*, grouped: bool, seeds: int = 1) -> str:
 
 
 def better(name: str, change: Change) -> Literal["first", "second"] | None:
-    """Which model the change, first minus second in the metric `name`, says is better; None where its interval holds 0."""
+    """The better model by the change in the metric `name`, first minus second; None if its interval holds 0."""
     if change.low <= 0.0 <= change.high:
         return None
     return "first" if (change.value > 0.0) == (metric_direction(name) == "max") else "second"
@@ -47,7 +47,7 @@ def told(change: Change) -> str:
 
 
 def interval(change: Change) -> str:
-    """Both ends of the interval, or what stands for an unknown one."""
+    """Both ends of the interval, or words for an unknown interval."""
     return "too few rows" if math.isinf(change.error) else f"{signed(change.low)} to {signed(change.high)}"
 
 
@@ -57,17 +57,17 @@ def signed(value: float) -> str:
 
 
 def verdict_on_parts(name: str, whole: str, differences: Mapping[str, Change]) -> str:
-    """A sentence on how the whole does in the metric `name` against each part: part → the part minus the whole."""
+    """A sentence on the whole against its parts in the metric `name`; `differences`: part → part minus whole."""
     title, how = metric_title(name), ("higher", "lower") if metric_direction(name) == "max" else ("lower", "higher")
-    beside: dict[str | None, list[str]] = {}
+    parts: dict[str | None, list[str]] = {}
     for part, change in differences.items():
-        beside.setdefault(better(name, change), []).append(part)
+        parts.setdefault(better(name, change), []).append(part)
     clauses = []
-    if beaten := beside.get("second"):
-        clauses.append(f"has a {how[0]} {title} than {_listed(beaten)}")
-    if ahead := beside.get("first"):
+    if worse := parts.get("second"):
+        clauses.append(f"has a {how[0]} {title} than {_listed(worse)}")
+    if ahead := parts.get("first"):
         clauses.append(f"has a {how[1]} {title} than {_listed(ahead)}")
-    if alike := beside.get(None):
+    if alike := parts.get(None):
         clauses.append(f"cannot be told from {_listed(alike)} by {title}")
     return f"{whole} {', and '.join(clauses)}"
 

@@ -1,1 +1,1 @@
-"""From typed columns to indices and numbers: value hashing, the fitted plan, the encoded store, batches."""
+"""From typed columns to indices and numbers: value hashing, crosses, and the fitted plan that encodes."""

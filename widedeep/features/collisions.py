@@ -1,8 +1,9 @@
-"""What hashing a column's values into buckets costs: which of them share a bucket, and how much traffic that touches.
+"""What hashing a column's values into buckets costs: the values that share a bucket, and the traffic they carry.
 
-A *collision* is a value that shares its bucket with another one; *traffic* is the train rows that have a value, of lists
-the values in rows (a missing value has an index of its own, and no part in this). Values are told apart by their 64-bit
-hashes: that n of them are all different fails with a chance below n^2 / 2^65, 1 in 2000 for 134 million values.
+A *collision* is a value that shares its bucket with another value. *Traffic* is the number of train rows that have a
+value; in lists every value counts. Missing values have an index of their own and do not count. Values are told apart by
+their 64-bit hashes: the chance that two of n values have the same hash is below n^2 / 2^65, which is 1 in 2000 for 134
+million values.
 """
 
 import math
@@ -15,10 +16,11 @@ import polars as pl
 from widedeep.features.vocabulary import PARTITIONS, SPILL_ENTRIES, ValueCounts
 
 COLLISION_LIMIT = 0.01
-"""The share of traffic in collided buckets that enough buckets stay below."""
+"""There are enough buckets if the share of traffic in collided buckets is below this limit."""
 WORST_BUCKETS = 5
+"""Buckets that a report names."""
 SHOWN_VALUES = 3
-"""Buckets that a report names, and values of each."""
+"""Values that a report names of each bucket."""
 _MOST_BITS = 30
 """2**30 is the largest power of two that a recipe may ask for."""
 
@@ -28,27 +30,28 @@ class CollidedBucket:
     """A bucket with more than one value."""
 
     bucket: int
-    """Hash modulo the number of buckets."""
+    """The bucket's number: hash modulo the number of buckets."""
     rows: int
     num_values: int
     top: tuple[tuple[int, int], ...]
-    """Hash and rows of its most frequent values, by (-rows, hash)."""
+    """(hash, rows) of its most frequent values, ordered by (-rows, hash)."""
 
 
 @dataclass(frozen=True)
 class Collisions:
-    """A column's values in a number of buckets."""
+    """How a column's values collide in a given number of buckets."""
 
     buckets: int
     distinct: int
+    """Number of distinct values."""
     rows: int
     """The traffic."""
     observed: int
-    """Values that share their bucket."""
+    """Number of values that share their bucket."""
     collided_rows: int
-    """Their rows."""
+    """Rows of the values that share their bucket."""
     worst: tuple[CollidedBucket, ...]
-    """The collided buckets with most rows."""
+    """The collided buckets with the most rows."""
 
     @property
     def load(self) -> float:
@@ -57,7 +60,7 @@ class Collisions:
 
     @property
     def expected(self) -> float:
-        """The collisions that a uniform hash would make."""
+        """The number of values that would share a bucket under a uniform hash, on average."""
         return expected_collisions(self.distinct, self.buckets)
 
     @property
@@ -67,12 +70,12 @@ class Collisions:
 
 
 def expected_collisions(distinct: int, buckets: int) -> float:
-    """How many of n values share one of B buckets with another, in the mean of uniform and independent hashing.
+    """The expected number of n values that share one of B buckets with another, under uniform, independent hashing.
 
-    n * (1 - (1 - 1/B)^(n-1)): each of the other n - 1 values misses a value's bucket with probability 1 - 1/B, and means
-    add up. Source: Feller, An Introduction to Probability Theory and Its Applications, vol. 1, II.5 (occupancy). Every
-    value runs that same risk, so the expected share of traffic is the factor behind n, however skewed the traffic is:
-    about n / B, 1% at a hundred buckets per value.
+    n * (1 - (1 - 1/B)^(n-1)): each of the other n - 1 values misses a value's bucket with probability 1 - 1/B, and
+    expectations add up. Source: Feller, An Introduction to Probability Theory and Its Applications, vol. 1, II.5
+    (occupancy). Every value runs the same risk, so the factor after n is also the expected share of traffic, however
+    skewed the traffic is: about n / B, which is 1% at a hundred buckets per value.
     """
     if distinct < 2 or buckets == 1:
         return float(distinct if distinct > 1 else 0)
@@ -80,10 +83,10 @@ def expected_collisions(distinct: int, buckets: int) -> float:
 
 
 class HashTraffic:
-    """The distinct hashes of a column (UInt64) with their rows, to be put into any number of buckets."""
+    """The distinct hashes of a column (UInt64) with their rows, which can be put into any number of buckets."""
 
     def __init__(self, counts: ValueCounts, *, held_values: int = SPILL_ENTRIES) -> None:
-        """At most about `held_values` values are held in memory beyond what `counts` itself holds."""
+        """About `held_values` values at most are held in memory, beyond those that `counts` itself holds."""
         self._counts = counts
         self.distinct, self.rows = 0, 0
         for part in counts.parts():
@@ -92,7 +95,7 @@ class HashTraffic:
         self._passes = max(1, math.ceil(self.distinct / held_values))
 
     def collisions(self, buckets: int) -> Collisions:
-        """What becomes of the values in so many buckets."""
+        """How the values collide in this number of buckets."""
         observed = collided_rows = 0
         worst = _NO_BUCKETS
         for collided in self._collided(buckets):
@@ -102,11 +105,10 @@ class HashTraffic:
         return Collisions(buckets, self.distinct, self.rows, observed, collided_rows, self._with_values(worst, buckets))
 
     def enough_buckets(self, limit: float = COLLISION_LIMIT) -> int | None:
-        """The least power of two that keeps the share of traffic in collided buckets below `limit`, observed on these very
-        hashes; None where 2**30, the largest that an index allows, does not.
+        """The least power of two with which the share of traffic in collided buckets is below `limit` for these hashes.
 
-        Values that part at one power of two stay apart at the next (a bucket splits into two), so the share only falls
-        and bisection finds the least.
+        None if 2**30 buckets, the most that an index allows, are not enough. Doubling the buckets splits each into two,
+        so values in different buckets stay apart: the share never rises, and bisection finds the least number.
         """
         bits = bisect_left(range(_MOST_BITS + 1), True, key=lambda bits: self._stays_below(limit, 2**bits))
         return 2**bits if bits <= _MOST_BITS else None
@@ -116,9 +118,9 @@ class HashTraffic:
         return collided_rows < limit * self.rows or self.rows == 0
 
     def _collided(self, buckets: int) -> Iterator[pl.DataFrame]:
-        """`bucket`, `num_values` and `rows` of the collided buckets, some of the buckets at a time."""
+        """`bucket`, `num_values` and `rows` of the collided buckets, as frames of some buckets each."""
         if buckets % PARTITIONS == 0:
-            # Equal remainders modulo the buckets are equal modulo PARTITIONS: no bucket reaches beyond its part.
+            # Values with equal remainders modulo `buckets` have equal ones modulo PARTITIONS, so they are in one part.
             for part in self._counts.parts():
                 yield _grouped(part.lazy(), buckets).filter(pl.col("num_values") > 1)
             return
@@ -131,8 +133,8 @@ class HashTraffic:
         wanted = worst.select("bucket")
         top = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64, "bucket": pl.UInt64})
         for part in self._counts.parts():
-            found = part.with_columns(bucket=_bucket(buckets)).join(wanted, on="bucket", how="semi")
-            ranked = pl.concat([top, found]).sort(["count", "value"], descending=[True, False])
+            values = part.with_columns(bucket=_bucket(buckets)).join(wanted, on="bucket", how="semi")
+            ranked = pl.concat([top, values]).sort(["count", "value"], descending=[True, False])
             top = ranked.group_by("bucket", maintain_order=True).head(SHOWN_VALUES).select(top.columns)
         return tuple(
             CollidedBucket(number, rows, num_values, tuple(top.filter(bucket=number).select("value", "count").rows()))

@@ -1,9 +1,9 @@
-"""How often serving meets values that training has not seen: estimated from train rows alone.
+"""Estimates from train rows alone how often serving meets values that training has not seen.
 
-A row of a table for unknown values learns from what is rare in train, and yet speaks at serving for every row whose user
-or ad is new. How many these are, train rows can say: where they have a time, by looking at the later ones as if only the
-earlier ones had been seen; elsewhere by the counts, because of N rows drawn at random the chance that the next one has a
-value seen c times so far is about (c + 1) * (values seen c + 1 times) / N (Good 1953).
+In training, a table's row for unknown values learns only from rare values; at serving it answers for every row whose
+user or ad is new. Train rows tell how many such rows to expect. If they have a time, the later rows are looked at as if
+only the earlier ones had been seen. Otherwise counts tell: after N random rows, the chance that the next row has a
+value seen c times so far is about (c + 1) * (number of values seen c + 1 times) / N (Good 1953).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,48 +19,53 @@ from widedeep.recipe.schema import FeatureSettings
 from widedeep.table.split import value_at
 
 UnknownShare = float | Literal["auto"]
-"""`training.unknown_share`."""
+"""The setting `training.unknown_share`."""
 LATE_SHARE = 0.2
-"""Of the train rows: the last ones, which are looked at as if only those before them had been seen."""
+"""Share of the train rows that count as late: they are looked at as if only the rows before them had been seen."""
 MOST_SHOWN = 0.05
-"""Of the known values, as long as the recipe names no share: enough to learn what to say of new ones, even where nearly
-all that is to come is new. More costs what is known of known values, and what they tell of the other fields: with 9 in
-10 users new a twentieth did about as well as half, and on MovieLens-100K by time a tenth cost .002 of log loss, the full share .014."""
+"""Largest share of known values shown as unknown if the recipe names no share.
+
+It is enough to learn what to predict for new values, even if nearly all values to come are new. A larger share costs
+what is learnt of known values, and of the other fields through them. With 9 in 10 users new, a twentieth did about as
+well as half; on MovieLens-100K split by time, a tenth cost .002 of log loss and the full share .014."""
 MOST_SHOWN_AT_ALL = 0.95
-"""Known values keep the rest of their rows, whatever share the recipe names."""
+"""Largest share of known values shown as unknown, whatever share the recipe names."""
 LEAST_SHOWN = 0.001
-"""A smaller share teaches nothing, and training is left as it was."""
+"""A smaller share would teach nothing: no values are then shown as unknown."""
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """Shares of the train rows (of lists: of their values), from 0 to 1."""
+    """A field's shares of missing and unknown values among rows (of lists: among their values), from 0 to 1."""
 
     missing: float
+    """Share of the train rows that have no value."""
     unknown: float
-    """Too rare to have an index of their own."""
+    """Share of the train rows whose value is too rare to have an index of its own."""
     expected: float
-    """Of the rows to come: unknown ones."""
+    """Share of unknown values that is expected in rows to come."""
     by: Literal["time", "counts"]
-    """Whether later rows were set against earlier ones, or values were counted."""
+    """How `expected` was estimated: from later rows against earlier ones, or from counts of values."""
 
     def shown(self, unknown_share: UnknownShare = "auto") -> float:
-        """The share of the known values to be shown as unknown, so that `unknown_share` of all are; `auto`: so that the
-        expected share is, but no more than MOST_SHOWN of them."""
+        """The share of known values to show as unknown so that `unknown_share` of all rows are unknown.
+
+        `auto` aims at the expected share, but shows at most MOST_SHOWN of the known values as unknown.
+        """
         wanted, most = (self.expected, MOST_SHOWN) if unknown_share == "auto" else (unknown_share, MOST_SHOWN_AT_ALL)
         known = 1.0 - self.unknown - self.missing
         share = min((wanted - self.unknown) / known, most) if known > 0.0 else 0.0
         return share if share >= LEAST_SHOWN else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The shares as plain values."""
         return vars(self)
 
 
 class ExposureCounts:
-    """Counts, per field with a vocabulary and index, the rows among the earlier and the later train rows.
+    """Counts earlier and later train rows per index, for every field with a vocabulary.
 
-    Sums of integers: in whatever blocks the rows come, and in whatever order, the result is the same.
+    Counts are sums of integers: the result does not depend on the order of the rows or on their blocks.
     """
 
     def __init__(self, fields: Sequence[FittedCategorical], features: FeatureSettings, *, by_time: bool) -> None:
@@ -70,14 +75,14 @@ class ExposureCounts:
         self._counts = {field.name: np.zeros((2, field.size), dtype=np.int64) for field in self._fields}
 
     def add(self, encoded: pl.DataFrame, late: NDArray[np.bool_] | None) -> None:
-        """Encoded train rows; `late` [rows] where they have a time."""
+        """Count encoded train rows. `late` [rows] tells which rows are late; None if rows have no time."""
         for name, counts in self._counts.items():
-            indices, of_rows = encoded[name], late
+            indices, late_values = encoded[name], late
             if indices.dtype == pl.List:
                 if late is not None:
-                    of_rows = np.repeat(late, indices.list.len().to_numpy())
+                    late_values = np.repeat(late, indices.list.len().to_numpy())
                 indices = indices.explode()
-            _count(indices.to_numpy(), of_rows, counts)
+            _count(indices.to_numpy(), late_values, counts)
 
     def result(self) -> dict[str, Exposure]:
         """Field → its exposure."""
@@ -91,7 +96,8 @@ class ExposureCounts:
         counts, least = self._counts[field.name], self._least[field.name]
         rows = counts.sum(axis=0)
         total = int(rows.sum())
-        # Without a time all rows are early ones, and a value is new as often as one has just become known.
+        # Without a time all rows count as early. Good's formula, summed over all c below min_count, gives the share of
+        # the rows whose value was seen at most min_count times.
         seen, unseen = (counts[1], early < least) if self._by_time else (rows, early <= least)
         unseen[[MISSING, UNKNOWN]] = False, True
         return Exposure(
@@ -104,17 +110,17 @@ class ExposureCounts:
 
 def _count(indices: NDArray[np.int32], late: NDArray[np.bool_] | None, counts: NDArray[np.int64]) -> None:
     size = counts.shape[1]
-    places = indices.astype(np.int64)
+    positions = indices.astype(np.int64)
     if late is not None:
-        places += late * size
-    if counts.size <= len(places):
-        counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)
-    else:  # a table larger than the block is not gone through for each block
-        np.add.at(counts.reshape(-1), places, 1)
+        positions += late * size
+    if counts.size <= len(positions):
+        counts += np.bincount(positions, minlength=counts.size).reshape(counts.shape)
+    else:  # bincount would go through the whole table, which is larger than the block
+        np.add.at(counts.reshape(-1), positions, 1)
 
 
 def _vocabulary(field: FittedCategorical) -> str:
-    # A field's own vocabulary cannot be mistaken for a shared one, whose name begins otherwise.
+    # The prefixes keep the vocabulary of one field apart from a shared vocabulary that has the field's name.
     return f"shared {field.shared}" if field.shared is not None else f"of {field.name}"
 
 
@@ -123,10 +129,10 @@ def _share(part: int, whole: int) -> float:
 
 
 def late_from(num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float | None:
-    """The instant from which on rows count as late: LATE_SHARE of them at least, rows of one instant together.
+    """The instant from which on rows count as late, so that at least LATE_SHARE of them are late.
 
-    Where so many share the first instant, all after it are late; None where all rows are of one instant. `times` gives
-    the rows' times block by block, as often as it is asked.
+    Rows of one instant stay together. If no row comes before that instant, all rows after the first instant are late.
+    None if all rows are of one instant. `times` is called once per pass and gives the rows' times block by block.
     """
     cut = value_at(int(num_rows * (1.0 - LATE_SHARE)), times)
     if any((block < cut).any() for block in times()):
@@ -136,6 +142,6 @@ def late_from(num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]])
 
 
 def shown_shares(exposures: Mapping[str, Exposure], unknown_share: UnknownShare) -> dict[str, float]:
-    """Field → share of its known values that training shows as unknown, where that is any."""
+    """Field → share of its known values that training shows as unknown; fields with a share of 0 are left out."""
     shares = {name: exposure.shown(unknown_share) for name, exposure in exposures.items()}
     return {name: share for name, share in shares.items() if share > 0.0}

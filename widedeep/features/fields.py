@@ -1,4 +1,4 @@
-"""One fitted field each: what was learnt of it from train rows, and the Polars expressions that encode it."""
+"""Fitted fields and crosses: what each learnt from train rows, and the Polars expressions that encode it."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,37 +11,38 @@ from widedeep.features.quantiles import bucket_interval, bucket_number
 from widedeep.features.value_hash import CROSS_SEED, value_hash
 
 MISSING, UNKNOWN, FIRST = 0, 1, 2
-"""Indices of a missing value, of an unknown (or too rare) one, and of the first that is known."""
+"""Index of a missing value, index of an unknown (or too rare) value, and the first index of known values."""
 
 
 LARGEST = 1e18
-"""Scaled numbers are held within ±LARGEST: beyond it their sums overflow float32 and every score is NaN."""
+"""Scaled numbers are clipped to ±LARGEST: sums of larger ones overflow float32, and every score would be NaN."""
 
 
 @dataclass(frozen=True)
 class FittedNumeric:
-    """A scaled number, and its buckets where the recipe asks for them."""
+    """A numeric field: its scaling, and its buckets if the recipe asks for them."""
 
     name: str
     column: str
     transform: str
     clip: tuple[float | None, float | None] | None
     mean: float
-    """What is taken off: the mean, for minmax the least value."""
+    """The number that is subtracted: the mean, or for minmax the least value."""
     scale: float
-    """What is divided by: the deviation, for minmax the span."""
+    """The number that is divided by: the standard deviation, or for minmax the span."""
     cuts: tuple[float, ...]
-    """cdf: ascending cut points between quantiles."""
+    """For cdf: ascending cut points between quantiles."""
     flagged: bool
-    """Whether a second input says that the value is missing."""
+    """Whether a second input tells that the value is missing."""
     bucket_cuts: tuple[float, ...] | None
+    """Ascending cut points between buckets."""
 
     def value(self) -> pl.Expr:
         """The number, clipped as the recipe says."""
         return clipped(pl.col(self.column), self.clip)
 
     def scaled(self) -> pl.Expr:
-        """Float32; a missing value becomes the middle: 0 after standardising, 0.5 of cdf and minmax, 0 untransformed."""
+        """The scaled number, Float32. A missing value becomes 0.5 for cdf and minmax, else 0."""
         value = self.value()
         match self.transform:
             case "cdf":
@@ -58,7 +59,7 @@ class FittedNumeric:
         return scaled.clip(-LARGEST, LARGEST).cast(pl.Float32).alias(self.name)
 
     def flag(self) -> pl.Expr:
-        """Float32: 1 where the value is missing, else 0."""
+        """1 where the value is missing, else 0; Float32."""
         return pl.col(self.column).is_null().cast(pl.Float32).alias(flag_name(self.name))
 
     def bucket(self) -> pl.Expr:
@@ -67,16 +68,16 @@ class FittedNumeric:
         return bucket_number(self.value(), list(self.bucket_cuts))
 
     def bucket_index(self) -> pl.Expr:
-        """Int32 index: missing, else FIRST + bucket number."""
+        """MISSING or FIRST + bucket number, Int32."""
         return (self.bucket() + FIRST).fill_null(MISSING).alias(bucket_name(self.name))
 
     def interval(self, bucket: int) -> str:
-        """What a bucket holds, in words."""
+        """The numbers that a bucket holds, such as `[3, 12.5)`."""
         assert self.bucket_cuts is not None, f"{self.name} has no buckets"
         return bucket_interval(self.bucket_cuts, bucket)
 
     def member_hash(self) -> pl.Expr:
-        """What the field brings into a cross: the value hash of the bucket number's decimal text."""
+        """The field's hash in a cross: the value hash of the bucket number's decimal text; null for a missing value."""
         return value_hash(self.bucket().cast(pl.String), CROSS_SEED)
 
 
@@ -86,7 +87,7 @@ def signed_log1p(value: pl.Expr) -> pl.Expr:
 
 
 def clipped(value: pl.Expr, clip: tuple[float | None, float | None] | None) -> pl.Expr:
-    """`value` held within the bounds, either of which may be None."""
+    """`value` clipped to the bounds, either of which may be None."""
     return value if clip is None else value.clip(*clip)
 
 
@@ -101,18 +102,18 @@ def bucket_name(field: str) -> str:
 
 
 def weight_name(field: str) -> str:
-    """Column of the weights of a multi-valued field's, or a cross's, indices."""
+    """Column of the weights of a multi-valued field's or a cross's indices."""
     return f"{field}#weights"
 
 
 def hash_name(field: str, cuts: tuple[float, ...] | None = None) -> str:
-    """Column of a member's hash while crosses are made; `cuts` are those of a number that is cut for a cross."""
+    """Temporary column of a member's hash while crosses are encoded. `cuts`: cut points of a number for this cross."""
     return f"\0hash of {field}" if cuts is None else f"\0hash at {cuts} of {field}"
 
 
 @dataclass(frozen=True)
 class FittedCategorical:
-    """A value out of many, by vocabulary or by hash."""
+    """A categorical field, encoded by vocabulary or by hash."""
 
     name: str
     column: str
@@ -120,20 +121,23 @@ class FittedCategorical:
     shared: str | None
     """Name of the vocabulary that it shares with other fields: equal indices, one embedding table."""
     buckets: int | None
+    """Number of buckets if the field is hashed, else None."""
     seed: int
+    """Seed of the value hash."""
     vocabulary: pl.DataFrame
-    """`value` (String) and `count`, in order of index; empty where the field is hashed."""
+    """`value` (String) and `count`, in order of index; empty if the field is hashed."""
     cardinality: int
-    """Values that have an index of their own, or the buckets."""
+    """Number of values that have an index of their own, or of buckets."""
 
     @property
     def size(self) -> int:
+        """Number of indices: the known values or buckets, and the two reserved ones."""
         return FIRST + (self.buckets if self.buckets is not None else len(self.vocabulary))
 
     @cached_property
     def _rank(self) -> pl.Expr:
-        # An Enum finds a value's rank in its own hash table; what it lacks becomes null. Kept, because writing a large
-        # Enum into an expression (0.1 s for 500,000 values) takes longer than encoding a small block.
+        # An Enum finds a value's rank in its own hash table; unknown values become null. Cached, because writing a
+        # large Enum into an expression (0.1 s for 500,000 values) takes longer than encoding a small block.
         known = pl.Enum(self.vocabulary["value"])
         return pl.col(self.column).cast(known, strict=False).to_physical().cast(pl.Int32)
 
@@ -152,54 +156,59 @@ class FittedCategorical:
         )
 
     def member_hash(self) -> pl.Expr:
-        """What the field brings into a cross: its value's hash, rare values included; null for a missing value."""
+        """The field's hash in a cross: its value's hash, rare values included; null for a missing value."""
         return value_hash(pl.col(self.column), CROSS_SEED)
 
 
 @dataclass(frozen=True)
 class FittedMultiValued(FittedCategorical):
-    """Several values out of many in a row. `column` holds lists; its expressions are for the exploded lists, a value a row."""
+    """A field with several values in a row.
+
+    `column` holds lists; the expressions apply to exploded lists, with a value in each row.
+    """
 
     weights: str | None
-    """Typed column of the values' weights."""
+    """Typed column of the values' weights, if they have any."""
     pooling: Literal["sum", "mean", "max"]
 
 
 @dataclass(frozen=True)
 class FittedCross:
-    """An AND of fields, by vocabulary of mixes or by hash."""
+    """A cross: an AND of fields, encoded by a vocabulary of mixes or by hash."""
 
     name: str
     fields: tuple[str, ...]
-    """In the order in which they are mixed."""
+    """Its members, in the order in which they are mixed."""
     buckets: int | None
+    """Number of buckets if the cross is hashed, else None."""
     vocabulary: pl.DataFrame
-    """`value` (the mix, UInt64) and `count`, in order of index; empty where the cross is hashed."""
+    """`value` (the mix, UInt64) and `count`, in order of index; empty if the cross is hashed."""
     distinct: int | None
-    """Combinations seen in train, rare ones included; None where nobody counted (hashed)."""
+    """Number of combinations seen in train, rare ones included; None for a hashed cross, which does not count them."""
     cuts: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Cut points of the numeric members that have a granularity in this cross, in place of their field's own."""
+    """Member → cut points, for numeric members with a granularity in this cross, in place of the field's cut points."""
 
     @property
     def size(self) -> int:
+        """Number of indices: the known combinations or buckets, and the two reserved ones."""
         return FIRST + (self.buckets if self.buckets is not None else len(self.vocabulary))
 
     @cached_property
     def _table(self) -> MixTable:
-        # Kept, because sorting a large vocabulary takes longer than encoding a small block.
+        # Cached, because sorting a large vocabulary takes longer than encoding a small block.
         return MixTable(self.vocabulary["value"].to_numpy())
 
     @property
     def hash_columns(self) -> dict[str, str]:
-        """Member → column of its hash, in the order in which they are mixed; equal for crosses that cut it alike."""
+        """Member → column of its hash, in the order of mixing. Crosses with equal cut points for a member share it."""
         return {name: hash_name(name, self.cuts.get(name)) for name in self.fields}
 
     def mixed(self) -> pl.Expr:
-        """UInt64 mix of the members' hashes, which stand in `hash_columns`."""
+        """The mix of the members' hashes, UInt64; reads `hash_columns`."""
         return mix([pl.col(column) for column in self.hash_columns.values()])
 
     def index(self) -> pl.Expr:
-        """Int32 index; never missing as a whole."""
+        """Int32 index. It is never MISSING: a missing member makes another combination."""
         mixed = self.mixed()
         if self.buckets is not None:
             return ((mixed % self.buckets).cast(pl.Int32) + FIRST).alias(self.name)

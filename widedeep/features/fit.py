@@ -1,4 +1,4 @@
-"""Fitting the plan: statistics that merge in any order, taken block by block from train rows."""
+"""Fits the plan to train rows, block by block, with statistics that do not depend on the order of the rows."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ from widedeep.source.coded import CodedRows
 from widedeep.table.typed import text_name, values_name, weights_name
 
 Blocks = Callable[[], Iterator[pl.DataFrame | CodedRows]]
-"""Typed rows, in as many passes as it is called."""
+"""Gives the typed rows, block by block; every call is another pass over them."""
 
 
 def fit_plan(
@@ -47,26 +47,27 @@ def fit_plan(
     reporter: Reporter,
     total_rows: int | None,
 ) -> FeaturePlan:
-    """Two passes at most: fields first; then crosses, which need the numerics' cut points, if any is to be counted.
+    """Fit fields in a first pass and crosses in a second, because crosses need the cut points of numeric fields.
 
-    Raises RecipeError where two encoded columns would share a name, or where `buckets: auto` finds no number.
+    The second pass is left out if no cross has to count its values. Raises RecipeError if two encoded columns would
+    share a name, or if `buckets: auto` finds no number that is large enough.
     """
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = _VocabularyFits(features, spill_dir)
-    for block in _shown(blocks(), "fit fields", reporter, total_rows):
+    for block in _with_progress(blocks(), "fit fields", reporter, total_rows):
         tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
         in_threads(_run, [*tasks, *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
-    grids = {numeric.name: numeric for numeric in numerics}
-    crossed = []
+    fits_by_name = {numeric.name: numeric for numeric in numerics}
+    cross_fits = []
     for cross in crosses:
-        cuts = {name: grids[name].bucket_cuts(buckets) for name, buckets in sorted(cross.granularity.items())}
-        crossed.append(_CrossFit(cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
-    if any(fit.counts is not None for fit in crossed):
-        for block in _shown(blocks(), "fit crosses", reporter, total_rows):
-            _count_crosses(plan, crossed, block)
-    plan = replace(plan, crosses=tuple(fit.result() for fit in crossed))
+        cuts = {name: fits_by_name[name].bucket_cuts(buckets) for name, buckets in sorted(cross.granularity.items())}
+        cross_fits.append(_CrossFit(cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
+    if any(fit.counts is not None for fit in cross_fits):
+        for block in _with_progress(blocks(), "fit crosses", reporter, total_rows):
+            _count_crosses(plan, cross_fits, block)
+    plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
     _refuse_shared_names(plan)
     return plan
 
@@ -75,13 +76,13 @@ def _run(task: Callable[[], None]) -> None:
     task()
 
 
-def _count_crosses(plan: FeaturePlan, crossed: Sequence["_CrossFit"], block: CodedRows) -> None:
-    counted = [fit for fit in crossed if fit.counts is not None]
-    dense = [fit for fit in counted if not plan.list_members(fit.unfitted)]
-    hashes = block.select(plan.member_hashes([fit.unfitted for fit in dense]))
+def _count_crosses(plan: FeaturePlan, fits: Sequence["_CrossFit"], block: CodedRows) -> None:
+    counted = [fit for fit in fits if fit.counts is not None]
+    without_lists = [fit for fit in counted if not plan.list_members(fit.unfitted)]
+    hashes = block.select(plan.member_hashes([fit.unfitted for fit in without_lists]))
 
     def count(fit: _CrossFit) -> None:
-        fit.add(hashes if fit in dense else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
+        fit.add(hashes if fit in without_lists else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
 
     in_threads(count, counted)
 
@@ -99,11 +100,11 @@ def _refuse_shared_names(plan: FeaturePlan) -> None:
     )
     taken = [name for name, count in names.items() if count > 1]
     if taken:
-        message = f"the name {taken[0]!r} is that of two inputs (or is reserved): give the field another `name`"
+        message = f"two inputs have the name {taken[0]!r} (or it is reserved): give the field another `name`"
         raise RecipeError([Fault("features", message)])
 
 
-def _shown(
+def _with_progress(
     blocks: Iterator[pl.DataFrame | CodedRows], title: str, reporter: Reporter, total_rows: int | None
 ) -> Iterator[CodedRows]:
     done = 0
@@ -169,7 +170,7 @@ class _NumericFit:
                 span = self.largest - self.least
                 if math.isinf(span):
                     raise DataError(
-                        f"column {self.field.column!r}: {self.least} and {self.largest} lie too far apart for `minmax`: "
+                        f"column {self.field.column!r}: {self.least} and {self.largest} lie too far apart for minmax: "
                         "set `clip` at its entry under features.numeric, or another `transform`"
                     )
                 return self.least, span
@@ -178,7 +179,7 @@ class _NumericFit:
 
 
 class _VocabularyFits:
-    """Categorical and multi-valued fields; those that share a vocabulary count into one."""
+    """Fits categorical and multi-valued fields. Fields that share a vocabulary are counted together."""
 
     def __init__(self, features: FeatureSettings, spill_dir: Path) -> None:
         self.features = features
@@ -193,12 +194,12 @@ class _VocabularyFits:
         }
 
     def additions(self, block: CodedRows) -> list[Callable[[], None]]:
-        """What counts a block's values: a task for each vocabulary."""
-        columns: dict[str, list[Callable[[], None]]] = {}
+        """Tasks that count a block's values, one for each vocabulary, which may run in parallel."""
+        tasks_by_vocabulary: dict[str, list[Callable[[], None]]] = {}
         for field in self.features.with_vocabulary():
             if _is_counted(field):
-                columns.setdefault(_vocabulary(field), []).append(partial(self._count, field, block))
-        return [partial(_run_all, tasks) for tasks in columns.values()]
+                tasks_by_vocabulary.setdefault(_vocabulary(field), []).append(partial(self._count, field, block))
+        return [partial(_run_all, tasks) for tasks in tasks_by_vocabulary.values()]
 
     def _count(self, field: CategoricalField | MultiValuedField, block: CodedRows) -> None:
         counts = self.counts[_vocabulary(field)]
@@ -263,7 +264,7 @@ _NO_VALUES = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
 
 
 def _vocabulary(field: CategoricalField | MultiValuedField) -> str:
-    # A field's own vocabulary cannot be mistaken for a shared one, whose name begins otherwise.
+    # The prefixes keep the vocabulary of one field apart from a shared vocabulary that has the field's name.
     return f"shared {field.vocabulary}" if field.vocabulary is not None else f"of {field.name or field.column}"
 
 
@@ -295,9 +296,9 @@ class _CrossFit:
         fields = cross_members(cross.fields)
         buckets = None if cross.buckets == "auto" else cross.buckets
         self.unfitted = FittedCross(cross_name(fields), fields, buckets, _NO_MIXES, None, cuts)
-        """The cross before anything was counted."""
-        counted = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
-        self.counts = counted if _is_counted(cross) else None
+        """The cross before its combinations were counted."""
+        counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
+        self.counts = counts if _is_counted(cross) else None
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:

@@ -1,5 +1,4 @@
-"""From an index or a hash back to the real values behind it: read off the plan where it knows them, else found among typed
-rows."""
+"""From an index or a hash back to its values: read from the plan if it holds them, else found in typed rows."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -14,24 +13,24 @@ from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 
 Values = dict[str, str | None]
-"""Field → the text of its value, or the interval of its bucket; None where the value is missing."""
+"""Field → the text of its value, or the interval of its bucket; None for a missing value."""
 _ROW, _INDEX, _VALUES = "\0row", "\0index", "\0values"
 
 
 @dataclass(frozen=True)
 class Found:
-    """What stands behind a known index."""
+    """The values that an index stands for."""
 
     values: Values
-    """Of a hashed column the most frequent ones."""
+    """In a hashed column the most frequent values."""
     shared_by: int | None = None
-    """Distinct values, or combinations, that share the index; None where the column is not hashed."""
+    """Number of distinct values, or combinations, that share the index; None if the column is not hashed."""
     rows: int | None = None
-    """Rows that hold `values` themselves, where others share their index."""
+    """Rows that hold `values`; None if the column is not hashed."""
 
 
 def planned_values(plan: FeaturePlan, column: IndexColumn, index: int) -> Values | None:
-    """The values behind an index from FIRST on, if the plan holds them; of hashed columns and crosses it has but hashes."""
+    """The values of an index from FIRST on; None for hashed fields and crosses, of which the plan holds only hashes."""
     field = plan.members()[column.fields[0]]
     if column.kind == "cross":
         return None
@@ -46,10 +45,11 @@ def find_values(
     blocks: Iterable[pl.DataFrame],
     spill_dir: Path,
 ) -> dict[tuple[str, int], Found]:
-    """(column, index) → its values, for the `wanted` indices of hashed columns and crosses, among typed rows.
+    """(column, index) → its values, searched in typed rows for the `wanted` indices of hashed columns and crosses.
 
-    Reads no further than it must: a vocabulary's index is known with its first row, a hashed one's values are counted
-    over all rows, in bounded memory (beyond it in `spill_dir`). What no row holds is left out.
+    Reading stops when all are found. An index of a vocabulary is found in the first row that holds it. The values of a
+    hashed index are counted over all rows, in bounded memory, the rest in `spill_dir`. An index that no row holds is
+    left out.
     """
     columns = {column.name: column for column in plan.index_columns}
     open_indices = {name: set(indices) for name, indices in wanted.items() if name in columns}
@@ -59,11 +59,11 @@ def find_values(
     found: dict[tuple[str, int], Found] = {}
     for block in blocks:
         for name, indices in open_indices.items():
-            for index, held in _behind(plan, columns[name], indices, block):
+            for index, texts in _values_by_index(plan, columns[name], indices, block):
                 if (name, index) in counts:
-                    counts[name, index].add(held)
+                    counts[name, index].add(texts)
                 else:
-                    found[name, index] = Found(_decoded(plan, columns[name], held[0]))
+                    found[name, index] = Found(_decoded(plan, columns[name], texts[0]))
         for name, index in found:
             open_indices[name].discard(index)
         if not any(open_indices.values()):
@@ -79,10 +79,10 @@ def find_values(
 def values_of_hashes(
     plan: FeaturePlan, wanted: Mapping[HashedColumn, Set[int]], blocks: Iterable[pl.DataFrame]
 ) -> dict[HashedColumn, dict[int, Values]]:
-    """The values behind the wanted hashes, read from the blocks until none is missing.
+    """Hash → its values, for the wanted hashes of each column. Blocks are read until all are found.
 
-    A field's value stands under the name of its column's first field. Of values with one hash (a number's bucket has
-    many) it is the first in the block that is shown.
+    The key of a field's value is the name of its column's first field. Several values can have one hash (the numbers of
+    a bucket do): the first in the block is taken.
     """
     found: dict[HashedColumn, dict[int, Values]] = {column: {} for column in wanted}
     for block in blocks:
@@ -95,21 +95,21 @@ def values_of_hashes(
 
 
 def _found_in(plan: FeaturePlan, column: HashedColumn, hashes: Set[int], block: pl.DataFrame) -> dict[int, Values]:
-    asked = pl.LazyFrame({HASH: sorted(hashes)}, schema={HASH: pl.UInt64})
-    values = column.values(plan, block).join(asked, on=HASH, how="semi")
+    wanted = pl.LazyFrame({HASH: sorted(hashes)}, schema={HASH: pl.UInt64})
+    values = column.values(plan, block).join(wanted, on=HASH, how="semi")
     rows = values.unique(HASH, keep="first", maintain_order=True).collect().rows(named=True)
     return {row.pop(HASH): row for row in rows}
 
 
 def _is_hashed(plan: FeaturePlan, column: IndexColumn) -> bool:
-    holders: list[FittedCategorical | FittedCross] = [*plan.vocabulary_fields, *plan.crosses]
-    return any(holder.buckets is not None for holder in holders if holder.name == column.name)
+    fitted: list[FittedCategorical | FittedCross] = [*plan.vocabulary_fields, *plan.crosses]
+    return any(entry.buckets is not None for entry in fitted if entry.name == column.name)
 
 
-def _behind(
+def _values_by_index(
     plan: FeaturePlan, column: IndexColumn, indices: set[int], frame: pl.DataFrame
 ) -> Iterator[tuple[int, pl.Series]]:
-    """The rows' values as JSON texts, of each of `indices` that a row holds; a row's list tells each value once."""
+    """(index, values of the rows that hold it, as JSON texts) for `indices`. A value counts once per row."""
     if not indices:
         return
     members = list(_members(plan, column).values())
@@ -118,14 +118,14 @@ def _behind(
         if isinstance(member, FittedMultiValued):
             flat = flat.explode(member.column)
     values = pl.struct(_value(member).alias(member.name) for member in members).struct.json_encode()
-    held = (
+    matches = (
         _with_index(plan, column, members, flat)
         .filter(pl.col(_INDEX).is_in(sorted(indices)))
         .select(_ROW, _INDEX, values.alias(_VALUES))
         .unique(maintain_order=True)
         .collect()
     )
-    for (index,), rows in held.partition_by(_INDEX, as_dict=True, maintain_order=True).items():
+    for (index,), rows in matches.partition_by(_INDEX, as_dict=True, maintain_order=True).items():
         yield int(index), rows[_VALUES]
 
 

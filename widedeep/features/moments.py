@@ -1,4 +1,4 @@
-"""Mean and deviation that are the same for every chunking and order of the rows: sums without rounding."""
+"""Mean and standard deviation from sums without rounding, the same for every order and chunking of the rows."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _MANTISSA_BITS = 53
 _LIMB_BITS = 27
 _LIMB_MASK = (1 << _LIMB_BITS) - 1
-# The least positive float64 is 2**-1074, so every float64 is an integer in this unit, and its square in the unit's square.
+# The least positive float64 is 2**-1074. In this unit every float64 is an integer, and its square in the unit's square.
 _UNIT_BITS = 1074
 # A limb is below 2**27; up to 2**26 of them sum below 2**53, where float64 (the arithmetic of bincount) is exact.
 _MOST_ROWS = 1 << 26
@@ -18,7 +18,7 @@ _MOST_ROWS = 1 << 26
 
 @dataclass
 class Moments:
-    """Count, sum and sum of squares of float64 values, exact as Python integers; merges in any order to equal results."""
+    """Count, sum and sum of squares of float64 values as exact integers; merging in any order gives the same."""
 
     count: int = 0
     total: int = 0
@@ -51,7 +51,7 @@ class Moments:
             self.squares += _sum(group, product >> _LIMB_BITS, shift + place + _LIMB_BITS, 2)
 
     def merge(self, other: "Moments") -> None:
-        """Add what `other` has seen."""
+        """Add the values that `other` has seen."""
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
@@ -61,12 +61,12 @@ class Moments:
         return float(Fraction(self.total, self.count << _UNIT_BITS)) if self.count else 0.0
 
     def deviation(self) -> float:
-        """The population standard deviation, right to the last bit or two; 0 for a constant or without values."""
+        """The population standard deviation, exact but for the last bit or two; 0 for a constant or without values."""
         if not self.count:
             return 0.0
-        # count^2 * variance is an integer in units of 2**-2148: no cancellation, however far the mean lies from 0.
+        # count^2 * variance is an integer in units of 2**-2148: nothing cancels, however far the mean is from 0.
         scaled = self.count * self.squares - self.total * self.total
-        # The integer root drops its fraction, so 64 more bits of it are asked for than the unit has.
+        # An integer root drops its fraction. The shift keeps 64 bits of it.
         root = math.isqrt(scaled << 128)
         return float(Fraction(root, self.count << (_UNIT_BITS + 64)))
 
@@ -75,8 +75,8 @@ def _sum(group: NDArray[np.int32], limbs: NDArray[np.int64], shift: int, step: i
     """Exact sum of limbs[i] * 2**(shift + step * group[i])."""
     sums = np.bincount(group, weights=limbs)
     total = 0
-    for place in np.flatnonzero(sums):
-        # A negative shift only ever drops zero bits: values are whole numbers of units.
-        bits = shift + step * int(place)
-        total += int(sums[place]) << bits if bits >= 0 else int(sums[place]) >> -bits
+    for number in np.flatnonzero(sums):
+        # A negative shift drops zero bits only, because values are integers in their unit.
+        bits = shift + step * int(number)
+        total += int(sums[number]) << bits if bits >= 0 else int(sums[number]) >> -bits
     return total

@@ -1,4 +1,4 @@
-"""The feature plan: everything that was fitted on train rows (see fit.py), and the encoding that follows from it."""
+"""The feature plan: everything that was fitted on train rows (see fit.py), and the encoding with it."""
 
 import hashlib
 import json
@@ -27,36 +27,37 @@ from widedeep.files import check_readable, write_json, writing
 from widedeep.source.coded import CodedRows
 
 PLAN_FORMAT = 1
-"""Format version of a saved plan; one of a newer format is refused."""
+"""Format version of a saved plan; a plan of a newer format is refused."""
 UnseenCounts = dict[str, dict[str, int]]
-"""Field → `missing` and `unseen`: numbers of rows."""
+"""Field → `missing` and `unseen` → number of rows."""
 _VOCABULARIES = "vocabularies"
 _DIGESTED_ROWS = 1 << 20
-"""Values digested together, at least: dozens of small vocabularies one by one would take half of a plan's loading."""
+"""Least number of values that are digested together: dozens of small vocabularies, digested one by one, would take half
+of the time that it takes to load a plan."""
 _ROW = "\0row"
 
 
 @dataclass(frozen=True)
 class IndexColumn:
-    """One column of indices in the encoded table: Int32, or List(Int32) where rows have several."""
+    """One column of indices in the encoded table: Int32, or List(Int32) if rows have several values."""
 
     name: str
     kind: Literal["categorical", "bucketed", "cross"]
     """`bucketed` and `cross` belong to the wide part only."""
     size: int
-    """Rows that a table for it needs: missing, unknown, and the known values or buckets."""
+    """Number of indices, which is the number of rows that a table needs: missing, unknown, known values or buckets."""
     fields: tuple[str, ...]
     """The fields that it is made of."""
     embedding_dim: int | None
-    """Width that the recipe asks for; None leaves it to the model."""
+    """Width of the embedding that the recipe asks for; None leaves it to the model."""
     cardinality: int
-    """Values that have an index of their own, or the buckets."""
+    """Number of values that have an index of their own, or of buckets."""
     shared: str | None = None
     """Columns that name the same vocabulary share embedding rows."""
     pooling: Literal["sum", "mean", "max"] | None = None
-    """How the embeddings of a row's values become one; None where every row has one index."""
+    """How the embeddings of a row's values become one; None if every row has one index."""
     weights: str | None = None
-    """Encoded column of the values' weights, List(Float32)."""
+    """Encoded column of the values' weights, List(Float32), if they have weights."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class FeaturePlan:
 
     @property
     def index_columns(self) -> tuple[IndexColumn, ...]:
-        """Categorical fields, multi-valued ones, bucketed numerics, crosses."""
+        """The columns of indices: categorical fields, multi-valued fields, bucketed numbers, crosses."""
         columns = []
         for field in self.vocabulary_fields:
             column = IndexColumn(
@@ -102,18 +103,18 @@ class FeaturePlan:
 
     @property
     def vocabulary_fields(self) -> tuple[FittedCategorical, ...]:
-        """The fields that are looked up by vocabulary or by hash: a value a row, then several values a row."""
+        """The fields encoded by vocabulary or by hash: those with one value a row, then those with several."""
         return (*self.categoricals, *self.multi_valued)
 
     @property
     def cross_columns(self) -> tuple[IndexColumn, ...]:
-        """The crosses among the index columns: those with one value a row, then those with several."""
+        """The index columns of crosses: those with one value a row, then those with several."""
         crosses = [column for column in self.index_columns if column.kind == "cross"]
         return tuple(sorted(crosses, key=lambda column: column.pooling is not None))
 
     @property
     def numeric_columns(self) -> tuple[str, ...]:
-        """The Float32 columns: each numeric field, followed by its missing flag where it has one."""
+        """The Float32 columns: each numeric field, followed by its missing flag if it has one."""
         return tuple(
             name
             for number in self.numerics
@@ -128,28 +129,28 @@ class FeaturePlan:
         )
 
     def encode(self, rows: pl.DataFrame | CodedRows, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Typed rows → Int32 indices, lists of them, and Float32 numbers, row by row, order kept; only `columns`, if given.
+        """Typed rows → encoded rows in the same order: Int32 indices, lists of indices, Float32 numbers.
 
-        Of a coded column each different value is looked up, hashed and scaled once. A row's list is never empty: a missing
-        one holds the index of the missing value alone.
+        With `columns`, only those are made. In a coded column each distinct value is looked up, hashed or scaled once.
+        A row's list is never empty: a missing list holds the index MISSING alone.
         """
         rows = CodedRows.of(rows)
         wanted = (
             {*self.numeric_columns, *(column.name for column in self.index_columns)} if columns is None else {*columns}
         )
         fields = [field for field in self._field_expressions() if field.meta.output_name() in wanted]
-        dense = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
-        made = rows.select([*fields, *self.member_hashes(dense)])
-        queries = [made.lazy().select(cross.index() for cross in dense)]
+        without_lists = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
+        fields_and_hashes = rows.select([*fields, *self.member_hashes(without_lists)])
+        queries = [fields_and_hashes.lazy().select(cross.index() for cross in without_lists)]
         if self.multi_valued:
             queries += self._encoded_lists(rows.decoded().lazy(), wanted)
-        # The rows are in memory: the streaming engine takes twice the time, and four times that of few rows.
+        # The rows are in memory, where the streaming engine takes twice the time, and four times for few rows.
         others = pl.concat(queries, how="horizontal").collect(engine="in-memory")
-        frame = pl.DataFrame([*made[:, : len(fields)], *others])
+        frame = pl.DataFrame([*fields_and_hashes[:, : len(fields)], *others])
         return frame if columns is None else frame.select(columns)
 
     def _field_expressions(self) -> list[pl.Expr]:
-        """What is made of single columns."""
+        """The expressions that encode single columns."""
         return [
             *(field.index() for field in self.categoricals),
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
@@ -178,21 +179,25 @@ class FeaturePlan:
         return _packed(flat.select(_ROW, cross.index(), *weight))
 
     def cross_rows(self, frame: pl.LazyFrame, cross: FittedCross) -> pl.LazyFrame:
-        """A row for every combination of a cross's values, in order: the members' columns and hashes, weights of lists, row
-        numbers."""
+        """A row for every combination of values of a cross, in the order of the rows.
+
+        It holds the members' columns and hashes, the weights of lists, and the row's number.
+        """
         lists = self.list_members(cross)
         columns = [name for field in lists for name in (field.column, field.weights) if name is not None]
         members = self.members()
         columns += [members[name].column for name in cross.fields if members[name] not in lists]
-        plain = self.member_hashes([cross], without=lists)
-        flat = frame.select(*plain, *dict.fromkeys(columns)).with_row_index(_ROW)
+        single_hashes = self.member_hashes([cross], without=lists)
+        flat = frame.select(*single_hashes, *dict.fromkeys(columns)).with_row_index(_ROW)
         for field in lists:
             flat = flat.explode([name for name in (field.column, field.weights) if name is not None])
         return flat.with_columns(field.member_hash().alias(hash_name(field.name)) for field in lists)
 
     def member_hashes(self, crosses: Sequence[FittedCross], without: Sequence[FittedMultiValued] = ()) -> list[pl.Expr]:
-        """UInt64 hashes of all members of crosses but those in `without`: each (field, cut points) once, however many
-        crosses it is in."""
+        """UInt64 hashes of the members of crosses, except members in `without`.
+
+        A field with the same cut points in several crosses is hashed once.
+        """
         members = {name: member for name, member in self.members().items() if member not in without}
         hashes = {}
         for cross in crosses:
@@ -202,23 +207,24 @@ class FeaturePlan:
         return list(hashes.values())
 
     def list_members(self, cross: FittedCross) -> list[FittedMultiValued]:
-        """The multi-valued fields among a cross's members: with one, every row has several values of the cross."""
+        """The multi-valued fields among a cross's members. With any, a row can have several values of the cross."""
         return [field for field in self.multi_valued if field.name in cross.fields]
 
     def members(self) -> dict[str, FittedNumeric | FittedCategorical]:
-        """Name → field, for every field that may stand in a cross."""
+        """Name → field, for every field that may be a member of a cross."""
         fields: list[FittedNumeric | FittedCategorical] = [*self.numerics, *self.vocabulary_fields]
         return {field.name: field for field in fields}
 
     def cross_members(self, cross: FittedCross) -> dict[str, FittedNumeric | FittedCategorical]:
-        """Name → field, for a cross's members in order, numbers with the cut points that they have in this cross."""
+        """Name → field, for a cross's members in order; numbers have the cut points of this cross."""
         members = self.members()
         return {name: _cut(members[name], cross.cuts.get(name)) for name in cross.fields}
 
     def count_unseen(self, typed: pl.DataFrame, encoded: pl.DataFrame) -> UnseenCounts:
-        """Per field: rows that are missing or unseen in a typed frame and its encoding (of a list: one value at least).
+        """For each field the rows of a typed frame whose value is missing or unseen, given the frame's encoding.
 
-        A number's missing values are counted in the typed frame: encoded ones show only where train had some, too.
+        A list is unseen if at least one of its values is. Missing numbers are counted in the typed frame, because
+        encoded numbers tell only if train had missing values too.
         """
         counts = {
             field.name: {
@@ -236,7 +242,7 @@ class FeaturePlan:
 
     @property
     def digest(self) -> str:
-        """Hash over everything that was fitted: equal plans, and only they, have equal ones."""
+        """Hash of everything that was fitted: two plans are equal if and only if their digests are."""
         digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
         waiting: list[pl.DataFrame] = []
         for _, vocabulary in self._vocabularies():
@@ -293,7 +299,7 @@ class FeaturePlan:
                 name = f"{kind}-{number:04d}.arrow"
                 check_readable(folder / name)
                 content = (folder / name).read_bytes()
-                # Before it is parsed: Polars may panic on damaged Arrow bytes.
+                # Checked before parsing, because Polars may panic on damaged Arrow bytes.
                 if _checksum(content) != facts["checksums"][name]:
                     raise ValueError(f"{name} is damaged")
                 return pl.read_ipc(content)
@@ -314,19 +320,19 @@ class FeaturePlan:
                 ),
             )
             if plan.digest != facts["digest"]:
-                raise ValueError("its digest does not fit")
+                raise ValueError("its content does not match its digest")
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
 
 
 def _packed(flat: pl.LazyFrame) -> pl.LazyFrame:
-    """The flat rows gathered to lists, one per row of the frame that was exploded; none of those is empty."""
+    """The flat rows gathered into lists, one for each row of the frame that was exploded; no list is empty."""
     return flat.group_by(_ROW, maintain_order=True).agg(pl.all()).drop(_ROW)
 
 
 def _product(weights: list[str]) -> pl.Expr:
-    """Of weights of values that belong together; a missing list weighs 1."""
+    """The product of the weights of the values in a combination; a missing list weighs 1."""
     product = pl.lit(1.0, dtype=pl.Float32)
     for name in weights:
         product = product * pl.col(name).fill_null(1.0)
@@ -337,13 +343,13 @@ def _checksum(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _without_vocabulary(holder: FittedCategorical | FittedCross) -> dict[str, Any]:
-    names = [field.name for field in fields(holder) if field.name != "vocabulary"]
-    return {name: getattr(holder, name) for name in names}
+def _without_vocabulary(fitted: FittedCategorical | FittedCross) -> dict[str, Any]:
+    names = [field.name for field in fields(fitted) if field.name != "vocabulary"]
+    return {name: getattr(fitted, name) for name in names}
 
 
 def _cross_facts(cross: FittedCross) -> dict[str, Any]:
-    # Without cuts there is no such key: plans without a granularity stay as they were before there were any.
+    # The key is left out where there are no cuts, so that such plans have the digest they had before cuts existed.
     facts = _without_vocabulary(cross)
     return facts if cross.cuts else {name: value for name, value in facts.items() if name != "cuts"}
 

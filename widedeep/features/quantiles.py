@@ -1,4 +1,4 @@
-"""Quantile cut points out of counts on an order-preserving grid of the float64 numbers, the same in any row order."""
+"""Quantile cut points from counts on a grid over the float64 numbers, the same for any order of the rows."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.float_order import float_of_bits, ordered_bits
+
 MAX_CELLS = 1 << 16
-_SIGN = np.uint64(1 << 63)
 _LOWEST = -np.finfo(np.float64).max
 
 
 class QuantileGrid:
     """Counts of float64 values in at most `max_cells` occupied cells of 2**shift neighbouring numbers each.
 
-    The state depends on the multiset of values seen, never on their order, their blocks or the order of merges. Let
-    occupied(s, S) be the number of cells of 2**s numbers that a set S occupies. It falls or stays as s grows (cells of
-    s + 1 are unions of two cells of s) and grows or stays as S grows. Every state's shift is the least s with
-    occupied(s, S) <= max_cells for the S seen so far. Merging S and T starts at the larger of their shifts, which is
-    not above the least shift of their union (a subset never needs a larger one), and goes up to the least at which the
-    union fits: the least shift of the union. The counts are then those of the union's values in the cells of that shift,
-    since a cell's new number is its old one with bits cut off.
+    The state depends on the values seen and their counts, never on their order, their blocks or the order of merges.
+    Let occupied(s, S) be the number of cells of 2**s numbers that a set S occupies. It never rises with s, because a
+    cell of s + 1 is the union of two cells of s, and it never falls as S grows. Every state's shift is the least s with
+    occupied(s, S) <= max_cells for the set S seen so far. Merging S and T starts at the larger of their shifts. That is
+    not above the least shift of their union, because a subset never needs a larger shift. It goes up to the least shift
+    at which the union fits. The counts are then those of the union's values, because a cell's new number is its old
+    number with low bits cut off.
     """
 
     def __init__(self, max_cells: int = MAX_CELLS) -> None:
@@ -33,11 +34,11 @@ class QuantileGrid:
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Add finite values, shape [N]."""
-        cells, counts = np.unique(_to_keys(values) >> np.uint64(self.shift), return_counts=True)
+        cells, counts = np.unique(ordered_bits(values) >> np.uint64(self.shift), return_counts=True)
         self._absorb(cells, counts.astype(np.int64), self.shift)
 
     def merge(self, other: "QuantileGrid") -> None:
-        """Add what `other` has seen."""
+        """Add the values that `other` has seen."""
         self._absorb(other.cells, other.counts, other.shift)
 
     def _absorb(self, cells: NDArray[np.uint64], counts: NDArray[np.int64], shift: int) -> None:
@@ -51,11 +52,12 @@ class QuantileGrid:
         self.shift = start + more
 
     def cut_points(self, quantiles: int) -> list[float]:
-        """Ascending points that cut the values into `quantiles` parts of equal rows; part i holds points[i-1] <= x < points[i].
+        """Ascending points that cut the values into `quantiles` parts of equally many rows.
 
-        A value can stand several times, where it fills several parts. A cell with over half of the rows (up to the
-        grid's resolution: a single value) gets a part of its own, and the others are cut into quantiles - 1 parts; where
-        it lies amid them, it splits one, so there is one part more.
+        Part i holds points[i-1] <= x < points[i]. A point is repeated if one value fills several parts. A cell with
+        over half of the rows (a single value, up to the grid's resolution) gets a part of its own, and the other values
+        are cut into quantiles - 1 parts. If the cell lies within one of these, it splits it: there is then one part
+        more.
         """
         if len(self.cells) == 0:
             return []
@@ -71,11 +73,14 @@ class QuantileGrid:
         return sorted(points)
 
     def bucket_cuts(self, buckets: int) -> list[float]:
-        """The first of those `cut_points` between which no value lies, where one lies below: no bucket is empty in train."""
+        """The `cut_points` without those that would leave a bucket empty in train.
+
+        Of points with no value between them the first is kept, and none that has no value below it.
+        """
         points = np.array(self.cut_points(buckets), dtype=np.float64)
-        # Cut points with equally many occupied cells below have no value between them.
+        # Cut points with the same number of occupied cells below have no value between them.
         below, first = np.unique(
-            np.searchsorted(self.cells, _to_keys(points) >> np.uint64(self.shift)), return_index=True
+            np.searchsorted(self.cells, ordered_bits(points) >> np.uint64(self.shift)), return_index=True
         )
         kept: list[float] = points[first[below > 0]].tolist()
         return kept
@@ -88,50 +93,39 @@ class QuantileGrid:
         return [self._lower_edge(int(cells[i])) for i in np.searchsorted(ends, ranks, side="right")]
 
     def _lower_edge(self, cell: int) -> float:
-        value = _from_key(cell << self.shift)
+        value = float_of_bits(cell << self.shift)
         # The lowest cell may begin below the finite numbers, where the grid holds -inf and NaN.
         return value if value >= _LOWEST else float(_LOWEST)
 
 
 def bucket_number(expr: pl.Expr, cuts: list[float]) -> pl.Expr:
-    """How many of the ascending `cuts` are at or below each Float64 value, as Int32; null for null."""
+    """The number of the ascending `cuts` at or below each Float64 value, as Int32; null for null."""
     number = pl.lit(pl.Series(cuts, dtype=pl.Float64)).search_sorted(expr, side="right").cast(pl.Int32)
     return pl.when(expr.is_not_null()).then(number)
 
 
 def bucket_interval(cuts: Sequence[float], bucket: int) -> str:
-    """What bucket number `bucket` between ascending `cuts` holds, as `< 3`, `[3, 12.5)` or `>= 12.5`.
+    """The numbers that a bucket between ascending `cuts` holds, as `< 3`, `[3, 12.5)` or `>= 12.5`.
 
-    Bounds are written with six digits, or as many more as tell the two of them apart.
+    Bounds have six digits, or as many as it takes to tell the two apart.
     """
     if not cuts:
         return "any number"
     bounds = cuts[max(bucket - 1, 0) : bucket + 1]
-    digits = next((n for n in range(6, 17) if len({_shown(bound, n) for bound in bounds}) == len(bounds)), 17)
+    digits = next((n for n in range(6, 17) if len({_text(bound, n) for bound in bounds}) == len(bounds)), 17)
     if bucket == 0:
-        return f"< {_shown(bounds[0], digits)}"
+        return f"< {_text(bounds[0], digits)}"
     if bucket == len(cuts):
-        return f">= {_shown(bounds[0], digits)}"
-    return f"[{_shown(bounds[0], digits)}, {_shown(bounds[1], digits)})"
+        return f">= {_text(bounds[0], digits)}"
+    return f"[{_text(bounds[0], digits)}, {_text(bounds[1], digits)})"
 
 
-def _shown(value: float, digits: int) -> str:
+def _text(value: float, digits: int) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
 
 
-def _to_keys(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    # + 0.0 turns -0.0 into 0.0. Negative floats order backwards by their bits, hence the complement.
-    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _from_key(key: int) -> float:
-    bits = key ^ (1 << 63) if key >> 63 else key ^ ((1 << 64) - 1)
-    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0]) + 0.0
-
-
 def _sum_runs(numbers: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Of ascending numbers: each once, with the sum of its counts."""
+    """Ascending numbers without repetitions, and the sum of the counts of each."""
     if len(numbers) == 0:
         return numbers, counts
     first = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] + np.uint64(1)))
@@ -139,9 +133,9 @@ def _sum_runs(numbers: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[N
 
 
 def _bits_to_cut(numbers: NDArray[np.uint64], most: int) -> int:
-    """The least s for which the distinct ascending numbers, each >> s, are at most `most` different ones."""
+    """The least s for which the distinct ascending `numbers` >> s take at most `most` different values."""
     if len(numbers) <= most:
         return 0
-    # Neighbours stay apart after >> s as long as their XOR reaches 2**s; at most `most` - 1 may.
+    # Neighbours differ after >> s if their XOR is at least 2**s. That may hold for `most` - 1 pairs of neighbours.
     differences = numbers[1:] ^ numbers[:-1]
     return int(np.partition(differences, -most)[-most]).bit_length()

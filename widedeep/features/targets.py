@@ -1,4 +1,4 @@
-"""Label, row weight and group of typed rows, as the encoded store and the metrics take them."""
+"""Label, row weight and group of typed rows, in the form that the encoded store and the metrics use."""
 
 import polars as pl
 
@@ -7,7 +7,7 @@ from widedeep.source.coded import CodedRows
 from widedeep.table.typed import GROUP, LABEL, WEIGHT
 
 LABEL_COLUMN = "#label"
-"""Of an encoded row's label; a field may well be called `label` or `weight`."""
+"""Encoded column of the label. The `#` keeps it apart from a field that is called `label`."""
 WEIGHT_COLUMN = "#weight"
 GROUP_COLUMN = "#group"
 """UInt64: the hash of the row's group."""
@@ -15,7 +15,7 @@ _GROUP_SEED = vocabulary_seed(GROUP_COLUMN)
 
 
 def stored_targets(typed: pl.DataFrame | CodedRows) -> pl.DataFrame:
-    """Label and weight (Float32) and the hash of the group (UInt64), of those that typed rows hold."""
+    """Label and weight (Float32) and the hash of the group (UInt64), as far as the typed rows hold them."""
     columns = {LABEL: pl.col(LABEL).alias(LABEL_COLUMN), WEIGHT: pl.col(WEIGHT).alias(WEIGHT_COLUMN)}
     columns[GROUP] = value_hash(pl.col(GROUP), _GROUP_SEED).alias(GROUP_COLUMN)
     return typed.select([expression for name, expression in columns.items() if name in typed.columns])

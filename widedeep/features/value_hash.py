@@ -1,4 +1,4 @@
-"""The 64-bit hash of a value's canonical text, and the seeds it is taken with. Both are file format."""
+"""The 64-bit hash of a value's canonical text, and the seeds of the hash. Both are file format."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import polars as pl
 from polars_hash import NonCryptographicHashingNameSpace
 
 CROSS_SEED = 0x77696465_64656570
-"""Seed of every value that takes part in a cross, whatever its field ("widedeep" in ASCII)."""
+"""Seed of the hash of a value in a cross, the same for all fields ("widedeep" in ASCII)."""
 
 
 def value_hash(expr: pl.Expr, seed: int) -> pl.Expr:
@@ -18,5 +18,5 @@ def value_hash(expr: pl.Expr, seed: int) -> pl.Expr:
 
 
 def vocabulary_seed(name: str) -> int:
-    """The seed that belongs to a vocabulary's name: fields that share the name share every index."""
+    """The seed of a vocabulary, made from its name: fields that share the name share every index."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")

@@ -1,4 +1,4 @@
-"""Counting values in bounded memory, and the order in which they get their indices."""
+"""Counts values in bounded memory and puts them in the order in which they get their indices."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 import polars as pl
 
 SPILL_ENTRIES = 16_000_000
-"""Distinct values held in memory, by all fields that are counted together; beyond it, counts are parted by hash and put
-on disk."""
+"""Distinct values held in memory by all fields that are counted together. Above that, counts are partitioned by hash
+and written to disk."""
 PARTITIONS = 32
+"""Partitions of the counts on disk."""
 
 
 class ValueCounts:
-    """Counts of values (String, or UInt64 for crosses), the same for any order and blocks, in memory or spilled."""
+    """Counts of values (String, or UInt64 for crosses), the same for any order and blocks, in memory or on disk."""
 
     def __init__(self, dtype: pl.DataType, spill_dir: Path, *, spill_entries: int = SPILL_ENTRIES) -> None:
         self._empty = pl.DataFrame(schema={"value": dtype, "count": pl.Int64})
@@ -22,14 +23,14 @@ class ValueCounts:
         self._spilled: list[list[Path]] = [[] for _ in range(PARTITIONS)]
         self._num_spills = 0
         self.distinct = 0
-        """Values seen, whatever their count; known once `result` was asked for."""
+        """Number of distinct values seen, whatever their count; set by `result`."""
 
     def add(self, values: pl.Series) -> None:
-        """Count a block's values; nulls are left out."""
+        """Count a block's values; nulls do not count."""
         self.add_counted(pl.DataFrame({"value": values}).group_by("value").agg(count=pl.len().cast(pl.Int64)))
 
     def add_counted(self, counted: pl.DataFrame) -> None:
-        """Add `count` (Int64) of each `value`, which stands there once; null is left out."""
+        """Add the `count` (Int64) of each `value` of a frame, in which values are distinct; null does not count."""
         counted = counted.drop_nulls("value")
         self._partials.append(counted)
         self._pending += len(counted)
@@ -44,14 +45,14 @@ class ValueCounts:
         self._partials, self._pending = [merged], len(merged)
 
     def _spill(self, counts: pl.DataFrame) -> None:
-        parted = counts.with_columns(part=self._part)
-        for (part,), frame in parted.partition_by("part", as_dict=True, include_key=False).items():
+        numbered = counts.with_columns(part=self._part)
+        for (part,), frame in numbered.partition_by("part", as_dict=True, include_key=False).items():
             self._write(int(part), frame)
 
     @property
     def _part(self) -> pl.Expr:
         value = pl.col("value")
-        # Any hash of a text will do here: it only says which file a value waits in, for as long as this process runs.
+        # Any hash of a text will do: it only tells which file holds a value, for as long as this process runs.
         return (value if self._empty.schema["value"] == pl.UInt64 else value.hash(seed=1)) % PARTITIONS
 
     def _write(self, part: int, counts: pl.DataFrame) -> None:
@@ -62,10 +63,10 @@ class ValueCounts:
         self._spilled[part].append(path)
 
     def parts(self) -> Iterator[pl.DataFrame]:
-        """`value` and `count` of every value, in frames that share no value and of which no two need be held at once.
+        """`value` and `count` of all values, in frames that share no value, so that one at a time is enough in memory.
 
-        Where there is more than one frame, hashes are parted by their remainder modulo PARTITIONS. Several passes may be
-        made, and more values added between them; `clear` takes the files away.
+        If there are several frames, UInt64 values are partitioned by their remainder modulo PARTITIONS. Several passes
+        are possible, and more values may be added between them. `clear` removes the files.
         """
         if len(self._partials) != 1:
             self._partials = [_summed(pl.concat([self._empty, *self._partials]))]
@@ -79,17 +80,17 @@ class ValueCounts:
         self._partials, self._pending = [], 0
         for part, paths in enumerate(self._spilled):
             if len(paths) > 1:
-                summed = _summed(pl.concat([pl.read_ipc(path) for path in paths]))
+                summed = _summed(pl.concat([_spilled_counts(path) for path in paths]))
                 self._remove(paths)
                 self._write(part, summed)
                 yield summed
             elif paths:
-                yield pl.read_ipc(paths[0])
+                yield _spilled_counts(paths[0])
 
     def result(self, *, min_count: int, max_size: int | None) -> pl.DataFrame:
-        """`value` and `count` of those seen at least `min_count` times, by (-count, value), at most `max_size`.
+        """`value` and `count` of values seen at least `min_count` times, by (-count, value), at most `max_size`.
 
-        Strings compare by their UTF-8 bytes. Nothing is left on disk.
+        Strings are ordered by their UTF-8 bytes. All counts are then cleared, from disk as well.
         """
         kept, self.distinct = _ranked(self._empty, min_count, max_size), 0
         for part in self.parts():
@@ -100,7 +101,7 @@ class ValueCounts:
         return kept
 
     def clear(self) -> None:
-        """Forget everything, on disk as well."""
+        """Forget all counts, on disk as well."""
         for paths in self._spilled:
             self._remove(paths)
         self._partials, self._pending, self._num_spills = [], 0, 0
@@ -109,6 +110,10 @@ class ValueCounts:
         for path in paths:
             path.unlink()
         paths.clear()
+
+
+def _spilled_counts(path: Path) -> pl.DataFrame:
+    return pl.scan_ipc(path, glob=False).collect()
 
 
 def _summed(counts: pl.DataFrame) -> pl.DataFrame:

@@ -1,1 +1,1 @@
-"""The sparse hot path: optimizer rules on the touched rows of a table. Importing this package imports no torch."""
+"""Look-ups in tables, and optimizer rules on the rows that a batch touched. Importing this package imports no torch."""

@@ -1,4 +1,4 @@
-"""Look-ups and sparse updates on the CPU: torch tensors in, Numba's loops over them on torch's number of threads."""
+"""Look-ups and sparse updates on the CPU: Numba's loops over torch tensors, on torch's number of threads."""
 
 import threading
 from collections.abc import Callable
@@ -24,9 +24,9 @@ _KERNELS: dict[type[Rule], Callable[..., None]] = {
 _HOW = {"sum": reading.SUM, "mean": reading.MEAN, "max": reading.MAX}
 _NO_WEIGHTS = np.empty(0, dtype=np.float32)
 _DIRECT_ROWS = 1 << 16
-"""Rows of a range up to which a row's place among the touched ones is looked up without a hash: a fast cache holds them."""
+"""Up to this size of a range, a row's slot is found by its number, without a hash: a fast cache holds all slots."""
 _LEAST_ROWS = 256
-"""Rows of a batch below which threads cost more than they bring."""
+"""Below this size of a batch, threads cost more time than they save."""
 
 
 def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
@@ -61,7 +61,7 @@ def update(
     *,
     factor: float = 1.0,
 ) -> None:
-    """As reference.update; the sums do not depend on the number of threads."""
+    """As reference.update. Sums of gradients do not depend on the number of threads."""
     weights, state = table.numpy(), [tensor.numpy() for tensor in states]
     kernel, settings = _KERNELS[type(rule)], [np.float32(number) for number in rule.numbers()]
     _on_rows(
@@ -163,20 +163,20 @@ def _on_rows(
 
 
 def _scratch(most: int, width: int) -> sparse.Scratch:
-    kept = _kept.by_width.get(width)
-    if kept is None or len(kept.rows) < most:
+    scratch = _kept.by_width.get(width)
+    if scratch is None or len(scratch.rows) < most:
         size = 1 << (2 * most - 1).bit_length()
-        kept = _kept.by_width[width] = sparse.Scratch(
+        scratch = _kept.by_width[width] = sparse.Scratch(
             np.empty(size, dtype=np.int64),
             np.full(max(size, _DIRECT_ROWS), -1, dtype=np.int32),
             np.empty(most, dtype=np.int64),
             np.empty((most, width), dtype=np.float32),
         )
-    return kept
+    return scratch
 
 
 class _Kept(threading.local):
-    """This thread's scratch: making it anew takes as long as summing a batch's gradients in it."""
+    """Scratch that each thread keeps: allocating it takes as long as summing a batch's gradients in it."""
 
     def __init__(self) -> None:
         self.by_width: dict[int, sparse.Scratch] = {}
@@ -190,7 +190,7 @@ def _parts(lookups: Lookups) -> int:
 
 
 def _flat(indices: Tensor) -> tuple[NDArray[np.int32], int]:
-    """The index matrix [F, B] as one run of numbers, and the distance from one column's to the next one's."""
+    """The index matrix [F, B] as a flat array, and the distance in it from one column to the next."""
     if indices.stride(1) != 1:
         indices = indices.contiguous()
     num_columns, num_rows = indices.shape

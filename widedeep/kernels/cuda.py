@@ -1,7 +1,7 @@
 """Look-ups and sparse updates on a CUDA device: torch sorts a batch's rows, Triton's kernels (tiles.py) do the rest.
 
-No call waits for the device and all shapes follow from the inputs' shapes, so that a step can be captured in a CUDA
-graph. Duplicates are summed without atomics: equal inputs give equal bytes on one kind of device.
+No call waits for the device, and all shapes follow from the inputs' shapes, so a step can be captured in a CUDA graph.
+Gradients of one row are summed without atomics: equal inputs give equal bytes on one kind of device.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from widedeep.kernels import tiles
 from widedeep.kernels.lookups import Bag, Column, Lookups
-from widedeep.kernels.reference import update_numbers as update_numbers  # a few numbers, and no wait for the device
+from widedeep.kernels.reference import update_numbers as update_numbers  # never waits for the device
 from widedeep.kernels.rules import Adagrad, Adam, Ftrl, RowwiseAdagrad, Rule, Sgd
 
 _KINDS: dict[type[Rule], object] = {
@@ -25,7 +25,7 @@ _KINDS: dict[type[Rule], object] = {
 }
 _HOW = {"sum": tiles.SUM, "mean": tiles.MEAN, "max": tiles.MAX}
 _TILE, _BAG_TILE = 4_096, 1_024
-"""Numbers of a tile that one program works on: few enough that the compiler keeps them in registers."""
+"""Numbers in the tile of one program: few enough for the compiler to keep them in registers."""
 
 
 def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
@@ -62,7 +62,7 @@ def update(
     *,
     factor: float | Tensor = 1.0,
 ) -> None:
-    """As reference.update; the gradient may be bfloat16, sums are float32."""
+    """As reference.update; the gradient may be bfloat16, and sums are float32."""
     _sum(_KINDS[type(rule)], [factor, *rule.numbers()], table, states, table, lookups, gradient)
 
 
@@ -93,7 +93,7 @@ def _sum(
     lookups: Lookups,
     gradient: Tensor,
 ) -> None:
-    """Sum the gradients of each row and apply the rule to `target`'s; `table` is what was read."""
+    """Sum the gradients of each row of `table` that was read, and apply the rule to that row of `target`."""
     rows, order = lookups.sorted_rows
     if not len(rows):
         return
@@ -120,36 +120,36 @@ def _sum(
 
 
 def _spread(table: Tensor, lookups: Lookups, gradient: Tensor) -> Tensor:
-    """The gradients [N, D] of the bags' values, column behind column."""
+    """The gradients [N, D] of the bags' values, one column after the other."""
     width = table.shape[1]
     sizes = [len(lookups.bags[column.position].values) for column in lookups.columns.bags]
     gradients = torch.empty(sum(sizes), width, device=table.device)
     block_d = _padded(width)
     block_b = max(1, _BAG_TILE // block_d)
-    for column, own in zip(lookups.columns.bags, torch.split(gradients, sizes), strict=True):
+    for column, bag_gradients in zip(lookups.columns.bags, torch.split(gradients, sizes), strict=True):
         bag = lookups.bags[column.position]
         tiles.spread[(triton.cdiv(lookups.num_rows, block_b),)](
             bag.values, bag.bounds, _weights(bag), column.start, table, table.stride(0), gradient, gradient.stride(0),
-            column.place, own, lookups.num_rows, width, HOW=_how(column), WEIGHTED=bag.weights is not None,
-            BLOCK_B=block_b, BLOCK_D=block_d,
+            column.place, bag_gradients, lookups.num_rows, width, HOW=_how(column),
+            WEIGHTED=bag.weights is not None, BLOCK_B=block_b, BLOCK_D=block_d,
         )  # fmt: skip
     return gradients
 
 
 def _vector(numbers: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The numbers on the device, in one tensor; those that are tensors there need no copy from the host."""
+    """The numbers in one tensor on the device. Numbers that are tensors there are not copied from the host."""
     fixed = tuple(0.0 if isinstance(number, Tensor) else number for number in numbers)
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-        # A graph takes no copy from the host, and may not depend on what a cache lets go.
+        # A graph cannot copy from the host, and may not use a cached tensor, which the cache could drop.
         vector = torch.empty(len(fixed), dtype=dtype, device=device)
-        for place, number in enumerate(fixed):
-            vector[place].fill_(number)
+        for position, number in enumerate(fixed):
+            vector[position].fill_(number)
     else:
         vector = _constants(fixed, dtype, device)
-    moving = [(place, number) for place, number in enumerate(numbers) if isinstance(number, Tensor)]
-    vector = vector.clone() if moving else vector
-    for place, tensor in moving:
-        vector[place].copy_(tensor)
+    tensors = [(position, number) for position, number in enumerate(numbers) if isinstance(number, Tensor)]
+    vector = vector.clone() if tensors else vector
+    for position, tensor in tensors:
+        vector[position].copy_(tensor)
     return vector
 
 
@@ -159,7 +159,7 @@ def _constants(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.dev
 
 
 def _indices(lookups: Lookups) -> tuple[Tensor, int]:
-    """The index matrix [F, B] with each column's indices behind each other, and the distance between columns."""
+    """The index matrix [F, B] with contiguous columns, and the distance between two columns."""
     indices = lookups.indices if lookups.indices.stride(1) == 1 else lookups.indices.contiguous()
     return indices, indices.stride(0)
 

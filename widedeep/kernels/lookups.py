@@ -1,4 +1,4 @@
-"""What is looked up in a table: the columns that read it, and one batch's indices."""
+"""Look-ups in a table: the columns that read it, and the indices of one batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,23 +15,22 @@ Pooling = Literal["sum", "mean", "max"]
 
 @dataclass(frozen=True)
 class Bag:
-    """One column of lists, of the rows of a batch."""
+    """One column of lists for the rows of a batch."""
 
     values: Tensor
-    """[N] int32 field-local indices, the rows' lists behind each other."""
+    """[N] int32: indices within the column's range, one row's list after the other."""
     bounds: Tensor
-    """[B + 1] int64: where each row's values start, and N."""
+    """[B + 1] int64: the position where each row's values start, and N."""
     weights: Tensor | None
-    """[N] float32, where the column has weights."""
+    """[N] float32; None if the column has no weights."""
 
     @cached_property
     def rows(self) -> Tensor:
         """[N] int64, ascending: the row that each value belongs to."""
         lengths = self.bounds.diff()
         numbers = torch.arange(len(lengths), device=lengths.device)
-        return torch.repeat_interleave(
-            numbers, lengths, output_size=len(self.values)
-        )  # the size spares a wait for cuda
+        # Without the size, torch would wait for the device to sum the lengths.
+        return torch.repeat_interleave(numbers, lengths, output_size=len(self.values))
 
 
 @dataclass(frozen=True)
@@ -39,19 +38,19 @@ class Column:
     """One column that reads a table."""
 
     position: int
-    """Among the rows of the index matrix, or, where it has a pooling, among the bags."""
+    """Its row of the index matrix, or, if it has a pooling, its position among the bags."""
     start: int
-    """First table row of its range; columns with equal starts share a range, others have ranges apart."""
+    """First table row of its range. Columns with equal starts share a range; other ranges do not overlap."""
     place: int
-    """First column of the output that its vector is written to."""
+    """The output column where its vector begins."""
     pooling: Pooling | None = None
 
 
 class Columns:
-    """The columns that read one table, by range: duplicates are looked for within a range only."""
+    """The columns that read one table, ordered by range, because only columns of one range can read the same row."""
 
     def __init__(self, columns: Sequence[Column], *, summed: bool = False) -> None:
-        """`summed`: the table is [R, 1], all places are 0, and what the columns read is added up (the wide part)."""
+        """With `summed` (the wide part), the table is [R, 1], all places are 0, and the output sums all columns."""
         self.summed = summed
         starts = sorted({column.start for column in columns})
         ordered = sorted(columns, key=lambda column: column.start)
@@ -62,12 +61,12 @@ class Columns:
         self.starts = _longs([column.start for column in dense])
         self.places = _longs([column.place for column in dense])
         self.bounds = _longs(np.searchsorted(self.starts, [*starts, np.iinfo(np.int64).max]))
-        """[G + 1]: the dense columns of each range."""
+        """[G + 1]: the position where each range's columns with one value a row start, and their number."""
         self.bags = tuple(column for column in ordered if column.pooling is not None)
         self.bag_bounds = _longs(
             np.searchsorted([column.start for column in self.bags], [*starts, np.iinfo(np.int64).max])
         )
-        """[G + 1]: the columns of lists of each range."""
+        """[G + 1]: the position where each range's columns of lists start, and their number."""
         self._on: dict[torch.device, DeviceColumns] = {}
 
     def on(self, device: torch.device) -> "DeviceColumns":
@@ -92,15 +91,15 @@ def _longs(numbers: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Lookups:
-    """One batch's look-ups in one table.
+    """The look-ups of one batch in one table.
 
-    The output [B, W] float32 has the table's row (D wide), or the pooled rows, at each column's place; where the columns
-    are `summed` it is [B, 1].
+    The output [B, W] float32 has the table's row (D wide), or the pooled rows, at each column's place. If the columns
+    are `summed`, it is [B, 1].
     """
 
     columns: Columns
     indices: Tensor
-    """[F, B] int32, field-local."""
+    """[F, B] int32: indices within the columns' ranges."""
     bags: Sequence[Bag]
 
     @property
@@ -110,9 +109,10 @@ class Lookups:
 
     @cached_property
     def sorted_rows(self) -> tuple[Tensor, Tensor]:
-        """The table rows of all look-ups, ascending, and where each stood before. Both [E] int64.
+        """The table rows of all look-ups, ascending, and the position of each before sorting. Both [E] int64.
 
-        Before: the columns with one value a row behind each other, then the bags' values. Equal rows keep that order.
+        Before sorting, the columns with one value a row come one after the other, then the values of the bags. Equal
+        rows stay in that order.
         """
         columns = self.columns.on(self.indices.device)
         dense = self.indices.index_select(0, columns.positions) + columns.starts.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""A hint to the processor that a row of a table is needed soon: rows drawn at random are otherwise waited for one by one."""
+"""A hint to the processor that a table row is needed soon. Without it, it waits for random rows one by one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ _FOR_WRITING, _KEEP_CLOSE, _DATA = 1, 3, 1
 
 
 def _prefetch(typing_context: Any, table: Any, row: Any) -> Any:
-    """Ask for the first cache line of `table[row]`, a C-contiguous array's row; a row out of range does no harm."""
+    """Ask for the first cache line of `table[row]` of a C-contiguous array; a row out of range does no harm."""
     signature = types.void(table, row)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,9 +1,9 @@
-"""The hot loops that read a table: gather, pool, and what a pool's backward pass gives each value of a bag.
+"""The hot loops that read a table: gather, pool, and the backward pass of pool for each value of a bag.
 
-Every kernel does one part of the work: batch rows from `first` to before `last`.
+Each call does one part of the work: the batch rows from `first` to before `last`.
 
-Shapes: `indices` [F * stride], column f's index of batch row b at f * stride + b; `columns`, `starts`, `places` [C] as in
-lookups.Column; `out` and `gradient` [B, W]; tables [R, D]. All floats are float32.
+Shapes: `indices` [F * stride], with column f's index of batch row b at f * stride + b; `columns`, `starts`, `places`
+[C] as in lookups.Column; `out` and `gradient` [B, W]; tables [R, D]. All floats are float32.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
 
 SUM, MEAN, MAX = 0, 1, 2
-"""The ways of pooling, in numbers."""
+"""Numbers for the ways of pooling."""
 
 
 @compiled
@@ -49,14 +49,14 @@ def gather(
 def gather_sum(
     indices: Ints, stride: int, columns: Longs, starts: Longs, table: Floats, out: Floats, first: int, last: int
 ) -> None:
-    """Write the sum of all columns' weights, of a table [R, 1] to out [B, 1]."""
+    """Write the sum of all columns' weights from a table [R, 1] to out [B, 1]."""
     sums = out.ravel()[first:last]
     sums[:] = np.float32(0.0)
     for c in range(len(columns)):
-        # Slices of their own, which no write to another array can move: four times as quick as indexing the whole.
-        own, weights = indices[columns[c] * stride + first : columns[c] * stride + last], table.ravel()[starts[c] :]
+        # The compiler knows that no write moves a local slice: four times as fast as indexing the whole array.
+        column, weights = indices[columns[c] * stride + first : columns[c] * stride + last], table.ravel()[starts[c] :]
         for b in range(last - first):
-            sums[np.uint64(b)] += weights[np.uint64(own[np.uint64(b)])]
+            sums[np.uint64(b)] += weights[np.uint64(column[np.uint64(b)])]
 
 
 @compiled
@@ -73,7 +73,10 @@ def pool(
     first: int,
     last: int,
 ) -> None:
-    """Write, or add, each row's pooled vectors; `weights` [N] or [0]. A row without values gives zeros."""
+    """Pool each row's vectors and write the result, or add it if `added`. A row without values gives zeros.
+
+    `weights` is [N], or [0] without weights.
+    """
     width = table.shape[1]
     pooled = np.empty(width, dtype=np.float32)
     for b in range(first, last):
@@ -117,10 +120,11 @@ def spread(
     first: int,
     last: int,
 ) -> None:
-    """Fill `rows` and `gradients` from `first_value` on: what `pool`'s backward pass gives each value of the bag.
+    """The backward pass of `pool`: fill `rows` and `gradients` from `first_value` on, an entry for each value of the
+    bag.
 
-    Where several values are the largest, they share the gradient evenly, as torch has it. The largest is found anew: since
-    it was pooled, the rows may have paid decay.
+    With max pooling, values that are equally large share the gradient evenly, as in torch. The largest value is found
+    again, because decay may have been paid since it was pooled.
     """
     width = table.shape[1]
     for b in range(first, last):

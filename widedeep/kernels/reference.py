@@ -12,7 +12,7 @@ from widedeep.kernels.rules import BETA1, BETA2, EPSILON, TINY, Adagrad, Adam, F
 
 
 def sum_duplicates(inverse: Tensor, gradients: Tensor, num_rows: int) -> Tensor:
-    """Sum the gradients [N, D] that belong to the same of `num_rows` rows; `inverse` [N] says which. Returns [U, D]."""
+    """Sum the gradients [N, D] of each of `num_rows` rows; `inverse` [N] holds their rows. Returns [num_rows, D]."""
     return torch.zeros(num_rows, gradients.shape[1], dtype=gradients.dtype, device=gradients.device).index_add_(
         0, inverse, gradients
     )
@@ -42,7 +42,7 @@ def ftrl(
 
 
 def update_numbers(rule: Ftrl, weights: Tensor, z: Tensor, n: Tensor, gradients: Tensor) -> None:
-    """FTRL-Proximal on every number of a small vector, on summed gradients. All [N] float32."""
+    """Apply FTRL-Proximal to every number of a small vector, with summed gradients. All [N] float32."""
     ftrl(
         weights.view(-1, 1),
         z.view(-1, 1),
@@ -88,9 +88,9 @@ def adam(
     step: int | Tensor,
     l2: float,
 ) -> None:
-    """Lazy Adam (Kingma and Ba, ICLR 2015, moments of untouched rows left alone); `l2` acts on the touched rows.
+    """Lazy Adam (Kingma and Ba, ICLR 2015), which leaves the moments of untouched rows as they are.
 
-    `step` is the 1-based number of the update, the same for every row.
+    `l2` acts on the touched rows. `step` is the number of the update, from 1, the same for every row.
     """
     weights = table[rows]
     gradients = gradients.add(weights, alpha=l2) if l2 else gradients
@@ -139,9 +139,10 @@ def update(
     *,
     factor: float | Tensor = 1.0,
 ) -> None:
-    """Apply `rule` in place to the rows that `look_up` read, duplicates summed.
+    """Apply `rule` in place to the rows that `look_up` read; the gradients of each row are summed first.
 
-    `gradient` [B, W] is the loss's gradient by what it gave, taken times `factor`; `states` are the rule's, in its order.
+    `gradient` [B, W] is the gradient of the loss with respect to the output of `look_up`; it is multiplied by `factor`.
+    `states` are those that the rule names, in its order.
     """
     rows, gradients = summed_gradients(table, lookups, gradient)
     gradients = gradients * factor
@@ -160,15 +161,15 @@ def update(
 
 
 def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tensor) -> None:
-    """Set the rows of `dense` [R, D] that the batch touched to their gradients, duplicates summed."""
+    """Set the rows of `dense` [R, D] that the batch touched to the sums of their gradients."""
     rows, gradients = summed_gradients(table, lookups, gradient)
     dense[rows] = gradients
 
 
 def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float | Tensor) -> None:
-    """Shrink the rows that the batch reads by exp(decay - received), and note that they have received `decay`.
+    """Multiply the rows that the batch reads by exp(decay - received), and set their `received` to `decay`.
 
-    `received` [R] float64: logarithms of the shrinkage paid so far.
+    `received` [R] float64 holds the logarithms of the shrinkage that rows have received so far.
     """
     rows = [lookups.indices[position].long() + start for position, start, _ in _dense(lookups.columns)]
     rows += [lookups.bags[column.position].values.long() + column.start for column in lookups.columns.bags]
@@ -180,14 +181,14 @@ def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float | Tensor
 def pool(vectors: Tensor, bag: Bag, num_rows: int, how: Pooling) -> Tensor:
     """Pool the vectors [N, D] of a bag's values, row by row. Returns [B, D]; zeros for a row without values.
 
-    `sum`: of weight times vector. `mean`: that, divided by the sum of the weights (0 where they sum to 0). `max`: the
+    `sum` adds weight times vector. `mean` divides that by the sum of the weights (0 if they sum to 0). `max` takes the
     largest of weight times vector, element by element.
     """
     weighted = vectors if bag.weights is None else vectors * bag.weights.unsqueeze(1).to(vectors.dtype)
     zeros = torch.zeros(num_rows, vectors.shape[1], dtype=vectors.dtype, device=vectors.device)
     if how == "max":
-        places = bag.rows.unsqueeze(1).expand_as(weighted)
-        return zeros.scatter_reduce(0, places, weighted, "amax", include_self=False)
+        rows = bag.rows.unsqueeze(1).expand_as(weighted)
+        return zeros.scatter_reduce(0, rows, weighted, "amax", include_self=False)
     summed = zeros.index_add(0, bag.rows, weighted)
     if how == "sum":
         return summed
@@ -207,7 +208,7 @@ def _pooled(vectors: Tensor, column: Column, lookups: Lookups) -> Tensor:
 def summed_gradients(table: Tensor, lookups: Lookups, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The rows [U] int64 that the batch read, without duplicates, and their gradients [U, D]."""
     columns, width = lookups.columns, table.shape[1]
-    gradient = gradient.to(table.dtype)  # bfloat16 where autocast is on, and sums of it would round again
+    gradient = gradient.to(table.dtype)  # it is bfloat16 under autocast, where sums would be rounded again
     rows, gradients = [], []
     for position, start, place in _dense(columns):
         rows.append(lookups.indices[position].long() + start)

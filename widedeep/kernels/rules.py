@@ -1,5 +1,4 @@
-"""The optimizer rules that update rows of a table: their settings, the states that each keeps, and the numbers that a
-compiled loop takes."""
+"""The optimizer rules that update rows of a table: their settings, states, and numbers for compiled loops."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,9 +6,9 @@ from typing import ClassVar
 from torch import Tensor
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's constants, as its paper recommends them."""
+"""Adam's constants, as its paper recommends."""
 TINY = 1e-10
-"""What AdaGrad adds to its root, as torch does."""
+"""The number that AdaGrad adds to its root, as in torch."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +35,15 @@ class Adagrad:
     l2: float = 0.0
 
     def numbers(self) -> tuple[float | Tensor, ...]:
-        """Rate, l2, epsilon."""
+        """rate, l2, epsilon."""
         return self.learning_rate, self.l2, TINY
 
 
 @dataclass(frozen=True)
 class RowwiseAdagrad(Adagrad):
-    """AdaGrad with one sum a row, of its gradient's mean square: n += mean(g^2), w -= rate * g / (sqrt(n) + epsilon).
+    """AdaGrad with one state per row, the sum of mean squares: n += mean(g^2), w -= rate * g / (sqrt(n) + epsilon).
 
-    Source: Naumov et al. 2019, arXiv 1906.00091 (its sparse optimizer). The state takes one number a row.
+    Source: Naumov et al. 2019, arXiv 1906.00091 (its sparse optimizer).
     """
 
     states: ClassVar[tuple[str, ...]] = ("row_n",)
@@ -52,12 +51,15 @@ class RowwiseAdagrad(Adagrad):
 
 @dataclass(frozen=True)
 class Adam:
-    """Lazy Adam (Kingma and Ba, ICLR 2015; moments of untouched rows are left alone); `l2` acts on the touched rows."""
+    """Lazy Adam (Kingma and Ba, ICLR 2015), which leaves the moments of untouched rows as they are.
+
+    `l2` acts on the touched rows.
+    """
 
     states: ClassVar[tuple[str, ...]] = ("m", "v")
     learning_rate: float
     step: int | Tensor
-    """1-based number of the update, the same for every row; on cuda a scalar there, so that a captured step moves on."""
+    """Number of the update, from 1, the same for every row. On cuda it is a tensor, which a captured step advances."""
     l2: float = 0.0
 
     def numbers(self) -> tuple[float | Tensor, ...]:
@@ -74,7 +76,7 @@ class Sgd:
     learning_rate: float
 
     def numbers(self) -> tuple[float | Tensor, ...]:
-        """Rate."""
+        """rate."""
         return (self.learning_rate,)
 
 
@@ -87,4 +89,4 @@ RULES: dict[str, type[Rule]] = {
     "adamw": Adam,
     "sgd": Sgd,
 }
-"""The recipe's word → the rule; `adamw` is adam whose decay is paid apart."""
+"""The recipe's word → the rule; `adamw` is adam with decay that the optimizer applies separately."""

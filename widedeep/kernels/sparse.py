@@ -1,6 +1,6 @@
-"""The hot loops that sum each table row's gradients over a batch's look-ups, and that pay decay. For the rules: updates.py.
+"""The hot loops that sum each table row's gradients over a batch's look-ups, and that pay decay. Rules: updates.py.
 
-Every kernel does one part of the work: whole ranges of the table, or the rows whose hash falls to `part` of `parts`. A
+Each call does one part of the work: whole ranges of the table, or the rows whose hash belongs to `part` of `parts`. A
 row's gradients are summed in the order of the batch, so the sums do not depend on `parts`.
 
 Shapes as in reading.py.
@@ -16,11 +16,11 @@ from widedeep.compiled import compiled
 from widedeep.kernels.reading import Floats, Ints, Longs
 
 WHOLE_GROUPS = 4
-"""Groups per part from which on each is one part's work: none then looks at the rows of the others."""
+"""With more groups per part than this, each group is the work of one part, which then skips the others' groups."""
 
 
 class Entries(NamedTuple):
-    """All places of a batch at which a table is read, with their gradients; ranges of the table in groups."""
+    """All look-ups of a batch in a table with their gradients. Each range of the table is a group."""
 
     indices: Ints
     stride: int
@@ -29,29 +29,29 @@ class Entries(NamedTuple):
     starts: Longs
     places: Longs
     column_bounds: Longs
-    """[G + 1]: the columns of each group."""
+    """[G + 1]: the position where each group's columns start, and their number."""
     range_starts: Longs
-    """[G + 1]: the first table row of each group, and the number of rows."""
+    """[G + 1]: the first table row of each group, and the number of table rows."""
     gradient: Floats
     bag_rows: Longs
-    """[N] table rows of the bags' values."""
+    """[N]: table rows of the bags' values."""
     bag_gradients: Floats
     """[N, D]."""
     bag_bounds: Longs
-    """[G + 1]: the bags' values of each group."""
+    """[G + 1]: the position where each group's values of bags start, and N."""
 
 
 class Scratch(NamedTuple):
     """Room for one part's work on one group."""
 
     keys: Longs
-    """[H], a power of two at least twice the group's look-ups."""
+    """[H]: table rows by hash. H is a power of two, at least twice the number of the group's look-ups."""
     slots: Ints
-    """[S], H at least; all -1 between groups. Ranges of up to S rows need no hash."""
+    """[S], with S >= H: positions in `rows`, or -1; all -1 between groups. Ranges of up to S rows need no hash."""
     rows: Longs
-    """[M], the group's distinct table rows."""
+    """[M]: the group's distinct table rows."""
     sums: Floats
-    """[M, D], their gradients."""
+    """[M, D]: the sums of their gradients."""
 
 
 @compiled
@@ -61,7 +61,7 @@ def _scrambled(row: int) -> np.uint64:
 
 @compiled
 def _part_of(scrambled: np.uint64, parts: int) -> int:
-    # The upper bits, scaled to the parts: a division takes longer than all else here.
+    # The upper bits, scaled to the number of parts: a division would take longer than everything else here.
     part: int = np.int64(((scrambled >> np.uint64(32)) * np.uint64(parts)) >> np.uint64(32))  # type: ignore[assignment]
     return part
 
@@ -88,7 +88,7 @@ def _sum_numbers(
     sums: Floats,
     count: int,
 ) -> int:
-    """sum_group for one column of a table of width 1 whose range needs no hash: in a third of its general loop's time."""
+    """sum_group for one column of a table of width 1 whose range needs no hash: three times as fast."""
     slopes, stride, first = gradient.ravel(), np.uint64(gradient.shape[1]), np.uint64(place)
     shift = start - first_row
     for i in range(len(indices)):
@@ -106,7 +106,7 @@ def _sum_numbers(
 
 @compiled
 def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scratch) -> int:
-    """Sum the gradients of the part's rows of one group into `scratch`; returns how many rows there are."""
+    """Sum the gradients of the part's rows of one group into `scratch`; returns the number of these rows."""
     if len(entries.column_bounds) > WHOLE_GROUPS * parts:
         if group % parts != part:
             return 0
@@ -121,8 +121,8 @@ def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scra
         base, start = entries.columns[c] * entries.stride, entries.starts[c]
         place = np.uint64(entries.places[c])
         if width == 1 and direct and parts == 1:
-            own = entries.indices[base : base + entries.num_rows]
-            count = _sum_numbers(own, start, first_row, entries.gradient, place, slots, rows, sums.ravel(), count)
+            column = entries.indices[base : base + entries.num_rows]
+            count = _sum_numbers(column, start, first_row, entries.gradient, place, slots, rows, sums.ravel(), count)
             continue
         for b in range(entries.num_rows):
             row = start + np.int64(entries.indices[base + b])
@@ -165,7 +165,7 @@ def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scra
 
 @compiled
 def add_gradients(part: int, parts: int, entries: Entries, scratch: Scratch, dense: Floats) -> None:
-    """Set the gradient [R, D] of the rows that the batch touched; the others are left as they are."""
+    """Set the rows of `dense` [R, D] that the batch touched to the sums of their gradients; others stay as they are."""
     width = dense.shape[1]
     for group in range(len(entries.column_bounds) - 1):
         for u in range(sum_group(part, parts, group, entries, scratch)):
@@ -187,7 +187,7 @@ def pay(
     received: NDArray[np.float64],
     decay: float,
 ) -> None:
-    """Shrink the rows that the batch reads by what they owe: exp(decay - received); `received` [R], both logarithms."""
+    """Multiply the rows that the batch reads by exp(decay - received), both logarithms; `received` [R]."""
     for c in range(len(columns)):
         for b in range(num_rows):
             _pay_row(part, parts, starts[c] + np.int64(indices[columns[c] * stride + b]), table, received, decay)

@@ -1,11 +1,11 @@
-"""The hot loops over a batch's look-ups in Triton: gather, pool, sum a row's gradients, apply the optimizer's rule in place.
+"""The hot loops over a batch's look-ups in Triton: gather, pool, sum gradients of rows, apply optimizer rules in place.
 
-Written for CUDA devices; Triton's interpreter runs the same code on CPU tensors (TRITON_INTERPRET=1), which is how the
-tests hold it to the contract. Every result is deterministic: no atomics, sums in a fixed order.
+They are written for CUDA devices. Triton's interpreter runs the same code on CPU tensors (TRITON_INTERPRET=1), which is
+how tests hold them to the contract. Every result is deterministic: there are no atomics, and sums have a fixed order.
 
-Shapes as in lookups.py: indices [F, B] int32, `positions`, `starts`, `places` [C] int64, tables and states [R, D] float32
-(contiguous), `out` and `gradient` [B, W] float32 or bfloat16. A tile has D padded to a power of two, BLOCK_D. Row numbers
-are int64: a table may have more than 2^31 rows, and rows times width always may.
+Shapes as in lookups.py: indices [F, B] int32, `positions`, `starts`, `places` [C] int64, tables and states [R, D]
+float32 (contiguous), `out` and `gradient` [B, W] float32 or bfloat16. A tile has D padded to a power of two, BLOCK_D.
+Row numbers are int64: a table may have more than 2^31 rows, and row number times width may always exceed that.
 """
 
 import triton
@@ -36,7 +36,7 @@ def gather(
     BLOCK_B: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Write one column's vectors to their place, for a block of rows. Grid: blocks of rows, columns."""
+    """Write one column's vectors to its place, for a block of rows. Grid: blocks of rows, columns."""
     c = tl.program_id(1)
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
     d = tl.arange(0, BLOCK_D)
@@ -52,7 +52,7 @@ def gather(
 def gather_sum(
     indices, stride, positions, starts, num_columns, table, table_stride, out, num_rows, BLOCK_B: tl.constexpr
 ):
-    """Write the sum of all columns' weights, of a table [R, 1] to out [B, 1]. Grid: blocks of rows."""
+    """Write the sum of all columns' weights from a table [R, 1] to out [B, 1]. Grid: blocks of rows."""
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)
     live = b < num_rows
     total = tl.zeros([BLOCK_B], tl.float32)
@@ -93,7 +93,10 @@ def pool(
     BLOCK_B: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Write, or add, a block of rows' pooled vectors. A row without values gives zeros. Grid: blocks of rows."""
+    """Pool the vectors of a block of rows and write the result, or add it if ADDED. Grid: blocks of rows.
+
+    A row without values gives zeros.
+    """
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
     d = tl.arange(0, BLOCK_D)[None, :]
     first = tl.load(bounds + b, mask=b < num_rows, other=0)
@@ -136,10 +139,10 @@ def spread(
     BLOCK_B: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Fill `spread_gradients` [N, D]: what `pool`'s backward pass gives each value of the bag. Grid: blocks of rows.
+    """The backward pass of `pool`: fill `spread_gradients` [N, D] for the bag's N values. Grid: blocks of rows.
 
-    Where several values are the largest, they share the gradient evenly, as torch has it. The largest is found anew:
-    what was pooled may be rounded to bfloat16.
+    With max pooling, values that are equally large share the gradient evenly, as in torch. The largest value is found
+    again, because the pooled one may be rounded to bfloat16.
     """
     b = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
     d = tl.arange(0, BLOCK_D)[None, :]
@@ -164,10 +167,10 @@ def spread(
     for i in range(longest):
         live = i < length
         weight, vectors = _vectors(values, weights, start, first + i, live, table, table_stride, d, width, WEIGHTED)
-        own = weight * g
+        value_gradient = weight * g
         if HOW == MAX:
-            own = tl.where(vectors == largest, own, 0.0)
-        tl.store(spread_gradients + (first + i) * width + d, own, mask=live & (d < width))
+            value_gradient = tl.where(vectors == largest, value_gradient, 0.0)
+        tl.store(spread_gradients + (first + i) * width + d, value_gradient, mask=live & (d < width))
 
 
 # ------------------------------------------------------------------------------------------------ summing duplicates
@@ -175,10 +178,11 @@ def spread(
 
 @triton.jit
 def _apply(RULE: tl.constexpr, table, first_state, second_state, rows, g, live, width, numbers, BLOCK_D: tl.constexpr):
-    """Apply the rule (see rules.py) to the rows [M] that are `live`; `g` [M, BLOCK_D] are their summed gradients.
+    """Apply the rule (see rules.py) to those rows [M] that are `live`; `g` [M, BLOCK_D] are their summed gradients.
 
-    `numbers` (float32 on the device): the gradients' factor, then ftrl: alpha, beta, l1, l2; adagrad and rowwise_adagrad:
-    rate, l2, epsilon; adam: step size, scale of v, l2, beta1, beta2, epsilon; sgd: rate. SET stores the sums.
+    `numbers` (float32 on the device) begin with the gradients' factor. Then come, for ftrl: alpha, beta, l1, l2;
+    adagrad and rowwise_adagrad: rate, l2, epsilon; adam: step size, scale of v, l2, beta1, beta2, epsilon; sgd: rate.
+    SET stores the sums.
     """
     d = tl.arange(0, BLOCK_D)
     mask = live[:, None] & (d < width)[None, :]
@@ -251,10 +255,10 @@ def sum_chunk(
 ):
     """Sum the gradients of equal rows in one chunk of the sorted look-ups. Grid: chunks.
 
-    `order` [E]: where each sorted entry stood before: below `num_dense` (columns times batch rows) it is column * num_rows
-    + row, from there on a place in `spread_gradients` [N, D]. A row all of whose entries lie in the chunk is updated
-    here. The sums of the others go to `partial_sums` [chunks, 2, BLOCK_D]: first the row that began before the chunk,
-    then the one that begins in it and goes on; `finish` brings them together.
+    `order` [E] is the position of each entry before sorting. Below `num_dense` (columns times batch rows) it is column
+    * num_rows + row; from there on it is a position in `spread_gradients` [N, D]. A row is updated here if all of its
+    entries are in the chunk. Other sums go to `partial_sums` [chunks, 2, BLOCK_D]: first that of the row that began
+    before the chunk, then that of the row that begins in the chunk and goes on after it. `finish` adds them up.
     """
     chunk = tl.program_id(0).to(tl.int64)
     begin = chunk * CHUNK
@@ -274,8 +278,8 @@ def sum_chunk(
     source = (place % num_rows) * gradient_stride + tl.load(places + column, mask=dense, other=0)
     in_width = (d < width)[None, :]
     g = tl.load(gradient + source[:, None] + d[None, :], mask=dense[:, None] & in_width, other=0.0).to(tl.float32)
-    own = (place - num_dense)[:, None] * width + d[None, :]
-    g += tl.load(spread_gradients + own, mask=(live & (place >= num_dense))[:, None] & in_width, other=0.0)
+    spread_offset = (place - num_dense)[:, None] * width + d[None, :]
+    g += tl.load(spread_gradients + spread_offset, mask=(live & (place >= num_dense))[:, None] & in_width, other=0.0)
     # Every entry gets its row's sum over the chunk. ieee: a tensor core would round the gradients to TF32.
     same = (rows[:, None] == rows[None, :]).to(tl.float32)
     sums = tl.dot(same, g, input_precision="ieee")
@@ -304,7 +308,7 @@ def finish(
     CHUNK: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Update the row that begins in this chunk and goes on in the next ones, if there is one. Grid: chunks."""
+    """Update the row that begins in this chunk and goes on in the next chunks, if there is one. Grid: chunks."""
     chunk = tl.program_id(0).to(tl.int64)
     begin = chunk * CHUNK
     end = tl.minimum(begin + CHUNK, num_entries)
@@ -317,11 +321,13 @@ def finish(
         following = chunk + 1 + tl.arange(0, SPAN)
         members = tl.full([1], SPAN, tl.int32)
         while tl.max(members) == SPAN:
-            own = following * CHUNK < num_entries
-            own = own & (tl.load(sorted_rows + following * CHUNK, mask=own, other=-1) == row)
-            parts = tl.load(partial_sums + following[:, None] * 2 * BLOCK_D + d[None, :], mask=own[:, None], other=0.0)
+            same_row = following * CHUNK < num_entries
+            same_row = same_row & (tl.load(sorted_rows + following * CHUNK, mask=same_row, other=-1) == row)
+            parts = tl.load(
+                partial_sums + following[:, None] * 2 * BLOCK_D + d[None, :], mask=same_row[:, None], other=0.0
+            )
             total += tl.sum(parts, axis=0)
-            members = tl.full([1], 0, tl.int32) + tl.sum(own.to(tl.int32))
+            members = tl.full([1], 0, tl.int32) + tl.sum(same_row.to(tl.int32))
             following += SPAN
         rows = row + tl.zeros([1], tl.int64)
         _apply(RULE, table, first_state, second_state, rows, total[None, :], rows >= 0, width, numbers, BLOCK_D)
@@ -329,7 +335,7 @@ def finish(
 
 @triton.jit
 def pay(sorted_rows, num_entries, table, received, decay, width, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
-    """Shrink each row once by exp(decay - received); `received` [R] and `decay` [1] float64. Grid: blocks of entries."""
+    """Multiply each row once by exp(decay - received). `received` [R], `decay` [1] float64. Grid: blocks of entries."""
     e = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     d = tl.arange(0, BLOCK_D)
     live = e < num_entries

@@ -1,6 +1,6 @@
-"""The hot loops of the optimizers' rules (see rules.py): each touched row's summed gradient applied in place.
+"""The hot loops of the optimizer rules (see rules.py), which apply each touched row's summed gradient in place.
 
-As in sparse.py, every kernel does one part of the work. Shapes as in reading.py; states are shaped as their table, [R, D].
+As in sparse.py, each call does one part of the work. Shapes as in reading.py; states have their table's shape, [R, D].
 """
 
 import math
@@ -13,9 +13,9 @@ from widedeep.kernels.reading import Floats, Longs
 from widedeep.kernels.sparse import Entries, Scratch, sum_group
 
 AHEAD = 12
-"""Rows that are asked for before they are needed: enough to hide memory's delay behind the work on them."""
+"""A row is prefetched this many rows before it is needed, so that work on others hides the delay of memory."""
 BLOCK = 512
-"""Numbers that FTRL works on at a time, small enough for the first cache."""
+"""Numbers that FTRL works on at a time: few enough for the first cache."""
 
 
 @compiled
@@ -30,7 +30,7 @@ def _ask_ahead(rows: Longs, u: int, count: int, table: Floats, first_state: Floa
 @compiled
 def _collect(rows: Longs, table: Floats, block: Floats) -> None:
     width = table.shape[1]
-    if width == 1:  # the wide part: a loop over one number costs more than the number
+    if width == 1:  # the wide part, where a loop over one number costs more than copying it
         numbers = table.ravel()
         for u in range(len(rows)):
             block[np.uint64(u)] = numbers[np.uint64(rows[np.uint64(u)])]
@@ -64,7 +64,7 @@ def follow_ftrl(
     l1: np.float32,
     l2: np.float32,
 ) -> None:
-    """rules.Ftrl on numbers that lie side by side, all [N]."""
+    """rules.Ftrl on contiguous numbers, all [N]."""
     zero = np.float32(0.0)
     for i in range(len(gradients)):
         g = gradients[i]
@@ -91,23 +91,23 @@ def ftrl(
     l1: np.float32,
     l2: np.float32,
 ) -> None:
-    """rules.Ftrl. The rows of a block are copied together and back: its roots and divisions then go eight at a time."""
+    """rules.Ftrl. Blocks of rows are copied to contiguous memory and back, so that eight roots are taken at a time."""
     width = table.shape[1]
     block = max(1, BLOCK // width)
     size = block * width
-    own_w, own_z, own_n = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    block_w, block_z, block_n = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     for group in range(len(entries.column_bounds) - 1):
         count = sum_group(part, parts, group, entries, scratch)
         for first in range(0, count, block):
             rows = scratch.rows[first : min(first + block, count)]
             sums = scratch.sums[first : first + len(rows)].ravel()
-            _collect(rows, table, own_w)
-            _collect(rows, z, own_z)
-            _collect(rows, n, own_n)
-            follow_ftrl(sums, own_w, own_z, own_n, alpha, beta, l1, l2)
-            _bring_back(rows, own_w, table)
-            _bring_back(rows, own_z, z)
-            _bring_back(rows, own_n, n)
+            _collect(rows, table, block_w)
+            _collect(rows, z, block_z)
+            _collect(rows, n, block_n)
+            follow_ftrl(sums, block_w, block_z, block_n, alpha, beta, l1, l2)
+            _bring_back(rows, block_w, table)
+            _bring_back(rows, block_z, z)
+            _bring_back(rows, block_n, n)
 
 
 @compiled
@@ -128,10 +128,10 @@ def adagrad(
         count = sum_group(part, parts, group, entries, scratch)
         for u in range(count):
             _ask_ahead(scratch.rows, u, count, table, n, n)
-            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            row, entry = np.uint64(scratch.rows[u]), np.uint64(u)
             for i in range(width):
                 d = np.uint64(i)
-                g = scratch.sums[own, d] + l2 * table[row, d]
+                g = scratch.sums[entry, d] + l2 * table[row, d]
                 n[row, d] += g * g
                 table[row, d] -= rate * g / (math.sqrt(n[row, d]) + epsilon)
 
@@ -154,17 +154,17 @@ def rowwise_adagrad(
         count = sum_group(part, parts, group, entries, scratch)
         for u in range(count):
             _ask_ahead(scratch.rows, u, count, table, n, n)
-            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            row, entry = np.uint64(scratch.rows[u]), np.uint64(u)
             squares = np.float32(0.0)
             for i in range(width):
                 d = np.uint64(i)
-                g = scratch.sums[own, d] + l2 * table[row, d]
-                scratch.sums[own, d] = g
+                g = scratch.sums[entry, d] + l2 * table[row, d]
+                scratch.sums[entry, d] = g
                 squares += g * g
             n[row, 0] += squares / np.float32(width)
             step = rate / (math.sqrt(n[row, 0]) + epsilon)
             for i in range(width):
-                table[row, np.uint64(i)] -= step * scratch.sums[own, np.uint64(i)]
+                table[row, np.uint64(i)] -= step * scratch.sums[entry, np.uint64(i)]
 
 
 @compiled
@@ -190,10 +190,10 @@ def adam(
         count = sum_group(part, parts, group, entries, scratch)
         for u in range(count):
             _ask_ahead(scratch.rows, u, count, table, m, v)
-            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            row, entry = np.uint64(scratch.rows[u]), np.uint64(u)
             for i in range(width):
                 d = np.uint64(i)
-                g = scratch.sums[own, d] + l2 * table[row, d]
+                g = scratch.sums[entry, d] + l2 * table[row, d]
                 new_m = m[row, d] + (one - beta1) * (g - m[row, d])
                 new_v = v[row, d] * beta2 + g * g * (one - beta2)
                 m[row, d] = new_m
@@ -208,6 +208,6 @@ def sgd(part: int, parts: int, entries: Entries, scratch: Scratch, table: Floats
     for group in range(len(entries.column_bounds) - 1):
         count = sum_group(part, parts, group, entries, scratch)
         for u in range(count):
-            row, own = np.uint64(scratch.rows[u]), np.uint64(u)
+            row, entry = np.uint64(scratch.rows[u]), np.uint64(u)
             for d in range(width):
-                table[row, np.uint64(d)] -= rate * scratch.sums[own, np.uint64(d)]
+                table[row, np.uint64(d)] -= rate * scratch.sums[entry, np.uint64(d)]

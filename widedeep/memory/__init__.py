@@ -1,1 +1,1 @@
-"""What crosses remember: additive models from counts, and their values out of fold. No torch."""
+"""The memory of crosses: additive models fitted by counting, and the values of crosses out of fold. No torch."""

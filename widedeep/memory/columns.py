@@ -1,4 +1,4 @@
-"""Columns of codes that an additive model is made of, in chunks of consecutive rows."""
+"""The columns of codes that an additive model is made of, in chunks of consecutive rows."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ _REACH_OF_ONE: Floats = np.ones(1, dtype=np.float32)
 
 
 class Rows:
-    """The rows of an additive model at its present logits: what each asks its codes to become."""
+    """The rows of an additive model at its present logits, with the derivatives of their log likelihood."""
 
     def __init__(self, logistic: bool, label: Floats, weight: Floats, logit: Floats) -> None:
-        """`label` and `logit` [n], `weight` [n] or [0] where all are 1."""
+        """`label` and `logit` [n], `weight` [n], or [0] if all weights are 1."""
         self.logistic, self.label, self.weight = logistic, label, weight
         self.residual, self.curvature = np.empty_like(logit), np.empty_like(logit)
-        """[n] first and second derivative of the rows' log likelihood in their logit."""
+        """[n]: first derivative, and negative second derivative, of the rows' log likelihood in their logit."""
         self.odds = np.empty(len(logit) if logistic else 0, dtype=np.float32)
-        """[n] where the loss is logistic."""
+        """[n] if the loss is logistic, else [0]."""
         if logistic:
             counts.odds_of(logit, self.odds)
             counts.logistic_gradients(label, weight, self.odds, self.residual, self.curvature)
@@ -35,28 +35,29 @@ class Rows:
 
 @dataclass(frozen=True)
 class Sums:
-    """What the used rows ask of each code of a column."""
+    """Sums over the used rows for each code of a column."""
 
     gradient: NDArray[np.float64]
-    """[size]"""
+    """[size]."""
     hessian: NDArray[np.float64]
-    """[size]: of all codes stepped at once."""
+    """[size]: curvature if all codes of the column step at the same time."""
     information: NDArray[np.float64]
-    """[size]: of each code by itself."""
+    """[size]: curvature if a code steps alone."""
     reach: Floats
-    """[size], or [1] where that of all codes is equal: the most that a row's logit moves where the weight moves by 1."""
+    """[size], or [1] if equal for all codes: the most that a row's logit moves when the column's weights move by 1."""
 
     def steps(self, weights: Floats, penalty: float, *, logistic: bool) -> Floats:
         """Steps [size] of the weights that are certain to lower the penalised loss, see `counts.certain_steps`."""
         steps: Floats = counts.certain_steps(self.gradient, self.hessian, self.reach, weights, penalty, logistic)
         return steps
 
-    def standing(self, weights: Floats, noise: float, kurtosis: float) -> tuple[float, float]:
-        """The variance of the column's true weights by moments, and by how many deviations it stands out from none.
+    def variance_and_z(self, weights: Floats, noise: float, kurtosis: float) -> tuple[float, float]:
+        """The variance of the column's true weights by the method of moments, and its distance from 0 in deviations.
 
-        With the other columns held, g + h w of a code is of mean 0 and variance noise h + h^2 v, v the variance of the
-        weights. Where that is 0, its square has variance 2 (noise h)^2 + kurtosis noise^2 h, `kurtosis` being the fourth
-        cumulant of a row's label by its variance: where clicks are rare, that is most of what a code of few rows says.
+        With the other columns fixed, g + h w of a code has mean 0 and variance noise h + h^2 v, with v the variance of
+        the weights. If v is 0, the square of g + h w has variance 2 (noise h)^2 + kurtosis noise^2 h, where `kurtosis`
+        is the fourth cumulant of a row's label over its variance. If clicks are rare, that is most of the variance of
+        codes with few rows.
         """
         spread = noise * self.information
         excess = float((np.square(self.gradient + self.information * weights) - spread).sum())
@@ -70,9 +71,9 @@ class CodeColumn:
     """One code in every row. Codes below `first` have no weight."""
 
     chunks: Sequence[NDArray[np.int32]]
-    """Each [n]; their lengths sum to the rows."""
+    """Each [n]; their lengths sum to the number of rows."""
     size: int
-    """Codes are below it."""
+    """Codes are below this number."""
     first: int = 0
 
     @property
@@ -81,7 +82,7 @@ class CodeColumn:
         return all(int(codes.min(initial=self.first)) >= self.first for codes in self.chunks)
 
     def sums(self, used: Mask, state: Rows) -> Sums:
-        """Sums over the used rows [n]."""
+        """Sums over the rows where `used` [n] holds."""
         gradient, hessian = np.zeros(self.size), np.zeros(self.size)
         for rows, codes in _parts(self.chunks):
             residual, curvature = state.residual[rows], state.curvature[rows]
@@ -89,7 +90,7 @@ class CodeColumn:
         return Sums(gradient, hessian, hessian, _REACH_OF_ONE)
 
     def move(self, step: Floats, state: Rows) -> None:
-        """Let the rows follow a step [size] of the weights."""
+        """Update the rows after a step [size] of the weights."""
         factor = np.exp(step) if state.logistic else step
         for rows, codes in _parts(self.chunks):
             residual, curvature = state.residual[rows], state.curvature[rows]
@@ -105,7 +106,7 @@ class CodeColumn:
             counts.add_weights(codes, self.first, weights, logit[rows])
 
     def support(self, used: Mask) -> NDArray[np.int64]:
-        """Used rows of each code, [size]."""
+        """The number of used rows of each code, [size]."""
         total = np.zeros(self.size, dtype=np.int64)
         for rows, codes in _parts(self.chunks):
             counts.count_rows(codes, self.first, used[rows], total)
@@ -114,7 +115,7 @@ class CodeColumn:
 
 @dataclass(frozen=True)
 class ListColumn:
-    """Several codes in a row, the values of lists; the row's logit gets the sum of their weights in the list times those here."""
+    """A list of codes in every row. A row's logit gets the sum over its codes of list weight times model weight."""
 
     chunks: Sequence[Lists]
     size: int
@@ -122,11 +123,11 @@ class ListColumn:
 
     @property
     def covers_all_rows(self) -> bool:
-        """As of `CodeColumn`: rows have several codes, or none."""
+        """False: rows may have several codes, or none."""
         return False
 
     def sums(self, used: Mask, state: Rows) -> Sums:
-        """As of `CodeColumn`."""
+        """As in `CodeColumn`."""
         gradient, hessian, information = np.zeros((3, self.size))
         sums = Sums(gradient, hessian, information, np.zeros(self.size, dtype=np.float32))
         for rows, part in self._parts():
@@ -138,7 +139,7 @@ class ListColumn:
         return sums
 
     def move(self, step: Floats, state: Rows) -> None:
-        """As of `CodeColumn`."""
+        """As in `CodeColumn`."""
         for rows, part in self._parts():
             lists = *_arrays(part), self.first
             derivatives = state.residual[rows], state.curvature[rows]
@@ -149,12 +150,12 @@ class ListColumn:
                 counts.subtract_list_step(*lists, step, *derivatives)
 
     def add_weights(self, weights: Floats, logit: Floats) -> None:
-        """As of `CodeColumn`."""
+        """As in `CodeColumn`."""
         for rows, part in self._parts():
             counts.add_list_weights(*_arrays(part), self.first, weights, logit[rows])
 
     def support(self, used: Mask) -> NDArray[np.int64]:
-        """As of `CodeColumn`; a row counts for each code of its list."""
+        """As in `CodeColumn`; a row counts for each code of its list."""
         total = np.zeros(self.size, dtype=np.int64)
         for rows, part in self._parts():
             counts.count_list_rows(part.values, part.lengths, self.first, used[rows], total)
@@ -169,7 +170,7 @@ Column = CodeColumn | ListColumn
 
 
 def _arrays(lists: Lists) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
-    """As the loops take them: without weights [0] stands for ones."""
+    """Values, lengths and weights as the loops take them; weights are [0] if all are 1."""
     return lists.values, lists.lengths, _NO_WEIGHTS if lists.weights is None else lists.weights
 
 

@@ -1,10 +1,11 @@
-"""Sums over the rows of each code of a column, and what follows from them: the hot loops of additive models from counts.
+"""The hot loops of additive models: sums over the rows of each code of a column, steps of weights, updates of rows.
 
-Numba, because numpy has no scatter-add that runs at memory speed. Every kernel releases the GIL, so that threads may
-share the work.
+They are compiled by Numba, because NumPy has no scatter-add that runs at memory speed. They release the GIL, so that
+threads may share the work.
 
-Shapes, in all of them: `codes` [n] int32, of which those below `first` take no part; `residual` and `curvature` [n]
-float32, the gradient and the second derivative of the rows' log likelihood in their logit; tables [size].
+Shapes in all of them: `codes` [n] int32, of which those below `first` are skipped; `residual` and `curvature` [n]
+float32, the first derivative and the negative second derivative of the rows' log likelihood in their logit; tables
+[size].
 """
 
 import numpy as np
@@ -18,19 +19,19 @@ Codes = NDArray[np.int32]
 
 
 LEAST_ODDS, MOST_ODDS = np.float32(1e-30), np.float32(1e30)
-"""Odds are held within these: a logit of about +-69, beyond which a float32 soon has no odds left to move."""
+"""Odds are clipped to these bounds, logits of about +-69. A little further, float32 odds would be 0 or infinite."""
 
 
 @compiled
 def odds_of(logit: Floats, odds: Floats) -> None:
-    """Fill `odds` with exp(logit), held within LEAST_ODDS and MOST_ODDS; both [n]."""
+    """Fill `odds` with exp(logit), clipped to LEAST_ODDS and MOST_ODDS; both [n]."""
     for i in range(len(logit)):
         odds[i] = min(max(np.exp(logit[i]), LEAST_ODDS), MOST_ODDS)
 
 
 @compiled
 def _fill_row(i: int, label: Floats, weight: Floats, odds: np.float32, residual: Floats, curvature: Floats) -> None:
-    # By the odds, because 1 - p out of a float32 p keeps no digits where p is near 1.
+    # 1 - p is computed from the odds, because a float32 p near 1 would leave it no digits.
     q = np.float32(1.0) / (np.float32(1.0) + odds)
     p = odds * q
     residual[i] = label[i] * q - (np.float32(1.0) - label[i]) * p
@@ -64,16 +65,17 @@ def certain_steps(
 ) -> Floats:
     """A step [size] of each weight that is certain to lower the penalised loss, or 0.
 
-    `gradient` and `hessian` [size] are the sums of a column's codes, `penalty` is lambda of (lambda / 2) w^2. A squared
-    error is its own second-order expansion, so that Newton's step is certain. The logistic loss is below a bound that
-    grows with the exponential of the step. Its third derivative is at most its second (Bach, "Self-concordant analysis for
-    logistic regression", 2010), so that for a step d of a weight whose rows move by at most R |d|
+    `gradient` and `hessian` [size] are the sums of a column's codes; `penalty` is lambda in (lambda / 2) w^2. A squared
+    error equals its second-order expansion, so Newton's step is certain. The third derivative of the logistic loss is
+    at most its second (Bach, "Self-concordant analysis for logistic regression", 2010). For a step d of a weight whose
+    rows move by at most R |d|, this gives the bound
 
         loss(w + d) <= loss(w) - g d + H (exp(R |d|) - R |d| - 1) / R^2.
 
-    `reach` [size] or [1] is R. The bound is least where g = H (exp(R d) - 1) / R + lambda d. Let D >= d be the lesser of
-    Newton's step and of what lambda = 0 gives, log(1 + g R / H) / R; on [0, D] the exponential is below its chord, which
-    gives a step that is not beyond the least one. Near the end of a fit it is Newton's.
+    `reach` [size] or [1] is R. The bound is least where g = H (exp(R d) - 1) / R + lambda d. Let D >= d be the smaller
+    of Newton's step and of the solution for lambda = 0, log(1 + g R / H) / R. On [0, D] the exponential is below its
+    chord: solving with the chord gives a step that does not go past the minimum of the bound. Near the end of a fit it
+    is Newton's step.
     """
     step = np.zeros(len(weights), dtype=np.float32)
     for code in range(len(weights)):
@@ -118,7 +120,7 @@ def add_sums(
 
 @compiled
 def subtract_step(codes: Codes, first: int, step: Floats, residual: Floats, curvature: Floats) -> None:
-    """What a step [size] of a column's weights does to the residuals of a squared error."""
+    """Update the residuals of a squared error after a step [size] of a column's weights."""
     for i in range(len(codes)):
         code = codes[i]
         if code >= first:
@@ -136,7 +138,7 @@ def multiply_odds(
     residual: Floats,
     curvature: Floats,
 ) -> None:
-    """What a step of a column's weights does to the rows of a logistic loss; `factor` [size] is exp(step)."""
+    """Update the rows of a logistic loss after a step of a column's weights; `factor` [size] is exp(step)."""
     for i in range(len(codes)):
         code = codes[i]
         if code >= first:
@@ -155,7 +157,7 @@ def add_weights(codes: Codes, first: int, weights: Floats, logit: Floats) -> Non
 
 @compiled
 def count_rows(codes: Codes, first: int, used: NDArray[np.bool_], counts: NDArray[np.int64]) -> None:
-    """Add the used rows to `counts` [size]."""
+    """Add the number of used rows of each code to `counts` [size]."""
     for i in range(len(codes)):
         code = codes[i]
         if code >= first and used[i]:
@@ -163,8 +165,7 @@ def count_rows(codes: Codes, first: int, used: NDArray[np.bool_], counts: NDArra
 
 
 # ------------------------------------------------------------------------------------------------ columns of lists
-# `codes` and `factors` are those of all rows behind each other; row i has lengths[i] of them. Where `factors` is empty,
-# each is 1.
+# `codes` and `factors` hold one row's list after the other; row i has lengths[i] of them. Empty `factors` are all 1.
 
 
 @compiled
@@ -181,11 +182,11 @@ def add_list_sums(
     information: Sums,
     reach: Floats,
 ) -> None:
-    """As `add_sums`, of a sum of factor times weight over a row's list.
+    """As `add_sums`, for logits that add up factor times weight over a row's list.
 
-    The codes of a row are stepped at once, so their curvature is that of a separable bound:
-    (sum a d)^2 <= (sum |a|)(sum |a| d^2). `information` [size] gets that of each code by itself; `reach` [size] becomes the
-    greatest sum |a| of a code's rows.
+    The codes of a row step at the same time, so `hessian` gets the curvature of a separable bound:
+    (sum a d)^2 <= (sum |a|)(sum |a| d^2). `information` [size] gets the curvature if a code steps alone. `reach` [size]
+    becomes the greatest sum |a| of a code's rows.
     """
     place = 0
     for i in range(len(lengths)):
@@ -239,7 +240,7 @@ def multiply_list_odds(
     residual: Floats,
     curvature: Floats,
 ) -> None:
-    """As `multiply_odds`, of a step [size]."""
+    """As `multiply_odds`, but with the step [size] itself."""
     place = 0
     for i in range(len(lengths)):
         moved = np.float32(0.0)

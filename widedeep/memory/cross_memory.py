@@ -1,13 +1,13 @@
-"""What each cross says about a row as it would without that row: out-of-fold values, and how far to trust them.
+"""The memory of crosses: values that a row is trained with were fitted without that row, and how far to trust them.
 
-The train rows are parted into folds. For each fold an additive model (main effects and crosses, see additive.py) is
-fitted on the other folds (see remember.py); its cross weights and supports are what the fold's rows are trained with.
-The model of all rows is what new rows are scored with. In the network a cross then contributes, per row,
+The train rows are divided into folds. For each fold an additive model (main effects and crosses, see additive.py) is
+fitted on the other folds (see remember.py). The fold's rows are trained with the cross weights and supports of that
+model, and new rows are scored with those of a model of all rows. In the network, a cross contributes to each row
 
     scale[support, sign] * value + offset[support]
 
-whose few scales and offsets are learnt jointly with everything else: training looks like serving, and a value that
-rests on a handful of rows is trusted as far as such values deserve.
+The few scales and offsets are learnt jointly with everything else. Training thus resembles serving, and a value that
+was fitted on a handful of rows is trusted no more than such values deserve.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CrossMemory:
-    """The memory of all crosses of a layout, their rows behind each other as in a stored table of R rows."""
+    """The memory of all C crosses of a layout, one cross after the other, with R indices in all."""
 
     value: Floats
-    """[R], fitted on all train rows, in logits; 0 where nothing is known."""
+    """[R]: in logits, fitted on all train rows; 0 where nothing is known."""
     support: NDArray[np.uint8]
-    """[R] buckets of the number of train rows, see `support_bucket`."""
+    """[R]: buckets of the number of train rows, see `support_bucket`."""
     scale: Floats
-    """[C, SUPPORT_BUCKETS, SIGNS]: what a value is multiplied by at the start of training; sign 1 is of negative values."""
+    """[C, SUPPORT_BUCKETS, SIGNS]: the factors of values at the start of training; sign 1 is for negative values."""
     offset: Floats
-    """[C, SUPPORT_BUCKETS]: what is added."""
+    """[C, SUPPORT_BUCKETS]: the offsets at the start of training."""
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
@@ -55,12 +55,12 @@ class CrossMemory:
 
 @dataclass(frozen=True)
 class FoldMemory:
-    """The same values and supports, for each fold fitted without its rows."""
+    """Values and supports for the rows of each of K folds, fitted without these rows."""
 
     value: Floats
-    """[K, R]"""
+    """[K, R]."""
     support: NDArray[np.uint8]
-    """[K, R]"""
+    """[K, R]."""
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
@@ -80,19 +80,19 @@ def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"{path}: no readable memory of crosses ({error}): train again") from error
     if tensors.keys() != names:
-        raise ArtefactError(f"{path}: no memory of crosses: it holds {', '.join(sorted(tensors))}; train again")
+        raise ArtefactError(f"{path}: not a memory of crosses, it holds {', '.join(sorted(tensors))}: train again")
     return tensors
 
 
 def support_bucket(support: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """0 for no row, 1 for one, 2 for 2 and 3, 3 for 4 to 7, … 7 for 64 and more."""
+    """The bucket of each number of rows: 0 for no row, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, … 7 for 64 and more."""
     bits = np.ceil(np.log2(support.astype(np.float64) + 1.0))
     return np.minimum(bits, SUPPORT_BUCKETS - 1).astype(np.uint8)
 
 
 def contribution(value: Floats, support: NDArray[np.uint8], scale: Floats, offset: Floats) -> Floats:
-    """What rows of one cross, values and support buckets [R], add to the logit: scale * value + offset, [R].
+    """The contribution of each index of a cross to the logit, as in model/memory.py: scale * value + offset, [R].
 
-    `scale` is [SUPPORT_BUCKETS, SIGNS], `offset` [SUPPORT_BUCKETS]; as model/memory.py computes it.
+    `value` and `support` (buckets) are [R], `scale` is [SUPPORT_BUCKETS, SIGNS], `offset` [SUPPORT_BUCKETS].
     """
     return scale[support, (value < 0).astype(np.int64)] * value + offset[support]

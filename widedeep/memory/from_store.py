@@ -1,4 +1,4 @@
-"""The columns of an additive model out of an encoded store."""
+"""Reads the columns of an additive model from an encoded store."""
 
 import numpy as np
 import polars as pl
@@ -8,21 +8,21 @@ from widedeep.features.fields import FIRST
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.lists import Lists
-from widedeep.memory.additive import Target, of_rows_alone
+from widedeep.memory.additive import Target, effective_weights
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn
 
 NUMERIC_CODES = 32
-"""Quantile codes that a scaled number is cut into: main effects that bend are then no matter for crosses."""
+"""Quantile codes that a scaled number is cut into, so that crosses need not stand in for main effects that bend."""
 
 
 def main_columns(store: EncodedStore, columns: tuple[IndexColumn, ...], numerics: tuple[str, ...]) -> list[Column]:
-    """The main effects: every index column that is no cross, every number in quantile codes."""
+    """The main effects: every categorical column, and every number as quantile codes."""
     fields = [_index_column(store, column, first=0) for column in columns if column.kind == "categorical"]
     return [*fields, *(_numeric_column(store, name) for name in numerics)]
 
 
 def cross_column(store: EncodedStore, column: IndexColumn) -> Column:
-    """A cross; unknown and missing indices have no weight."""
+    """The column of a cross; unknown and missing indices have no weight."""
     return _index_column(store, column, first=FIRST)
 
 
@@ -31,7 +31,7 @@ def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Co
     if column.pooling is None:
         return CodeColumn([chunk.to_numpy() for chunk in chunks], column.size, first)
     weights = [None] * len(chunks) if column.weights is None else store.chunks(column.weights)
-    lists = [Lists.of(chunk, of_chunk) for chunk, of_chunk in zip(chunks, weights, strict=True)]
+    lists = [Lists.of(chunk, chunk_weights) for chunk, chunk_weights in zip(chunks, weights, strict=True)]
     return ListColumn(lists, column.size, first)
 
 
@@ -43,8 +43,8 @@ def _numeric_column(store: EncodedStore, name: str) -> CodeColumn:
 
 
 def target(store: EncodedStore, kind: str) -> Target:
-    """Label and weight of the store's rows."""
-    weight = of_rows_alone(_whole(store, WEIGHT_COLUMN)) if WEIGHT_COLUMN in store.columns else None
+    """Label and effective weight of the store's rows."""
+    weight = effective_weights(_whole(store, WEIGHT_COLUMN)) if WEIGHT_COLUMN in store.columns else None
     assert kind in ("binary", "regression")
     return Target("binary" if kind == "binary" else "regression", _whole(store, LABEL_COLUMN), weight)
 

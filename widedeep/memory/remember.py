@@ -1,4 +1,4 @@
-"""Fitting what crosses remember: one additive model of all train rows, one without each fold, a start for the scales."""
+"""Fits the memory of crosses: an additive model of all train rows, one without each fold, and the first scales."""
 
 import os
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.lists import Lists
-from widedeep.memory.additive import MOST_SHRINKAGE, Additive, Target, fit_additive, standing
+from widedeep.memory.additive import MOST_SHRINKAGE, Additive, Target, fit_additive, shrinkage_and_z
 from widedeep.memory.columns import Column, Floats, ListColumn
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
 from widedeep.reporting import Reporter
 
-_SWEEPS, _DOUBTING_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 12, 3, 9, 12
-_STANDS_OUT, _IS_CERTAIN = 2.0, 3.0
-"""Deviations from which on a cross is held for more than chance, and for certain."""
+_SWEEPS, _REFIT_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 12, 3, 9, 12
+_LIKELY_Z, _CERTAIN_Z = 2.0, 3.0
+"""From these z on (see `shrinkage_and_z`), a cross counts as more than chance, and as certain."""
 
 
 def remember(
@@ -28,14 +28,14 @@ def remember(
 ) -> tuple[CrossMemory, FoldMemory]:
     """Fit the memory of `crosses` on top of the columns of `main`.
 
-    `folds` [n] gives each row's fold, from 0. A cross value with fewer rows than its cross's `least_support` is unknown,
-    as it is when new rows are encoded. A row's own label has no part in what its fold's model says (but for the columns'
-    shrinkage, one number each, which is taken from all rows).
+    `folds` [n] holds each row's fold, from 0. A value of a cross with fewer rows than the cross's `least_support` is
+    unknown, as it is when new rows are encoded. A row's label has no influence on its fold's model, except through the
+    columns' shrinkage: one number for each column, which is fitted on all rows.
     """
     columns, num_folds = [*main, *crosses], int(folds.max()) + 1
     num_rows = len(folds)
     with reporter.work("memory of crosses", num_folds + 2, "fits") as meter:
-        whole = _doubting(columns, len(main), target)
+        whole = _fit_all_rows(columns, len(main), target)
         value, support = _cross_tables(whole, main, crosses, least_support, np.ones(num_rows, dtype=np.bool_))
         meter.update(1)
         out_of_fold = np.empty(num_rows, dtype=np.float32)
@@ -60,24 +60,25 @@ def remember(
     return CrossMemory(value, support, scale, offset), fold_memory
 
 
-def _doubting(columns: Sequence[Column], num_main: int, target: Target) -> Additive:
-    """The model of all rows. A cross that does not stand out from none is left out: its shrinkage is MOST_SHRINKAGE.
+def _fit_all_rows(columns: Sequence[Column], num_main: int, target: Target) -> Additive:
+    """The model of all rows. A cross that may be chance is left out: its shrinkage is MOST_SHRINKAGE.
 
-    The shrinkage of maximal evidence grows too slowly where there is no effect to get anywhere in a few sweeps, so that a
-    cross that says nothing would go on saying it.
+    If a cross has no effect, the shrinkage of maximal evidence grows too slowly to become large in a few sweeps. The
+    cross would keep weights that are noise.
     """
     used = np.ones(len(target.label), dtype=np.bool_)
     model = fit_additive(columns, target, used, sweeps=_SWEEPS)
-    places = range(num_main, len(columns))
+    positions = range(num_main, len(columns))
     shrinkage = list(model.shrinkage)
-    for place, (by_moments, deviations) in zip(places, standing(model, columns, places, target, used), strict=True):
-        if deviations < _STANDS_OUT:
-            shrinkage[place] = MOST_SHRINKAGE
-        elif deviations < _IS_CERTAIN:
-            shrinkage[place] = min(max(shrinkage[place], by_moments), MOST_SHRINKAGE)
+    moments = shrinkage_and_z(model, columns, positions, target, used)
+    for position, (by_moments, z) in zip(positions, moments, strict=True):
+        if z < _LIKELY_Z:
+            shrinkage[position] = MOST_SHRINKAGE
+        elif z < _CERTAIN_Z:
+            shrinkage[position] = min(max(shrinkage[position], by_moments), MOST_SHRINKAGE)
     if shrinkage == list(model.shrinkage):
         return model
-    return fit_additive(columns, target, used, sweeps=_DOUBTING_SWEEPS, shrinkage=shrinkage, start=model)
+    return fit_additive(columns, target, used, sweeps=_REFIT_SWEEPS, shrinkage=shrinkage, start=model)
 
 
 def _cross_tables(
@@ -93,7 +94,7 @@ def _cross_tables(
         model.weights[first:], model.shrinkage[first:], crosses, least_support, strict=True
     ):
         rows = column.support(used)
-        # Of a cross that was left out not even the support is told: what is learnt for it would be of chance, too.
+        # A cross that was left out has no support either: an offset that is learnt by support would be chance too.
         known = (rows >= least) & (shrinkage < MOST_SHRINKAGE)
         values.append(np.where(known, weights, np.float32(0.0)))
         supports.append(support_bucket(np.where(known, rows, 0)))
@@ -103,13 +104,13 @@ def _cross_tables(
 def _calibrated(
     crosses: Sequence[Column], memory: FoldMemory, folds: NDArray[np.uint8], target: Target, main_logit: Floats
 ) -> tuple[Floats, Floats]:
-    """Scales and offsets that suit the out-of-fold values on top of the out-of-fold main effects."""
+    """Scales and offsets, fitted to out-of-fold values on top of out-of-fold main effects."""
     start, columns = 0, []
     total = main_logit.copy()
     for cross in crosses:
         stop = start + cross.size
         scaled, shifted = _calibration_columns(cross, memory.value[:, start:stop], memory.support[:, start:stop], folds)
-        # The scales are fitted as deviations from 1, at which a value is believed as it is.
+        # Scales are fitted as differences from 1, the scale of a value that is fully trusted.
         scaled.add_weights(np.ones(scaled.size, dtype=np.float32), total)
         columns += [scaled, shifted]
         start = stop

@@ -1,1 +1,1 @@
-"""The model: the wide part, embeddings, towers and their sum. Knows sizes, not data."""
+"""The model: the wide part, embeddings, towers and their sum. It knows sizes, not data."""

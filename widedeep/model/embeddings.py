@@ -1,4 +1,4 @@
-"""The embeddings that all towers share: one table per width, and the deep input written once from them."""
+"""The embeddings that all towers share: one table per width, from which the deep input is written once."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,10 @@ DEVIATION = 0.01
 class Embeddings(nn.Module):
     """Shape: indices [F, B] int32, numerics [D, B] float32, bags → deep input [B, sum of widths + D].
 
-    The deep input is float32, or where autocast is on what its linear layers want, so that it is written once.
+    The deep input is float32, or autocast's dtype if autocast is on: linear layers then need no converted copy.
 
-    By ascending width: the columns with one value a row, then those of lists, pooled; the numerics stand last.
+    It holds the vectors by ascending width (of one width: columns with one value a row, then pooled lists), and then
+    the numerics.
     """
 
     def __init__(self, layout: InputLayout, settings: EmbeddingSettings) -> None:

@@ -1,4 +1,4 @@
-"""What a model is built from: the sizes of its inputs, and the embedding width that a cardinality deserves."""
+"""The sizes that a model is built from: its inputs, and the width of an embedding for a cardinality."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,11 @@ from widedeep.features.plan import IndexColumn
 
 @dataclass(frozen=True)
 class InputLayout:
-    """The columns of a batch, in order: `index_columns` of the int32 matrix [F, B], `numeric_columns` of the float32 one
-    [D, B], `list_columns` of the bags."""
+    """The columns of a batch, in order.
+
+    `index_columns` are those of the int32 matrix [F, B], `numeric_columns` those of the float32 matrix [D, B], and
+    `list_columns` those of the bags.
+    """
 
     index_columns: tuple[IndexColumn, ...]
     numeric_columns: tuple[str, ...]
@@ -18,14 +21,14 @@ class InputLayout:
 
     @classmethod
     def of(cls, columns: Sequence[IndexColumn], numeric_columns: Sequence[str]) -> "InputLayout":
-        """The layout of encoded columns, those of lists apart."""
-        dense = tuple(column for column in columns if column.pooling is None)
+        """The layout of a plan's columns."""
+        single = tuple(column for column in columns if column.pooling is None)
         lists = tuple(column for column in columns if column.pooling is not None)
-        return cls(dense, tuple(numeric_columns), lists)
+        return cls(single, tuple(numeric_columns), lists)
 
     @property
     def list_names(self) -> tuple[tuple[str, str | None], ...]:
-        """Names of the encoded columns of lists and of their weights."""
+        """(encoded column of lists, encoded column of their weights or None) of each list column."""
         return tuple((column.name, column.weights) for column in self.list_columns)
 
     @property
@@ -36,10 +39,10 @@ class InputLayout:
 
 @dataclass(frozen=True)
 class DeepInput:
-    """What stands where in the deep input [B, dim]: vectors in the order of their places, then the numerics."""
+    """The columns of the deep input [B, dim]: the fields' vectors in order, then the numerics."""
 
     vectors: Mapping[str, tuple[int, int]]
-    """By field: the first column of its vector, and the width."""
+    """Field → the first column of its vector, and the vector's width."""
     num_numerics: int
 
     @property
@@ -49,7 +52,7 @@ class DeepInput:
 
     @property
     def dim(self) -> int:
-        """Width of the whole."""
+        """Width of the deep input."""
         return self.vectors_dim + self.num_numerics
 
     def columns_of(self, fields: Sequence[str]) -> list[int]:
@@ -60,10 +63,10 @@ class DeepInput:
 
 
 def automatic_dim(cardinality: int) -> int:
-    """4, 8, 16 or 32: the power of two nearest to twice the fourth root of the cardinality.
+    """4, 8, 16 or 32, whichever is nearest (in logarithms) to twice the fourth root of the cardinality.
 
-    The fourth root is the rule of thumb of the TensorFlow feature-column guide; the factor and the few widths are ours
-    (few widths make few tables).
+    The fourth root is the rule of thumb of the TensorFlow feature-column guide. The factor and the four widths are
+    ours: few widths make few tables.
     """
     wanted = 2.0 * max(1, cardinality) ** 0.25
     return min(32, max(4, int(2 ** round(math.log2(wanted)))))

@@ -1,4 +1,4 @@
-"""The model: logit = bias + wide + towers, one sum, trained jointly."""
+"""The model: logit = bias + wide part + towers, trained jointly."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -16,19 +16,21 @@ from widedeep.model.wide import Wide
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
 
-if TYPE_CHECKING:  # else every model would load it
+if TYPE_CHECKING:  # at run time the import would load FinalNet for every model
     from widedeep.model.towers.finalnet import FinalNet
 
 
 class Network(nn.Module):
-    """Shape: indices [F, B] int32, numerics [D, B] float32, bags, folds [B] → logit [B] float32 (for regression: the
-    prediction). `folds` belongs to training with crosses from memory, see model/memory.py.
+    """Shape: indices [F, B] int32, numerics [D, B] float32, bags, folds [B] → logit [B] float32.
+
+    For regression the logit is the prediction. `folds` is needed to train with crosses from memory, see
+    model/memory.py.
     """
 
     def __init__(
         self, layout: InputLayout, settings: ModelSettings, *, bias: float = 0.0, correction: float = 0.0
     ) -> None:
-        """`correction` is added to the logit where nothing is learnt: what sampling the train rows has moved it by."""
+        """`correction` is added to the logit outside training, to undo the shift that sampling train rows causes."""
         super().__init__()
         self.correction = correction
         kind = KINDS[settings.kind]
@@ -55,20 +57,20 @@ class Network(nn.Module):
         return logit
 
     def embedding_tables(self) -> list[Table]:
-        """The stored tables of the deep part, by ascending width."""
+        """The embedding tables, by ascending width."""
         return [] if self.embeddings is None else [t for t in self.embeddings.tables.values() if isinstance(t, Table)]
 
     @property
     def cross_memory(self) -> CrossValues | None:
-        """What holds the crosses from memory, where there are any."""
+        """The crosses from memory, if there are any."""
         return None if self.wide is None else self.wide.memory
 
     @property
     def branches(self) -> tuple[Tensor, ...]:
-        """Of the last training forward pass: logits [B] whose mean a tower gave, and which learn from the whole."""
+        """The branches of FinalNet in the last training forward pass: logits [B] whose mean is the tower's logit."""
         return cast("FinalNet", self.towers["finalnet"]).branches if "finalnet" in self.towers else ()
 
     def num_parameters(self) -> int:
-        """Trained numbers, tables included."""
+        """The number of trained numbers, those of tables included."""
         tables = sum(module.weight.numel() for module in self.modules() if isinstance(module, Table))
         return tables + sum(parameter.numel() for parameter in self.parameters())

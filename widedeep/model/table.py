@@ -1,4 +1,4 @@
-"""A stored table of rows, looked up by index; what a training batch looked up is kept for the optimizer."""
+"""A table whose rows are looked up by index; it keeps the look-ups of a training batch for the optimizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,41 +15,41 @@ class TableColumn:
     """One column that reads the table."""
 
     position: int
-    """In the index matrix, or, where it has a pooling, among the bags."""
+    """Its row of the index matrix, or, if it has a pooling, its position among the bags."""
     size: int
-    """Table rows of its range."""
+    """Number of table rows of its range."""
     place: int = 0
-    """First column of the output that its vector is written to."""
+    """The output column where its vector begins."""
     pooling: Pooling | None = None
     shared: str | None = None
-    """Columns with the same name have one range."""
+    """Columns with the same name here share a range."""
 
 
 @dataclass
 class Touched:
-    """What one training step read: the look-ups, and the autograd leaf [B, W] that they were written to."""
+    """The look-ups of one training step, and the autograd leaf [B, W] that they were written to."""
 
     lookups: Lookups
     output: Tensor
 
     @property
     def gradient(self) -> Tensor:
-        """Gradient of the loss by the output. Shape [B, W]."""
+        """Gradient of the loss with respect to the output. Shape [B, W]."""
         assert self.output.grad is not None, "backward has not run"
         return self.output.grad
 
 
 class Table(nn.Module):
-    """Rows of one width for several columns, each with a range of rows of its own, or one that it shares.
+    """Rows of one width for several columns. Each column has a range of rows of its own or shares one.
 
-    The table is no autograd parameter: a backward pass ends at the values written to the output, so that a step costs
-    what the batch touches, not what the table holds. `touched` is what the optimizer then works on.
+    The table is no autograd parameter. A backward pass ends at the values written to the output, so the cost of a step
+    depends on the rows that the batch touches, not on the size of the table. The optimizer then works on `touched`.
     """
 
     weight: Tensor
 
     def __init__(self, columns: Sequence[TableColumn], width: int, *, summed: bool = False) -> None:
-        """With `summed`, what the columns read is added up (width 1; see Columns)."""
+        """With `summed`, the output is the sum over the columns (width 1; see Columns)."""
         super().__init__()
         starts: dict[str | int, int] = {}
         end = 0
@@ -64,18 +64,18 @@ class Table(nn.Module):
         )
         self.register_buffer("weight", torch.zeros(end, width))
         self.touched: Touched | None = None
-        """What the last training forward pass read; the optimizer's step takes it and sets it to None."""
+        """The look-ups of the last training forward pass; the optimizer's step uses them and sets this to None."""
         self.before_lookup: Callable[[Lookups], None] | None = None
-        """Set by an optimizer that may owe rows an update: called in training with what is about to be read."""
+        """Called in training before rows are read; set by an optimizer that may still have to update them."""
 
     def initialise(self, deviation: float) -> None:
-        """Draw the rows from N(0, deviation²); a column's missing and unknown rows start at zero, which says nothing."""
+        """Draw the rows from N(0, deviation²). Those of missing and unknown values start at zero, to have no effect."""
         nn.init.normal_(self.weight, std=deviation)
         for start in self._starts:
             self.weight[start : start + 2] = 0.0
 
     def fill(self, indices: Tensor, bags: Sequence[Bag], out: Tensor) -> None:
-        """Write the vectors of all columns to their places of `out` [B, W]; indices [F, B] int32."""
+        """Write the vectors of all columns to `out` [B, W], each at its column's place; indices [F, B] int32."""
         lookups = Lookups(self.columns, indices, bags)
         if not self.training:
             kernels_for(self.weight.device, rows=lookups.num_rows).look_up(self.weight, lookups, out)

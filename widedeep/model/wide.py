@@ -1,4 +1,4 @@
-"""The wide part: one weight per categorical value and numeric bucket, one per numeric input, and the crosses."""
+"""The wide part: a weight for each categorical value, numeric bucket and numeric input, and the crosses."""
 
 from collections.abc import Sequence
 
@@ -13,25 +13,24 @@ from widedeep.recipe.schema import WideSettings
 
 
 class Wide(nn.Module):
-    """w · [x, phi(x)] of Cheng et al. (arXiv 1606.07792), without the bias. A list is a multi-hot: its weights are summed.
+    """w · [x, phi(x)] of Cheng et al. (arXiv 1606.07792), without the bias. The weights of a list's values are summed.
 
-    Crosses from memory (`settings.crosses: out_of_fold`) are `memory`; crosses whose weights are learnt by gradient are
-    columns of `weights` like any other.
+    Crosses from memory (`settings.crosses: out_of_fold`) are in `memory`. Crosses whose weights are learnt by gradient
+    are columns of `weights` like all others.
 
-    Shape: indices [F, B] int32, numerics [D, B] float32, bags, folds [B] int64 (while training, where there is a
-    memory) → logit [B].
+    Shape: indices [F, B] int32, numerics [D, B] float32, bags, folds [B] int64 (in training with a memory) → logit [B].
     """
 
     def __init__(self, layout: InputLayout, settings: WideSettings) -> None:
         super().__init__()
         remembered = {column.name for column in layout.crosses if settings.crosses == "out_of_fold"}
-        dense, lists = list(enumerate(layout.index_columns)), list(enumerate(layout.list_columns))
-        own = [(i, column) for i, column in dense if column.name in remembered]
-        own_lists = [(i, column) for i, column in lists if column.name in remembered]
-        self.memory = CrossValues([c.size for _, c in own + own_lists], len(own)) if remembered else None
-        self._remembered_bags = [i for i, _ in own_lists]
-        self.register_buffer("remembered", torch.tensor([i for i, _ in own], dtype=torch.int64), persistent=False)
-        columns = [TableColumn(i, column.size) for i, column in dense if column.name not in remembered]
+        single, lists = list(enumerate(layout.index_columns)), list(enumerate(layout.list_columns))
+        crosses = [(i, column) for i, column in single if column.name in remembered]
+        list_crosses = [(i, column) for i, column in lists if column.name in remembered]
+        self.memory = CrossValues([c.size for _, c in crosses + list_crosses], len(crosses)) if remembered else None
+        self._remembered_bags = [i for i, _ in list_crosses]
+        self.register_buffer("remembered", torch.tensor([i for i, _ in crosses], dtype=torch.int64), persistent=False)
+        columns = [TableColumn(i, column.size) for i, column in single if column.name not in remembered]
         columns += [TableColumn(i, column.size, pooling="sum") for i, column in lists if column.name not in remembered]
         self.weights = Table(columns, 1, summed=True) if columns else None
         self.numeric = nn.Parameter(torch.zeros(len(layout.numeric_columns)))
@@ -42,8 +41,8 @@ class Wide(nn.Module):
         with torch.autocast(numerics.device.type, enabled=False):  # the wide part adds up in float32 on every device
             logit: Tensor = self.numeric @ numerics
         if self.memory is not None:
-            own_bags = [bags[i] for i in self._remembered_bags]
-            logit = logit + self.memory(indices.index_select(0, self.get_buffer("remembered")), own_bags, folds)
+            cross_bags = [bags[i] for i in self._remembered_bags]
+            logit = logit + self.memory(indices.index_select(0, self.get_buffer("remembered")), cross_bags, folds)
         if self.weights is None:
             return logit
         out = torch.empty(indices.shape[1], 1, dtype=numerics.dtype, device=numerics.device)

@@ -1,1 +1,1 @@
-"""The stages, their keys, cache and locks: what runs when."""
+"""The stages with their keys, cache and lock, and whole experiments made of them."""

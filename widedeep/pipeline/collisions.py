@@ -1,4 +1,4 @@
-"""The stage behind `widedeep crosses`: the collision report of every hashed field and cross. Training does without."""
+"""The stage of `widedeep crosses` that reports collisions of hashed fields and crosses. Training does not need it."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,34 +22,35 @@ from widedeep.reporting import Reporter
 from widedeep.table.parts import typed_blocks
 
 COLLISIONS_FORMAT = 2
-"""Raised when the report changes for equal inputs."""
+"""Raised when the report changes for equal inputs, so that no older cache is read."""
 
 Report = list[dict[str, Any]]
-"""One object per hashed field (or shared vocabulary) and cross, as `widedeep crosses --json` shows it."""
+"""One object per hashed field (or shared vocabulary) and hashed cross, as `widedeep crosses --json` shows it."""
 
 
 def build_crosses_and_report(
     loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False
 ) -> tuple[EncodingResult, Report]:
-    """Fit the plan, encode all splits and report on collisions, each unless that is done already.
+    """Fit the plan, encode all splits and report on collisions, as far as that is not done already.
 
-    The result's crosses have their observed `collisions`, None for a vocabulary, and `distinct`, hashed ones too.
+    In the result, each cross has its observed `collisions` (None if it has a vocabulary) and, hashed or not, the number
+    of its `distinct` combinations.
     """
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
         encoded = encoding_stage(loaded, workspace, reporter)
         report = collisions_stage(loaded.recipe, encoded, workspace, reporter)
-    of_cross = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
+    entries = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
     for cross in encoded.crosses:
-        hashed = of_cross.get(tuple(cross["columns"]))
-        cross["collisions"] = None if hashed is None else hashed["observed_collisions"]
-        if hashed is not None:
-            cross["distinct"] = hashed["distinct"]
+        entry = entries.get(tuple(cross["columns"]))
+        cross["collisions"] = None if entry is None else entry["observed_collisions"]
+        if entry is not None:
+            cross["distinct"] = entry["distinct"]
     return encoded, report
 
 
 def collisions_stage(recipe: Recipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter) -> Report:
-    """The report on a finished plan, for a caller that holds the lock; empty, and no stage, where nothing is hashed."""
+    """The report on a finished plan, for a caller that holds the lock; empty, without a stage, if nothing is hashed."""
     features = recipe.features
     buckets = [field.buckets for field in features.with_vocabulary()]
     buckets += [cross.buckets for cross in recipe.crosses]
@@ -84,28 +85,28 @@ def _report(plan: FeaturePlan, encoded: EncodingResult, spill_dir: Path, reporte
     for block in blocks("count hashes"):
         for column in columns:
             counts[column].add(column.values(plan, block).select(HASH).collect()[HASH])
-    found: dict[HashedColumn, tuple[Collisions, int | None]] = {}
+    results: dict[HashedColumn, tuple[Collisions, int | None]] = {}
     with reporter.work("collisions", len(columns), "columns") as meter:
         for column in columns:
             traffic = HashTraffic(counts[column])
-            found[column] = traffic.collisions(column.buckets), traffic.enough_buckets()
+            results[column] = traffic.collisions(column.buckets), traffic.enough_buckets()
             counts[column].clear()
-            meter.update(len(found))
+            meter.update(len(results))
     wanted = {
         column: {value for bucket in collisions.worst for value, _ in bucket.top}
-        for column, (collisions, _) in found.items()
+        for column, (collisions, _) in results.items()
     }
     values = values_of_hashes(plan, wanted, blocks("look up values"))
-    return [_entry(column, *found[column], values[column]) for column in columns]
+    return [_entry(column, *results[column], values[column]) for column in columns]
 
 
 def _entry(
     column: HashedColumn, collisions: Collisions, enough_buckets: int | None, values: dict[int, Values]
 ) -> dict[str, Any]:
-    def shown(bucket: CollidedBucket) -> dict[str, Any]:
-        named = [_named(column, values[value]) | {"count": rows} for value, rows in bucket.top]
+    def as_object(bucket: CollidedBucket) -> dict[str, Any]:
+        top = [_value_object(column, values[value]) | {"count": rows} for value, rows in bucket.top]
         share = bucket.rows / collisions.rows
-        return {"bucket": bucket.bucket, "share": share, "distinct": bucket.num_values, "values": named}
+        return {"bucket": bucket.bucket, "share": share, "distinct": bucket.num_values, "values": top}
 
     return {
         "name": column.name,
@@ -118,9 +119,9 @@ def _entry(
         "observed_collisions": collisions.observed,
         "collided_traffic": collisions.traffic,
         "buckets_for_limit": enough_buckets,
-        "worst": [shown(bucket) for bucket in collisions.worst],
+        "worst": [as_object(bucket) for bucket in collisions.worst],
     }
 
 
-def _named(column: HashedColumn, members: Values) -> dict[str, Any]:
+def _value_object(column: HashedColumn, members: Values) -> dict[str, Any]:
     return {"members": members} if column.kind == "cross" else {"value": members[column.fields[0]]}

@@ -10,7 +10,7 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, read_json_artefact
 from widedeep.scoring.evaluate import EvalResult, evaluate_rows, evaluate_typed
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import Frame, Source
+from widedeep.source.paths import Frame, Source
 from widedeep.table.parts import typed_blocks
 
 
@@ -25,12 +25,13 @@ def evaluate_run(
     tables: Mapping[str, str] = MappingProxyType({}),
     wait: bool = False,
 ) -> EvalResult:
-    """Metrics of a finished run, loaded as `scorer`, on labelled files or frames (with `tables` in place of the
-    recipe's side tables), or on one of its splits (default: test, else valid). Warns where those of new rows show that
-    the model is no good for them.
+    """Metrics of a finished run, loaded as `scorer`, on labelled files or frames, or on one of its splits.
 
-    A split is read from the typed table that the run was trained on, here or in the run's own work directory; where it
-    is gone, the recipe's files are read again.
+    The split is `split`, or by default test, else valid. `tables` replaces side tables of the recipe (name → path) for
+    new rows. A warning is given if metrics on new rows show that the model is no good for them.
+
+    A split is read from the typed table that the run was trained on, which is searched in `work_dir` and in the run's
+    own work directory. If it is gone, the recipe's files are read again.
     """
     if rows:
         result = evaluate_rows(scorer, rows, reporter, tables)
@@ -41,4 +42,4 @@ def evaluate_run(
         return result
     typed_dir = typed_table(run, scorer.recipe, work_dir, reporter, wait=wait)
     chosen = chosen_split(typed_dir, split, run)
-    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen), split=chosen)
+    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen, forms=scorer.forms or {}), split=chosen)

@@ -1,4 +1,4 @@
-"""A whole experiment: the stages that are missing, training, evaluation, the run directory."""
+"""A whole experiment: runs the stages that are missing, trains, evaluates and writes the run directory."""
 
 import platform
 import shutil
@@ -38,12 +38,13 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
+from widedeep.table.parts import forms_of
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 
 _DAMAGED = "the run is damaged; train it again"
 _TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
-"""Of which fields `train` says how many values will be new: from this share on, so many at most."""
+"""`train` tells how many values will be unknown for fields with at least this share, and for so many fields at most."""
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
 
@@ -54,28 +55,28 @@ class TrainResult:
     run: Path
     metrics: dict[str, dict[str, float | None]]
     crosses: dict[str, Any] | None
-    """Promised and realised gains, see `realised_gains`, on the test rows (else the valid ones)."""
+    """Promised and realised gains on the test rows (else the valid rows), see `realised_gains`."""
     warnings: list[dict[str, Any]]
     """What is wrong with the model, as `ModelWarning.to_json` gives it."""
     best_epoch: int
     epochs: int
     stopped: str | None
-    """Why there were no more epochs, in words; None where an older run does not say."""
+    """The reason why training ended, in words; None in runs of older versions."""
     rows_per_second: float
     parameters: int
     seconds: float
     already_done: bool
     refit: dict[str, Any] | None
-    """Of a refit: the run that chose its epochs (`of`), the `splits` whose rows it saw, its `epochs`."""
+    """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
 
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """Finished runs that differ by their seed."""
+    """Finished runs that differ only in their seed."""
 
     runs: list[TrainResult]
     summary: dict[str, dict[str, dict[str, float]]]
-    """split → metric → mean and (sample) deviation over the seeds."""
+    """Split → metric → `mean` and `deviation` (sample standard deviation) over the seeds."""
 
 
 def train(
@@ -87,10 +88,11 @@ def train(
     refit: RefitRows | None = None,
     wait: bool = False,
 ) -> TrainResult:
-    """Run every stage that is missing, train, evaluate; with `resume`, go on with this recipe's unfinished run.
+    """Run every stage that is missing, train and evaluate. With `resume`, go on with this recipe's unfinished run.
 
-    With `refit`, the last finished run of the recipe (trained now where there is none) chooses the epochs, and the result
-    is a new run, trained on these rows too. Raises UsageError where the recipe holds none of them out.
+    With `refit`, the recipe's last finished run decides the number of epochs; if there is none, it is trained first.
+    The result is then a new run, trained on the rows that `refit` names too. Raises UsageError if the recipe holds none
+    of these rows out.
     """
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
@@ -124,7 +126,7 @@ def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dic
     summary: dict[str, dict[str, dict[str, float]]] = {}
     for split in metrics[0]:
         for name in metrics[0][split]:
-            values = [value for one in metrics if (value := one[split][name]) is not None]
+            values = [value for by_split in metrics if (value := by_split[split][name]) is not None]
             if len(values) == len(metrics):
                 deviation = statistics.stdev(values) if len(values) > 1 else 0.0
                 summary.setdefault(split, {})[name] = {"mean": statistics.fmean(values), "deviation": deviation}
@@ -138,9 +140,11 @@ def _train_or_refit(
         return _train(loaded, workspace, reporter, resume=resume)
     splits = refit_splits(loaded, refit)
     chosen = _train(loaded, workspace, reporter, resume=resume, take_finished=True).run
-    found = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
-    reporter.note(f"refit of {chosen} on the {' + '.join(splits)} rows; epochs, as it chose: {found.epochs}")
-    return _train(loaded, workspace, reporter, resume=resume, refit=found)
+    planned = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
+    reporter.note(
+        f"refit of {chosen} on the {' + '.join(splits)} rows, for its best number of epochs: {planned.epochs}"
+    )
+    return _train(loaded, workspace, reporter, resume=resume, refit=planned)
 
 
 def _train(
@@ -152,7 +156,7 @@ def _train(
     take_finished: bool = False,
     refit: Refit | None = None,
 ) -> TrainResult:
-    """With `take_finished` a finished run is the result, resumed or not."""
+    """Train a new run or resume one. With `take_finished`, the result is the last finished run if there is one."""
     started = time.monotonic()
     recipe = loaded.recipe
     device = choose_device(recipe.training.device)
@@ -160,18 +164,19 @@ def _train(
     encoded = encoding_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
     memory = memory_stage(loaded, encoded, workspace, reporter)
     recipe_text = dump_recipe(recipe)
-    remembered = {} if memory is None else {"memory": memory.key}
-    refitted = {} if refit is None else {"refit": [refit.key, refit.epochs]}
-    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **remembered, **refitted})
+    memory_key = {} if memory is None else {"memory": memory.key}
+    refit_key = {} if refit is None else {"refit": [refit.key, refit.epochs]}
+    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **memory_key, **refit_key})
     if take_finished and (done := _last_run(workspace, recipe.name, key, finished=True)) is not None:
         return _finished_result(done)
     run = _last_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
         reporter.note(f"{run.path}: finished already; nothing to resume")
-        return _told(_finished_result(run), reporter)
+        return _with_warnings_told(_finished_result(run), reporter)
     if run is not None and (threads_then := run.manifest().get("threads")) != threads:
         reporter.warn(
-            f"the run was begun with {threads_then} threads and goes on with {threads}: equal bytes need an equal number"
+            f"the run began with {threads_then} threads and goes on with {threads}: only an equal number gives the "
+            "bytes of an uninterrupted run"
         )
     if run is None:
         if resume:
@@ -196,9 +201,9 @@ def _train(
             unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
         if recipe.training.unknown_share == "auto":
             _tell_unknown(encoded.exposures, reporter)
-        limited, followed = (recipe, None) if refit is None else (refit.limited(recipe), refit.values)
+        trained_recipe, followed = (recipe, None) if refit is None else (refit.limited(recipe), refit.values)
         trainer = Trainer(
-            limited,
+            trained_recipe,
             network,
             layout,
             stores["train"],
@@ -212,29 +217,28 @@ def _train(
         outcome = trainer.run(resume=resume)
     seconds = time.monotonic() - started
     finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
-    return _told(_finished_result(run, already_done=False), reporter)
+    return _with_warnings_told(_finished_result(run, already_done=False), reporter)
 
 
-def _told(result: TrainResult, reporter: Reporter) -> TrainResult:
+def _with_warnings_told(result: TrainResult, reporter: Reporter) -> TrainResult:
     for warning in result.warnings:
         reporter.warn(warning["message"])
     return result
 
 
 def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None:
-    told = [(name, exposure) for name, exposure in exposures.items() if exposure.expected >= _TOLD_SHARE]
-    told.sort(key=lambda pair: -pair[1].expected)
-    for name, exposure in told[:_TOLD_FIELDS]:
+    large = [(name, exposure) for name, exposure in exposures.items() if exposure.expected >= _TOLD_SHARE]
+    large.sort(key=lambda pair: -pair[1].expected)
+    for name, exposure in large[:_TOLD_FIELDS]:
         source = "later train rows against earlier ones" if exposure.by == "time" else "by counts of the train rows"
         shown = exposure.shown()
         taught = f"; training shows {shown:.1%} of the known ones as unknown to learn from" if shown else ""
         reporter.note(
             f"{name}: about {exposure.expected:.0%} of the values to score will be unknown ({source}){taught}"
         )
-    if len(told) > _TOLD_FIELDS:
-        reporter.note(
-            f"fewer, but more than {_TOLD_SHARE:.0%}, of " + ", ".join(name for name, _ in told[_TOLD_FIELDS:])
-        )
+    if len(large) > _TOLD_FIELDS:
+        names = ", ".join(name for name, _ in large[_TOLD_FIELDS:])
+        reporter.note(f"fewer, but at least {_TOLD_SHARE:.0%}, of {names}")
 
 
 def _begin_with_memory(
@@ -257,14 +261,14 @@ def _label_mean(store: EncodedStore) -> float:
 
 
 def _starting_bias(recipe: Recipe, label_mean: float) -> float:
-    # The log-odds of the train rate: a rare label would otherwise spend its first epochs on finding it.
+    # The log-odds of the train rate: with a rare label, the model would else spend its first epochs on finding it.
     if recipe.data.label.kind == "regression":
         return label_mean
     return float(torch.logit(torch.tensor(label_mean, dtype=torch.float64)))
 
 
 def _last_run(workspace: Workspace, name: str, key: str, *, finished: bool = False) -> RunDirectory | None:
-    """The last run of this key, or with `finished` the last that is finished."""
+    """The last run with this key, or with `finished` the last finished run with it."""
     for path in sorted((workspace.runs_dir / name).glob(f"*-{key[:8]}*"), reverse=True):
         run = RunDirectory(path)
         if finished and not run.is_done:
@@ -299,6 +303,7 @@ def _new_run(
             shutil.copyfile(memory.memory, run.memory_path)
         source_kinds = read_report(encoded.ingested.path)["source_kinds"]
         write_json(run.plan_dir / "source_kinds.json", source_kinds)
+        write_json(run.forms_path, forms_of(encoded.ingested.path))
         write_text(run.recipe_path, recipe_text)
         write_manifest(
             run,

@@ -1,4 +1,4 @@
-"""The end of a training: the level of the chosen model, its metrics and warnings, what the run directory keeps of it."""
+"""The end of a training: sets the level of the best epoch's model, measures it and completes the run directory."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,9 @@ def finish_run(
     device: torch.device,
     seconds: float,
 ) -> None:
-    """Settle the level of the best epoch's model, measure it, judge it, and mark the run as finished."""
+    """Set the level of the best epoch's model, measure it, judge it, and mark the run as finished."""
     kind = recipe.data.label.kind
-    shift = _settle_level(kind, run, layout, network, stores.get("valid"), device)
+    shift = _set_level(kind, run, layout, network, stores.get("valid"), device)
     held_out = [split for split in ("valid", "test") if split in stores]
     cutoffs = recipe.evaluation.cutoffs
     measured = {
@@ -82,7 +82,7 @@ def finish_run(
     run.finish()
 
 
-def _settle_level(
+def _set_level(
     kind: LabelKind,
     run: RunDirectory,
     layout: InputLayout,
@@ -90,9 +90,9 @@ def _settle_level(
     valid: EncodedStore | None,
     device: torch.device,
 ) -> float:
-    """Load the best checkpoint into the network, its bias moved to the level of the valid rows; gives the shift.
+    """Load the best checkpoint into the network and shift its bias to the level of the valid rows; gives the shift.
 
-    The checkpoint keeps the shift, so that a finish that is taken up again moves nothing twice.
+    The checkpoint holds the shift, so that a finish that is resumed does not shift the bias twice.
     """
     tensors, state = load_checkpoint(run.best_path)
     restore_model(network, tensors, run.best_path)
@@ -110,7 +110,7 @@ def _settle_level(
 
 
 def _write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
-    """Keep the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
+    """Save the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
     count = scorer.recipe.evaluation.golden_rows
     if not count:
         return
@@ -128,16 +128,19 @@ def _judged(
     stores: Mapping[str, EncodedStore],
     train_mean: float | None,
 ) -> list[ModelWarning]:
-    """The valid rows are held against their own rate, the test rows against that of train, which serving would know."""
-    found = list(judge_training([event["train_loss"] for event in run.epochs()]))
+    """Warnings of the training and of each split.
+
+    Valid rows are compared with their own positive rate, test rows with that of train, which is known at serving.
+    """
+    warnings = list(judge_training([event["train_loss"] for event in run.epochs()]))
     for split, figures in metrics.items():
         positives = _label_tally(stores[split]).positives
-        found += judge_split(kind, split, figures, positives, train_mean if split == "test" else None)
-    return found
+        warnings += judge_split(kind, split, figures, positives, train_mean if split == "test" else None)
+    return warnings
 
 
 def _train_mean(recipe: Recipe, store: EncodedStore) -> float | None:
-    """Mean label of the train rows by their weight, of a binary one as it was before negatives were left out."""
+    """Weighted mean of the train rows' label; for a binary label the mean before `keep_negatives` dropped rows."""
     mean = _label_tally(store).mean
     if mean is None or not 0.0 < mean < 1.0 or recipe.data.label.kind == "regression":
         return mean

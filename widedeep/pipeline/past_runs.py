@@ -1,4 +1,4 @@
-"""A run that was made before: the typed table it was trained on, the rows it was measured on. No torch."""
+"""Runs that were made before: the typed table that a run was trained on, and the rows to measure it on. No torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +14,26 @@ from widedeep.runs import TRAIN_ONLY, RunDirectory, trained_splits
 
 
 def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None:
-    """The finished stage ("ingest" or "encoded") that the run was trained on, here or in its own work directory."""
+    """The finished stage ("ingest" or "encoded") that the run was trained on; None if it is gone.
+
+    It is searched in `work_dir` and in the run's own work directory.
+    """
     key = run.manifest()["keys"][stage]
-    for place in (work_dir, *run.path.parents[2:3]):
-        if Workspace(place).is_done(stage, key):
-            return Workspace(place).stage_path(stage, key)
+    for directory in (work_dir, *run.path.parents[2:3]):
+        if Workspace(directory).is_done(stage, key):
+            return Workspace(directory).stage_path(stage, key)
     return None
 
 
 def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Reporter, *, wait: bool) -> Path:
-    """The typed table that the run was trained on, here or in its own work directory; else made again from the recipe's
-    files, with a warning where those have changed.
+    """The typed table that the run was trained on, from `work_dir` or the run's own work directory.
 
-    Raises ArtefactError for the run, DataError and ColumnError for the files.
+    If it is gone, it is made again from the recipe's files, with a warning if these have changed. Raises ArtefactError
+    for the run, DataError and ColumnError for the files.
     """
-    found = finished_stage(run, "ingest", work_dir)
-    if found is not None:
-        return found
+    path = finished_stage(run, "ingest", work_dir)
+    if path is not None:
+        return path
     manifest = run.manifest()
     reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
     loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
@@ -41,9 +44,9 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
 
 
 def chosen_split(typed_dir: Path, split: str | None, *runs: RunDirectory) -> str:
-    """The split of a typed table to measure `runs` on: the one asked for, else test, else valid.
+    """The split of a typed table to measure `runs` on: `split` if given, else test, else valid, else train.
 
-    Raises UsageError for a split that there is not, and for held-out rows that one of the runs, a refit, was trained on.
+    Raises UsageError if there is no such split, or if one of the runs is a refit that was trained on its rows.
     """
     splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
     if split is not None and split not in splits:
@@ -63,13 +66,13 @@ def _trained_on(run: RunDirectory, split: str | None, held_out: Sequence[str]) -
     ways = [f"--split {held_out[0]}"] if held_out else []
     ways += ["labelled files that it has not seen", f"the run that it is a refit of, {run.path.parent / refit['of']}"]
     return (
-        f"{asked}: {run.path} is a refit, trained on the {' + '.join(refit['splits'])} rows, on which its figures would "
-        f"say nothing of new rows: take {' or '.join(ways)}"
+        f"{asked}: {run.path} is a refit, trained on the {' + '.join(refit['splits'])} rows, on which its figures "
+        f"would say nothing of new rows: take {' or '.join(ways)}"
     )
 
 
 def row_settings(data: DataSettings, base_dir: Path, split: str) -> dict[str, Any]:
-    """The settings, by name, that decide which rows a split holds and what their labels are."""
+    """Name → value of the settings that decide which rows a split holds and what their labels are."""
     source = split if getattr(data, split) is not None else "train"
     names = ["format", "label"]
     if source == "train":

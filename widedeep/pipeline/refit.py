@@ -1,4 +1,4 @@
-"""A refit: a recipe's model trained once more, on train and held-out rows, for as many epochs as a finished run chose."""
+"""A refit: trains a recipe's model again on train and held-out rows, for as many epochs as a finished run chose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ RefitRows = Literal["valid", "all"]
 
 
 def refit_splits(loaded: LoadedRecipe, rows: RefitRows) -> tuple[str, ...]:
-    """The splits that a refit is trained on, in order. Raises UsageError where the recipe holds none of those rows out."""
+    """The splits that a refit is trained on, in order. Raises UsageError if the recipe holds none of these rows out."""
     data = loaded.recipe.data
     joining = [split for split in _held_out(data) if rows == "all" or split == "valid"]
     if not joining:
         which = "valid" if rows == "valid" else "valid or test"
         raise UsageError(
-            f"--refit {rows}: the recipe holds no {which} rows out, so that a refit would see the rows that `widedeep train` "
-            "sees anyway: leave --refit out, or hold rows out with data.split"
+            f"--refit {rows}: the recipe holds no {which} rows out, so a refit would see the same rows as `widedeep "
+            "train`: leave --refit out, or hold rows out with data.split"
         )
     return ("train", *joining)
 
@@ -34,36 +34,36 @@ def _held_out(data: DataSettings) -> list[str]:
 
 @dataclass(frozen=True)
 class Refit:
-    """What a refit takes over from the finished run that chose its epochs."""
+    """What a refit needs of the first run: the finished run that decides its number of epochs."""
 
     name: str
-    """The chosen run's directory, beside the refit's."""
+    """Directory of the first run, beside the refit's."""
     key: str
-    """The chosen run's key."""
+    """Key of the first run."""
     splits: tuple[str, ...]
-    """Whose rows it is trained on."""
+    """The splits that the refit is trained on."""
     epochs: int
-    """The chosen run's best one."""
+    """The first run's best epoch."""
     values: tuple[float | None, ...]
-    """The valid metric of each of these epochs, as the chosen run had it: the learning rates fall where they fell then."""
+    """The first run's valid metric after each of these epochs: learning rates fall where they fell in that run."""
 
     @classmethod
     def of(cls, run: RunDirectory, recipe: Recipe, splits: Sequence[str]) -> "Refit":
-        """Of a finished run of the recipe. Raises ArtefactError where its log of epochs is gone."""
+        """The refit of `run`, a finished run of the recipe. Raises ArtefactError if its log of epochs is gone."""
         facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
         epochs, logged = facts["best_epoch"], run.epochs()
         if [event["epoch"] for event in logged[:epochs]] != list(range(1, epochs + 1)):
             raise ArtefactError(
-                f"{run.events_path}: lacks epochs 1 to {epochs}, which a refit of this run goes by: train the recipe again"
+                f"{run.events_path}: lacks epochs 1 to {epochs}, which a refit needs: train the recipe again"
             )
         metric = recipe.training.early_stopping.metric
         values = tuple(event["valid"].get(metric) for event in logged[:epochs])
         return cls(run.path.name, run.manifest()["keys"]["run"], tuple(splits), epochs, values)
 
     def manifest_entry(self) -> dict[str, Any]:
-        """What the refit's manifest says."""
+        """The entry in the refit's manifest."""
         return {"of": self.name, "splits": list(self.splits), "epochs": self.epochs}
 
     def limited(self, recipe: Recipe) -> Recipe:
-        """The recipe with this refit's epochs."""
+        """The recipe with this refit's number of epochs."""
         return recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": self.epochs})})

@@ -1,4 +1,4 @@
-"""What a finished run says of the rows that it was trained on, its crosses out of fold as in training."""
+"""The logits of a finished run for the rows that it was trained on, with its crosses out of fold as in training."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from widedeep.training.inference import store_logits
 
 
 def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporter: Reporter, data: TrainRows) -> Floats:
-    """Logits (of a regression: predictions) of the rows, [N] float32, for a caller that holds the lock.
+    """Logits (for a regression: predictions) of the rows, [N] float32, for a caller that holds the lock.
 
-    The run's encoded rows are made again where they are gone. Raises UsageError for a run of other rows.
+    The run's encoded rows are made again if they are gone. Raises UsageError for a run of other rows.
     """
     run = RunDirectory(path)
     manifest = run.require_done()
@@ -30,7 +30,7 @@ def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporte
         raise UsageError(f"--on {path}: this run was trained on other rows than the recipe's; train it again")
     if refit := manifest.get("refit"):
         raise UsageError(
-            f"--on {path}: this run is a refit, trained on the {' + '.join(refit['splits'])} rows, of which discovery may "
+            f"--on {path}: this run is a refit, trained on the {' + '.join(refit['splits'])} rows, and discovery may "
             f"read train rows only: take the run that it is a refit of, {path.parent / refit['of']}"
         )
     scorer = Scorer.load(path)

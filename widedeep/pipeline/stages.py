@@ -1,4 +1,5 @@
-"""The stages before training: raw files → typed table (ingest) → plan and encoded store (crosses)."""
+"""The stages before training: files → typed table (ingest) → plan and encoded store (encoded) → values of crosses
+(memory)."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,8 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
-from widedeep.source.sources import Source, expand_paths
+from widedeep.source.paths import Source, expand_paths, partition_texts
+from widedeep.source.table_logs import log_of_version
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
@@ -39,13 +41,13 @@ from widedeep.table.typed import TIME, typed_columns
 INGEST_FORMAT = 5
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 ENCODING_FORMAT = 2
-"""The same for the fitted plan, the encoding and what is reported of them."""
+"""Raised likewise when the fitted plan, the encoding or the report on them changes."""
 MEMORY_FORMAT = 4
-"""The same for what crosses remember."""
+"""Raised likewise when the values that crosses remember change."""
 _ENCODED_ROWS = 1 << 16
-"""Rows that a thread encodes at once."""
+"""Rows that a thread encodes at a time."""
 MOST_MEMORY, BYTES_PER_VALUE = 8 * 2**30, 5
-"""Bytes that the values of crosses may take, and those of one value and its support."""
+"""Bytes that the values of all crosses may take, and bytes of one value with its support."""
 
 
 @dataclass(frozen=True)
@@ -68,25 +70,25 @@ class EncodingResult:
     cached: bool
     crosses: list[dict[str, Any]]
     exposures: dict[str, Exposure]
-    """Field with a vocabulary → how often serving meets values of it that are unknown."""
+    """Field with a vocabulary → how often serving is expected to meet unknown values of it."""
     ingested: IngestResult
     splits: tuple[str, ...]
-    """Those that have a store."""
+    """The splits that have a store."""
 
 
 @dataclass(frozen=True)
 class MemoryResult:
-    """What crosses remember, in two files."""
+    """The values that crosses remember, in two files."""
 
     key: str
     memory: Path
-    """A CrossMemory: what new rows are scored with."""
+    """A CrossMemory: the values that new rows are scored with."""
     folds: Path
-    """A FoldMemory: what train rows are trained with."""
+    """A FoldMemory: the values that train rows are trained with."""
 
 
 def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:
-    """Type, check, split and store the recipe's input files, unless that is done already."""
+    """Read the recipe's input files, type, check and split their rows, and store them, unless that is done already."""
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
         return ingest_stage(loaded, workspace, reporter)
@@ -100,23 +102,33 @@ def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, w
 
 
 def ingest_key(loaded: LoadedRecipe) -> str:
-    """Stage key of the typed table: the data section, the columns it needs, the state of the files. Raises DataError."""
+    """Key of the typed table: the data section, the columns that it needs, the state of the files. Raises DataError."""
     data = loaded.recipe.data
     files = {
-        split: _identity(expand_paths(patterns, loaded.base_dir))
+        split: _identity(expand_paths(patterns, loaded.base_dir), data.format.version)
         for split in ("train", "valid", "test")
         if (patterns := getattr(data, split)) is not None
     }
     side_tables = side_table_files(data, loaded.base_dir, columns_read(loaded.recipe, "train"))
-    files |= {f"tables.{table}": _identity(sources) for table, sources in side_tables.items()}
+    files |= {
+        f"tables.{table}": _identity(sources, data.tables[table].format.version)
+        for table, sources in side_tables.items()
+    }
     columns = [column.reading() for column in typed_columns(loaded.recipe)]
     settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
     return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files})
 
 
-def _identity(sources: Sequence[Source]) -> list[list[str | int]]:
+def _identity(sources: Sequence[Source], version: int | None) -> list[list[str | int]]:
     # The state of what a URL names is not asked for: a change behind it goes unseen until its name changes.
-    return [[source] if isinstance(source, str) else file_identity([source])[0] for source in sources]
+    return [[source] if isinstance(source, str) else _path_identity(source, version) for source in sources]
+
+
+def _path_identity(path: Path, version: int | None) -> list[str | int]:
+    if path.is_dir():
+        log = log_of_version(path, version)
+        return [str(path.resolve()), *(file_identity([log])[0] if log is not None else ())]
+    return [*file_identity([path])[0], *map(str, partition_texts(path).items())]
 
 
 def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:
@@ -135,9 +147,9 @@ def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter)
 def encoding_stage(
     loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, trained_on: Sequence[str] = TRAIN_ONLY
 ) -> EncodingResult:
-    """`build_crosses`, for a caller that holds the lock; ingests first where that is missing.
+    """`build_crosses`, for a caller that holds the lock; ingests first if that is not done.
 
-    The rows of all splits in `trained_on` are the train rows: the plan is fitted on them, and the store `train` holds them.
+    The rows of all splits in `trained_on` are train rows: the plan is fitted on them, and the store `train` holds them.
     """
     ingested = ingest_stage(loaded, workspace, reporter)
     recipe = loaded.recipe
@@ -168,7 +180,7 @@ def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[s
 def memory_stage(
     loaded: LoadedRecipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter
 ) -> MemoryResult | None:
-    """Fit what crosses remember, unless that is done already; None where no cross is fitted out of fold."""
+    """Fit the values that crosses remember, unless that is done already; None if no cross is fitted out of fold."""
     recipe = loaded.recipe
     if not recipe.crosses or recipe.model.wide.crosses != "out_of_fold":
         return None
@@ -182,7 +194,7 @@ def memory_stage(
 
 
 def _remember(recipe: Recipe, encoded: EncodingResult, out_dir: Path, reporter: Reporter) -> None:
-    from widedeep.memory import from_store, remember  # only here: Numba takes as long to import as Polars
+    from widedeep.memory import from_store, remember  # not at the top: Numba takes as long to import as Polars
 
     plan = FeaturePlan.load(encoded.path / "plan")
     _refuse_endless_memory(plan, recipe.model.wide.folds)
@@ -209,9 +221,9 @@ def _refuse_endless_memory(plan: FeaturePlan, folds: int) -> None:
     if needed > MOST_MEMORY:
         largest = max(sizes, key=lambda name: sizes[name])
         message = (
-            f"with {folds} folds their values take {needed / 2**30:.0f} GiB, and {MOST_MEMORY / 2**30:.0f} is the most; "
-            f"the largest is {largest} with {sizes[largest]:,} values: give it fewer `buckets` or a larger `min_count`, "
-            "or set `model.wide.crosses: gradient`"
+            f"with {folds} folds their values take {needed / 2**30:.0f} GiB, and {MOST_MEMORY / 2**30:.0f} GiB is the "
+            f"most; the largest is {largest} with {sizes[largest]:,} values: give it fewer `buckets` or a larger "
+            "`min_count`, or set `model.wide.crosses: gradient`"
         )
         raise RecipeError([Fault("crosses", message)])
 
@@ -279,7 +291,7 @@ def _late_from(ingested: IngestResult, trained_on: Sequence[str], keep_negatives
 
 
 class _KnownRows:
-    """Counts, per cross, the train rows (with lists: combinations in rows) that have a weight of their own."""
+    """Counts for each cross the train rows (with lists: the combinations in rows) that have a weight of their own."""
 
     def __init__(self, plan: FeaturePlan) -> None:
         self.crosses = plan.crosses

@@ -1,4 +1,4 @@
-"""A run's strongest wide weights: where its train rows lie, encoded or typed, and what is counted in them. No torch."""
+"""A run's strongest wide weights: finds its train rows, encoded or typed, and counts them by index. No torch."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -21,10 +21,11 @@ from widedeep.table.typed import LABEL
 def strongest_weights_of(
     path: Path, work_dir: Path, reporter: Reporter, *, top: int, min_support: int | None, wait: bool = False
 ) -> WeightsResult:
-    """The wide weights of the finished run at `path`, counted in its encoded or typed train rows, here or in its own work
-    directory; where both are gone, the recipe's files are read again.
+    """The strongest wide weights of the finished run at `path`, with the train rows that hold each value.
 
-    Raises ArtefactError for the run, UsageError for one without a wide part, DataError and ColumnError for the files.
+    Encoded or typed train rows are searched in `work_dir` and in the run's own work directory. If both are gone, the
+    recipe's files are read again. Raises ArtefactError for the run, UsageError if it has no wide part, DataError and
+    ColumnError for the files.
     """
     run = RunDirectory(path)
     manifest = run.require_done()

@@ -1,4 +1,4 @@
-"""The work directory: its lock, its cache of finished stages, its runs."""
+"""The work directory: its lock, its cache of finished stages and its runs."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ _WAIT_SECONDS = 0.2
 
 
 class Workspace:
-    """`stages/` (cache, safe to delete) and `runs/` below one directory."""
+    """A work directory, which holds `stages/` (a cache, safe to delete) and `runs/`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,16 +26,16 @@ class Workspace:
         self.runs_dir = path / RUNS
 
     def stage_path(self, stage: str, key: str) -> Path:
-        """Where the stage with this key lies, or will lie."""
+        """The directory of the stage with this key, whether it exists or not."""
         return self.stages_dir / stage / key
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Whether the stage was finished."""
+        """Whether the stage with this key is finished."""
         return (self.stage_path(stage, key) / "DONE").exists()
 
     @contextmanager
     def building(self, stage: str, key: str) -> Iterator[Path]:
-        """Yield an empty directory for the stage's files; it takes its place, marked DONE, only on success."""
+        """Yield an empty directory for the stage's files; only on success it is marked DONE and moved into place."""
         path = self.stage_path(stage, key)
         with replacing_directory(path) as temporary:
             yield temporary
@@ -43,9 +43,9 @@ class Workspace:
 
     @contextmanager
     def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
-        """Hold the work directory against other writers; the lock goes with the process, however it ends.
+        """Lock the work directory against other writers. The lock ends with the process, however that ends.
 
-        Raises ArtefactError that names the other process, unless `wait`.
+        If it is locked already, raises ArtefactError that names the other process, or waits with `wait`.
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class Workspace:
             lock_file.truncate(0)
 
     def _sweep(self) -> None:
-        # Only killed processes leave these behind: the lock is ours, so nobody is writing to them.
+        # We hold the lock, so no process writes to these: a killed process left them behind.
         for leftover in [*self.stages_dir.glob("*/.*.tmp-*"), *self.runs_dir.rglob(".*.tmp-*")]:
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -11,25 +11,24 @@ from numpy.typing import NDArray
 
 from widedeep.draws import random_draws
 from widedeep.ordered import map_in_order
-from widedeep.profile.alone import (
-    alone_auc,
-    auc_of_cells,
+from widedeep.profile.drift import drift
+from widedeep.profile.leaks import Judged, leaks
+from widedeep.profile.row_sample import RowSample
+from widedeep.profile.single_column import (
+    Evidence,
+    ListItems,
+    Target,
     bucket_codes,
     bucket_cuts,
-    count_cells,
-    counts_of_table,
-    halves,
-    items_auc,
-    items_table,
+    evidence_of,
+    evidence_of_list,
     list_items,
-    r2_of_cells,
+    numbers_of,
     value_table,
 )
-from widedeep.profile.drift import drift
-from widedeep.profile.row_sample import RowSample
 from widedeep.table.typed import LABEL, TARGETS, Role, TypedColumn
 
-__all__ = ["ColumnProfile", "TopValue", "alone_auc", "profile_columns"]
+__all__ = ["ColumnProfile", "TopValue", "profile_columns"]
 
 NUM_TOP = 10
 """Most frequent values of a column that are reported."""
@@ -61,7 +60,7 @@ class TopValue:
 
 @dataclass(frozen=True)
 class LabelRates:
-    """Mean labels over a column's values or, for numbers, over ten quantile buckets; cells with under 30 rows left out."""
+    """Mean labels over a column's values or, for numbers, ten quantile buckets; cells with under 30 rows left out."""
 
     lowest: float | None
     highest: float | None
@@ -84,9 +83,11 @@ class ColumnProfile:
     """Of numbers, those missing left out: the value at each share of the rows in ascending order."""
     label_rates: LabelRates | None
     alone_auc: float | None
-    """Held-out AUC of the column by itself (see `alone_auc`)."""
+    """Held-out AUC of the column by itself (see `Evidence.strength`); None for too few rows of a class."""
     alone_r2: float | None
-    """The same for regression, which has no AUC: held-out R²; None for lists."""
+    """The same for regression, which has no AUC: held-out R², at least 0; None for lists."""
+    leak: str | None
+    """By what the column gives the label away (see `leaks`); None if it does not."""
     drift: dict[str, float]
     """How far valid and test rows are from train rows: see `drift`."""
     drift_by_new: dict[str, float] | None
@@ -113,30 +114,33 @@ def profile_columns(
     are thinned alike; else all that tells positives from negatives would seem to drift.
     """
     frames = {split: sample.rows() for split, sample in samples.items()}
-    alike = {split: _thinned(frame, keep_negatives) for split, (frame, _) in frames.items() if split != "train"}
-    train, draws = frames["train"]
+    alike = {split: _thinned(frame, keep_negatives) for split, frame in frames.items() if split != "train"}
+    train = frames["train"]
     rows = _TrainRows(
-        label=train[LABEL].cast(pl.Float64).to_numpy(),
-        half=halves(draws),
+        target=Target.of(train[LABEL].cast(pl.Float64).to_numpy(), is_binary=binary),
         is_whole=samples["train"].is_whole,
-        binary=binary,
     )
 
-    def profiled(column: TypedColumn) -> ColumnProfile:
+    def profiled(column: TypedColumn) -> tuple[ColumnProfile, Evidence]:
         values = train[column.name]
         others = {split: frame[column.name] for split, frame in alike.items()}
         if values.dtype.is_numeric():
-            profile = _profile_of_numbers(values, others, rows)
+            profile, evidence = _profile_of_numbers(values, others, rows)
         else:
-            held_out = {split: frames[split][0][column.name] for split in alike}
-            profile = _profile_of_values(values, others, held_out, rows)
+            held_out = {split: frames[split][column.name] for split in alike}
+            profile, evidence = _profile_of_values(values, others, held_out, rows)
         if column.role == "label" and binary:
             profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
-        return profile if column.role not in TARGETS else _without_label(profile, column.role)
+        return (profile if column.role not in TARGETS else _without_label(profile, column.role)), evidence
 
     shown = [column for column in columns if column.role != "weights"]
-    names = (column.name for column in shown)
-    return dict(zip(names, map_in_order(profiled, shown), strict=True))
+    profiles: dict[str, ColumnProfile] = {}
+    judged: dict[str, Judged] = {}
+    for column, (profile, evidence) in zip(shown, map_in_order(profiled, shown), strict=True):
+        profiles[column.name] = profile
+        if column.role not in TARGETS:
+            judged[column.name] = Judged(column.column, evidence)
+    return profiles | {name: replace(profiles[name], leak=reason) for name, reason in leaks(judged).items()}
 
 
 def _thinned(frame: pl.DataFrame, keep_negatives: float) -> pl.DataFrame:
@@ -147,13 +151,14 @@ def _thinned(frame: pl.DataFrame, keep_negatives: float) -> pl.DataFrame:
 
 
 def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:
-    """A label, weight, time or group is no input: how well it predicts says nothing, and only a label should not drift."""
+    """A label, weight, time or group is no input: how well it predicts says nothing; only a label should not drift."""
     return replace(
         profile,
         top=tuple(replace(one, label_rate=None) for one in profile.top),
         label_rates=None,
         alone_auc=None,
         alone_r2=None,
+        leak=None,
         drift=profile.drift if role == "label" else {},
         drift_by_new=None,
         unseen=None,
@@ -164,10 +169,8 @@ def _without_label(profile: ColumnProfile, role: Role) -> ColumnProfile:
 class _TrainRows:
     """What the sampled train rows hold besides the column in question."""
 
-    label: FloatArray
-    half: NDArray[np.int64]
+    target: Target
     is_whole: bool
-    binary: bool
 
     @property
     def distinct_is(self) -> Literal["exact", "at least"]:
@@ -177,31 +180,33 @@ class _TrainRows:
 # ------------------------------------------------------------------------------------------------------ numbers
 
 
-def _profile_of_numbers(values: pl.Series, others: Mapping[str, pl.Series], rows: _TrainRows) -> ColumnProfile:
-    numbers = _as_floats(values)
+def _profile_of_numbers(
+    values: pl.Series, others: Mapping[str, pl.Series], rows: _TrainRows
+) -> tuple[ColumnProfile, Evidence]:
+    numbers, label = _as_floats(values), rows.target.values
     present = np.sort(numbers[~np.isnan(numbers)])
     found, counts = np.unique(present, return_counts=True)
-    cuts = bucket_cuts(present, _BUCKETS)
+    cuts = bucket_cuts(found, counts, _BUCKETS)
     codes = bucket_codes(numbers, cuts)
     num_cells = len(cuts) + 2
     before = np.bincount(codes, minlength=num_cells)
-    label_sums = np.bincount(codes, rows.label, num_cells).astype(np.float64)
-    cells = count_cells(values, rows.label, rows.half)
+    label_sums = np.bincount(codes, label, num_cells).astype(np.float64)
+    table = value_table(values, rows.target)
+    evidence = evidence_of(table, _as_floats(table.values), rows.target)
     frequent = np.lexsort((found, -counts))[:NUM_TOP]
-    return ColumnProfile(
+    profile = ColumnProfile(
         type="number",
         distinct=len(found),
         distinct_is=rows.distinct_is,
         top=tuple(
-            TopValue(float(found[i]), int(counts[i]) / len(numbers), float(rows.label[numbers == found[i]].mean()))
+            TopValue(float(found[i]), int(counts[i]) / len(numbers), float(label[numbers == found[i]].mean()))
             for i in frequent
         ),
         quantiles={name: float(present[_rank(share, len(present))]) for name, share in _QUANTILES.items()}
         if len(present)
         else None,
         label_rates=_label_rates(before[:-1], label_sums[:-1], int(before[-1]), float(label_sums[-1])),
-        alone_auc=auc_of_cells(cells) if rows.binary else None,
-        alone_r2=None if rows.binary else r2_of_cells(cells),
+        **_alone(evidence),
         drift={
             split: drift(before, np.bincount(bucket_codes(_as_floats(other), cuts), minlength=num_cells))
             for split, other in others.items()
@@ -209,6 +214,12 @@ def _profile_of_numbers(values: pl.Series, others: Mapping[str, pl.Series], rows
         drift_by_new=None,
         unseen=None,
     )
+    return profile, evidence
+
+
+def _alone(evidence: Evidence) -> dict[str, Any]:
+    figures = (evidence.strength, None) if evidence.is_binary else (None, evidence.strength)
+    return dict(zip(("alone_auc", "alone_r2"), figures, strict=True)) | {"leak": None}
 
 
 def _as_floats(values: pl.Series) -> FloatArray:
@@ -225,14 +236,13 @@ def _rank(share: float, num_rows: int) -> int:
 
 def _profile_of_values(
     values: pl.Series, others: Mapping[str, pl.Series], held_out: Mapping[str, pl.Series], rows: _TrainRows
-) -> ColumnProfile:
+) -> tuple[ColumnProfile, Evidence]:
     """`others`: held-out rows that are thinned as the train rows are; `held_out`: all of them."""
     is_list = isinstance(values.dtype, pl.List)
-    table, auc = _table_and_auc(values, rows)
-    table = table.with_columns(rows=pl.col("rows0") + pl.col("rows1"), label=pl.col("label0") + pl.col("label1"))
+    table, evidence = _table_and_evidence(values, rows.target)
     present, missing = table.filter(pl.col("value").is_not_null()), table.filter(pl.col("value").is_null())
     other_counts = {split: _count_values(other) for split, other in others.items()}
-    return ColumnProfile(
+    profile = ColumnProfile(
         type="list" if is_list else "text",
         distinct=present.height,
         distinct_is=rows.distinct_is,
@@ -247,23 +257,22 @@ def _profile_of_values(
             int(missing["rows"].sum()),
             float(missing["label"].sum()),
         ),
-        alone_auc=auc,
-        alone_r2=None if rows.binary or is_list else r2_of_cells(counts_of_table(table)),
+        **_alone(evidence),
         drift={split: drift(*_drift_cells(table, counts)) for split, counts in other_counts.items()},
         drift_by_new={split: _drift_by_new(table, counts) for split, counts in other_counts.items()},
         unseen=None
         if is_list or not rows.is_whole
         else {split: _unseen_share(table, _count_values(all_rows)) for split, all_rows in held_out.items()},
     )
+    return profile, evidence
 
 
-def _table_and_auc(values: pl.Series, rows: _TrainRows) -> tuple[pl.DataFrame, float | None]:
+def _table_and_evidence(values: pl.Series, target: Target) -> tuple[pl.DataFrame, Evidence]:
     if isinstance(values.dtype, pl.List):
-        items = list_items(values)
-        table = items_table(items, rows.label, rows.half)
-        return table, items_auc(items, rows.label, rows.half) if rows.binary else None
-    table = value_table(values, rows.label, rows.half)
-    return table, auc_of_cells(counts_of_table(table)) if rows.binary else None
+        items = ListItems.of(values, target)
+        return items.table.as_frame(), evidence_of_list(items, values, target)
+    table = value_table(values, target)
+    return table.as_frame(), evidence_of(table, numbers_of(table), target)
 
 
 def _count_values(values: pl.Series) -> pl.DataFrame:

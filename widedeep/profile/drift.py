@@ -17,8 +17,8 @@ def drift(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
     """Population stability index of the rows per cell, each [cells], less what two samples of one source may show.
 
     PSI = sum of (q - p) * ln(q / p) over the cells' shares p and q; from .1 on people call it a change, from
-    STRONG_DRIFT on a strong one. Without drift it behaves as chi-square with cells - 1 degrees of freedom times 1/N + 1/M (Yurdakul and
-    Naranjo 2020): the mean and four deviations of that are taken off. 0 if nothing is left.
+    STRONG_DRIFT on a strong one. Without drift it behaves as chi-square with cells - 1 degrees of freedom times
+    1/N + 1/M (Yurdakul and Naranjo 2020): the mean and four deviations of that are taken off. 0 if nothing is left.
     """
     used = (before + after) > 0
     before, after = before[used], after[used]

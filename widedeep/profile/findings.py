@@ -1,4 +1,4 @@
-"""What in a profile will hurt: leaks, groups and columns that differ between the splits, constants, ids; and what to do."""
+"""What in a profile will hurt, and what to do: leaks, groups and columns that differ by split, constants, ids."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,6 @@ from widedeep.table.typed import LABEL, typed_columns
 
 SHOWN = 10
 """Findings that are shown; `--json` has all."""
-_CERTAIN_LEAK = 0.99
-_LIKELY_LEAK = 0.95
-_FAR_AHEAD = 3.0
-"""A likely leak's distance to perfection is so many times shorter than that of the next best column."""
 
 
 def findings(report: IngestReport, recipe: Recipe) -> tuple[Finding, ...]:
@@ -45,30 +41,16 @@ def show_findings(found: tuple[Finding, ...], reporter: Reporter) -> None:
 
 
 def _leaks(report: IngestReport) -> Iterator[Finding]:
-    strengths = {
-        column.name: strength
-        for column in report.columns
-        if column.profile is not None
-        and (strength := column.profile.alone_auc if column.profile.alone_r2 is None else column.profile.alone_r2)
-        is not None
-    }
+    told: set[str] = set()
     for column in report.columns:
-        strength = strengths.get(column.name, 0.0)
-        # A column may be in the table twice, as a number and as a text: it is no rival of itself.
-        rivals = [
-            strengths[other.name]
-            for other in report.columns
-            if other.name in strengths and other.column != column.column
-        ]
-        gap = 1.0 - max(rivals, default=0.5)
-        if strength >= _CERTAIN_LEAK or (strength >= _LIKELY_LEAK and gap >= _FAR_AHEAD * (1.0 - strength)):
-            assert column.profile is not None
-            figure = "R²" if column.profile.alone_auc is None else "AUC"
+        # Several columns may be made of one source column, such as the parts of a date: one word is enough.
+        if column.profile is not None and column.profile.leak is not None and column.column not in told:
+            told.add(column.column)
             yield Finding(
                 "leak",
                 column.column,
-                f"column {column.column!r} alone predicts the label (held-out {figure} {strength:.3f}): if it is known only "
-                "after the label, it is a leak; take it out of features",
+                f"column {column.column!r} gives the label away ({column.profile.leak}): if it is known only after the "
+                "label, it is a leak; take it out of features",
             )
 
 
@@ -131,7 +113,9 @@ def _made_of_time(recipe: Recipe) -> frozenset[str]:
 def _constants(report: IngestReport, of_time: frozenset[str]) -> Iterator[Finding]:
     for column in _features(report):
         profile = column.profile
-        if profile is not None and profile.distinct == 1 and not column.missing["train"]:
+        # Of lists in a sample nothing can be said: `ingest` counts all other columns with one value over all rows.
+        is_counted = profile is not None and profile.distinct_is != "at least"
+        if profile is not None and is_counted and profile.distinct == 1 and not column.missing["train"]:
             value = profile.top[0].value
             shown = f"{value:g}" if isinstance(value, float) else repr(value)
             is_told = f"column {_shown_name(column)!r} is {shown} in all {report.rows['train']:,} train rows: "

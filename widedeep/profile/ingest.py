@@ -24,11 +24,14 @@ from widedeep.recipe.schema import Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.coded import CodedRows
-from widedeep.source.sources import Source, expand_paths, read_blocks, total_size
+from widedeep.source.forms import Forms, FormTally
+from widedeep.source.paths import Source, expand_paths, total_size
+from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
-from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks
+from widedeep.table.listed import ListedValues
+from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks, write_forms
 from widedeep.table.side_tables import SideTables
-from widedeep.table.split import SPLITS, drawn_parts, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, Typing, typed_columns
 
@@ -38,6 +41,7 @@ _GROUPS_HELD = 1 << 21
 _VALUES_HELD = 1 << 16
 """The same for the distinct values of a column that looks like an id; they are then known to about half a percent."""
 _NEARLY_ALL = 0.9
+_UNHELD_SHOWN = 5
 
 
 def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) -> IngestReport:
@@ -51,6 +55,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     parts = drawn_parts(data)
     splits = [split for split in SPLITS if split in files or split in parts]
     typing = Typing(recipe)
+    folds = listed_folds(data)
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
 
     def typed(placed: tuple[str, RawBlock, int]) -> list[tuple[str, CodedRows]]:
@@ -60,11 +65,14 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             return [(split, rows)]
         if by_time:
             return [(_UNSPLIT, rows)]
-        return list(split_rows(rows, row_splits(data, block, first_position)))
+        return list(split_rows(rows, row_splits(data, block, first_position, folds)))
 
     with ThreadPoolExecutor(1) as writing_thread:
         tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
         tables["train"].sampling = NegativeSampling(data.keep_negatives, "train")
+        tables["train"].forms = {
+            column.name: FormTally() for column in typing.columns if column.role in ("text", "values", "group")
+        }
         unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
         for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
             for split, rows in found:
@@ -78,10 +86,13 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         for table in tables.values():
             table.writer.finish()
     _check_splits(recipe, tables, parts)
-    report = _report(recipe, typing, tables, out_dir)
+    forms = {name: form for name, tally in tables["train"].forms.items() if (form := tally.form) is not None}
+    write_forms(out_dir, forms)
+    report = _report(recipe, typing, tables, forms, out_dir)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
     _warn_of_lists(typing, reporter)
+    _warn_of_unheld([*typing.listed_labels, *folds.values()], reporter)
     report = replace(report, warnings=findings(report, recipe))
     show_findings(report.warnings, reporter)
     return report
@@ -98,6 +109,8 @@ class _SplitTable:
         self.missing: dict[str, int] = {}
         self.sample = RowSample()
         self.groups = ValueTally(_GROUPS_HELD)
+        self.forms: dict[str, FormTally] = {}
+        """Of the columns of texts; only of the train rows, which decide."""
 
     def add(self, rows: CodedRows) -> None:
         if self.sampling is not None:
@@ -108,6 +121,8 @@ class _SplitTable:
         if GROUP in rows.columns:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
+        for name, tally in self.forms.items():
+            tally.add(rows.values[name] if name in rows.values else rows.frame[name])
         self.writer.add(rows)
 
 
@@ -127,14 +142,17 @@ def _blocks(
         for split, sources in files.items():
             columns = side_tables.log_columns(columns_read(recipe, split))
             coded = () if data.tables else _read_by_value(recipe)
+            rowless = RowlessFiles()
             for source in sources:
                 name, done = str(source), 0
-                side_tables.check_log(source, data.format, name=name)
-                for block in read_blocks(source, data.format, columns, name=name, coded=coded):
-                    yield split, side_tables.join(block)
-                    done = block.bytes_done
-                    meter.update(finished + done)
+                with rowless.passed_over():
+                    side_tables.check_log(source, data.format, name=name)
+                    for block in read_blocks(source, data.format, columns, name=name, coded=coded):
+                        yield split, side_tables.join(block)
+                        done = block.bytes_done
+                        meter.update(finished + done)
                 finished += done
+            rowless.settle(reporter)
     side_tables.warn_unmatched()
 
 
@@ -166,6 +184,13 @@ def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitT
         shutil.rmtree(out_dir / _UNSPLIT)
 
 
+def _warn_of_unheld(listed: Iterable[ListedValues | None], reporter: Reporter) -> None:
+    for values in listed:
+        if values is not None and (unheld := values.unheld()):
+            shown = ", ".join(map(repr, unheld[:_UNHELD_SHOWN])) + (", …" if len(unheld) > _UNHELD_SHOWN else "")
+            reporter.warn(f"{values.setting}: no row holds {shown}: check how the files write it")
+
+
 def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[str, ...]) -> None:
     rule = recipe.data.split.model_dump(mode="json", exclude_none=True) if recipe.data.split else {"kind": "random"}
     shown = ", ".join(f"{key}: {value}" for key, value in rule.items())
@@ -179,9 +204,13 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
     tables["train"].target.refuse_constant_label(recipe.data.label)
 
 
-def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
+def _report(
+    recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], forms: Forms, out_dir: Path
+) -> IngestReport:
     binary = recipe.data.label.kind == "binary"
     samples = {split: table.sample for split, table in tables.items()}
+    for sample in samples.values():
+        sample.write_in(forms)
     profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
     if not samples["train"].is_whole:
         profiles = {
@@ -217,8 +246,8 @@ def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_
 
 
 def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir: Path) -> ColumnProfile:
-    """A sample cannot tell a constant or an id from a column that is nearly one: such columns are counted over all rows."""
-    present = sample.rows()[0][name].drop_nulls()
+    """A sample cannot tell a constant or an id from a column that is nearly one: they are counted over all rows."""
+    present = sample.rows()[name].drop_nulls()
     if profile.type == "list" or not (profile.distinct == 1 or profile.distinct >= _NEARLY_ALL * len(present)):
         return profile
     if profile.type == "number" and profile.distinct > 1:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from widedeep.draws import random_draws
 from widedeep.source.coded import CodedRows
+from widedeep.source.forms import Forms, rows_in_forms
 
 SAMPLE_ROWS = 1 << 15
 """Rows held per split: enough for shares to half a percent and for an AUC to about .003."""
@@ -52,13 +53,17 @@ class RowSample:
         """Whether every row that was seen is in the sample."""
         return self.rows_seen <= self._max_rows
 
-    def rows(self) -> tuple[pl.DataFrame, NDArray[np.float64]]:
-        """The sampled rows in their order and their draws, Float64 [rows]."""
+    def rows(self) -> pl.DataFrame:
+        """The sampled rows in their order."""
         if not self._held:
-            return pl.DataFrame(), np.empty(0)
+            return pl.DataFrame()
         if self._num_held > self._max_rows or len(self._held) > 1 or self._held[0].values:
             self._prune()
-        return self._held[0].frame, self._draws[0]
+        return self._held[0].frame
+
+    def write_in(self, forms: Forms) -> None:
+        """Write the sampled texts in the forms of their columns."""
+        self._held = [rows_in_forms(rows, forms) for rows in self._held]
 
     def _prune(self) -> None:
         draws = np.concatenate(self._draws)

@@ -10,11 +10,13 @@ LabelKind = Literal["binary", "regression"]
 
 
 class FormatSettings(Settings):
-    """How the bytes of the input files are read. Everything but `kind` concerns delimited text."""
+    """How the bytes of the input files are read. Everything but `kind` and `version` concerns delimited text."""
 
     kind: Literal["auto", "csv", "ndjson", "parquet", "arrow"] = "auto"
     """`auto` goes by the file's ending: .parquet/.pq are Parquet, .arrow/.feather/.ipc Arrow IPC, .ndjson/.jsonl one
-    JSON object a line, everything else is delimited text; .gz and .zst may follow."""
+    JSON object a line, everything else is delimited text; .gz, .zst, .bz2, .xz and .zip (of one file) may follow.
+    Where the first bytes are those of Parquet, Arrow, packed data or, in a file without an ending or a .csv, NDJSON,
+    they are believed and not the ending."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     """How delimited text is encoded."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
@@ -29,10 +31,17 @@ class FormatSettings(Settings):
     """Lines that start with this text are dropped."""
     quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'
     """The character around a value that holds separators or line breaks; null for none."""
+    escape: Literal["\\"] | None = None
+    """`\\` where a quote within quotes has a backslash before it, as Spark writes it, and a backslash one more; null
+    where it is doubled."""
     trim: bool = True
     """Whether blanks around a value are dropped."""
     missing: tuple[str, ...] = ("",)
     """Texts that stand for a missing value, once trimmed. In a numeric column an empty text is always missing."""
+
+    version: int | None = None
+    """The version of a Delta table, or the snapshot of an Iceberg table, to train on; default: the newest. New rows are
+    read at their newest."""
 
     @model_validator(mode="after")
     def _names_when_no_header(self) -> "FormatSettings":

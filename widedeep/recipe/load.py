@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from widedeep.errors import Fault, RecipeError
 from widedeep.files import check_readable
 from widedeep.recipe.checks import check_recipe
-from widedeep.recipe.overrides import apply_overrides
 from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
 from widedeep.recipe.resolve import resolve
 from widedeep.recipe.schema import CrossSettings, Recipe
@@ -99,7 +98,11 @@ def recipe_of(document: Document, source: str, base_dir: Path, name: str, overri
     data = document.data
     if not isinstance(data, dict):
         raise RecipeError([places.fault(finding) for finding in document.findings or [_no_mapping(data)]])
-    faults = apply_overrides(data, overrides, places)
+    faults: list[Fault] = []
+    if overrides:
+        from widedeep.recipe.overrides import apply_overrides  # not at the top: a run's recipe is read without
+
+        faults = apply_overrides(data, overrides, places)
     data.setdefault("name", _fitting_name(name))
     recipe, findings = _validated(data, _still_there(document, places), places)
     faults += [places.fault(finding) for finding in findings]

@@ -14,7 +14,7 @@ from widedeep.reporting import Reporter
 from widedeep.scoring.rows import FRAME_NAME, InputRows, OddValues
 from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import Frame, Source
+from widedeep.source.paths import Frame, Source
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
 from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, scored_blocks
 from widedeep.scoring.scorer import Scorer
-from widedeep.source.sources import FileKind, Frame, Source
+from widedeep.source.paths import Frame, Source, refuse_as_output
+from widedeep.source.sources import FileKind
 
 SCORE = "score"
 """Name of the column that holds the scores."""
@@ -50,9 +51,11 @@ def predict_files(
     """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`.
 
     A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
-    exists), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the output).
+    exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the output).
     """
     chosen = output_format or format_of(output)
+    if isinstance(output, Path):
+        refuse_as_output(output, [*inputs, *tables.values()])
     if isinstance(output, Path) and output.is_file() and not force:
         raise OutputExistsError(f"{output}: exists already; --force replaces it")
     _check_kept(keep)

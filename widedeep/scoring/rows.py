@@ -12,7 +12,8 @@ from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.blocks import RawBlock
-from widedeep.source.sources import FileKind, Frame, Source, believed_format, expand_paths, read_blocks, total_size
+from widedeep.source.paths import Frame, Source, expand_paths, total_size
+from widedeep.source.sources import FileKind, RowlessFiles, believed_format, read_blocks
 from widedeep.table.side_tables import SideTables
 from widedeep.table.typed import Typing
 
@@ -45,27 +46,33 @@ class InputRows:
         self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
             self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
-        self._typing = Typing(scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds)
+        self._typing = Typing(
+            scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds, forms=scorer.forms
+        )
         columns = [*self._typing.needed, *keep]
-        self._tables = SideTables.load(scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables)
+        self._tables = SideTables.load(
+            scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, in_form=scorer.forms is not None
+        )
         self._columns = self._tables.log_columns(columns)
 
     def __iter__(self) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
         finished = 0
         with self._reporter.work("score", total_size(self._inputs), "bytes") as meter:
+            rowless = RowlessFiles()
             for source in self._inputs:
                 done = 0
-                for block in self._blocks(source):
-                    yield block.frame, self._typing.apply(block)
-                    done = block.bytes_done
-                    meter.update(finished + done)
+                with rowless.passed_over():
+                    for block in self._blocks(source):
+                        yield block.frame, self._typing.apply(block)
+                        done = block.bytes_done
+                        meter.update(finished + done)
                 finished += done
+            rowless.settle(self._reporter)
         self._tables.warn_unmatched()
 
     def _blocks(self, source: Source | BinaryIO | Frame) -> Iterator[RawBlock]:
         settings = self._format_of(source)
         name = STDIN_NAME
-        # The columns of a stream cannot be looked at beforehand.
         if isinstance(source, (str, Path, Frame)):
             name = FRAME_NAME if isinstance(source, Frame) else str(source)
             self._tables.check_log(source, settings, name=name)
@@ -73,7 +80,7 @@ class InputRows:
 
     def _format_of(self, source: Source | BinaryIO | Frame) -> FormatSettings:
         if self._input_format is not None:
-            return self._recipe_format.model_copy(update={"kind": self._input_format})
+            return self._recipe_format.model_copy(update={"kind": self._input_format, "version": None})
         # New rows need not come in the format of the training files.
         return believed_format(source, self._recipe_format) if isinstance(source, (str, Path)) else self._recipe_format
 

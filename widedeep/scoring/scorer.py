@@ -21,6 +21,7 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.source.forms import Form
 from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
@@ -69,6 +70,8 @@ class Scorer:
         self._columns = [*(column.name for column in self.layout.index_columns), *self.layout.numeric_columns, *lists]
         self.batch_rows = CPU_BATCH_ROWS if device.type == "cpu" else BATCH_ROWS
         self.source_kinds: dict[str, Any] = {}
+        self.forms: dict[str, Form] | None = None
+        """In which writing texts are encoded; None of runs from before there were forms, which take texts as they are."""
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
 
@@ -89,6 +92,8 @@ class Scorer:
         restore_model(network, tensors, run.best_path)
         scorer = cls(recipe, plan, network, choose_device("auto"))
         scorer.source_kinds = read_json_artefact(run.plan_dir / "source_kinds.json", "the run is damaged")
+        if run.forms_path.exists():
+            scorer.forms = read_json_artefact(run.forms_path, "the run is damaged")
         scorer.base_dir = loaded.base_dir
         scorer._check_golden_rows(run)
         return scorer
@@ -120,7 +125,7 @@ class Scorer:
             return
         check_readable(run.golden_path)
         try:
-            golden = pl.read_parquet(run.golden_path)
+            golden = pl.read_parquet(run.golden_path, glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{run.golden_path}: cannot read the golden rows: the run is damaged") from error
         scores, _ = self.score(golden)

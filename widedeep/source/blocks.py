@@ -12,7 +12,8 @@ from widedeep.errors import ColumnError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.coded import CodedColumn
 
-BLANKS = " \t"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+BLANKS = " \t" + NO_BREAK_SPACE
 """The characters that `format.trim` drops around a value."""
 _COUNTED_BYTES = 1 << 18
 

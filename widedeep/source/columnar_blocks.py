@@ -4,15 +4,16 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import polars as pl
 
-from widedeep.errors import ColumnValuesError, DataError
+from widedeep.errors import ColumnValuesError, DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
+from widedeep.source.contents import signature_of
 from widedeep.source.plain_types import plain_types, refuse_far_moments
-from widedeep.source.streams import ByteStream, uncompressed_name
+from widedeep.source.streams import ByteStream
 from widedeep.source.unknown_types import read_around
 
 ColumnarKind = Literal["parquet", "arrow"]
@@ -31,7 +32,7 @@ _OF_A_COLUMN = (pl.exceptions.PanicException, pl.exceptions.InvalidOperationErro
 
 
 def read_columnar_blocks(
-    source: Path | str | BinaryIO,
+    source: ByteStream | str,
     kind: ColumnarKind,
     settings: FormatSettings,
     columns: Sequence[str] | None,
@@ -42,8 +43,8 @@ def read_columnar_blocks(
     ones null.
 
     A `source` of type `str` is a URL. `columns` None leaves out those of a type that Polars cannot read. Raises
-    ColumnError for a column that is not there, DataError for a file that is empty, of another kind, damaged or out of
-    reach, and for a wanted column of such a type or with a value that is out of range.
+    ColumnError for a column that is not there, NoRowsError for a file without rows, DataError for one of another kind,
+    damaged or out of reach, and for a wanted column of such a type or with a value that is out of range.
     """
     opened = open_columnar(source, kind, name=name)
     table, size, present = opened.table, opened.size, opened.schema.names()
@@ -56,7 +57,7 @@ def read_columnar_blocks(
     except _FAULTS as error:
         raise _unreadable(name, kind, error) from error
     if num_rows == 0:
-        raise DataError(f"{name}: the file has no rows")
+        raise NoRowsError(f"{name}: the file has no rows")
     wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
     first_row, fetched_bytes = 0, 0
     for frame in _slices(wanted, num_rows, BLOCK_ROWS if size is not None else _FETCHED_ROWS, name):
@@ -67,7 +68,7 @@ def read_columnar_blocks(
             first_row += part.height
 
 
-def columnar_columns(source: Path | str, kind: ColumnarKind, *, name: str) -> list[str]:
+def columnar_columns(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> list[str]:
     """Names of the columns. Raises DataError."""
     opened = open_columnar(source, kind, name=name)
     return [*opened.schema.names(), *opened.unreadable]
@@ -93,7 +94,7 @@ class OpenedTable:
     """Columns of a type that Polars cannot read, and what they hold."""
 
 
-def open_columnar(source: Path | str | BinaryIO, kind: ColumnarKind, *, name: str) -> OpenedTable:
+def open_columnar(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> OpenedTable:
     """The table of a file, a URL or a stream.
 
     Polars reads no column of a file where it does not know one of the types. Then pyarrow, where it is installed, reads
@@ -118,21 +119,20 @@ def open_columnar(source: Path | str | BinaryIO, kind: ColumnarKind, *, name: st
 _Stored = Path | str | io.BytesIO
 
 
-def _stored(source: Path | str | BinaryIO, kind: ColumnarKind, name: str) -> tuple[_Stored, int | None, bool]:
+def _stored(source: ByteStream | str, kind: ColumnarKind, name: str) -> tuple[_Stored, int | None, bool]:
     """Where the plain bytes are, their size on disk (None for a URL), and whether Arrow has its format for files."""
     if isinstance(source, str):
         return source, None, True
-    with ByteStream(source, name) as stream:
-        stored: _Stored
-        if isinstance(source, Path) and uncompressed_name(source) == source:
-            stored, size = source, source.stat().st_size
-            head = stream.read(len(_ARROW_FILE_MAGIC))
-        else:
-            content = stream.read()
-            stored, size, head = io.BytesIO(content), stream.bytes_done, content[: len(_ARROW_FILE_MAGIC)]
-    if size == 0:
-        raise DataError(f"{name}: the file is empty")
-    return stored, size, head == _ARROW_FILE_MAGIC
+    if not source.head:
+        raise NoRowsError(f"{name}: the file is empty")
+    signature = signature_of(source.head)
+    if signature is not None and signature.content != kind:
+        raise DataError(f"{name}: {signature.title}, not {_TITLES[kind]}: {signature.advice}")
+    in_file_format = source.head.startswith(_ARROW_FILE_MAGIC)
+    if source.path is not None and source.as_stored:
+        return source.path, source.path.stat().st_size, in_file_format
+    content = source.read()
+    return io.BytesIO(content), source.bytes_done, in_file_format
 
 
 def _lazy(stored: _Stored, kind: ColumnarKind, *, in_file_format: bool) -> pl.LazyFrame:

@@ -5,24 +5,24 @@ them, and rewritten where their quotes are unusual (`csv_quotes`). Large files o
 instead (`csv_codes`), with the same result.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.errors import DataError, Fault, RecipeError
+from widedeep.errors import DataError, Fault, NoRowsError, RecipeError
 from widedeep.ordered import map_in_order
 from widedeep.recipe.schema import FormatSettings
-from widedeep.source.blocks import BLANKS, RawBlock, clean_texts, count_newlines, require_columns
+from widedeep.source.blocks import BLANKS, NO_BREAK_SPACE, RawBlock, clean_texts, count_newlines, require_columns
 from widedeep.source.coded import CodedColumn
 from widedeep.source.csv_quotes import Dialect, complete_records
 from widedeep.source.streams import ByteStream
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([\t -\x7e])\r?\n", re.IGNORECASE)
 _NEWLINE = 10
 _RECORD_LIMIT = 64 << 20
 """Most bytes in one record. Without a limit, a quote that is never closed would read a whole log into memory."""
@@ -31,7 +31,7 @@ _COMPILED_BYTES = 32 << 20
 
 
 def read_csv_blocks(
-    source: Path | BinaryIO,
+    stream: ByteStream,
     settings: FormatSettings,
     columns: Sequence[str] | None,
     *,
@@ -46,21 +46,21 @@ def read_csv_blocks(
     A quote opens a value only at its start (after blanks where they are trimmed) and is a plain character elsewhere, as
     in Python's `csv`. Blank lines and comment lines are dropped, except that in a table of one column a blank line is
     a missing value. Raises ColumnError for a column that is not there; DataError with file and line for a record of
-    another length than the header, an unclosed quote, bytes that are not UTF-8, a name that the header has twice, no
-    header or no rows.
+    another length than the header, an unclosed quote, bytes that are not UTF-8, a name that the header has twice, a
+    first line such as `sep=;` that names another separator; NoRowsError for no header or no rows.
     """
     dialect = _dialect(settings)
     first_row = 0
-    with ByteStream(source, name, encoding=settings.encoding) as stream:
-        large = isinstance(source, Path) and source.stat().st_size >= _COMPILED_BYTES
-        table = _Table(settings, dialect, columns, name, coded, compiled=large)
-        runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
-        for block in map_in_order(table.parse, runs):
-            if block.num_rows:
-                yield replace(block, first_row=first_row)
-                first_row += block.num_rows
-        if first_row == 0:
-            _refuse_no_rows(stream, settings, table.names, name)
+    stream.as_text(settings.encoding)
+    large = stream.path is not None and stream.path.stat().st_size >= _COMPILED_BYTES
+    table = _Table(settings, dialect.of_rewritten, columns, name, coded, compiled=large)
+    runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
+    for block in map_in_order(table.parse, runs):
+        if block.num_rows:
+            yield replace(block, first_row=first_row)
+            first_row += block.num_rows
+    if first_row == 0:
+        _refuse_no_rows(stream, settings, table.names, name)
 
 
 def _dialect(settings: FormatSettings) -> Dialect:
@@ -74,16 +74,17 @@ def _dialect(settings: FormatSettings) -> Dialect:
         quote=settings.quote.encode() if settings.quote is not None else None,
         comment=settings.comment.encode() if settings.comment is not None else None,
         trim=settings.trim,
+        escape=settings.escape.encode() if settings.escape is not None else None,
     )
 
 
 def _refuse_no_rows(stream: ByteStream, settings: FormatSettings, names: list[str] | None, name: str) -> None:
     if stream.bytes_read == 0:
-        raise DataError(f"{name}: the file is empty")
+        raise NoRowsError(f"{name}: the file is empty")
     if settings.header and names is not None:
-        raise DataError(f"{name}: the file has a header and no rows")
+        raise NoRowsError(f"{name}: the file has a header and no rows")
     missing = "neither header nor rows" if settings.header else "no rows"
-    raise DataError(f"{name}: the file has {missing} (after skipped, comment and blank lines)")
+    raise NoRowsError(f"{name}: the file has {missing} (after skipped, comment and blank lines)")
 
 
 # ------------------------------------------------------------------------------------------- whole records from bytes
@@ -101,7 +102,7 @@ class _Run:
 
 
 def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
-    carry, line = _after_skipped_lines(stream, settings.skip_lines, block_bytes)
+    carry, line = _after_skipped_lines(stream, settings, block_bytes)
     final = False
     while not final:
         # Reading at least as much as is left over keeps the cost of a very long record linear.
@@ -131,9 +132,17 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
         carry = data[run.consumed :] + rest
 
 
-def _after_skipped_lines(stream: ByteStream, skip_lines: int, block_bytes: int) -> tuple[bytes, int]:
-    """The first bytes after the byte order mark and `skip_lines` raw lines, and the line they start on."""
+def _after_skipped_lines(stream: ByteStream, settings: FormatSettings, block_bytes: int) -> tuple[bytes, int]:
+    """The first bytes after the byte order mark and the lines to skip, and the line they start on."""
     data = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK))).removeprefix(_BYTE_ORDER_MARK)
+    skip_lines = settings.skip_lines
+    separator = named_separator(stream.head)
+    if separator is not None and skip_lines == 0:
+        if separator != settings.separator:
+            raise DataError(
+                f"{stream.name}:1: the first line names {separator!r} as separator: set data.format.separator to it"
+            )
+        skip_lines = 1
     for _ in range(skip_lines):
         while (end := data.find(b"\n")) < 0:
             data = stream.read(block_bytes)
@@ -141,6 +150,12 @@ def _after_skipped_lines(stream: ByteStream, skip_lines: int, block_bytes: int) 
                 return b"", skip_lines + 1
         data = data[end + 1 :]
     return data, skip_lines + 1
+
+
+def named_separator(head: bytes) -> str | None:
+    """The separator that a first line such as `sep=;`, which Excel reads and writes, names; None if it is none."""
+    match = _SEPARATOR_LINE.match(head)
+    return match[1].decode() if match is not None else None
 
 
 def _check_utf8(data: bytes, line: int, name: str) -> None:
@@ -281,11 +296,12 @@ def _records(data: bytes, line: int, dialect: Dialect, width: int, name: str) ->
     lines = None
     if dropped.any() or data.count(b"\n") != len(ends):
         lines = line + np.searchsorted(np.flatnonzero(array == _NEWLINE), starts[~dropped])
+    blank_edges = _has_blank_edges(data, array, dialect)
     if dropped.any():
         pieces = (data[start : end + 1] for start, end in _kept_ranges(starts, ends, dropped))
         data = b"".join(pieces)
     first_line = int(lines[0]) if lines is not None and len(lines) else line
-    return _Records(data, int((~dropped).sum()), first_line, lines, quoted, _has_blank_edges(array, dialect))
+    return _Records(data, int((~dropped).sum()), first_line, lines, quoted, blank_edges)
 
 
 def _dropped(
@@ -311,9 +327,11 @@ def _dropped(
     return dropped
 
 
-def _has_blank_edges(array: NDArray[np.uint8], dialect: Dialect) -> bool:
+def _has_blank_edges(data: bytes, array: NDArray[np.uint8], dialect: Dialect) -> bool:
     """Whether any value may begin or end with a blank: if none does, trimming, as slow as parsing, is left out."""
-    blanks = np.flatnonzero((array == ord(BLANKS[0])) | (array == ord(BLANKS[1])))
+    if NO_BREAK_SPACE.encode() in data:
+        return True
+    blanks = np.flatnonzero((array == ord(" ")) | (array == ord("\t")))
     if not len(blanks):
         return False
     edges = list(b"\r\n" + dialect.separator + (dialect.quote or b""))
@@ -334,7 +352,8 @@ def _kept_ranges(
 def _parse(records: _Records, names: list[str], wanted: list[str], settings: FormatSettings, name: str) -> pl.DataFrame:
     try:
         frame = pl.read_csv(
-            records.data,
+            # Polars drops one byte order mark from the front; here it would be the first value's.
+            _BYTE_ORDER_MARK + records.data if records.data.startswith(_BYTE_ORDER_MARK) else records.data,
             columns=[names.index(column) for column in wanted],
             has_header=False,
             schema=dict.fromkeys(names, pl.String),

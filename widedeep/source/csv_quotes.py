@@ -1,7 +1,7 @@
 """Finds where records end when values are quoted: fast where the quotes are plain, else value by value."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,13 @@ class Dialect:
     quote: bytes | None
     comment: bytes | None
     trim: bool
+    escape: bytes | None = None
+    """Where given, a quote within quotes may have it in front instead of being doubled; the escape itself too."""
+
+    @cached_property
+    def of_rewritten(self) -> "Dialect":
+        """That of records which `complete_records` made: their quotes are doubled."""
+        return replace(self, escape=None)
 
     @cached_property
     def _plain_value(self) -> "re.Pattern[bytes]":
@@ -34,6 +41,12 @@ class Dialect:
         """From behind the opening quote: the value, what stands behind its closing quote, the delimiter."""
         assert self.quote is not None
         quote, separator = re.escape(self.quote), re.escape(self.separator)
+        if self.escape is not None:
+            escape = re.escape(self.escape)
+            return re.compile(
+                rb"((?:[^%b%b]|%b[\s\S]|%b%b)*)%b(?!%b)([^%b\n]*)([%b\n])"
+                % (quote, escape, escape, quote, quote, quote, quote, separator, separator)
+            )
         return re.compile(
             rb"([^%b]*(?:%b%b[^%b]*)*)%b(?!%b)([^%b\n]*)([%b\n])"
             % (quote, quote, quote, quote, quote, quote, separator, separator)
@@ -56,13 +69,25 @@ class Dialect:
             value = match[1]
             if opening and self.quote is not None:
                 rest = match[2].removesuffix(b"\r") if delimiter == b"\n" else match[2]
-                value = value.replace(self.quote * 2, self.quote) + rest
+                value = self._unescaped(value) + rest
             elif delimiter == b"\n":
                 value = value.removesuffix(b"\r")
             values.append(value)
             position = match.end()
             if delimiter == b"\n":
                 return values, position
+
+    def _unescaped(self, value: bytes) -> bytes:
+        assert self.quote is not None
+        if self.escape is None:
+            return value.replace(self.quote * 2, self.quote)
+        escape, quote = re.escape(self.escape), re.escape(self.quote)
+        return re.sub(rb"%b([%b%b])|%b(%b)" % (escape, escape, quote, quote, quote), _escaped_character, value)
+
+
+def _escaped_character(match: "re.Match[bytes]") -> bytes:
+    character: bytes = match[1] or match[2]
+    return character
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,8 @@ def complete_records(data: bytes, dialect: Dialect) -> RecordRun:
     # A comment may contain any number of quotes, so counting quotes does not work where there are comments.
     comment = dialect.comment
     has_comments = comment is not None and (data.startswith(comment) or b"\n" + comment in data)
-    quotes = None if has_comments else _plain_quotes(data, dialect.separator[0], dialect.quote[0])
+    is_escaped = dialect.escape is not None and dialect.escape in data
+    quotes = None if has_comments or is_escaped else _plain_quotes(data, dialect.separator[0], dialect.quote[0])
     if quotes is None:
         return _rewritten(data, dialect)
     end = data.rfind(b"\n")

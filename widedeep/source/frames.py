@@ -9,7 +9,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, require_columns
 from widedeep.source.columnar_blocks import BLOCK_ROWS, typed_block
-from widedeep.source.sources import Frame
+from widedeep.source.paths import Frame
 
 _FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 

@@ -8,13 +8,13 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.errors import DataError
+from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.json_values import column_of, is_exact, strict_types, wider
@@ -29,7 +29,7 @@ _SHOWN = 60
 
 
 def read_json_blocks(
-    source: Path | BinaryIO,
+    stream: ByteStream,
     settings: FormatSettings,
     columns: Sequence[str] | None,
     *,
@@ -44,31 +44,29 @@ def read_json_blocks(
     with file and line for a line that is no JSON object, and for an object or a list of lists in a wanted column.
     """
     first_row = 0
-    with ByteStream(source, name) as stream:
-        runs = _line_runs(stream, block_bytes)
-        run = next(runs, None)
-        if run is None:
-            raise DataError(f"{name}: the file {'has no rows' if stream.bytes_read else 'is empty'}")
-        reader = _Reader(run, columns, name)
-        while run is not None:
-            frame = clean_texts(reader.frame(run), settings)
-            following = next(runs, None)
-            if following is None:
-                require_columns(reader.unseen, reader.first_keys, name)
-            elif reader.unseen and isinstance(source, Path):
-                # A key may well be rare; but of a file, a misspelt one is told before the first row goes out.
-                require_columns(_absent(source, reader.unseen, name), reader.first_keys, name)
-                reader.unseen = []
-            yield RawBlock(frame, name, first_row, stream.bytes_done, int(run.lines[0]), run.irregular_lines)
-            first_row += len(run.texts)
-            run = following
+    runs = _line_runs(stream.as_text(), block_bytes)
+    run = next(runs, None)
+    if run is None:
+        raise NoRowsError(f"{name}: the file {'has no rows' if stream.bytes_read else 'is empty'}")
+    reader = _Reader(run, columns, name)
+    while run is not None:
+        frame = clean_texts(reader.frame(run), settings)
+        following = next(runs, None)
+        if following is None:
+            require_columns(reader.unseen, reader.first_keys, name)
+        elif reader.unseen and stream.path is not None:
+            # A key may well be rare; but of a file, a misspelt one is told before the first row goes out.
+            require_columns(_absent(stream.path, reader.unseen, name), reader.first_keys, name)
+            reader.unseen = []
+        yield RawBlock(frame, name, first_row, stream.bytes_done, int(run.lines[0]), run.irregular_lines)
+        first_row += len(run.texts)
+        run = following
 
 
-def json_columns(source: Path, *, name: str, block_bytes: int) -> list[str]:
-    """The keys of the file's first lines, in order. Raises DataError."""
-    with ByteStream(source, name) as stream:
-        run = next(_line_runs(stream, block_bytes), None)
-        return _Reader(run, (), name).first_keys if run is not None else []
+def json_columns(stream: ByteStream, *, name: str, block_bytes: int) -> list[str]:
+    """The keys of the first lines, in order. Raises DataError."""
+    run = next(_line_runs(stream.as_text(), block_bytes), None)
+    return _Reader(run, (), name).first_keys if run is not None else []
 
 
 class _Lines:
@@ -125,6 +123,7 @@ def _absent(source: Path, keys: list[str], name: str) -> list[str]:
     absent = list(keys)
     overlap = max(len(spelling) for key in keys for spelling in _spellings(key))
     with ByteStream(source, name) as stream:
+        stream.as_text()
         tail = b""
         while absent and (chunk := stream.read(1 << 20)):
             absent = [key for key in absent if not _mentions(tail + chunk, key)]

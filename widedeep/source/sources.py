@@ -1,26 +1,21 @@
-"""Finds the files and URLs that a recipe's paths mean, and reads any of them, a stream or a frame, in blocks of rows.
+"""Reads any source, a file, URL, stream or frame, in blocks of rows.
 
 The reader of a kind is imported when something of its kind is read.
 """
 
-import glob
-import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
-from urllib.parse import unquote
+from typing import BinaryIO, Literal, TypeGuard
 
-import polars as pl
-
-from widedeep.errors import DataError
+from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
+from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
-from widedeep.source.streams import uncompressed_name
+from widedeep.source.contents import is_json_line, signature_of
+from widedeep.source.paths import Frame, Source, partition_texts
+from widedeep.source.streams import ByteStream, uncompressed_name
 
-Source = Path | str
-"""A file of this machine (a `Path`), or the URL of a file that lies elsewhere (a `str`)."""
-Frame = pl.DataFrame | pl.LazyFrame
-"""A table in memory, or a query that makes one."""
 FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
 
 BLOCK_BYTES = 16 << 20
@@ -36,74 +31,6 @@ _KIND_OF_ENDING: dict[str, FileKind] = {
     ".feather": "arrow",
     ".ipc": "arrow",
 }
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "http", "https", "hf")
-
-
-# ------------------------------------------------------------------------------------------------- paths and their URLs
-
-
-def expand_paths(patterns: Sequence[str], base_dir: Path) -> list[Source]:
-    """The files that the patterns name, in order, each once. A pattern is a file, glob, directory or URL.
-
-    Relative paths start from `base_dir`. A directory stands for the files in it, sorted, without those whose name
-    starts with `.` or `_`. A `file://` URL is a path; other URLs are kept unchecked. Raises DataError for a pattern
-    that names nothing.
-    """
-    sources: dict[Source, None] = {}
-    for pattern in patterns:
-        url = _URL.match(pattern)
-        if url is None or url[1].lower() == "file":
-            sources.update(dict.fromkeys(_expand(pattern, base_dir / _local(pattern))))
-        elif url[1].lower() in _SCHEMES:
-            sources[pattern] = None
-        else:
-            raise DataError(f"{pattern}: {url[1]}:// is not understood: one of {', '.join(_SCHEMES)} or file is needed")
-    return list(sources)
-
-
-def _local(pattern: str) -> str:
-    url = _URL.match(pattern)
-    return unquote(pattern[url.end() :].removeprefix("localhost")) if url else pattern
-
-
-def _expand(pattern: str, place: Path) -> list[Path]:
-    try:
-        if place.is_dir():
-            files = _files_in(place)
-        elif place.exists():
-            files = [place]
-        else:
-            files = [file for match in sorted(glob.glob(str(place), recursive=True)) for file in _matched(match)]
-    except OSError as error:
-        raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
-    if not files:
-        what = "a directory without data files" if place.is_dir() else f"no such file ({place})"
-        raise DataError(f"{pattern}: {what}")
-    return files
-
-
-def _matched(match: str) -> list[Path]:
-    path = Path(match)
-    return _files_in(path) if path.is_dir() else [path]
-
-
-def _files_in(directory: Path) -> list[Path]:
-    return sorted(file for file in directory.iterdir() if file.is_file() and file.name[0] not in "._")
-
-
-def size_of(source: Source | BinaryIO | Frame) -> int | None:
-    """Size of a file in bytes, as stored; None for a URL, a stream or a frame, whose size only reading tells."""
-    return source.stat().st_size if isinstance(source, Path) else None
-
-
-def total_size(sources: Iterable[Source | BinaryIO | Frame]) -> int | None:
-    """Size of all sources in bytes, as stored; None if one is no file."""
-    sizes = [size_of(source) for source in sources]
-    return None if None in sizes else sum(size for size in sizes if size is not None)
-
-
-# ------------------------------------------------------------------------------------------------------------- reading
 
 
 def read_blocks(
@@ -115,69 +42,195 @@ def read_blocks(
     block_bytes: int = BLOCK_BYTES,
     coded: Collection[str] = (),
 ) -> Iterator[RawBlock]:
-    """Yield the rows of a file, URL, stream or frame, in order.
+    """Yield the rows of a file, URL, stream or frame, in order; a stream or named pipe is read once.
 
     Memory is bounded, but a Parquet or Arrow file that is compressed as a whole, or a stream of one, is held in it.
-    `columns` names the columns to read (None: all). Delimited text gives String columns, other formats keep their
-    types; in all of them texts are trimmed and missing ones null. Columns that `coded` names may come as codes
-    (`RawBlock.coded`). Raises ColumnError for a column that is not there, DataError for anything else.
+    `columns` names the columns to read (None: all), also such as stand in the path (see `with_partitions`). Delimited
+    text gives String columns, other formats keep their types; in all of them texts are trimmed and missing ones null.
+    Columns that `coded` names may come as codes (`RawBlock.coded`). Raises ColumnError for a column that is not there,
+    NoRowsError where there are no rows, DataError for anything else.
     """
+    texts = {} if columns == [] else _partition_texts(source)
+    if columns is not None:
+        texts = {column: text for column, text in texts.items() if column in columns}
+    if not texts:
+        yield from _own_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+        return
+    from widedeep.source.partitions import with_partitions
+
+    assert isinstance(source, (str, Path))
+    wanted = None
+    if columns is not None:
+        own = own_columns(source, settings, name=name)
+        # One is read at least: it tells how many rows there are.
+        wanted = [column for column in columns if column not in texts or column in own] or list(own[:1])
+    coded = [column for column in coded if column not in texts]
+    blocks = _own_blocks(source, settings, wanted, name=name, block_bytes=block_bytes, coded=coded)
+    yield from with_partitions(blocks, texts, settings, columns)
+
+
+def _partition_texts(source: Source | BinaryIO | Frame) -> dict[str, str | None]:
+    return partition_texts(source) if isinstance(source, (str, Path)) else {}
+
+
+def _own_blocks(
+    source: Source | BinaryIO | Frame,
+    settings: FormatSettings,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+    block_bytes: int,
+    coded: Collection[str],
+) -> Iterator[RawBlock]:
     if isinstance(source, Frame):
         from widedeep.source.frames import read_frame_blocks
 
-        return read_frame_blocks(source, settings, columns, name=name)
-    kind = _kind_of(source, settings, name)
-    if kind == "parquet" or kind == "arrow":
+        yield from read_frame_blocks(source, settings, columns, name=name)
+        return
+    if isinstance(source, str):
         from widedeep.source.columnar_blocks import read_columnar_blocks
 
-        return read_columnar_blocks(source, kind, settings, columns, name=name)
-    assert not isinstance(source, str)
-    if kind == "csv":
-        from widedeep.source.csv_blocks import read_csv_blocks
+        yield from read_columnar_blocks(source, _kind_of_url(source, settings, name), settings, columns, name=name)
+        return
+    if _is_table(source):
+        from widedeep.source.tables import read_table_blocks
 
-        return read_csv_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
-    from widedeep.source.json_blocks import read_json_blocks
+        yield from read_table_blocks(source, settings, columns, name=name)
+        return
+    if settings.version is not None:
+        raise DataError(f"{name}: data.format.version is of a Delta or Iceberg table, which this is not: leave it out")
+    with ByteStream(source, name) as stream:
+        kind = _kind_of(stream, settings)
+        if kind == "parquet" or kind == "arrow":
+            from widedeep.source.columnar_blocks import read_columnar_blocks
 
-    return read_json_blocks(source, settings, columns, name=name, block_bytes=block_bytes)
+            yield from read_columnar_blocks(stream, kind, settings, columns, name=name)
+        elif kind == "csv":
+            from widedeep.source.csv_blocks import read_csv_blocks
+
+            yield from read_csv_blocks(stream, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+        else:
+            from widedeep.source.json_blocks import read_json_blocks
+
+            yield from read_json_blocks(stream, settings, columns, name=name, block_bytes=block_bytes)
 
 
 def columns_in(source: Source | Frame, settings: FormatSettings, *, name: str) -> Sequence[str]:
-    """Names of the columns of one file, URL (NDJSON: of its first lines) or frame. Raises DataError."""
+    """Names of the columns of one file, URL (NDJSON: of its first lines) or frame, those in its path behind its own.
+
+    Raises NoRowsError for a file without rows, DataError.
+    """
+    return list(dict.fromkeys([*own_columns(source, settings, name=name), *_partition_texts(source)]))
+
+
+def own_columns(source: Source | Frame, settings: FormatSettings, *, name: str) -> Sequence[str]:
+    """The same without the columns that stand in the path alone."""
     if isinstance(source, Frame):
         from widedeep.source.frames import frame_columns
 
         return frame_columns(source, name=name)
-    kind = _kind_of(source, settings, name)
-    if kind == "parquet" or kind == "arrow":
+    if isinstance(source, str):
         from widedeep.source.columnar_blocks import columnar_columns
 
-        return columnar_columns(source, kind, name=name)
-    assert not isinstance(source, str)
-    if kind == "ndjson":
-        from widedeep.source.json_blocks import json_columns
+        return columnar_columns(source, _kind_of_url(source, settings, name), name=name)
+    if _is_table(source):
+        from widedeep.source.tables import table_columns
 
-        return json_columns(source, name=name, block_bytes=_HEADER_BYTES)
-    return next(iter(read_blocks(source, settings, None, name=name, block_bytes=_HEADER_BYTES))).frame.columns
+        return table_columns(source, settings, name=name)
+    with ByteStream(source, name) as stream:
+        kind = _kind_of(stream, settings)
+        if kind == "parquet" or kind == "arrow":
+            from widedeep.source.columnar_blocks import columnar_columns
+
+            return columnar_columns(stream, kind, name=name)
+        if kind == "ndjson":
+            from widedeep.source.json_blocks import json_columns
+
+            return json_columns(stream, name=name, block_bytes=_HEADER_BYTES)
+        from widedeep.source.csv_blocks import read_csv_blocks
+
+        return next(read_csv_blocks(stream, settings, None, name=name, block_bytes=_HEADER_BYTES)).frame.columns
+
+
+class RowlessFiles:
+    """Passes over those of several files that have no rows, unless none has any."""
+
+    def __init__(self) -> None:
+        self._errors: list[NoRowsError] = []
+        self._others = 0
+
+    @contextmanager
+    def passed_over(self) -> Iterator[None]:
+        """Around the reading of one file."""
+        try:
+            yield
+        except NoRowsError as error:
+            self._errors.append(error)
+        else:
+            self._others += 1
+
+    def settle(self, reporter: Reporter | None = None) -> None:
+        """Tell, once all are read, which were passed over. Raises NoRowsError, as of the first, where all were."""
+        if self._errors and not self._others:
+            raise self._errors[0]
+        if self._errors and reporter is not None:
+            more = f" (and {len(self._errors) - 1:,} more like it)" if len(self._errors) > 1 else ""
+            reporter.note(f"{self._errors[0]}: it is passed over{more}")
+
+
+# --------------------------------------------------------------------------------------------------------------- kinds
+
+
+def _is_table(source: Path | BinaryIO) -> TypeGuard[Path]:
+    """Whether it is a Delta or Iceberg table: other folders stand for the files in them."""
+    return isinstance(source, Path) and source.is_dir()
 
 
 def kind_by_ending(source: Source) -> FileKind | None:
-    """The kind of file that the name's ending says, compressed or not; None if it says none."""
+    """The kind of file that the name's ending says, packed or not; None if it says none."""
     if isinstance(source, str):
         # In an http address the name ends at `?`; elsewhere a `?` may be part of a glob.
         source = Path(PurePosixPath(source.partition("?")[0] if source.lower().startswith("http") else source))
     return _KIND_OF_ENDING.get(uncompressed_name(source).suffix.lower())
 
 
+def kind_of(source: Source) -> FileKind:
+    """The kind of a file by its first bytes, where these say it for certain, else by its ending. Raises DataError."""
+    if isinstance(source, str):
+        return kind_by_ending(source) or "csv"
+    with ByteStream(source, str(source)) as stream:
+        return _kind_of(stream, FormatSettings())
+
+
 def believed_format(source: Source, settings: FormatSettings) -> FormatSettings:
-    """`settings` with the kind that the file's ending says; unchanged if it says none."""
-    kind = kind_by_ending(source)
-    return settings if kind is None else settings.model_copy(update={"kind": kind})
+    """`settings` for a file that need not be of their kind: its bytes and its ending say it, where the latter does.
+
+    Neither need it be a table's version that they name.
+    """
+    kind = settings.kind if kind_by_ending(source) is None else "auto"
+    return settings.model_copy(update={"kind": kind, "version": None})
 
 
-def _kind_of(source: Source | BinaryIO, settings: FormatSettings, name: str) -> FileKind:
-    by_ending = kind_by_ending(source) if isinstance(source, (str, Path)) else None
-    kind = settings.kind if settings.kind != "auto" else by_ending or "csv"
-    if isinstance(source, str) and kind in ("csv", "ndjson"):
-        what = "delimited text" if kind == "csv" else "NDJSON"
-        raise DataError(f"{name}: {what} is not read from a URL, only Parquet and Arrow files are: download it first")
-    return kind
+def _kind_of(stream: ByteStream, settings: FormatSettings) -> FileKind:
+    by_ending = kind_by_ending(stream.named) if stream.named is not None else None
+    signature = signature_of(stream.head)
+    if signature is not None and (signature.content == "parquet" or signature.content == "arrow"):
+        if settings.kind not in ("auto", signature.content):
+            raise DataError(
+                f"{stream.name}: {signature.title}, which data.format.kind or --input-format says is {settings.kind}: "
+                f"say {signature.content} or leave it out"
+            )
+        return signature.content
+    if settings.kind != "auto":
+        return settings.kind
+    if by_ending in (None, "csv") and is_json_line(stream.head):
+        return "ndjson"
+    return by_ending or "csv"
+
+
+def _kind_of_url(url: str, settings: FormatSettings, name: str) -> Literal["parquet", "arrow"]:
+    kind = settings.kind if settings.kind != "auto" else kind_by_ending(url) or "csv"
+    if kind == "parquet" or kind == "arrow":
+        return kind
+    what = "delimited text" if kind == "csv" else "NDJSON"
+    raise DataError(f"{name}: {what} is not read from a URL, only Parquet and Arrow files are: download it first")

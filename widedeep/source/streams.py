@@ -1,50 +1,111 @@
-"""Reads the bytes of a source, decompressed and as UTF-8; every fault of reading becomes a DataError."""
+"""Reads the bytes of a source, unpacked, and its text as UTF-8 lines; every fault of reading becomes a DataError."""
 
-import gzip
-import io
-import zlib
+import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, Protocol, Self
 
-import zstandard
-
 from widedeep.errors import DataError
+from widedeep.source.contents import (
+    ENDINGS,
+    HEAD_BYTES,
+    PACKED,
+    ends_lines_by_return,
+    is_utf16,
+    signature_of,
+)
 
-_COMPRESSED = (".gz", ".zst")
-_ZSTD_INPUT_BYTES = 1 << 16
+_MOST_LAYERS = 4
+"""A zip archive may hold a file that is compressed itself. Nobody packs oftener."""
 
 
 def uncompressed_name(path: Path) -> Path:
-    """The path without an ending that says how it is compressed."""
-    return path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+    """The path without an ending that says how it is packed."""
+    return path.with_suffix("") if path.suffix.lower() in ENDINGS else path
 
 
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+class Readable(Protocol):
+    """Anything that gives bytes from front to back."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, all if negative; empty only at the end."""
 
 
 class ByteStream:
-    """A file (`.gz` and `.zst` decompressed) or an open binary stream, read from front to back in bounded memory."""
+    """The bytes of a file or an open binary stream, unpacked where they are packed, whatever the file is called.
 
-    def __init__(self, source: Path | BinaryIO, name: str, *, encoding: Literal["utf-8", "latin-1"] = "utf-8") -> None:
-        """Bytes in another `encoding` than UTF-8 are converted to it; UTF-8 itself is not checked."""
+    It is read from front to back, once, in bounded memory.
+    """
+
+    def __init__(self, source: Path | BinaryIO, name: str) -> None:
+        """Raises DataError for a source that cannot be opened or unpacked."""
         self.name = name
         self.bytes_read = 0
-        """Decompressed bytes handed out so far."""
-        self._owned = isinstance(source, Path)
+        """Unpacked bytes handed out so far."""
+        self.named = source if isinstance(source, Path) else None
+        """The file's path; None for a stream."""
+        self.path = source if isinstance(source, Path) and source.is_file() else None
+        """Where it can be read again; None for a stream or a named pipe, which give their bytes once."""
+        self.as_stored = True
+        """Whether the bytes handed out are those of the file, place by place."""
+        self._opened = isinstance(source, Path)
         with self._faults_named():
             self._stored: BinaryIO = source.open("rb") if isinstance(source, Path) else source
-        self._plain: _Readable = self._stored
-        ending = source.suffix.lower() if isinstance(source, Path) else ""
-        if ending == ".gz":
-            self._plain = io.BufferedReader(gzip.GzipFile(fileobj=self._stored))
-        elif ending == ".zst":
-            self._plain = _ZstdFrames(self._stored)
-        if encoding == "latin-1":
-            self._plain = _Latin1AsUtf8(self._plain)
+        try:
+            with self._faults_named():
+                self._plain: _Ahead = self._unpacked()
+                self.head = self._plain.peek(HEAD_BYTES)
+                """The first unpacked bytes; all of them if they are few."""
+                if self.path is not None and self.as_stored:
+                    # Joining the head to the first block would hold that twice.
+                    self._stored.seek(0)
+                    self._plain = _Ahead(self._stored)
+        except BaseException:
+            self._close()
+            raise
+
+    def _unpacked(self) -> "_Ahead":
+        plain = _Ahead(self._stored)
+        for _ in range(_MOST_LAYERS):
+            signature = signature_of(plain.peek(HEAD_BYTES))
+            if signature is None or signature.content not in PACKED:
+                break
+            from widedeep.source.unpacking import unpacked  # only here: most files are not packed
+
+            file = self._stored if self.path is not None and self.as_stored else None
+            inner = unpacked(plain, signature.content, self.name, file=file)
+            plain, self.as_stored = _Ahead(inner), False
+        return plain
+
+    def as_text(self, encoding: Literal["utf-8", "latin-1"] = "utf-8") -> Self:
+        """From now on the bytes are lines of UTF-8, which itself is not checked; to be called before any is read.
+
+        UTF-16 with a byte order mark is told by it. Raises DataError for what is certainly no text.
+        """
+        signature = signature_of(self.head)
+        if signature is not None:
+            advice = f": {signature.advice}" if signature.advice else ""
+            raise DataError(f"{self.name}: {signature.title}, not text{advice}")
+        if (
+            self.path is not None
+            and self.as_stored
+            and uncompressed_name(self.path) != self.path
+            and b"\0" in self.head
+        ):
+            raise DataError(f"{self.name}: cannot be decompressed: the file is damaged, or not what its ending says")
+        encoded = "utf-16" if is_utf16(self.head) else encoding
+        with self._faults_named():
+            if encoded != "utf-8":
+                self._recode(_AsUtf8(self._plain, encoded))
+            if ends_lines_by_return(self.head):
+                self._recode(_WithNewlines(self._plain))
+        return self
+
+    def _recode(self, recoded: Readable) -> None:
+        self._plain, self.as_stored = _Ahead(recoded), False
+        self.head = self._plain.peek(HEAD_BYTES)
 
     def __enter__(self) -> Self:
         return self
@@ -52,16 +113,22 @@ class ByteStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._owned:
+        self._close()
+
+    def _close(self) -> None:
+        if self._opened:
             self._stored.close()
 
     @property
     def bytes_done(self) -> int:
-        """Stored bytes read so far (of a compressed file: compressed ones)."""
-        return self._stored.tell() if self._owned else self.bytes_read
+        """Stored bytes read so far (of a packed file: packed ones); of what is no file, unpacked bytes."""
+        return self._stored.tell() if self.path is not None and self.bytes_read else self.bytes_read
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes (of Latin-1 up to twice as many); empty only at the end. Raises DataError."""
+        """Up to `size` bytes (of text in another encoding up to twice as many); empty only at the end.
+
+        Raises DataError.
+        """
         with self._faults_named():
             data = self._plain.read(size)
         self.bytes_read += len(data)
@@ -71,51 +138,53 @@ class ByteStream:
     def _faults_named(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
-            raise DataError(
-                f"{self.name}: cannot be decompressed: {error}; the file is cut short, damaged, or not what its ending "
-                "says"
-            ) from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.name}: not valid {error.encoding}: {error.reason}: save it as UTF-8") from error
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 
 
-class _Latin1AsUtf8:
-    """Converts Latin-1 to UTF-8. Every byte of Latin-1 is a character, so that text may be cut anywhere."""
+class _Ahead:
+    """Bytes of which the first can be looked at before they are read."""
 
-    def __init__(self, plain: _Readable) -> None:
+    def __init__(self, plain: Readable) -> None:
+        self._plain, self._head = plain, b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._head) < size and (more := self._plain.read(size - len(self._head))):
+            self._head += more
+        return self._head
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not self._head:
+            return self._plain.read(size)
+        if 0 <= size <= len(self._head):
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        head, self._head = self._head, b""
+        return head + self._plain.read(size - len(head) if size >= 0 else -1)
+
+
+class _AsUtf8:
+    """Converts another encoding to UTF-8."""
+
+    def __init__(self, plain: Readable, encoding: str) -> None:
+        self._plain = plain
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+
+    def read(self, size: int = -1, /) -> bytes:
+        while True:
+            data = self._plain.read(size)
+            text = self._decoder.decode(data, final=not data)
+            if text or not data:
+                return text.encode()
+
+
+class _WithNewlines:
+    """Lines that end by a carriage return end by a line break instead."""
+
+    def __init__(self, plain: Readable) -> None:
         self._plain = plain
 
-    def read(self, size: int = -1) -> bytes:
-        return self._plain.read(size).decode("latin-1").encode()
-
-
-class _ZstdFrames:
-    """Reads Zstandard frames, one after the other; unlike the library's reader it notices a frame that is cut short."""
-
-    def __init__(self, stored: BinaryIO) -> None:
-        self._stored = stored
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._frame_begun = False
-        self._ready = bytearray()
-
-    def read(self, size: int = -1) -> bytes:
-        while (size < 0 or len(self._ready) < size) and self._decompress_more():
-            pass
-        count = len(self._ready) if size < 0 else size
-        data = bytes(self._ready[:count])
-        del self._ready[:count]
-        return data
-
-    def _decompress_more(self) -> bool:
-        compressed = self._frame.unused_data if self._frame.eof else b""
-        compressed = compressed or self._stored.read(_ZSTD_INPUT_BYTES)
-        if not compressed:
-            if self._frame_begun and not self._frame.eof:
-                raise EOFError("a Zstandard frame ends too early")
-            return False
-        if self._frame.eof:
-            self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._frame_begun = True
-        self._ready += self._frame.decompress(compressed)
-        return True
+    def read(self, size: int = -1, /) -> bytes:
+        return self._plain.read(size).replace(b"\r", b"\n")

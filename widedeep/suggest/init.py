@@ -9,7 +9,7 @@ from widedeep.errors import ColumnError, DataError, UsageError
 from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
-from widedeep.source.sources import Source, expand_paths
+from widedeep.source.paths import Source, can_be_read_again, expand_paths
 from widedeep.source.streams import uncompressed_name
 from widedeep.suggest.look import look, shown
 from widedeep.suggest.spread_sample import SpreadSample, spread_sample
@@ -70,7 +70,7 @@ def init_recipe(
     text = recipe_text(suggestion)
     # What is handed out reads back, whatever the columns are called.
     typed_columns(parse_recipe(text, "the suggested recipe", recipe_folder, suggestion.name).recipe)
-    return InitResult(text, (*_lacking_notes(lacking), *suggestion.notes))
+    return InitResult(text, (*_once_notes(train), *_lacking_notes(lacking), *suggestion.notes))
 
 
 def _by_split(files: Sequence[str], named: dict[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -113,7 +113,7 @@ def _refuse_other_layout(train: SpreadSample, other: SpreadSample, name: str) ->
     """`data.format` holds for all files."""
     if not (train.is_text and other.is_text):
         return
-    for key in ("separator", "header", "skip_lines", "comment"):
+    for key in ("separator", "header", "skip_lines", "comment", "escape"):
         ours, theirs = (one.format.get(key, getattr(FormatSettings(), key)) for one in (train, other))
         if ours != theirs:
             raise DataError(
@@ -137,6 +137,14 @@ def _lacking_columns(train: SpreadSample, others: dict[str, list[str]], label: s
                 if column not in columns:
                     lacking.setdefault(column, f"{file} has no such column")
     return lacking
+
+
+def _once_notes(files: Sequence[Source]) -> list[str]:
+    return [
+        f"{file}: a stream that gives its rows once, looked at from its front: have the recipe name a file"
+        for file in files
+        if not can_be_read_again(file)
+    ]
 
 
 def _lacking_notes(lacking: dict[str, str]) -> list[str]:

@@ -8,16 +8,21 @@ import numpy as np
 import polars as pl
 
 from widedeep.errors import DataError
+from widedeep.profile.leaks import Judged, leaks
 from widedeep.profile.single_column import (
+    Evidence,
+    ListItems,
     Recurrence,
     Target,
     ValueTable,
-    bucketed,
-    filled_pattern,
+    evidence_of,
+    evidence_of_list,
     recurrence,
-    strength,
     value_table,
 )
+from widedeep.recipe.data import DataSettings
+from widedeep.recipe.fields import MultiValuedField
+from widedeep.source.blocks import RawBlock
 from widedeep.suggest.look_label import LabelLook, look_at_label
 from widedeep.suggest.look_lists import ListLook, look_for_lists
 from widedeep.suggest.look_markers import find_markers
@@ -25,13 +30,10 @@ from widedeep.suggest.look_names import is_named_code, is_named_fold
 from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers, why_no_number
 from widedeep.suggest.look_times import TimeLook, look_for_time
 from widedeep.suggest.spread_sample import SpreadSample
+from widedeep.table.lists import ListTally, list_values
 
 Nature = Literal["number", "category", "list", "time", "left_out"]
 
-_LEAK_AUC = 0.99
-_LEAK_AUC_OF_TWO = 0.95
-"""For a column with two values: an honest one is never so good, a copy of the label with some flips is."""
-_LEAK_R2 = 0.995
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?")
 _RESERVED = ("__label__", "__weight__", "__time__", "__group__")
 _RESERVED_ENDS = ("@text", "@values", "@weights")
@@ -46,8 +48,8 @@ class ColumnLook:
     why: str = ""
     """Why it is left out."""
     is_leak: bool = False
-    strength: float | None = None
-    """How well it alone predicts the label on held-out rows: AUC, or the variance explained."""
+    evidence: Evidence | None = None
+    """What it alone says of the label; None for what is left out unseen."""
     missing: float = 0.0
     """Share of the rows looked at."""
     distinct: int = 0
@@ -96,7 +98,7 @@ def look(sample: SpreadSample, label: str, file_name: str) -> Look:
     names = [name for name in sample.frame.columns if name != label]
     columns = [_one_column(sample.frame[name], target, sample) for name in names]
     columns += [ColumnLook(name, "left_out", why) for name, why in sample.left_out.items()]
-    columns = _without_leaks(columns, seen_label)
+    columns = _without_leaks(columns)
     columns = _without_copies(columns, sample.frame)
     numbers = [column for column in columns if column.nature == "number" and column.numbers is not None]
     bad = tuple(c.name for c in numbers if c.name in with_nan or (c.numbers is not None and c.numbers.odd))
@@ -128,11 +130,17 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         always = _everywhere(f"always {shown(values[0])}", sample)
         return ColumnLook(name, "left_out", always, distinct=1)
     numbers = look_at_numbers(table)
-    scores = _Scores.of(table, numbers, target)
+    time = look_for_time(raw, values, numbers.values if numbers else None)
+    why_written = "" if numbers or time else why_no_number(values)
+    lists = None if numbers or time or why_written else look_for_lists(raw, values, pl.Series(table.counts))
+    if lists is None:
+        evidence = evidence_of(table, numbers.values if numbers else None, target)
+    else:
+        evidence = _list_evidence(raw, lists, target)
     seen = ColumnLook(
         name,
         "category",
-        strength=scores.best if target.is_enough else None,
+        evidence=evidence,
         missing=missing,
         distinct=distinct,
         estimated_values=_estimated_values(table, sample),
@@ -141,29 +149,21 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
         recurrence=recurrence(table, sample.num_rows),
         is_sequence=_is_sequence(raw, numbers, distinct, sample),
     )
-    leak = _leak(table, scores, target, seen)
-    if leak:
-        return replace(seen, nature="left_out", why=leak, is_leak=True)
-    if (time := look_for_time(raw, values, numbers.values if numbers else None)) is not None:
+    if time is not None:
         return replace(seen, nature="time", time=time)
     if seen.is_sequence:
         return replace(seen, nature="left_out", why="rises from row to row: a row number says nothing about new rows")
-    if numbers is None and (why := why_no_number(values)):
-        return replace(seen, nature="left_out", why=why)
-    lists = None if numbers else look_for_lists(raw, values, pl.Series(table.counts))
+    if why_written:
+        return replace(seen, nature="left_out", why=why_written)
     if lists is not None and lists.are_fractions:
         return replace(seen, nature="left_out", why=_VECTORS)
     if lists is not None:
         return replace(seen, nature="list", lists=lists)
-    if (
-        is_named_fold(name)
-        and distinct <= 20
-        and abs(scores.best - 0.5 * target.is_binary) <= max(3 * target.noise, 0.02)
-    ):
+    if is_named_fold(name) and distinct <= 20 and _says_nothing(evidence, target):
         return replace(seen, nature="left_out", why=_FOLD.format(name=shown(name)))
     hardly_again = seen.rare_rows > 0.8 and not is_named_code(name)
     if numbers is not None and (
-        hardly_again or is_quantity(name, numbers, scores.by_value, scores.by_bucket, target.noise)
+        hardly_again or is_quantity(name, numbers, evidence.by_value or 0.0, evidence.by_bucket, target.noise)
     ):
         return replace(seen, nature="number")
     return _category(raw, table, seen, sample)
@@ -171,6 +171,11 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
 
 _VECTORS = "lists of fractions, which are no list of values"
 _FOLD = "a division of the rows; to split by it: data.split: {{kind: column, column: {name}, valid: …, test: …}}"
+
+
+def _says_nothing(evidence: Evidence, target: Target) -> bool:
+    best = max(evidence.by_value or 0.0, evidence.by_bucket or 0.0, evidence.by_filled)
+    return abs(best - 0.5 * target.is_binary) <= max(3 * target.noise, 0.02)
 
 
 def _category(raw: pl.Series, table: ValueTable, seen: ColumnLook, sample: SpreadSample) -> ColumnLook:
@@ -190,19 +195,27 @@ def _list_column(raw: pl.Series, target: Target, missing: float, sample: SpreadS
     lists = look_for_lists(raw, raw, raw)
     if lists is None:
         return ColumnLook(raw.name, "left_out", _everywhere("empty", sample), missing=missing)
-    as_text = raw.cast(pl.List(pl.String)).list.join("\x1f", ignore_nulls=True).alias(raw.name)
-    table = value_table(as_text, target)
-    scores = _Scores.of(table, None, target)
-    seen = ColumnLook(
+    return ColumnLook(
         raw.name,
         "list",
-        strength=scores.best if target.is_enough else None,
+        evidence=_list_evidence(raw, lists, target),
         missing=missing,
         distinct=lists.num_values,
         lists=lists,
     )
-    leak = _leak(table, scores, target, seen)
-    return replace(seen, nature="left_out", why=leak, is_leak=True) if leak else seen
+
+
+def _list_evidence(raw: pl.Series, lists: ListLook, target: Target) -> Evidence:
+    """Of the lists as the typed table will hold them."""
+    field = MultiValuedField(
+        column="t",
+        separator=lists.separator,
+        form=lists.form or "separated",
+        weight_separator=lists.weight_separator,
+    )
+    data = DataSettings.model_validate({"train": "-", "label": "-", "bad_numbers": "missing"})
+    values, _ = list_values(RawBlock(raw.alias("t").to_frame(), "", 0, 0), field, data, ListTally())
+    return evidence_of_list(ListItems.of(values, target), values, target)
 
 
 def _everywhere(what: str, sample: SpreadSample) -> str:
@@ -217,14 +230,14 @@ def shown(value: object) -> str:
 
 
 def _rare_rows(table: ValueTable, sample: SpreadSample) -> float:
-    known = table.counts[table.values.is_not_null().to_numpy()]
+    known = table.counts[table.is_present]
     scale = sample.num_rows / sample.frame.height
     return float(known[known * scale < 10].sum() / max(known.sum(), 1.0))
 
 
 def _estimated_values(table: ValueTable, sample: SpreadSample) -> float:
     """At least (Chao 1984), from how many values were met once and twice."""
-    known = table.counts[table.values.is_not_null().to_numpy()]
+    known = table.counts[table.is_present]
     if sample.whole:
         return float(len(known))
     once, twice = float((known == 1).sum()), float((known == 2).sum())
@@ -241,65 +254,13 @@ def _is_sequence(raw: pl.Series, numbers: NumberLook | None, distinct: int, samp
 # ------------------------------------------------------------------------------------------------------------- leaks
 
 
-@dataclass(frozen=True)
-class _Scores:
-    by_value: float
-    by_bucket: float | None
-    by_pattern: float
-
-    @classmethod
-    def of(cls, table: ValueTable, numbers: NumberLook | None, target: Target) -> "_Scores":
-        by_value = strength(table, is_binary=target.is_binary)
-        by_bucket = None
-        filled = table.values.is_not_null().to_numpy().astype(np.int64)
-        if numbers is not None:
-            by_bucket = strength(bucketed(table, numbers.values), is_binary=target.is_binary)
-            filled &= numbers.values != 0.0
-        return cls(by_value, by_bucket, strength(table.grouped(filled), is_binary=target.is_binary))
-
-    @property
-    def best(self) -> float:
-        return max(self.by_value, self.by_bucket or 0.0, self.by_pattern)
-
-
-def _leak(table: ValueTable, scores: _Scores, target: Target, seen: ColumnLook) -> str:
-    """Why the column must have been written after the label, or nothing."""
-    if not target.is_binary:
-        return f"gives the label away: explains {scores.best:.2%} of it alone" if scores.best >= _LEAK_R2 else ""
-    if not target.is_enough:
-        return "gives the label away: each of its values has one label only" if _is_pure(table) else ""
-    if scores.best >= _LEAK_AUC:
-        return f"gives the label away: AUC {scores.best:.3f} alone"
-    two_valued = scores.by_value if seen.distinct + (seen.missing > 0) == 2 else scores.by_pattern
-    if two_valued >= _LEAK_AUC_OF_TWO:
-        return f"gives the label away: AUC {two_valued:.3f} alone, by two values only"
-    pattern = filled_pattern(table, seen.numbers.values if seen.numbers else None)
-    if pattern.gives_away:
-        share = pattern.filled_positives / pattern.filled
-        return f"gives the label away: where it is filled, {share:.1%} are positive ({pattern.filled:,.0f} rows)"
-    return ""
-
-
-def _is_pure(table: ValueTable) -> bool:
-    rows, positives = table.counts, table.label_sums.sum(axis=1)
-    mixed = np.minimum(positives, rows - positives).sum()
-    rarer = min(positives.sum(), rows.sum() - positives.sum())
-    return bool(mixed == 0 and rows.sum() >= max(4 * len(rows), 8) and rarer >= 3)
-
-
-def _without_leaks(columns: list[ColumnLook], label: LabelLook) -> list[ColumnLook]:
-    """Besides what gives the label away by itself: one column that is nearly perfect and leaves all others far behind."""
-    if label.kind != "binary":
-        return columns
-    strengths = sorted((c.strength for c in columns if c.strength is not None and not c.is_leak), reverse=True)
-    if not strengths or strengths[0] < 0.95:
-        return columns
-    best, next_best = strengths[0], strengths[1] if len(strengths) > 1 else 0.5
-    if (1 - best) * 4 > 1 - next_best:
-        return columns
-    why = f"gives the label away: AUC {best:.3f} alone, the next best column has {next_best:.3f}"
+def _without_leaks(columns: list[ColumnLook]) -> list[ColumnLook]:
+    judged = {c.name: Judged(c.name, c.evidence) for c in columns if c.evidence is not None}
+    reasons = leaks(judged)
     return [
-        replace(column, nature="left_out", why=why, is_leak=True) if column.strength == best else column
+        replace(column, nature="left_out", why=f"gives the label away: {reasons[column.name]}", is_leak=True)
+        if column.name in reasons
+        else column
         for column in columns
     ]
 

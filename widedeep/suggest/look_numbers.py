@@ -6,17 +6,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.profile.single_column import ValueTable
+from widedeep.profile.single_column import ValueTable, numbers_of
 from widedeep.suggest.look_names import is_named_amount, is_named_code
 
 Floats = NDArray[np.float64]
 
-_MOSTLY = 0.98
-"""Share of the rows with a value that must hold a number: a few odd values do not make a text of a column."""
-_EXACT = 2.0**53
 _FEW = 20
 """So few whole numbers may each have a weight of their own."""
 _SHORT = 100
+_MOSTLY = 0.98
+"""Share of different texts that must read as numbers to a person."""
 _CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP)?"
 _WRITTEN_NUMBER = (
     rf"^[-+(]?\s*{_CURRENCY}\s*[-+]?(?:\d{{1,3}}(?:[,.' \x{{a0}}]\d{{3}})+|\d+)?(?:[.,]\d+)?\s*(?:%|{_CURRENCY})\)?$"
@@ -61,26 +60,14 @@ class NumberLook:
 
 
 def look_at_numbers(table: ValueTable) -> NumberLook | None:
-    """The numbers of a column, or None where it holds anything else, or codes written with digits such as 01234."""
-    values, dtype = table.values, table.values.dtype
-    if not (dtype.is_numeric() or dtype == pl.String):
+    """The numbers of a column, or None where it holds anything else (see `numbers_of`)."""
+    numbers = numbers_of(table)
+    if numbers is None:
         return None
-    present = values.is_not_null().to_numpy()
-    if dtype == pl.String:
-        texts = values.filter(values.is_not_null())
-        # 012 is a code, and beyond 2^53 numbers would run into each other.
-        if texts.str.contains(r"^[-+]?0\d").any() or texts.str.contains(r"^[-+]?\d{16,}$").any():
-            return None
-    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().copy()
-    numbers[~np.isfinite(numbers)] = np.nan
-    if len(numbers) and dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= _EXACT:
-        return None
-    counts = table.counts
+    present, counts = table.is_present, table.counts
     odd = present & np.isnan(numbers)
     share = float(counts[odd].sum() / max(counts[present].sum(), 1.0))
-    if share > 1.0 - _MOSTLY or not np.isfinite(numbers).any():
-        return None
-    example = str(values.filter(pl.Series(odd))[0]) if odd.any() else ""
+    example = str(table.values.filter(pl.Series(odd))[0]) if odd.any() else ""
     return NumberLook(numbers, counts, share, example)
 
 

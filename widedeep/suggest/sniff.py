@@ -9,6 +9,7 @@ from typing import Any
 from widedeep.errors import DataError, UsageError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import BLANKS, require_columns
+from widedeep.source.csv_blocks import named_separator
 from widedeep.source.csv_quotes import Dialect, complete_records
 
 HEAD_BYTES = 1 << 20
@@ -50,14 +51,22 @@ def sniff(head: bytes, name: str, label: str, *, whole: bool) -> TextLayout:
         )
     encoding = "utf-8" if reads_as_utf8(head, whole=whole) else "latin-1"
     text = head.removeprefix(_BYTE_ORDER_MARK)
+    named = named_separator(head)
+    if named is not None:
+        text = text[text.index(b"\n") + 1 :]
     if encoding == "latin-1":
         text = text.decode("latin-1").encode()
     if whole and not text.endswith(b"\n"):
         text += b"\n"
-    separator, quote, records = _best_dialect(text)
+    dialect, records = _best_dialect(text, (named,) if named is not None else _SEPARATORS)
     if not records:
         raise DataError(f"{name}: the first {len(head):,} bytes hold no whole line; is this delimited text?")
-    changes: dict[str, Any] = {"encoding": encoding, "separator": separator, "quote": quote}
+    changes: dict[str, Any] = {
+        "encoding": encoding,
+        "separator": dialect.separator.decode(),
+        "quote": dialect.quote.decode() if dialect.quote is not None else None,
+        "escape": dialect.escape.decode() if dialect.escape is not None else None,
+    }
     names = records[0]
     if label not in names:
         _refuse_double_separator(text, names, label, name)
@@ -81,15 +90,23 @@ def reads_as_utf8(data: bytes, *, whole: bool) -> bool:
 def dialect_of(settings: FormatSettings) -> Dialect:
     """The characters that structure text of this layout."""
     quote = settings.quote.encode() if settings.quote is not None else None
-    return Dialect(settings.separator.encode(), quote, None, settings.trim)
+    return Dialect(
+        settings.separator.encode(), quote, None, settings.trim, settings.escape and settings.escape.encode()
+    )
 
 
-def _best_dialect(text: bytes) -> tuple[str, str | None, list[list[str]]]:
+def _best_dialect(text: bytes, separators: Sequence[str]) -> tuple[Dialect, list[list[str]]]:
     """Separator, quote and first records of the reading whose records are most alike, then the widest."""
-    best: tuple[tuple[float, int], str, str | None, list[list[str]]] | None = None
-    for quote in ('"', None) if b'"' in text else ('"',):
-        for separator in _SEPARATORS:
-            records = _records(text, Dialect(separator.encode(), quote.encode() if quote else None, None, True))
+    best: tuple[tuple[float, int], Dialect, list[list[str]]] | None = None
+    quotings: list[tuple[bytes | None, bytes | None]] = [(b'"', None)]
+    if b'"' in text:
+        quotings.append((None, None))
+    if b'\\"' in text:
+        quotings.insert(0, (b'"', b"\\"))
+    for quote, escape in quotings:
+        for separator in separators:
+            dialect = Dialect(separator.encode(), quote, None, True, escape)
+            records = _records(text, dialect)
             if not records:
                 continue
             width, count = Counter(map(len, records)).most_common(1)[0]
@@ -98,8 +115,8 @@ def _best_dialect(text: bytes) -> tuple[str, str | None, list[list[str]]]:
             possible = width > 1 and (separator != " " or alike == 1.0)
             score = (alike if possible else 0.0, 1 if possible else 0)
             if best is None or score > best[0]:
-                best = (score, separator, quote, records)
-    return best[1:] if best is not None else (",", '"', [])
+                best = (score, dialect, records)
+    return best[1:] if best is not None else (Dialect(b",", b'"', None, True), [])
 
 
 def _records(text: bytes, dialect: Dialect) -> list[list[str]]:
@@ -108,7 +125,7 @@ def _records(text: bytes, dialect: Dialect) -> list[list[str]]:
     records: list[list[str]] = []
     start = 0
     while start < len(whole) and len(records) < _RECORDS:
-        values, end = dialect.values_at(whole, start)
+        values, end = dialect.of_rewritten.values_at(whole, start)
         if len(values) > 1 or (values and values[0].strip()):
             records.append([value.decode("utf-8", "replace").strip(BLANKS) for value in values])
         if end <= start:

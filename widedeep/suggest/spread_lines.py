@@ -3,18 +3,20 @@
 import io
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from widedeep.errors import DataError
+from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
 from widedeep.source.csv_quotes import complete_records
-from widedeep.source.sources import columns_in, read_blocks
-from widedeep.source.streams import ByteStream, uncompressed_name
+from widedeep.source.partitions import with_path_columns
+from widedeep.source.sources import own_columns, read_blocks
+from widedeep.source.streams import ByteStream
 from widedeep.suggest.sniff import HEAD_BYTES, dialect_of
 
 _PIECES = 16
@@ -42,7 +44,7 @@ class Lines:
         """The columns of one file, in its order. Raises ColumnError where one that is wanted is not among them."""
         if not self.is_csv or not self.settings.header:
             return self.columns
-        names = columns_in(path, self.settings, name=str(path))
+        names = own_columns(path, self.settings, name=str(path))
         require_columns(self.columns, names, str(path))
         return names
 
@@ -50,7 +52,7 @@ class Lines:
         """The records at the front of the bytes that end within them."""
         if not self.is_csv:
             return data[: data.rfind(b"\n") + 1]
-        return complete_records(data, dialect_of(self.settings)).records
+        return data[: complete_records(data, dialect_of(self.settings)).consumed]
 
     def start_in(self, data: bytes, width: int) -> int:
         """Where a record of `width` values starts in bytes that were cut anywhere; their end if nobody can tell."""
@@ -82,12 +84,16 @@ class Lines:
         elif names is not None:
             settings = settings.model_copy(update={"header": False, "columns": tuple(names)})
         blocks = read_blocks(io.BytesIO(data), settings, columns, name=place, block_bytes=2 * len(data) + 2)
-        return pl.concat([block.frame for block in blocks], how="diagonal_relaxed")
+        try:
+            return pl.concat([block.frame for block in blocks], how="diagonal_relaxed")
+        except NoRowsError:
+            return None
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file, decompressed. Raises DataError."""
+    """The first bytes of a text file, unpacked. Raises DataError."""
     with ByteStream(path, str(path)) as stream:
+        stream.as_text()
         return _read(stream, HEAD_BYTES)
 
 
@@ -115,11 +121,16 @@ def line_frames(paths: Sequence[Path], lines: Lines, budget: int) -> tuple[list[
     Raises DataError, ColumnError.
     """
     sizes = [path.stat().st_size for path in paths]
-    if any(uncompressed_name(path) != path for path in paths):
+    if not all(map(_has_places, paths)):
         frames, share = _thinned_frames(paths, sizes, lines, budget)
     elif sum(sizes) <= budget * 5 // 4:
-        blocks = (read_blocks(path, lines.settings, lines.columns, name=str(path)) for path in paths)
-        frames, share = [block.frame for of_file in blocks for block in of_file], 1.0
+        frames, share = [], 1.0
+        for path in paths:
+            with suppress(NoRowsError):
+                frames += [
+                    with_path_columns(block.frame, path)
+                    for block in read_blocks(path, lines.settings, lines.columns, name=str(path))
+                ]
     else:
         frames, share = _spread_frames(paths, sizes, lines, budget)
     if not frames:
@@ -127,12 +138,18 @@ def line_frames(paths: Sequence[Path], lines: Lines, budget: int) -> tuple[list[
     return frames, share
 
 
+def _has_places(path: Path) -> bool:
+    """Whether a text can be read from any of its bytes on."""
+    with ByteStream(path, str(path)) as stream:
+        return stream.as_text().as_stored
+
+
 _Found = tuple[list[pl.DataFrame], float]
 
 
 def _spread_frames(paths: Sequence[Path], sizes: Sequence[int], lines: Lines, budget: int) -> _Found:
     frames, num_bytes = [], 0
-    names = {path: lines.names_in(path) for path in paths}
+    names = {path: lines.names_in(path) for path, size in zip(paths, sizes, strict=True) if size}
     starts = np.cumsum([0, *sizes])
     step = budget // _PIECES
     for place in np.linspace(0, sum(sizes) - step, _PIECES).astype(np.int64).tolist():
@@ -163,7 +180,8 @@ def _piece(data: bytes, offset: int, path: Path, names: Sequence[str], lines: Li
         data = data[lines.start_in(data, len(names)) :]
     data = lines.whole(data)
     place = f"{path} (from byte {offset:,} on)" if offset else str(path)
-    return lines.frame(data, names if offset else None, place), len(data)
+    frame = lines.frame(data, names if offset else None, place)
+    return None if frame is None else with_path_columns(frame, path), len(data)
 
 
 def _thinned_frames(paths: Sequence[Path], sizes: Sequence[int], lines: Lines, budget: int) -> _Found:
@@ -174,6 +192,8 @@ def _thinned_frames(paths: Sequence[Path], sizes: Sequence[int], lines: Lines, b
         if of_file == 1.0 and sum(len(data) for _, data in chunks) == read:
             # Nothing was left out: as one piece, so that no record is cut.
             chunks = [(0, b"".join(data for _, data in chunks) + b"\n")]
+        if read == 0:
+            continue
         names = lines.names_in(path)
         pieces = [_piece(data, offset, path, names, lines) for offset, data in chunks]
         frames += [frame for frame, _ in pieces if frame is not None]
@@ -187,6 +207,7 @@ def _thinned(path: Path, size: int, budget: int, limit: int) -> tuple[list[tuple
     kept: list[tuple[int, bytes]] = []
     stride = 1
     with ByteStream(path, str(path)) as stream:
+        stream.as_text()
         while stream.bytes_read < limit and (data := _read(stream, step)):
             number = (stream.bytes_read - 1) // step
             if number % stride == 0:

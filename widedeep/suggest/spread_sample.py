@@ -1,9 +1,9 @@
 """Rows spread over a whole table, in bounded memory: what a first look at unknown files rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,11 @@ from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
 from widedeep.source.canonical import why_unusable
 from widedeep.source.columnar_blocks import OpenedTable, open_columnar, read_slice, typed_block
-from widedeep.source.sources import Source, kind_by_ending
+from widedeep.source.paths import Source, partition_texts, size_of
+from widedeep.source.sources import kind_by_ending, kind_of
+from widedeep.source.streams import ByteStream
+from widedeep.source.tables import scan_table
+from widedeep.suggest.once import readable_again
 from widedeep.suggest.sniff import HEAD_BYTES, sniff
 from widedeep.suggest.spread_lines import Lines, flat_keys, head_of, line_frames
 
@@ -58,27 +62,40 @@ def spread_sample(files: Sequence[Source], label: str, max_rows: int = MAX_ROWS)
 
     `label` helps to tell a header from data. Raises DataError, ColumnError, UsageError (see `sniff`).
     """
+    with readable_again(files) as again:
+        return _spread_sample(_with_bytes(again), label, max_rows)
+
+
+def _with_bytes(files: Sequence[Source]) -> Sequence[Source]:
+    """The files without the empty ones, unless all are."""
+    return [file for file in files if size_of(file) != 0] or files
+
+
+def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
     if is_pattern(label):
         raise ColumnError(f"{files[0]}: a label called {label!r} reads as a pattern of names; rename the column")
-    kinds = {kind_by_ending(file) or "csv" for file in files}
+    kinds = {"parquet" if isinstance(file, Path) and file.is_dir() else kind_of(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{files[0]}, …: parts of one table must be of one kind; these are {', '.join(sorted(kinds))}")
     kind = kinds.pop()
     if kind in ("parquet", "arrow"):
-        return _columnar_sample(files, label, max_rows)
+        return _columnar_sample(files, kind, label, max_rows)
     paths = [_local(file) for file in files]
-    head = head_of(paths[0])
+    heads = ((path, head_of(path)) for path in paths)
+    # A part of the table may have a header alone, which says little of what rows look like.
+    first, head = next((found for found in heads if found[1].strip().count(b"\n")), (paths[0], b""))
+    head = head or head_of(first)
     changes: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     if kind == "csv":
-        layout = sniff(head, str(paths[0]), label, whole=len(head) < HEAD_BYTES)
+        layout = sniff(head, str(first), label, whole=len(head) < HEAD_BYTES)
         changes = layout.changed()
         lines = Lines(layout.settings, layout.columns)
     else:
-        keys = flat_keys(head, str(paths[0]))
+        keys = flat_keys(head, str(first))
         left_out = {key: "holds objects or lists of lists" for key, is_flat in keys.items() if not is_flat}
         lines = Lines(FormatSettings(kind="ndjson"), [key for key, is_flat in keys.items() if is_flat])
-        require_columns([label], lines.columns, str(paths[0]))
+        require_columns([label], lines.columns, str(first))
     rows = min(max_rows, _MAX_CELLS // len(lines.columns) + 1)
     budget = max(rows * len(head) // max(head.count(b"\n"), 1), HEAD_BYTES)
     frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
@@ -115,9 +132,11 @@ def _joined(frames: list[pl.DataFrame], share: float, **what: Any) -> SpreadSamp
 # -------------------------------------------------------------------------------------------------- Parquet and Arrow
 
 
-def _columnar_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
+def _columnar_sample(
+    files: Sequence[Source], kind: Literal["parquet", "arrow"], label: str, max_rows: int
+) -> SpreadSample:
     chosen = spread(files, _MAX_FILES)
-    tables = [(file, _opened(file)) for file in chosen]
+    tables = [(file, _opened(file, kind)) for file in chosen]
     first = tables[0][1]
     schema = first.schema
     require_columns([label], [*schema.names(), *first.unreadable], str(files[0]))
@@ -153,10 +172,23 @@ def _columnar_sample(files: Sequence[Source], label: str, max_rows: int) -> Spre
     return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), {}, False, left_out)
 
 
-def _opened(file: Source) -> OpenedTable:
-    kind = kind_by_ending(file)
-    assert kind == "parquet" or kind == "arrow"
-    return open_columnar(file, kind, name=str(file))
+def _opened(file: Source, kind: Literal["parquet", "arrow"]) -> OpenedTable:
+    name = str(file)
+    if isinstance(file, str):
+        opened = open_columnar(file, kind, name=name)
+    elif file.is_dir():
+        table = scan_table(file, None, name=name)
+        opened = OpenedTable(table, table.collect_schema(), None)
+    else:
+        with ByteStream(file, name) as stream:
+            opened = open_columnar(stream, kind, name=name)
+    table = _with_path_columns(opened.table, opened.schema, file)
+    return replace(opened, table=table, schema=table.collect_schema())
+
+
+def _with_path_columns(table: pl.LazyFrame, present: pl.Schema, file: Source) -> pl.LazyFrame:
+    texts = {column: text for column, text in partition_texts(file).items() if column not in present}
+    return table.with_columns(pl.lit(text, pl.String).alias(column) for column, text in texts.items())
 
 
 def _num_rows(file: Source, table: pl.LazyFrame) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.draws import GOLDEN_GAMMA, mix
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -35,10 +37,7 @@ class Draws:
     def uniform(self, name: str, counter: Counter | IntArray) -> FloatArray:
         """Numbers in (0, 1) that depend on seed, name and counter only (SplitMix64, Steele et al. 2014)."""
         key = hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
-        state = np.uint64(int.from_bytes(key, "little")) + counter.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
+        state = mix(np.uint64(int.from_bytes(key, "little")) + counter.astype(np.uint64) * np.uint64(GOLDEN_GAMMA))
         return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
     def normal(self, name: str, counter: Counter | IntArray) -> FloatArray:

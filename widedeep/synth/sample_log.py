@@ -187,7 +187,7 @@ def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
         for frame in frames:
             parts.append(Path(folder) / f"{len(parts):06d}.arrow")
             frame.write_ipc(parts[-1], compression="lz4")
-        pl.scan_ipc(parts).sink_parquet(path, row_group_size=_ROW_GROUP_ROWS)
+        pl.scan_ipc(parts, glob=False).sink_parquet(path, row_group_size=_ROW_GROUP_ROWS)
 
 
 def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:

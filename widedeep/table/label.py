@@ -3,31 +3,44 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import LabelSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import canonical_scalar, canonical_text
+from widedeep.source.canonical import canonical_text
+from widedeep.table.listed import ListedValues
 
 
-def label_values(block: RawBlock, settings: LabelSettings) -> pl.Series:
+def listed_labels(settings: LabelSettings) -> tuple[ListedValues | None, ListedValues | None]:
+    """The values that count as positive and as negative, where the recipe lists them."""
+    named = (("positive", settings.positive), ("negative", settings.negative))
+    positive, negative = (
+        None if values is None else ListedValues(f"data.label.{name}", values) for name, values in named
+    )
+    return positive, negative
+
+
+def label_values(
+    block: RawBlock, settings: LabelSettings, positive: ListedValues | None, negative: ListedValues | None
+) -> pl.Series:
     """Labels, Float32, one per row. Raises DataError for a label that is missing, a third value, or not finite."""
     raw = block.frame[settings.column]
     if settings.kind == "regression":
         return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)
     text = block.frame.select(canonical_text(pl.col(settings.column), raw.dtype)).to_series()
     _refuse_missing(block, text, "the label")
-    if settings.positive is None:
+    if positive is None:
         values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
         known = values.is_in([0.0, 1.0])
         rule = "0/1 and true/false are understood; name the values that count as positive in data.label.positive"
     else:
-        positive = [canonical_scalar(value) for value in settings.positive]
-        values = text.is_in(positive).cast(pl.Float64)
-        if settings.negative is None:
+        is_positive = positive.held(text)
+        values = pl.Series(text.name, is_positive.astype(np.float64))
+        if negative is None:
             return values.cast(pl.Float32)
-        known = text.is_in(positive + [canonical_scalar(value) for value in settings.negative])
+        known = pl.Series(is_positive | negative.held(text))
         rule = "name it in data.label.positive or data.label.negative, or drop the row"
     unknown = (~known.fill_null(False)).arg_true()
     if len(unknown):

@@ -1,10 +1,11 @@
 """The typed table on disk: a folder per split, with parts in row order. Most columns are coded.
 
 A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a
-list for each.
+list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py).
 """
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.files import writing
+from widedeep.files import write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
+from widedeep.source.forms import Form, Forms, rows_in_forms
 
 PART_ROWS = 1 << 18
+_FORMS = "forms.json"
 _ROWS_PER_VALUE = 4
 """A column with fewer rows per distinct value is stored without codes, which would save nothing."""
 
@@ -140,23 +143,48 @@ def typed_names(directory: Path, split: str) -> list[str]:
     return pl.scan_ipc(_part_paths(directory, split)[0], glob=False).collect_schema().names()
 
 
+def write_forms(directory: Path, forms: Forms) -> None:
+    """Keep the forms of the columns' texts, which the readers of this table go by."""
+    write_json(directory / _FORMS, forms)
+
+
+def forms_of(directory: Path) -> dict[str, Form]:
+    """The forms that `write_forms` kept; none of a table that has none yet."""
+    path = directory / _FORMS
+    forms: dict[str, Form] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return forms
+
+
 def coded_blocks(
-    directory: Path, split: str, rows: int = PART_ROWS, columns: Sequence[str] | None = None
+    directory: Path,
+    split: str,
+    rows: int = PART_ROWS,
+    columns: Sequence[str] | None = None,
+    forms: Forms | None = None,
 ) -> Iterator[CodedRows]:
-    """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part."""
+    """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part.
+
+    Texts are in the `forms` given, by default in those that the table keeps.
+    """
+    forms = forms_of(directory) if forms is None else forms
     for path in _part_paths(directory, split):
         frame, values = (pl.scan_ipc(file, glob=False) for file in (path, _values_path(path)))
         wanted = frame if columns is None else frame.select(columns)
         names = wanted.collect_schema().names()
         coded = values.select(name for name in values.collect_schema().names() if name in names).collect()
-        yield from CodedRows(wanted.collect(), {column.name: column.explode() for column in coded}).slices(rows)
+        part = CodedRows(wanted.collect(), {column.name: column.explode() for column in coded})
+        yield from rows_in_forms(part, forms).slices(rows)
 
 
 def typed_blocks(
-    directory: Path, split: str, rows: int = PART_ROWS, columns: Sequence[str] | None = None
+    directory: Path,
+    split: str,
+    rows: int = PART_ROWS,
+    columns: Sequence[str] | None = None,
+    forms: Forms | None = None,
 ) -> Iterator[pl.DataFrame]:
     """`coded_blocks` with values in place of codes."""
-    return (block.decoded() for block in coded_blocks(directory, split, rows, columns))
+    return (block.decoded() for block in coded_blocks(directory, split, rows, columns, forms))
 
 
 def read_typed(directory: Path, split: str, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -11,7 +11,9 @@ from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import canonical_text
-from widedeep.source.sources import Frame, Source, believed_format, columns_in, expand_paths, read_blocks
+from widedeep.source.forms import Form, FormTally, series_in_form
+from widedeep.source.paths import Frame, Source, can_be_read_again, expand_paths
+from widedeep.source.sources import RowlessFiles, believed_format, columns_in, read_blocks
 
 _KEY, _MATCHED = "__side_key__", "__side_matched__"
 _EXAMPLES = 3
@@ -57,13 +59,16 @@ class SideTables:
         reporter: Reporter,
         *,
         replaced: Mapping[str, str] | None = None,
+        in_form: bool = True,
     ) -> "SideTables":
         """Read the tables that have a column in `needed`.
 
         `replaced` maps tables to paths or URLs, relative to the current directory, that are read in place of the
-        recipe's; None if the user can change the recipe itself. Raises UsageError for a table that the recipe does not
-        have, ColumnError for a column that is not there, DataError for a file that is not there and for a key that is
-        missing or repeats.
+        recipe's; None if the user can change the recipe itself. With `in_form`, keys that are all numbers, booleans, or
+        dates and times are compared in one writing (see widedeep/source/forms.py), so that 12 finds 12.0; runs from
+        before there were forms compare texts as they are. Raises UsageError for a table that the recipe does not have,
+        ColumnError for a column that is not there, DataError for a file that is not there and for a key that is missing
+        or repeats.
         """
         for table in replaced or ():
             if table not in data.tables:
@@ -79,7 +84,7 @@ class SideTables:
                 advice = f"; pass --table {table}=FILE to say where it lies now" if replaced is not None else ""
                 files = _files(table, settings.files, base_dir, advice)
                 read_as = [(file, settings.format) for file in files]
-            loaded.append(_load(table, settings, read_as, columns))
+            loaded.append(_load(table, settings, read_as, columns, in_form))
         return cls(loaded, reporter)
 
     def log_columns(self, needed: Iterable[str]) -> list[str]:
@@ -89,8 +94,11 @@ class SideTables:
         return list(dict.fromkeys([*of_log, *(table.on for table in self._tables)]))
 
     def check_log(self, source: Source | Frame, settings: FormatSettings, *, name: str) -> None:
-        """Raise ColumnError if a file of the log has a column with the name of a side table's column."""
-        if not self._tables:
+        """Raise ColumnError if a file of the log has a column with the name of a side table's column.
+
+        What gives its rows once cannot be looked at beforehand.
+        """
+        if not self._tables or not can_be_read_again(source):
             return
         present = columns_in(source, settings, name=name)
         for table in self._tables:
@@ -128,6 +136,8 @@ class _Table:
     name: str
     on: str
     frame: pl.DataFrame
+    form: Form | None
+    """Of the keys."""
     unmatched_rows: int = 0
     unmatched_keys: list[str] = field(default_factory=list)
 
@@ -136,7 +146,7 @@ class _Table:
         return [column for column in self.frame.columns if column not in (_KEY, _MATCHED)]
 
     def join(self, frame: pl.DataFrame, block: RawBlock) -> pl.DataFrame:
-        keys = _key_texts(block, self.on)
+        keys = series_in_form(_key_texts(block, self.on), self.form)
         joined = frame.with_columns(keys.alias(_KEY)).join(self.frame, on=_KEY, how="left", maintain_order="left")
         unmatched = keys.filter(keys.is_not_null() & joined[_MATCHED].is_null())
         self.unmatched_rows += len(unmatched)
@@ -147,7 +157,11 @@ class _Table:
 
 
 def _load(
-    table: str, settings: SideTable, files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]
+    table: str,
+    settings: SideTable,
+    files: Sequence[tuple[Source, FormatSettings]],
+    columns: Sequence[str],
+    in_form: bool,
 ) -> _Table:
     try:
         blocks = list(_read(files, list(dict.fromkeys([settings.key, *columns]))))
@@ -155,15 +169,22 @@ def _load(
         # The readers' messages name settings under `data.format`, which is the format of the log.
         raise DataError(str(error).replace("data.format.", f"data.tables.{table}.format.")) from None
     keys = pl.concat([_key_texts(block, settings.key) for block in blocks])
+    tally = FormTally()
+    tally.add(keys)
+    form = tally.form if in_form else None
+    keys = series_in_form(keys, form)
     _check_keys(table, settings.key, keys, blocks)
     joined = [_stacked(f"{table}.{column}", [block.frame[column] for block in blocks]) for column in columns]
     frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))
-    return _Table(table, settings.on or settings.key, frame)
+    return _Table(table, settings.on or settings.key, frame, form)
 
 
 def _read(files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]) -> Iterator[RawBlock]:
+    rowless = RowlessFiles()
     for source, settings in files:
-        yield from read_blocks(source, settings, columns, name=str(source))
+        with rowless.passed_over():
+            yield from read_blocks(source, settings, columns, name=str(source))
+    rowless.settle()
 
 
 def _key_texts(block: RawBlock, column: str) -> pl.Series:

@@ -1,6 +1,6 @@
 """Which split each row of `data.train` goes to."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from widedeep.draws import MASK, random_draws, unit_interval
 from widedeep.errors import DataError
+from widedeep.float_order import float_of_bits, ordered_bits
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import canonical_scalar, canonical_text
+from widedeep.source.canonical import canonical_text
 from widedeep.source.coded import CodedRows
+from widedeep.source.forms import number_text
+from widedeep.table.listed import ListedValues
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
@@ -34,7 +37,16 @@ def split_columns(data: DataSettings) -> tuple[str, ...]:
     return (data.split.column,) if isinstance(data.split, ColumnSplit) else ()
 
 
-def row_splits(data: DataSettings, block: RawBlock, first_position: int) -> NDArray[np.uint8]:
+def listed_folds(data: DataSettings) -> dict[str, ListedValues]:
+    """Split → the values of the column that says which rows it has, where the recipe splits by a column."""
+    if not isinstance(data.split, ColumnSplit):
+        return {}
+    return {part: ListedValues(f"data.split.{part}", getattr(data.split, part)) for part in drawn_parts(data)}
+
+
+def row_splits(
+    data: DataSettings, block: RawBlock, first_position: int, folds: Mapping[str, ListedValues]
+) -> NDArray[np.uint8]:
     """0 train, 1 valid, 2 test for each row of a block whose first row is train row `first_position`.
 
     Not for a split by time, which needs `time_cuts` first. Raises DataError for a missing key.
@@ -42,7 +54,7 @@ def row_splits(data: DataSettings, block: RawBlock, first_position: int) -> NDAr
     rule: Split = data.split or RandomSplit()
     parts = drawn_parts(data)
     if isinstance(rule, ColumnSplit):
-        return _by_column(rule, parts, block)
+        return _by_column(rule, folds, block)
     if isinstance(rule, RandomSplit):
         draws = random_draws(rule.seed, first_position, block.num_rows)
     else:
@@ -64,16 +76,17 @@ def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
         raise DataError(
             f"{block.place_of(row)}: column {rule.key!r}: the key of data.split is missing; fill it or drop the row"
         )
+    # One side for 12 and 12.0, as a column with a gap is written by some. That 007 goes with 7 does no harm here.
+    keys = keys.to_frame().select(pl.coalesce(number_text(pl.col(rule.key)), rule.key)).to_series().alias(rule.key)
     hashes = keys.to_frame().select(polars_hash.col(rule.key).nchash.xxhash64(seed=rule.seed & MASK))
     return unit_interval(hashes.to_series().to_numpy())
 
 
-def _by_column(rule: ColumnSplit, parts: tuple[str, ...], block: RawBlock) -> NDArray[np.uint8]:
+def _by_column(rule: ColumnSplit, folds: Mapping[str, ListedValues], block: RawBlock) -> NDArray[np.uint8]:
     texts = _texts(block, rule.column)
     codes = np.zeros(len(texts), dtype=np.uint8)
-    for part in parts:
-        values = [canonical_scalar(value) for value in getattr(rule, part)]
-        codes[texts.is_in(values).fill_null(False).to_numpy()] = SPLITS.index(part)
+    for part, values in folds.items():
+        codes[values.held(texts)] = SPLITS.index(part)
     return codes
 
 
@@ -127,7 +140,7 @@ def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> f
     for shift in (48, 32, 16, 0):
         counts = np.zeros(1 << 16, dtype=np.int64)
         for block in times():
-            keys = _ordered_bits(block)
+            keys = ordered_bits(block)
             if shift < 48:
                 keys = keys[keys >> np.uint64(shift + 16) == prefix]
             digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
@@ -136,21 +149,7 @@ def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> f
         digit = int(np.searchsorted(below, rank, side="right"))
         rank -= int(below[digit] - counts[digit])
         prefix = (prefix << np.uint64(16)) | np.uint64(digit)
-    return _from_ordered_bits(prefix)
-
-
-_SIGN = np.uint64(1 << 63)
-
-
-def _ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Unsigned integers in the order of the (finite) floats; both zeros are one value."""
-    bits = (values + 0.0).view(np.uint64)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _from_ordered_bits(key: np.uint64) -> float:
-    bits = key ^ _SIGN if key & _SIGN else ~key
-    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0])
+    return float_of_bits(int(prefix))
 
 
 def split_rows(rows: CodedRows, codes: NDArray[np.uint8]) -> Iterator[tuple[str, CodedRows]]:

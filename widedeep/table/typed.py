@@ -4,7 +4,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -13,9 +14,12 @@ from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, Mul
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.table.label import group_values, label_values, weight_values
+from widedeep.source.forms import Forms, boolean_text, rows_in_forms
 from widedeep.table.lists import ListTally, list_values
 from widedeep.table.times import moment_values, part_of, time_values
+
+if TYPE_CHECKING:
+    from widedeep.table.listed import ListedValues
 
 Role = Literal["label", "weight", "time", "group", "number", "text", "values", "weights", "part", "age"]
 
@@ -27,6 +31,7 @@ TIME = "__time__"
 """Float64: the number as it is, or seconds since 1970 UTC of a date or time; only where the recipe names a time."""
 GROUP = "__group__"
 """String: the canonical text of the group; only where the recipe names one."""
+_NO_FORMS: Forms = MappingProxyType({})
 TARGETS: tuple[Role, ...] = ("label", "weight", "time", "group")
 """Roles of columns that are no input of the model."""
 
@@ -137,10 +142,19 @@ class Typing:
     """Turns raw blocks of one table into typed ones; counts what was bad on the way."""
 
     def __init__(
-        self, recipe: Recipe, *, require_label: bool = True, trained_kinds: Mapping[str, ValueKind] | None = None
+        self,
+        recipe: Recipe,
+        *,
+        require_label: bool = True,
+        trained_kinds: Mapping[str, ValueKind] | None = None,
+        forms: Forms | None = _NO_FORMS,
     ) -> None:
-        """Without `require_label` (scoring), label, weight, time and group are left out and may be absent."""
+        """Without `require_label` (scoring), label, weight, time and group are left out and may be absent.
+
+        `forms` are those that a run was trained with, None for a run from before there were any.
+        """
         self._data = recipe.data
+        self._forms = forms
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
         """The source columns to read."""
@@ -150,13 +164,19 @@ class Typing:
         """Texts, NaN and infinities counted as missing, per typed column."""
         self.lists = ListTally()
         """What was left out of lists."""
+        self.listed_labels: tuple[ListedValues | None, ListedValues | None] = (None, None)
+        """What the recipe lists as positive and as negative labels."""
+        if require_label:
+            from widedeep.table.label import listed_labels  # not at the top: scoring does without
+
+            self.listed_labels = listed_labels(recipe.data.label)
         self._lock = threading.Lock()
         """Held while the counters change."""
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
         self.note_kinds(block)
-        return self.convert(block).decoded()
+        return rows_in_forms(self.convert(block), self._forms or {}).decoded()
 
     def convert(self, block: RawBlock) -> CodedRows:
         """Like `apply`, for a block whose kinds are noted. Columns that came as codes stay codes.
@@ -173,10 +193,31 @@ class Typing:
         )
         frame = pl.DataFrame([*series.values(), *codes, *features]).select(column.name for column in self.columns)
         typed = CodedRows(frame, values)
+        if self._forms is not None:
+            typed = self._with_booleans(block, typed)
         for column in self.columns:
             if column.role == "number":
                 self._check_numbers(block, column, typed)
         return typed
+
+    def _with_booleans(self, block: RawBlock, typed: CodedRows) -> CodedRows:
+        """The typed rows with the texts `true` and `false`, in any case, as the numbers that booleans are."""
+        values, columns = dict(typed.values), []
+        for column in self.columns:
+            coded = block.coded.get(column.column)
+            raw = coded.values if coded is not None else block.frame.get_column(column.column, default=None)
+            if column.role != "number" or raw is None or raw.dtype != pl.String:
+                continue
+            numbers = values.get(column.name, typed.frame[column.name])
+            if numbers.null_count() == raw.null_count():
+                continue
+            flags = raw.to_frame("text").select(boolean_text(pl.col("text")) == "true").to_series().cast(pl.Float64)
+            numbers = pl.select(pl.coalesce(numbers, flags)).to_series().alias(column.name)
+            if coded is not None:
+                values[column.name] = numbers
+            else:
+                columns.append(numbers)
+        return CodedRows(typed.frame.with_columns(columns), values)
 
     def note_kinds(self, block: RawBlock) -> None:
         """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
@@ -191,13 +232,16 @@ class Typing:
         check_kinds(self.kinds, seen, block.source_name)
         self.kinds = {**seen, **self.kinds}
 
-    def _made(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
-        """The typed columns that take more than an expression over their source column."""
-        moments: dict[tuple[str, str | None], pl.Series] = {}
-        for column in self.columns:
+    def _targets(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
+        targets = [column for column in self.columns if column.role in TARGETS]
+        if not targets:
+            return
+        from widedeep.table.label import group_values, label_values, weight_values
+
+        for column in targets:
             match column.role:
                 case "label":
-                    yield LABEL, label_values(block, self._data.label).alias(LABEL)
+                    yield LABEL, label_values(block, self._data.label, *self.listed_labels).alias(LABEL)
                 case "weight":
                     yield WEIGHT, weight_values(block, column.column).alias(WEIGHT)
                 case "time":
@@ -205,6 +249,13 @@ class Typing:
                     yield TIME, time_values(block, self._data.time).alias(TIME)
                 case "group":
                     yield GROUP, group_values(block, column.column).alias(GROUP)
+
+    def _made(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
+        """The typed columns that take more than an expression over their source column."""
+        yield from self._targets(block)
+        moments: dict[tuple[str, str | None], pl.Series] = {}
+        for column in self.columns:
+            match column.role:
                 case "values":
                     assert isinstance(column.field, MultiValuedField)
                     with self._lock:
@@ -253,7 +304,11 @@ class Typing:
                 return canonical_text(pl.col(column.column), dtype).alias(column.name)
             except DataError as error:
                 raise DataError(f"{block.source_name}: column {column.column!r}: {error}") from None
-        return finite_number(column.column, dtype, block.source_name).alias(column.name)
+        number = finite_number(column.column, dtype, block.source_name)
+        if dtype == pl.Float32 and self._forms is not None:
+            # The decimal that files of texts hold: 0.1, where widening gives 0.10000000149.
+            number = pl.when(number.is_finite()).then(pl.col(column.column).cast(pl.String).cast(pl.Float64))
+        return number.alias(column.name)
 
     def _check_numbers(self, block: RawBlock, column: TypedColumn, typed: CodedRows) -> None:
         coded = block.coded.get(column.column)

@@ -1,1 +1,1 @@
-"""The training loop and what it needs: optimizers, schedules, device, checkpoints, events."""
+"""The training loop, with its optimizers, schedule, device, checkpoints and events."""

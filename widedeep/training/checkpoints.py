@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and the JSON of where training stands, in one safetensors file that is replaced as a whole."""
+"""Checkpoints: tensors and the progress of training as JSON, in one safetensors file that is replaced as a whole."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from widedeep.files import check_readable, replacing_file
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write atomically. `state` is kept as JSON in the file's header; equal inputs give equal bytes."""
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Write atomically. `state` goes into the file's header as JSON; equal inputs give equal bytes."""
+    host_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing_file(path) as temporary:
-        save_file(ready, temporary, metadata={"state": json.dumps(dict(state), sort_keys=True, allow_nan=False)})
+        save_file(host_tensors, temporary, metadata={"state": json.dumps(dict(state), sort_keys=True, allow_nan=False)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -29,7 +29,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             state = json.loads((file.metadata() or {})["state"])
             return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118 - no mapping
     except FileNotFoundError as error:
-        raise ArtefactError(f"{path}: there is no checkpoint here; train again, or with --resume") from error
+        raise ArtefactError(f"{path}: no checkpoint is here; train again, or with --resume") from error
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise ArtefactError(
             f"{path}: not a checkpoint of widedeep, or a damaged one ({error}); restore it from a copy or train again"
@@ -37,29 +37,29 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def model_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers, under the prefix `model.`."""
+    """Weights and buffers of the network; names have the prefix `model.`."""
     return {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
 
 
 def restore_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load what `model_tensors` gave. Raises ArtefactError when names or shapes are another model's."""
+    """Load what `model_tensors` gave. Raises ArtefactError if names or shapes are those of another model."""
     expected = network.state_dict()
-    found = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    if missing := sorted(expected.keys() - found.keys()):
+    saved = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    if missing := sorted(expected.keys() - saved.keys()):
         raise ArtefactError(f"{path}: checkpoint of another model: it lacks {missing[0]} (and {len(missing) - 1} more)")
-    if unknown := sorted(found.keys() - expected.keys()):
+    if unknown := sorted(saved.keys() - expected.keys()):
         raise ArtefactError(
-            f"{path}: checkpoint of another model: it has {unknown[0]}, which this recipe does not make"
+            f"{path}: checkpoint of another model: it has {unknown[0]}, which this recipe's model lacks"
         )
     for name, tensor in expected.items():
-        if found[name].shape != tensor.shape:
-            shapes = f"{tuple(found[name].shape)}, the recipe makes {tuple(tensor.shape)}"
+        if saved[name].shape != tensor.shape:
+            shapes = f"{tuple(saved[name].shape)}, in the recipe's model {tuple(tensor.shape)}"
             raise ArtefactError(f"{path}: checkpoint of another model: {name} has shape {shapes}")
-    network.load_state_dict(found)
+    network.load_state_dict(saved)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
-    """torch's random generators (dropout), as tensors."""
+    """The state of torch's random generators (used by dropout), as tensors."""
     states = {"random.cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["random.cuda"] = torch.cuda.get_rng_state(device)
@@ -67,7 +67,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(tensors: Mapping[str, Tensor], device: torch.device) -> None:
-    """Take over what `random_state` gave; a checkpoint of another device keeps the fresh cuda generator."""
+    """Restore what `random_state` gave. If the checkpoint was written on a CPU, the CUDA generator stays as it is."""
     torch.set_rng_state(tensors["random.cpu"])
     if device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"], device)

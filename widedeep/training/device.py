@@ -1,4 +1,4 @@
-"""Where the arithmetic happens: cpu or cuda, how many threads, which precision, how much memory."""
+"""The device that computes (cpu or cuda), its threads, its precision and its memory."""
 
 import os
 import resource
@@ -13,14 +13,14 @@ from widedeep.errors import TrainingError
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """`auto` takes a CUDA device where there is one. Raises TrainingError when cuda is asked for in vain."""
+    """The device to train on; `auto` takes a CUDA device if there is one. Raises TrainingError if `cuda` has none."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("training.device: cuda is asked for and torch sees no CUDA device; set it to auto or cpu")
+        raise TrainingError("training.device is cuda, but torch sees no CUDA device; set it to auto or cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def set_threads(threads: int | None) -> int:
-    """Fix torch's number of CPU threads (equal bytes need an equal number) and return it."""
+    """Set torch's number of CPU threads and return it. Equal bytes need an equal number."""
     count = (
         threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
     )
@@ -35,7 +35,7 @@ def training_precision(device: torch.device) -> AbstractContextManager[object]:
 
 @contextmanager
 def telling_out_of_memory() -> Iterator[None]:
-    """Turn exhausted memory, of the device or of the machine, into a TrainingError that says what to try."""
+    """Turn an error about exhausted memory, of device or machine, into a TrainingError that tells what to try."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -51,6 +51,6 @@ _OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough me
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """Largest resident size of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""events.jsonl: one object per logged step and epoch, appended as training goes."""
+"""The log events.jsonl: one object per logged step and per epoch, appended during training."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from widedeep.files import replacing_file, writing
 
 
 class EventLog:
-    """Appends to the log; on resume, drops what was logged after the checkpoint that training goes on from."""
+    """Appends to the log. On resume it first drops events after the checkpoint that training goes on from."""
 
     def __init__(self, path: Path, *, keep_until_step: int) -> None:
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= keep_until_step]

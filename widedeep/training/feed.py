@@ -1,5 +1,7 @@
-"""Batches where the arithmetic happens: views of host memory on the CPU; on cuda cut from a set that is kept there, or copied
-while the step before runs. Every feed gives the batches of the stream that it is handed, in its order.
+"""Brings batches to the device. Every feed gives the batches of a stream in the stream's order.
+
+On the CPU batches are views of host memory. On cuda they are cut from a whole set on the device, or copied while the
+previous step runs.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,12 +23,12 @@ from widedeep.lists import Lists, joined_lists
 from widedeep.training.bags import bag_from
 
 SHARE_OF_FREE_MEMORY = 0.5
-"""What an encoded set may take of the device's free memory; the rest is for activations and scratch."""
+"""Share of the device's free memory that an encoded set may take; the rest is for activations and scratch."""
 
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """A batch as the model takes it, on the device."""
+    """A batch on the device, in the form that the model reads."""
 
     indices: Tensor
     """[F, B] int32."""
@@ -35,25 +37,26 @@ class DeviceBatch:
     label: Tensor
     """[B] float32."""
     weight: Tensor | None
-    """[B] float32, where the store has row weights."""
+    """[B] float32; None where the store has no row weights."""
     weight_sum: float
-    """Sum of the weights, or B; known to the host, so that no step waits for it."""
+    """Sum of the weights, or B without weights. The host knows it, so that no step waits for the device."""
     bags: tuple[Bag, ...] = ()
+    """The columns that have a list of indices in every row."""
     folds: Tensor | None = None
-    """[B] int64, where they were asked for."""
+    """[B] int64, if the stream was asked for folds."""
 
     def __len__(self) -> int:
         return len(self.label)
 
     def tensors(self) -> list[Tensor]:
-        """All of them."""
+        """All tensors of the batch."""
         parts = [self.indices, self.numerics, self.label, self.weight, self.folds]
         parts += [part for bag in self.bags for part in (bag.values, bag.bounds, bag.weights)]
         return [part for part in parts if part is not None]
 
 
 class Feed(Protocol):
-    """Where batches come from."""
+    """Brings the batches of a stream to the device."""
 
     def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
         """The batches that iterating over the stream gives, on the device."""
@@ -61,14 +64,14 @@ class Feed(Protocol):
 
 
 class HostFeed:
-    """The stream's batches, which on the CPU are where they are needed."""
+    """For the CPU: gives the stream's batches without copying."""
 
     def batches(self, stream: BatchStream) -> Iterator[DeviceBatch]:
         return (_batch(batch, torch.from_numpy) for batch in stream)
 
 
 class CopyingFeed:
-    """On cuda: the next batch is copied from pinned memory, on a stream of its own, while the device works on this one."""
+    """For cuda: copies the next batch from pinned memory, on a CUDA stream of its own, while a step runs."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._side = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -77,9 +80,9 @@ class CopyingFeed:
         with ThreadPoolExecutor(1, thread_name_prefix="widedeep-feed") as copier:
             batches = iter(stream)
             upcoming = copier.submit(self._next, batches)
-            while (ready := upcoming.result()) is not None:
+            while (batch_and_event := upcoming.result()) is not None:
                 upcoming = copier.submit(self._next, batches)
-                batch, copied = ready
+                batch, copied = batch_and_event
                 current = torch.cuda.current_stream(self._device)
                 current.wait_event(copied)
                 for tensor in batch.tensors():
@@ -100,10 +103,10 @@ class CopyingFeed:
 
 
 class ResidentFeed:
-    """The whole set on the device, batches cut from it by their rows' numbers."""
+    """For cuda: holds the whole set on the device and cuts batches from it by row numbers."""
 
     def __init__(self, whole: BatchStream, rows: int, device: torch.device) -> None:
-        """`whole` gives the set's rows in file order, in batches of any size."""
+        """`whole` gives the set's rows in the store's order, in batches of any size."""
         self._device = device
         parts: list[Batch] = []
         done = 0
@@ -115,7 +118,7 @@ class ResidentFeed:
             self._indices[:, place] = torch.from_numpy(part.indices).to(device)
             self._numerics[:, place] = torch.from_numpy(part.numerics).to(device)
             done += len(part)
-            # What is on the device is let go here; a view, even of no column, would hold it.
+            # The host's copy of what is now on the device is freed. A view of it, even of no column, would keep it.
             parts.append(replace(part, indices=part.indices[:, :0].copy(), numerics=part.numerics[:, :0].copy()))
         weights = [part.weight for part in parts if part.weight is not None]
         folds = [part.folds for part in parts if part.folds is not None]
@@ -139,7 +142,7 @@ class ResidentFeed:
                 yield batch
 
     def _show_as_unknown(self, unknown: UnknownDraws, epoch: int, batch: DeviceBatch, rows: NDArray[np.int64]) -> None:
-        """Draw on the host, by the rows' numbers, and mark on the device what the batch has of its own there."""
+        """Draw on the host by the rows' numbers, and overwrite the batch's own copy of the values on the device."""
         draws = unknown.draw(epoch, rows, [column.lengths_of(rows) for column in self._lists])
         put = partial(_on, device=self._device)
         unknown.apply(draws.put(put), batch.indices, [bag.values for bag in batch.bags], Tensor.masked_fill_)
@@ -171,7 +174,7 @@ class _ResidentList:
         return self._host_lengths[rows]
 
     def cut(self, rows: NDArray[np.int64], places: Tensor) -> Bag:
-        # How many values there are must be known to the host, which would else have to wait for the device to say.
+        # The number of values is summed on the host, which would otherwise wait for the device to tell it.
         total = int(self._host_lengths[rows].sum())
         lengths = self._lengths[places]
         ends = lengths.cumsum(0)
@@ -183,14 +186,14 @@ class _ResidentList:
 
 
 def feed_for(device: torch.device, store: EncodedStore, whole: Callable[[], BatchStream]) -> Feed:
-    """On cuda the set is kept there where it fits a share of the free memory; on the CPU nothing is copied.
+    """The feed for a device: on cuda the whole set stays on the device if it fits a share of the free memory.
 
-    `whole` gives the stream of the store in file order.
+    `whole` gives the stream of the store's rows in the store's order.
     """
     if device.type == "cpu":
         return HostFeed()
     free = torch.cuda.mem_get_info(device)[0]
-    # What the shards take on disk, uncompressed, is about what their columns take in memory.
+    # The shards are uncompressed: their columns take about as much memory as the shards take on disk.
     fits = sum(shard.bytes for shard in store.shards) <= SHARE_OF_FREE_MEMORY * free
     return ResidentFeed(whole(), store.rows, device) if fits else CopyingFeed(device)
 

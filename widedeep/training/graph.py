@@ -1,8 +1,8 @@
-"""A training step as one CUDA graph: at small batches most of a step's time is the launching of its kernels.
+"""A training step as one CUDA graph: at small batches, launching kernels takes most of a step's time.
 
-A graph replays the same kernels on the same addresses. So it serves full batches without lists (whose lengths vary) and
-without row weights (whose sum does) at one learning-rate scale; every other batch, and the warm-up of a changing
-scale, is done launch by launch.
+A graph replays the same kernels on the same addresses. It therefore serves full batches at one learning-rate scale,
+without lists (whose lengths vary) and without row weights (whose sum varies). Kernels are launched one by one for every
+other batch, and for the first steps at each scale.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,12 @@ from widedeep.reporting import Reporter
 from widedeep.training.feed import DeviceBatch
 
 WARM_UP_STEPS = 3
-"""Steps at one scale before it is captured: they allocate optimizer state and compile kernels, which a capture may not."""
+"""Steps at one scale before a step is captured: they allocate optimizer state and compile kernels, which a capture may
+not do."""
 
 
 class CapturedStep:
-    """Calls `step(batch, scale)`, captured in a graph where that can be. `step` must not wait for the device."""
+    """Calls `step(batch, scale)`, captured in a graph if possible. `step` must not wait for the device."""
 
     def __init__(
         self,
@@ -26,7 +27,7 @@ class CapturedStep:
         batch_size: int,
         reporter: Reporter,
     ) -> None:
-        """`forget` drops what a step that failed half-way has left behind."""
+        """`forget` drops what a step has left behind that failed half-way."""
         self._step, self._forget, self._batch_size, self._reporter = step, forget, batch_size, reporter
         self._scale, self._steps_at_scale = 0.0, 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -62,7 +63,7 @@ class CapturedStep:
         self._graph.replay()
 
     def _aside(self, batch: DeviceBatch, scale: float) -> None:
-        """A step on a side stream, as CUDA graphs want their warm-up."""
+        """A step on a side stream, as CUDA graphs require for their warm-up."""
         self._side = self._side or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream()
         self._side.wait_stream(current)
@@ -73,7 +74,7 @@ class CapturedStep:
     def _capture(self, inputs: DeviceBatch, scale: float) -> bool:
         try:
             graph = torch.cuda.CUDAGraph()
-            # Other threads copy batches meanwhile, which a capture in the strict mode would refuse.
+            # Other threads copy batches at the same time, which a capture in the strict mode would refuse.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._step(inputs, scale)
         except RuntimeError as error:
@@ -86,5 +87,5 @@ class CapturedStep:
 
 
 def can_be_captured(batch: DeviceBatch, batch_size: int) -> bool:
-    """Whether the batch has the shapes and sums of every other full one."""
+    """Whether the batch has the shapes and the sum of weights that all full batches have."""
     return len(batch) == batch_size and not batch.bags and batch.weight is None

@@ -1,4 +1,4 @@
-"""Metrics of a model on an encoded split."""
+"""Logits and metrics of a model on an encoded split."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.objective import score
 
 ERROR_ROWS = 20_000_000
-"""Rows above which metrics are left without errors."""
+"""Above this number of rows, metrics have no standard errors."""
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[Bag]]:
@@ -40,10 +40,10 @@ def store_logits(
     num_folds: int | None = None,
     on_rows: Callable[[int], None] = lambda _rows: None,
 ) -> NDArray[np.float32]:
-    """Logits (of a regression: predictions) of all rows of `store`, [N] float32, in file order.
+    """Logits (for a regression: predictions) of all rows of `store`, [N] float32, in the store's order.
 
-    With `num_folds`, crosses from memory say what they say in training: without the row's fold. `on_rows` hears how many
-    rows are done.
+    With `num_folds`, crosses from memory take the values that they have in training, without the row's fold. `on_rows`
+    is called with the number of rows done.
     """
     stream = BatchStream(
         store,
@@ -76,9 +76,10 @@ def evaluate_store(
     on_rows: Callable[[int], None] = lambda _rows: None,
     on_scores: Callable[[NDArray[np.float32]], None] = lambda _scores: None,
 ) -> dict[str, float | None]:
-    """Metrics over all rows of `store`, float32, in file order; ranking metrics at `cutoffs` where it has groups.
+    """Metrics over all rows of `store`, scored in float32 and in the store's order.
 
-    `on_rows` hears how many rows are done, `on_scores` the scores [B] of each batch.
+    Ranking metrics at `cutoffs` are added if the store has groups. `on_rows` is called with the number of rows done,
+    `on_scores` with the scores [B] of each batch. Raises TrainingError for scores that are not finite.
     """
     index_names = [column.name for column in layout.index_columns]
     grouped = GROUP_COLUMN in store.columns
@@ -117,17 +118,17 @@ def evaluate_with_errors(
     *,
     cutoffs: Sequence[int],
 ) -> tuple[dict[str, float | None], dict[str, float]]:
-    """`evaluate_store`, and the standard errors of AUC, GAUC and log loss (or RMSE) for rows drawn anew, or groups of rows.
+    """The metrics of `evaluate_store`, and standard errors of AUC, GAUC and log loss (or RMSE).
 
-    An error that too few rows leave unknown is left out. Errors take all scores in memory at once: above ERROR_ROWS rows, where they say little, there are none.
+    The errors are for rows, or groups of rows, drawn anew. An error that cannot be estimated from so few rows is left
+    out. Errors need all scores in memory: above ERROR_ROWS rows, where they hardly matter, there are none.
     """
-    held: list[NDArray[np.float32]] = []
+    scores: list[NDArray[np.float32]] = []
     if store.rows > ERROR_ROWS:
         return evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs), {}
-    metrics = evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=held.append)
+    metrics = evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=scores.append)
     columns = [name for name in (LABEL_COLUMN, WEIGHT_COLUMN, GROUP_COLUMN) if name in store.columns]
     read = store.read(0, store.rows, columns)
     rows = LabelledRows.of(kind, read[LABEL_COLUMN], read.get(WEIGHT_COLUMN), read.get(GROUP_COLUMN))
-    found = estimates(rows, np.concatenate(held))
-    errors = {name: estimate.change().error for name, estimate in found.items()}
+    errors = {name: estimate.change().error for name, estimate in estimates(rows, np.concatenate(scores)).items()}
     return metrics, {name: error for name, error in errors.items() if math.isfinite(error)}

@@ -26,7 +26,7 @@ class InterruptWatch:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        # A process group is often told twice by SIGTERM; only an impatient person presses Ctrl-C again.
+        # A process group often gets SIGTERM twice, so only a second Ctrl-C, by an impatient person, counts.
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = self.received or number

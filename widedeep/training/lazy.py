@@ -1,4 +1,4 @@
-"""Optimizers that update only the rows of a table that the batch touched."""
+"""Optimizers that update only those rows of a table that the batch touched."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ from widedeep.recipe.schema import DeepOptimizer, WideOptimizer
 
 @dataclass
 class LazyOptimizer:
-    """One rule on one table. `l2` is exact where decay is a pure shrinkage (sgd, adamw), else it acts on touched rows.
+    """Applies one rule to one table. With sgd and adamw, `l2` is exact decay, else it acts on touched rows only.
 
-    The exact form keeps, per row, how much decay it has received, and pays the rest just before the row is next read;
-    `settle` pays for all rows (before an evaluation).
+    For exact decay, each row stores how much decay it has received. The decay that it still owes is paid just before
+    the row is next read; `settle` pays it for all rows, before an evaluation.
     """
 
     table: Table
@@ -26,8 +26,8 @@ class LazyOptimizer:
     l2: float
     states: dict[str, Tensor] = field(init=False)
     clock: Tensor = field(init=False)
-    """[2] float64, where the table is, so that a captured step moves on: the steps so far, and the logarithm of the
-    shrinkage that a row touched at no step would have received by now."""
+    """[2] float64: the number of steps, and the logarithm of the shrinkage that a row is due after these steps. It is
+    on the table's device, so that a captured step can advance it."""
 
     def __post_init__(self) -> None:
         weight = self.table.weight
@@ -43,9 +43,9 @@ class LazyOptimizer:
     def step(self, scale: float, batch_weight: float) -> None:
         """Update the rows that the last forward pass read.
 
-        `scale` multiplies the learning rate (FTRL ignores it: its rate falls per coordinate, and changing alpha would
-        contradict the sums it has stored). `batch_weight` is the sum of the batch's row weights: times the gradient of
-        the mean loss it gives the summed gradient that FTRL wants.
+        `scale` multiplies the learning rate, except FTRL's: its rate falls per coordinate, and changing alpha would
+        contradict the sums that it has stored. `batch_weight` is the sum of the batch's row weights. FTRL needs the
+        summed gradient, which is the gradient of the mean loss times this sum.
         """
         touched = self.table.touched
         assert touched is not None, "step without a training forward pass"
@@ -53,7 +53,7 @@ class LazyOptimizer:
         self.clock[0] += 1
         rate = self.settings.learning_rate * scale
         if "decay_received" in self.states:
-            # w <- (1 - rate*l2) w - rate*g: the shrinkage of the weights that the gradient was taken at comes first.
+            # w <- (1 - rate*l2) w - rate*g: the weights at which the gradient was taken are shrunk first.
             self.clock[1] += math.log1p(-rate * self.l2)
             self._pay_decay(touched.lookups)
         rule = self._rule(rate, self._steps())
@@ -94,7 +94,7 @@ class LazyOptimizer:
         return float(self.clock[1]) if self.clock.device.type == "cpu" else self.clock[1]
 
     def rehearse(self) -> None:
-        """Read and update a table of one row by this rule: what is compiled on first use is compiled now."""
+        """Read and update a table of one row, so that kernels are compiled now and not in the first step."""
         table, lookups, out = small_lookups(self.table)
         rule, kernels = self._rule(self.settings.learning_rate, 1), kernels_for(table.device)
         kernels.look_up(table, lookups, out)
@@ -112,7 +112,7 @@ class LazyOptimizer:
 
 
 def small_lookups(table: Table) -> tuple[Tensor, Lookups, Tensor]:
-    """A table of one row, as wide as `table`, one look-up in it by each of its ways, and room for what is read."""
+    """A table of one row as wide as `table`, a look-up in it for each kind of column, and room for the result."""
     device, width = table.weight.device, table.weight.shape[1]
     bag = Bag(torch.zeros(1, dtype=torch.int32, device=device), torch.tensor([0, 1], device=device), None)
     columns = [Column(0, 0, 0), *(Column(0, 0, 0, "sum") for _ in table.columns.bags[:1])]

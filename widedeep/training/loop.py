@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints and events out, interruptible and resumable at every step."""
+"""The training loop: reads batches, writes checkpoints and events; it can be interrupted and resumed at every step."""
 
 import math
 import time
@@ -33,16 +33,16 @@ from widedeep.training.optimizers import Optimizers
 from widedeep.training.schedule import Schedule
 
 LOG_STEPS = 50
-"""Steps between two logged ones; on cuda also between two looks at the loss (each look waits for the device)."""
+"""Steps between two logged steps. On cuda the loss is looked at only then, because a look waits for the device."""
 READ_ROWS = 1 << 20
-"""Rows read at a time where a whole set goes to the device."""
+"""Rows read at a time when a whole set goes to the device."""
 METER_SECONDS = 0.2
-"""Time between two updates of the live line."""
+"""Seconds between two updates of the live line."""
 
 
 @dataclass
 class Progress:
-    """Where training stands; together with the tensors, all that a resumed run needs."""
+    """The progress of training; with the tensors it is all that a resumed run needs."""
 
     epoch: int = 0
     """Finished epochs."""
@@ -51,26 +51,27 @@ class Progress:
     step: int = 0
     """Steps since the start."""
     loss_sum: float = 0.0
-    """Sum over the current epoch of batch loss times batch weight."""
+    """Sum of batch loss times batch weight over the current epoch."""
     weight_sum: float = 0.0
+    """Sum of batch weights over the current epoch."""
     schedule: Schedule = field(default_factory=Schedule)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of training."""
+    """The result of training."""
 
     best_epoch: int
     epochs: int
     steps: int
     stopped: str
-    """Why there were no more epochs, in words."""
+    """The reason why training ended, in words."""
     rows_per_second: float
-    """Rows trained on per second of training steps, evaluation and checkpoints left out; 0 where nothing was left to do."""
+    """Rows trained on per second of training steps, without evaluation and checkpoints; 0 if no step was left to do."""
 
 
 class Trainer:
-    """Trains `network` on one store, choosing by another; writes into the run directory as it goes."""
+    """Trains a network on one store, chooses the best epoch by another, writes checkpoints and events on the way."""
 
     def __init__(
         self,
@@ -86,14 +87,15 @@ class Trainer:
         unknown: UnknownDraws | None = None,
         followed: Sequence[float | None] | None = None,
     ) -> None:
-        """`unknown` draws the known values that are shown as unknown."""
+        """`unknown` draws the known values that are shown as unknown. `followed` holds another training's valid metric
+        of each epoch, by which learning rates then fall.
+        """
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
         self.run_dir, self.reporter = run, reporter
         self._unknown = unknown
         self._followed = followed
-        """The valid metric of each epoch where another training's says how the learning rates fall."""
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
@@ -101,19 +103,19 @@ class Trainer:
         self._batches = math.ceil(train.rows / recipe.training.batch_size)
         self._trained_rows, self._training_seconds = 0, 0.0
         self._saved_at = self._shown_at = time.monotonic()
-        # On the device, so that a step need not wait for it: sums since the last look at the loss.
+        # Sums of loss and weight since the last look at the loss. They are on the device, so that no step waits for it.
         self._recent = torch.zeros(2, dtype=torch.float64, device=device)
         self._feed: Feed | None = None
         self.learn: Callable[[DeviceBatch, float], None] = self._learn_from
-        """One batch's update at a scale of the learning rates; on cuda captured in a graph where that can be."""
-        if device.type == "cuda" and kernels_for(device) is not reference:  # plain torch waits for the device
+        """Updates the model by a batch at a scale of the learning rates; on cuda captured in a graph if possible."""
+        if device.type == "cuda" and kernels_for(device) is not reference:  # the reference waits for the device
             self.learn = CapturedStep(self._learn_from, self.optimizers.forget, recipe.training.batch_size, reporter)
 
     def run(self, *, resume: bool) -> Outcome:
         """Train to the end, or to the first interrupt.
 
-        Raises TrainingError for a non-finite loss, Interrupted after SIGINT or SIGTERM (with the
-        checkpoint written), ArtefactError when the checkpoint to resume from is not this model's.
+        Raises TrainingError for a loss that is not finite, Interrupted after SIGINT or SIGTERM (once a checkpoint is
+        written), and ArtefactError if the checkpoint to resume from belongs to another model.
         """
         if resume and self.run_dir.last_path.exists():
             self._restore()
@@ -136,7 +138,7 @@ class Trainer:
         return f"stopped: no better valid {metric_title(metric)} for {waited} epoch{'s' * (waited != 1)}"
 
     def _epochs(self, watch: InterruptWatch, events: EventLog) -> None:
-        with self.reporter.work("prepare", None, "steps"):  # compiles for some seconds where nothing was kept
+        with self.reporter.work("prepare", None, "steps"):  # compiling takes seconds unless machine code was kept
             self.optimizers.rehearse()
         total = self.settings.epochs * self.train_store.rows
         with self.reporter.work("train", total, "rows") as meter:
@@ -150,7 +152,7 @@ class Trainer:
                     self._leave(watch.received)
 
     def _expect_end(self, meter: Meter) -> None:
-        """While the metric rises nobody knows how many epochs there will be; once it stalls, patience says."""
+        """Tell the meter how many rows to expect: those of all epochs, or of fewer once the valid metric stalls."""
         patience, epochs = self.settings.early_stopping.patience, self.settings.epochs
         if patience is None or self.valid_store is None:
             return
@@ -210,7 +212,7 @@ class Trainer:
         self.learn(batch, scale)
 
     def _learn_from(self, batch: DeviceBatch, scale: float) -> None:
-        """The part of a step that the device does; it waits for nothing."""
+        """The part of a step that runs on the device; it waits for nothing."""
         with training_precision(self.device):
             logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds).float()
         loss = objective = mean_loss(self.kind, logit, batch.label, batch.weight)
@@ -235,14 +237,14 @@ class Trainer:
     def _non_finite_message(self, batch: DeviceBatch) -> str:
         progress = self.progress
         first = (progress.batch - 1) * self.settings.batch_size
-        largest = ""
+        hint = ""
         if batch.numerics.numel():
-            largest_of = batch.numerics.abs().amax(dim=1)
-            column, value = int(largest_of.argmax()), float(largest_of.max())
-            largest = f" The batch's largest numeric input is {value:g}, in {self.layout.numeric_columns[column]}."
+            largest = batch.numerics.abs().amax(dim=1)
+            column, value = int(largest.argmax()), float(largest.max())
+            hint = f" The batch's largest numeric input is {value:g}, in {self.layout.numeric_columns[column]}."
         return (
             f"the loss is not finite at step {progress.step} (epoch {progress.epoch + 1}, rows {first:,} to "
-            f"{first + len(batch) - 1:,} of its shuffled order).{largest} Try a smaller "
+            f"{first + len(batch) - 1:,} of its shuffled order).{hint} Try a smaller "
             "training.deep.learning_rate or training.wide.learning_rate, training.warmup_steps, or `transform: cdf` "
             "for numerics"
         )
@@ -286,7 +288,7 @@ class Trainer:
         scale = progress.schedule.scale(self.settings, progress.step)
         progress.epoch += 1
         direction = metric_direction(metric)
-        assert direction is not None, "the recipe's checks allow only metrics that have a better side"
+        assert direction is not None, "the recipe's checks allow only metrics that have a direction"
         value = metrics.get(metric) if self._followed is None else self._followed[progress.epoch - 1]
         is_best = progress.schedule.record(self.settings, progress.epoch, value, direction)
         if is_best:
@@ -306,13 +308,13 @@ class Trainer:
                 "best": is_best,
             }
         )
-        # The metric that chooses comes first, where there is room for few.
-        chosen_by = {metric: metrics[metric]} if metric in metrics else {}
+        # The metric that decides about the best epoch comes first, in case that there is room for few.
+        deciding = {metric: metrics[metric]} if metric in metrics else {}
         figures["epochs"] = self.settings.epochs
         self.reporter.epoch(
             {
                 **figures,
-                **chosen_by,
+                **deciding,
                 **metrics,
                 "rows_per_second": self._rows_per_second(),
                 "scale": scale,

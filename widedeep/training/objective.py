@@ -1,4 +1,4 @@
-"""The loss on logits, and the way from a logit to a score."""
+"""Losses on logits, and the score that belongs to a logit."""
 
 from collections.abc import Sequence
 
@@ -10,25 +10,26 @@ from widedeep.recipe.data import LabelKind
 
 
 def mean_loss(kind: LabelKind, logit: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
-    """Weighted mean over the batch of the logistic loss, or of the squared error. All inputs [B] float32; returns a scalar."""
+    """Weighted mean of the logistic loss, or of the squared error. Inputs are [B] float32, the result is a scalar."""
     losses = logistic_losses(logit, label) if kind == "binary" else F.mse_loss(logit, label, reduction="none")
     return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
 
 
 def logistic_losses(logit: Tensor, label: Tensor) -> Tensor:
-    """Each row's logistic loss, -log sigmoid of the logit on the label's side. All [B] float32.
+    """Each row's logistic loss, the negative log likelihood of its label. All [B] float32.
 
-    Torch's own function for it wakes all threads for the least batch, and on a machine that has other work a step then
-    waits for them longer than for all else.
+    Torch's own function for it wakes all threads even for the smallest batch. On a busy machine a step then waits for
+    them longer than for everything else.
     """
     return F.softplus(logit) - label * logit
 
 
 def distillation_loss(kind: LabelKind, logit: Tensor, branches: Sequence[Tensor], weight: Tensor | None) -> Tensor:
-    """What branches [B] whose mean is part of the logit lose against the score of the whole, summed; a scalar.
+    """The sum of the branches' losses against the score of the whole model; a scalar.
 
-    FINAL's self-distillation (SIGIR 2023): the teacher is the model itself and learns nothing from it. The rest of the
-    logit (bias, wide part) stands beside each branch as it stands beside their mean.
+    The mean of the branches [B] is part of the logit. In each branch's loss, the rest of the logit (bias, wide part) is
+    added as it is added to the mean. This is FINAL's self-distillation (SIGIR 2023): the model itself is the teacher,
+    and the teacher gets no gradient.
     """
     teacher = score(kind, logit).detach()
     rest = (logit - torch.stack(tuple(branches)).mean(dim=0)).detach()

@@ -1,4 +1,4 @@
-"""Which optimizer updates what: lazy ones on large tables, torch's own on everything small, FTRL where the wide part asks for it."""
+"""The optimizers of a model: lazy ones for large tables, torch's own for small parameters, FTRL for the wide part."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimize
 from widedeep.training.lazy import LazyOptimizer, small_lookups
 
 MEMORY_LEARNING_RATE = 0.01
-"""Adam's step size for the scales and offsets of crosses from memory, which start where they suit the main effects."""
+"""Adam's learning rate for the scales and offsets of crosses from memory, which start as they fit the main effects."""
 
 
 class FtrlVector:
@@ -24,7 +24,7 @@ class FtrlVector:
         self.parameter = parameter
         l1, l2 = (settings.l1, settings.l2) if penalised else (0.0, 0.0)
         self._rule = Ftrl(settings.learning_rate, settings.beta, l1, l2)
-        # FTRL holds the whole past in z; a weight that does not start at zero enters it as an offset.
+        # FTRL computes a weight from z alone, from a start at zero. Another start is added as an offset.
         self.start = parameter.detach().clone()
         self.states = {"z": torch.zeros_like(parameter.data), "n": torch.zeros_like(parameter.data)}
 
@@ -41,7 +41,7 @@ class FtrlVector:
             torch.add(self.start, moved, out=self.parameter.data)
 
     def rehearse(self) -> None:
-        """Update one number: what is compiled on first use is compiled now."""
+        """Update one number, so that kernels are compiled now and not in the first step."""
         numbers = [torch.zeros(1, device=self.start.device) for _ in range(4)]
         kernels_for(self.start.device).update_numbers(self._rule, *numbers)
 
@@ -67,7 +67,7 @@ class Optimizers:
         tables = network.embedding_tables()
         groups: list[dict[str, Any]] = []
         for table in tables:
-            # Row-wise AdaGrad leaves a row without a gradient as it is: lazy is exact, at any size.
+            # Row-wise AdaGrad changes no row without a gradient: lazy updates are exact, whatever the table's size.
             if len(table.weight) > settings.dense_rows or settings.deep.optimizer == "rowwise_adagrad":
                 self.lazy[f"embeddings.{table.weight.shape[1]}"] = LazyOptimizer(
                     table, settings.deep, settings.deep.embedding_l2
@@ -77,8 +77,8 @@ class Optimizers:
                 groups.append({"params": [table.weight], "weight_decay": settings.deep.embedding_l2})
         tower = list(network.towers.parameters())
         groups.append({"params": [p for p in tower if p.dim() > 1], "weight_decay": settings.deep.l2})
-        free = [p for p in tower if p.dim() <= 1] + ([network.bias] if wide is None else [])
-        groups.append({"params": free, "weight_decay": 0.0})
+        undecayed = [p for p in tower if p.dim() <= 1] + ([network.bias] if wide is None else [])
+        groups.append({"params": undecayed, "weight_decay": 0.0})
         self._add_dense("deep", settings.deep, groups)
 
     def _add_wide(self, network: Network, settings: TrainingSettings) -> None:
@@ -86,7 +86,7 @@ class Optimizers:
         assert wide is not None
         table, wide_settings = wide.weights, settings.wide
         if wide_settings.optimizer == "ftrl":
-            # Without a gradient FTRL leaves a weight as it is: lazy is exact, at any size.
+            # FTRL changes no weight without a gradient: lazy updates are exact, whatever the table's size.
             if table is not None:
                 self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
             self.vectors["wide.numeric"] = FtrlVector(wide.numeric, wide_settings, penalised=True)
@@ -113,7 +113,7 @@ class Optimizers:
                 self.dense[name] = torch.optim.Adam(groups, lr=rate, fused=True, capturable=capturable)
             case "adamw":
                 self.dense[name] = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=capturable)
-            case "adagrad" | "rowwise_adagrad":  # a tower's weights have no rows of their own
+            case "adagrad" | "rowwise_adagrad":  # row-wise is for tables only
                 self.dense[name] = torch.optim.Adagrad(groups, lr=rate)
             case "sgd":
                 self.dense[name] = torch.optim.SGD(groups, lr=rate)
@@ -122,9 +122,9 @@ class Optimizers:
 
     @torch.no_grad()
     def step(self, scale: float, batch_weight: float) -> None:
-        """Update everything after `backward` of the mean loss; clears the gradients.
+        """Update all parameters after `backward` of the mean loss, and clear the gradients.
 
-        `scale` multiplies the learning rates (FTRL's excepted); `batch_weight` is the sum of the batch's row weights.
+        `scale` multiplies all learning rates but FTRL's. `batch_weight` is the sum of the batch's row weights.
         """
         for lazy in self.lazy.values():
             lazy.step(scale, batch_weight)
@@ -147,7 +147,7 @@ class Optimizers:
 
     @torch.no_grad()
     def rehearse(self) -> None:
-        """Read and update tables of one row: what is compiled on first use is compiled now."""
+        """Read and update tables of one row, so that kernels are compiled now and not in the first step."""
         for lazy in self.lazy.values():
             lazy.rehearse()
         for vector in self.vectors.values():
@@ -158,7 +158,7 @@ class Optimizers:
             kernels_for(small.device).add_gradients(torch.zeros_like(small), small, lookups, out)
 
     def forget(self) -> None:
-        """Drop the gradients and look-ups of a step that did not come to its end."""
+        """Drop the gradients and look-ups of a step that failed."""
         for table in [lazy.table for lazy in self.lazy.values()] + self.dense_tables:
             table.touched = None
         for vector in self.vectors.values():
@@ -168,12 +168,12 @@ class Optimizers:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Bring every table up to date before it is evaluated or kept as the best."""
+        """Pay the decay that rows of tables owe, before an evaluation or a best checkpoint."""
         for lazy in self.lazy.values():
             lazy.settle()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every state by name, for a checkpoint."""
+        """Name → tensor of the optimizers' states, for a checkpoint."""
         states = {f"{name}.{key}": state for name, lazy in self.lazy.items() for key, state in lazy.states.items()}
         states |= {f"{name}.{key}": s for name, vector in self.vectors.items() for key, s in vector.states.items()}
         states |= {f"{name}.start": vector.start for name, vector in self.vectors.items()}
@@ -183,12 +183,12 @@ class Optimizers:
         return states
 
     def numbers(self) -> dict[str, list[float]]:
-        """The rest of the state: steps and owed decay of each lazy optimizer."""
+        """Name → clock of each lazy optimizer, for a checkpoint."""
         return {name: lazy.clock.tolist() for name, lazy in self.lazy.items()}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Iterable[float]]) -> None:
-        """Take over what `tensors` and `numbers` gave. Raises KeyError or ValueError when it is another model's."""
+        """Restore what `tensors` and `numbers` gave. Raises KeyError or ValueError for those of another model."""
         for name, lazy in self.lazy.items():
             lazy.clock.copy_(torch.tensor(list(numbers[name]), dtype=torch.float64))
             for key, state in lazy.states.items():

@@ -1,4 +1,4 @@
-"""Learning-rate scale and early stopping: what happens when the valid metric stalls."""
+"""Learning-rate scale and early stopping, which follow the valid metric."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from widedeep.recipe.schema import TrainingSettings
 
 @dataclass
 class Schedule:
-    """Follows the valid metric from epoch to epoch. Its fields are its whole state, so that a checkpoint can hold it."""
+    """Follows the valid metric from epoch to epoch. Its fields are its whole state, for a checkpoint to hold."""
 
     best_value: float | None = None
     best_epoch: int = 0
@@ -17,14 +17,14 @@ class Schedule:
     stalled_epochs: int = 0
 
     def scale(self, settings: TrainingSettings, step: int) -> float:
-        """What to multiply the learning rates by at this 0-based step."""
+        """The factor of the learning rates at this step, counted from 0."""
         warm_up = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
         return warm_up * self.plateau_scale
 
     def record(self, settings: TrainingSettings, epoch: int, value: float | None, direction: str) -> bool:
-        """Note the valid metric of a finished epoch (1-based) and return whether it is the best so far.
+        """Note the valid metric of a finished epoch (counted from 1) and return whether it is the best so far.
 
-        Without a value (no valid rows, or one class only) the latest epoch counts as the best.
+        Without a value (no valid rows, or rows of one class only) the latest epoch counts as the best.
         """
         signed = None if value is None or not math.isfinite(value) else (value if direction == "max" else -value)
         if signed is None or self.best_value is None or signed > self.best_value:

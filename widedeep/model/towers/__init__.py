@@ -1,7 +1,7 @@
 """The towers: each turns the deep input [B, N] into a logit [B].
 
-A new one is one file here, its settings, and a builder in TOWERS. A builder imports its tower itself: scoring with one
-kind of model need not load the others.
+A new tower is a file here, its settings, and a builder in TOWERS. Each builder imports its own tower, so that scoring
+with one kind of model does not load the others.
 """
 
 from collections.abc import Callable
@@ -56,4 +56,4 @@ TOWERS: dict[str, Callable[[DeepInput, ModelSettings], nn.Module]] = {
     "finalmlp": _finalmlp,
     "finalnet": _finalnet,
 }
-"""Name of the tower → builder from what the deep input holds; which kinds add it up: widedeep/recipe/kinds.py."""
+"""Tower → its builder. Which towers a kind of model adds up is in widedeep/recipe/kinds.py."""

@@ -10,8 +10,8 @@ from widedeep.recipe.schema import CrossNetworkSettings
 class CrossNetwork(nn.Module):
     """x_(l+1) = x_0 (x_l · w_l) + b_l + x_l (equation 3), then one linear unit.
 
-    The paper concatenates what the cross and the deep network give and weighs it by one vector (section 2.4): the sum of
-    the two towers.
+    The paper concatenates the outputs of the cross network and the deep network and weighs them by one vector (section
+    2.4), which is the same as the sum of two towers.
 
     Shape: [B, N] → [B].
     """

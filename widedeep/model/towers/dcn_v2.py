@@ -1,4 +1,4 @@
-"""DCN-V2 (arXiv 2008.13535): a cross network with a matrix in each layer, beside or under the feed-forward network."""
+"""DCN-V2 (arXiv 2008.13535): a cross network with a matrix in each layer, beside or before the feed-forward network."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from widedeep.recipe.schema import CrossNetworkSettings, DcnV2Settings, DeepSett
 class DcnV2(nn.Module):
     """Cross layers over the deep input x_0, and the hidden layers of `model.deep`.
 
-    `stacked`: the hidden layers read x_L, and one linear unit reads them. `parallel`: they read x_0, and one linear unit
-    reads both, side by side.
+    `stacked`: the hidden layers read x_L, and one linear unit reads them. `parallel`: they read x_0, and one linear
+    unit reads both, side by side.
 
     Shape: [B, N] → [B].
     """
@@ -32,8 +32,8 @@ class DcnV2(nn.Module):
         x = deep_input
         for layer in self.cross:
             x = layer(deep_input, x)
-        ends = self.deep(x) if self.stacked else torch.cat([x, self.deep(deep_input)], dim=1)
-        logit: Tensor = self.last(ends)
+        output = self.deep(x) if self.stacked else torch.cat([x, self.deep(deep_input)], dim=1)
+        logit: Tensor = self.last(output)
         return logit.squeeze(1)
 
 
@@ -51,8 +51,8 @@ class FullCross(nn.Module):
 class MixedCross(nn.Module):
     """x_(l+1) = sum_i G_i(x_l) E_i(x_l) + x_l, E_i(x_l) = x_0 * (U_i tanh(C_i tanh(V_i' x_l)) + b).
 
-    The paper's mixture of low-rank experts, with its non-linearity between the projections; the gate G is a softmax over
-    one linear unit for each expert.
+    This is the paper's mixture of low-rank experts, with its non-linearity between the projections. The gate G is a
+    softmax over one linear unit for each expert.
 
     Shape: x_0, x_l [B, N] → [B, N].
     """
@@ -68,7 +68,7 @@ class MixedCross(nn.Module):
     def forward(self, x_0: Tensor, x: Tensor) -> Tensor:
         narrow_EBR = torch.tanh(torch.tanh(x @ self.v_EDR) @ self.c_ERR)
         gate_BE = self.gate(x).softmax(dim=1)
-        # The gates sum to 1, so that x_0 and the bias come out of the sum over experts.
+        # The gates sum to 1, so x_0 and the bias can be taken out of the sum over experts.
         mixed_BD = (gate_BE.T.unsqueeze(2) * narrow_EBR @ self.u_ERD).sum(dim=0)
         return torch.addcmul(x, x_0, mixed_BD + self.bias)
 

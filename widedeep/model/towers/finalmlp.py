@@ -1,4 +1,4 @@
-"""FinalMLP (Mao et al., AAAI 2023, arXiv 2304.00902): two feed-forward networks, each with its view of the inputs."""
+"""FinalMLP (Mao et al., AAAI 2023, arXiv 2304.00902): two feed-forward networks, each with its own gated inputs."""
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from widedeep.recipe.schema import DeepSettings, FinalMlpSettings
 class FinalMlp(nn.Module):
     """o_1' w_1 + o_2' w_2 + sum_h o_1h' W_h o_2h, o_i = MLP_i(g_i * x).
 
-    Gates g_i select inputs for two networks, which give o_1 and o_2; the bilinear fusion adds products of their H chunks. The
-    paper's bias is the model's own.
+    Gates g_i select inputs for two networks with outputs o_1 and o_2; the bilinear fusion adds products of their H
+    chunks. The paper's bias is the model's own.
 
     Shape: deep input [B, N] → [B].
     """
@@ -28,7 +28,7 @@ class FinalMlp(nn.Module):
         self.second_last = linear(second.hidden[-1], 1, bias=False)
         heads = settings.heads
         products = torch.empty(heads, deep.hidden[-1] // heads, second.hidden[-1] // heads)
-        nn.init.xavier_normal_(products.view(-1, 1))  # one output for all of them, as in the authors' code
+        nn.init.xavier_normal_(products.view(-1, 1))  # as a layer with one output, like the authors' code
         self.products = nn.Parameter(products)
 
     def forward(self, deep_input: Tensor) -> Tensor:
@@ -41,10 +41,10 @@ class FinalMlp(nn.Module):
 
 
 class Gate(nn.Module):
-    """2 sigmoid(MLP(context)) * x: from 0 to 2 for each input, 1 on average at first.
+    """2 sigmoid(MLP(context)) * x: a factor between 0 and 2 for each input, 1 on average at first.
 
-    The context is the embeddings of some fields. Without one the paper's context is a learnt vector, the same for every
-    row; what its MLP would make of it is learnt directly.
+    The context is the embeddings of some fields. Without fields, the paper's context is a learnt vector that is the
+    same for every row; here the output of its MLP is learnt directly.
 
     Shape: deep input [B, N] → [B, N].
     """

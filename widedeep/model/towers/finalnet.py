@@ -12,9 +12,9 @@ from widedeep.recipe.schema import DeepSettings, FinalNetSettings
 class FinalNet(nn.Module):
     """Blocks of factorized interaction layers with one linear unit each; two blocks give the mean of their logits.
 
-    While training, `branches` holds the two logits: each also learns from the whole model's score (self-distillation;
-    see training/objective.py). The optional gate of the authors' code before the first block is not here: its settings
-    for Frappe leave it out.
+    In training, `branches` holds the two logits: each also learns from the whole model's score (self-distillation, see
+    training/objective.py). The authors' code has an optional gate before the first block. It is left out here, as in
+    the authors' settings for Frappe.
 
     Shape: [B, N] → [B].
     """
@@ -30,7 +30,7 @@ class FinalNet(nn.Module):
             for block in (deep, settings.second or deep)[: settings.blocks]
         )
         self.branches: tuple[Tensor, ...] = ()
-        """Set by every forward pass: the blocks' logits [B] of a training pass, else none."""
+        """Set by every forward pass: the logits [B] of both blocks in training, else empty."""
 
     def forward(self, deep_input: Tensor) -> Tensor:
         logits = [block(deep_input) for block in self.blocks]
@@ -41,8 +41,9 @@ class FinalNet(nn.Module):
 class FactorizedInteraction(nn.Module):
     """h_1 = W_1 x + b_1, h_2 = h_1 * (W_2 x + b_2), then h_1 + h_2 (`sum`) or [h_1, h_2] (`concat`).
 
-    `sum` is the paper's layer of second order, `concat` its authors' code for as many weights as a linear layer has; the
-    non-linearity that the paper allows around the second factor is the identity, as in that code.
+    `sum` is the paper's layer of second order. `concat` is the variant in its authors' code, which has as many weights
+    as a linear layer. The non-linearity that the paper allows around the second factor is the identity, as in that
+    code.
 
     Shape: [B, input_dim] → [B, output_dim]; with `concat` the output's width must be even.
     """

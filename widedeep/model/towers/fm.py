@@ -7,15 +7,15 @@ from widedeep.model.layout import DeepInput
 from widedeep.recipe.schema import EmbeddingSettings
 
 DEVIATION = 0.01
-"""Standard deviation of the numerics' fresh vectors, as of embeddings."""
+"""Standard deviation of fresh vectors of numerics, the same as that of embeddings."""
 
 
 class FactorizationMachine(nn.Module):
     """sum over i < j of <v_i, v_j> x_i x_j (Rendle, equation 1; the wide part is its linear part).
 
-    It is taken in linear time as (|sum_i v_i x_i|^2 - sum_i |v_i x_i|^2) / 2 (Rendle, lemma 3.1). A categorical field is
-    x_i = 1 with its embedding v_i, a list its pooled embedding; a numeric input x_i has a vector of its own here, which is
-    learnt and penalised like tower weights. All vectors have one width, K = `model.embeddings.dim`.
+    It is computed in linear time as (|sum_i v_i x_i|^2 - sum_i |v_i x_i|^2) / 2 (Rendle, lemma 3.1). A categorical
+    field has x_i = 1 and its embedding as v_i, a list its pooled embedding. A numeric input x_i has a vector of its
+    own, which is learnt and penalised like tower weights. All vectors have the width K = `model.embeddings.dim`.
 
     Shape: deep input [B, F * K + D] → [B].
     """

@@ -1,4 +1,4 @@
-"""The feed-forward tower of Wide & Deep (arXiv 1606.07792, section 3.2), and the layers that other towers take from it."""
+"""The feed-forward tower of Wide & Deep (arXiv 1606.07792, section 3.2), and layers that other towers use too."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,10 @@ def build_mlp(input_dim: int, settings: DeepSettings) -> nn.Sequential:
 
 
 def linear(input_dim: int, output_dim: int, *, bias: bool = True) -> nn.Linear:
-    """A linear layer with Glorot's normal weights (AISTATS 2010) and biases of zero. Shape: [B, input_dim] → [B, output_dim]."""
+    """A linear layer with Glorot's normal weights (AISTATS 2010) and zero biases.
+
+    Shape: [B, input_dim] → [B, output_dim].
+    """
     layer = nn.Linear(input_dim, output_dim, bias=bias)
     nn.init.xavier_normal_(layer.weight)
     if bias:
@@ -29,7 +32,7 @@ def linear(input_dim: int, output_dim: int, *, bias: bool = True) -> nn.Linear:
 def hidden_layers(
     input_dim: int, settings: DeepSettings, layer: Callable[[int, int], nn.Module] = linear
 ) -> list[nn.Module]:
-    """The hidden layers; `layer` makes what stands before each activation. Shape: [B, input_dim] → [B, hidden[-1]]."""
+    """The hidden layers; `layer` makes the layer before each activation. Shape: [B, input_dim] → [B, hidden[-1]]."""
     layers: list[nn.Module] = []
     width = input_dim
     for hidden_dim in settings.hidden:

@@ -1,0 +1,109 @@
+"""Texts of one form in their one writing, and how a column's form is decided."""
+
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from widedeep.source.canonical import canonical_text
+from widedeep.source.forms import Form, FormTally, number_text, series_in_form
+
+
+def form_of(texts: list[str | None]) -> Form | None:
+    tally = FormTally()
+    tally.add(pl.Series(texts, dtype=pl.String))
+    return tally.form
+
+
+def written(texts: list[str], form: Form) -> list[str]:
+    return series_in_form(pl.Series(texts, dtype=pl.String), form).to_list()
+
+
+@pytest.mark.parametrize(
+    ("texts", "form"),
+    [
+        (["12", "12.0"], "number"),
+        (["-3", "0", "1e-07"], "number"),
+        (["5.00", "4.50"], "number"),
+        (["4.0", "2.25"], "number"),
+        (["007", "7"], None),
+        (["00", "1"], None),
+        (["1.10", "1.9"], None),
+        (["1", "a"], None),
+        (["1", None, ""], None),
+        (["+41", "2"], None),
+        (["-", "."], None),
+        (["True", "false", None], "boolean"),
+        (["true", "1"], None),
+        (["2024-01-05", "2024-01-05 10:00:00"], "time"),
+        (["03:04:05", "03:04:05.5"], "time"),
+        (["2024-01-05", "soon"], None),
+        ([None], None),
+        ([], None),
+    ],
+)
+def test_a_column_has_the_form_that_all_its_texts_have(texts: list[str | None], form: Form | None) -> None:
+    assert form_of(texts) == form
+    assert form_of(texts[::-1]) == form
+    tally = FormTally()
+    for text in texts:
+        tally.add(pl.Series([text], dtype=pl.String))
+    assert tally.form == form
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "expected"),
+    [
+        ("number", "4.0", "4"),
+        ("number", "-0.0", "0"),
+        ("number", "1e-07", "1e-7"),
+        ("number", "1E5", "100000"),
+        ("number", ".5", "0.5"),
+        ("number", "5.00", "5"),
+        ("number", "12345678901234567890", "12345678901234567890"),
+        ("number", "0.1234567890123456789", "0.1234567890123456789"),
+        ("number", "1e400", "1e400"),
+        ("number", "new", "new"),
+        ("number", "007", "007"),
+        ("boolean", "TRUE", "true"),
+        ("boolean", "maybe", "maybe"),
+        ("time", "2024-01-05 00:00:00", "2024-01-05"),
+        ("time", "2024-01-05T00:00:00.000000", "2024-01-05"),
+        ("time", "2024-01-05 10:00", "2024-01-05T10:00:00"),
+        ("time", "2024-01-05 10:00:00.5", "2024-01-05T10:00:00.500000"),
+        ("time", "2024-01-05 10:00:00.123456789", "2024-01-05T10:00:00.123456789"),
+        ("time", "2024-01-05T10:00:00+02:00", "2024-01-05T08:00:00Z"),
+        ("time", "2024-01-05 10:00:00+00:00", "2024-01-05T10:00:00Z"),
+        ("time", "03:04:05.000000", "03:04:05"),
+        ("time", "soon", "soon"),
+    ],
+)
+def test_a_text_stands_in_the_one_writing_of_its_form(form: Form, text: str, expected: str) -> None:
+    assert written([text], form) == [expected]
+    assert written([expected], form) == [expected]
+    # Beside texts that stand so already, too.
+    assert written(["7", text, "true"], form)[1] == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_and_any_decimal_text_of_it_have_one_text(number: float) -> None:
+    (canonical,) = pl.select(canonical_text(pl.lit(pl.Series([number])), pl.Float64())).to_series()
+    for text in (repr(number), f"{number:.17e}" if number else "0e0", str(Decimal(repr(number)))):
+        assume(abs(number) < 1e16)  # beyond, some write all digits of an integer, which are kept
+        assert written([text], "number") == [canonical]
+
+
+@given(st.integers(-(10**40), 10**40))
+def test_an_integer_of_any_length_keeps_all_its_digits(number: int) -> None:
+    assert written([str(number), f"{number}.0"], "number") == [str(number)] * 2
+
+
+@given(st.text(max_size=12))
+def test_what_python_reads_as_no_number_has_no_number_text(text: str) -> None:
+    try:
+        float(text)
+    except ValueError:
+        read = pl.DataFrame({"t": [text]}).select(number_text(pl.col("t"))).item()
+        assert read is None

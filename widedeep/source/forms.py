@@ -1,0 +1,183 @@
+"""Equal values with equal texts: one writing for the numbers, booleans, or dates and times of a column of texts.
+
+A CSV file says `True`, `4.0` or `2024-01-05 00:00:00` where the Parquet file of the same rows holds a boolean, a number
+or a moment, whose canonical texts are `true`, `4` and `2024-01-05`. Which form a column has is decided by all its texts
+in the train rows and kept: zip codes `007` and `7` stay two values, because a number has no leading zeros.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import polars as pl
+
+from widedeep.source.canonical import canonical_text
+from widedeep.source.coded import CodedRows
+
+Form = Literal["number", "boolean", "time"]
+Forms = Mapping[str, Form]
+"""Typed column → its form; a column of any other texts is not in it."""
+
+_NUMBER = r"^-?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][+-]?\d{1,4})?$"
+_ANY_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$"
+"""With leading zeros and a plus: what a number in a recipe may be compared with."""
+_INTEGRAL = r"^(-?\d+)(?:\.0*)?$"
+_WRITTEN: dict[Form, str] = {
+    "number": r"^(?:0|-?[1-9]\d*)$",
+    "boolean": r"^(?:true|false)$",
+    "time": r"^\d{4}-\d{2}-\d{2}$",
+}
+"""Texts that stand in their one writing for certain."""
+_EXACT_DIGITS = 17
+"""Decimal digits up to which the shortest decimal of a float64 is the number that was written."""
+_TIME = (
+    r"^(?:(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?)?"
+    r"|(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?)$"
+)
+
+
+# ---------------------------------------------------------------------------------------------------------- one writing
+
+
+def in_form(text: pl.Expr, form: Form) -> pl.Expr:
+    """Texts of a column of that form in their one writing; a text that is no such value stays as it is."""
+    match form:
+        case "number":
+            return pl.when(_is_number(text)).then(number_text(text)).otherwise(text)
+        case "boolean":
+            lower = text.str.to_lowercase()
+            return pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(text)
+        case "time":
+            return pl.coalesce(_time_text(text), text)
+
+
+def number_text(text: pl.Expr) -> pl.Expr:
+    """The canonical text of the number that a text is (see `canonical_text`), null for any other text.
+
+    Integers are kept to the last digit, whatever their length.
+    """
+    plain = pl.when(text.str.contains(_ANY_NUMBER)).then(text.str.strip_prefix("+"))
+    integer = plain.str.extract(_INTEGRAL, 1).str.replace(r"^(-?)0+(\d)", "${1}${2}").replace("-0", "0")
+    number = plain.cast(pl.Float64, strict=False)
+    as_float = pl.when(number.is_finite()).then(canonical_text(number, pl.Float64()))
+    digits = plain.str.replace(r"[eE].*$", "").str.count_matches(r"\d")
+    is_float = (digits <= _EXACT_DIGITS) | plain.str.contains("[eE]")
+    exact = pl.when(is_float).then(as_float).otherwise(plain.str.strip_chars_end("0"))
+    return pl.coalesce(integer, exact, plain)
+
+
+def boolean_text(text: pl.Expr) -> pl.Expr:
+    """`true` or `false` for a text that is one of them in any case, null for any other."""
+    lower = text.str.to_lowercase()
+    return pl.when(lower.is_in(["true", "false"])).then(lower)
+
+
+def _is_number(text: pl.Expr) -> pl.Expr:
+    return text.str.contains(_NUMBER) & text.str.contains(r"^-?\.?\d")
+
+
+def _time_text(text: pl.Expr) -> pl.Expr:
+    """A midnight without a zone is its date, whether or not the text says so; moments with an offset are in UTC."""
+    parts = text.str.extract_groups(_TIME).struct
+    date, minute, second, fraction, zone = (parts.field(str(number)) for number in range(1, 6))
+    clock = pl.concat_str(minute, pl.lit(":"), second.fill_null("00"))
+    naive = (
+        pl.when(minute.is_null() | ((clock == "00:00:00") & (_fraction(fraction) == "")))
+        .then(date)
+        .otherwise(pl.concat_str(date, pl.lit("T"), clock, _fraction(fraction)))
+    )
+    offset = pl.when(zone == "Z").then(pl.lit("+0000")).otherwise(zone.str.replace(":", ""))
+    written = pl.concat_str(date, pl.lit("T"), clock, pl.lit("."), fraction.fill_null("0").str.pad_end(9, "0"), offset)
+    instant = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.9f%z", time_unit="ns", time_zone="UTC", strict=False)
+    in_utc = pl.when(zone.is_not_null()).then(canonical_text(instant, pl.Datetime("ns", "UTC")))
+    of_day = pl.concat_str(parts.field("6"), _fraction(parts.field("7")))
+    return pl.when(zone.is_not_null()).then(in_utc).otherwise(pl.coalesce(naive, of_day))
+
+
+def _fraction(digits: pl.Expr) -> pl.Expr:
+    """`.ffffff`, nine digits where nanoseconds count, nothing where all are 0."""
+    full = digits.fill_null("").str.pad_end(9, "0")
+    short = pl.when(full.str.ends_with("000")).then(full.str.head(6)).otherwise(full)
+    return pl.when(full == "000000000").then(pl.lit("")).otherwise(pl.concat_str(pl.lit("."), short))
+
+
+def rows_in_forms(rows: CodedRows, forms: Forms) -> CodedRows:
+    """Typed rows with the texts, and the texts in lists, of the columns in `forms` in their one writing."""
+    values = {name: series_in_form(of_column, forms.get(name)) for name, of_column in rows.values.items()}
+    plain = [name for name in rows.columns if name in forms and name not in values]
+    frame = rows.frame.with_columns(series_in_form(rows.frame[name], forms[name]) for name in plain)
+    return CodedRows(frame, values)
+
+
+def series_in_form(texts: pl.Series, form: Form | None) -> pl.Series:
+    """A column's texts, or its lists of them, in their one writing; None leaves them as they are."""
+    if form is None:
+        return texts
+    if isinstance(texts.dtype, pl.List):
+        return texts.list.eval(in_form(pl.element(), form))
+    # Few texts are written in another way: finding them takes a tenth of the time of rewriting all.
+    other = texts.to_frame("text").select(~pl.col("text").str.contains(_WRITTEN[form])).to_series().arg_true()
+    if not len(other):
+        return texts
+    rewritten = texts.gather(other).to_frame("text").select(in_form(pl.col("text"), form)).to_series()
+    return texts.scatter(other, rewritten) if len(other) < len(texts) else rewritten.alias(texts.name)
+
+
+# ------------------------------------------------------------------------------------------------------------- deciding
+
+
+class FormTally:
+    """What all texts of a column have in common; blocks may come in any order, and in any cut."""
+
+    def __init__(self) -> None:
+        self._possible: set[Form] = {"number", "boolean", "time"}
+        self._decimals: set[int] = set()
+        """How many digits stand behind the point, of the numbers that have one."""
+        self._has_padding = False
+        """Whether a fraction ends in a zero that is not all of it, such as 1.10 and 5.00."""
+        self._any = False
+
+    def add(self, texts: pl.Series) -> None:
+        """Note the texts of some rows, or each different one once; of lists, the texts in them."""
+        if not self._possible:
+            return
+        if isinstance(texts.dtype, pl.List):
+            texts = texts.explode()
+        texts = texts.drop_nulls()
+        if not len(texts):
+            return
+        self._any = True
+        # Most columns of other texts show it in their first rows.
+        for part in (texts.head(100), texts) if len(texts) > 100 else (texts,):
+            self._possible = {form for form in self._possible if self._all_are(part, form)}
+        if "number" in self._possible:
+            self._note_decimals(texts)
+
+    @property
+    def form(self) -> Form | None:
+        """The form of all texts so far; None where there is none, or no text.
+
+        `1.10` and `1.9` are versions rather than numbers: padded fractions are of one length where they are prices.
+        """
+        if not self._any or ("number" in self._possible and self._has_padding and len(self._decimals) > 1):
+            return None
+        return next((form for form in ("number", "boolean", "time") if form in self._possible), None)
+
+    @staticmethod
+    def _all_are(texts: pl.Series, form: Form) -> bool:
+        text = pl.col("text")
+        match form:
+            case "number":
+                rule = _is_number(text)
+            case "boolean":
+                rule = text.str.to_lowercase().is_in(["true", "false"])
+            case "time":
+                rule = text.str.contains(_TIME)
+        return bool(texts.to_frame("text").select(rule.all()).item())
+
+    def _note_decimals(self, texts: pl.Series) -> None:
+        fractions = texts.to_frame("text").select(pl.col("text").str.extract(r"\.(\d+)$", 1)).to_series().drop_nulls()
+        # A float that is integral is written 4.0 by some and 4 by others: it says nothing of a column's decimals.
+        fractions = fractions.filter(fractions != "0")
+        if len(fractions):
+            self._has_padding |= bool(fractions.str.ends_with("0").any())
+            self._decimals |= set(fractions.str.len_bytes().unique().to_list())
