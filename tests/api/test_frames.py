@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from conftest import only_json
 
 import widedeep as wd
 from widedeep.errors import ColumnError, DataError, UsageError
@@ -168,7 +169,6 @@ def test_a_second_prediction_does_not_load_the_run_again(
 def test_a_run_is_measured_on_a_frame_as_the_command_measures_its_file(
     run: wd.Run, trained: Path, typed: pl.DataFrame, widedeep: Widedeep
 ) -> None:
-    from conftest import only_json
 
     _, out, _ = widedeep("eval", trained / "runs/small/latest", trained / "new.csv", "--json")
 

@@ -337,7 +337,7 @@ def test_too_small_a_budget_gives_a_partial_result_with_a_warning(
         (["--discover", "--budget", "0"], "--budget"),
         (["--discover", "--budget", "nan"], "--budget"),
         (["--discover", "--weights"], "--discover reads a recipe, --weights a finished run"),
-        (["--discover", "--top", "3"], "--top and --min-support"),
+        (["--discover", "--top", "3"], "--top: says which weights to show: add --weights"),
         (["--discover", "--write", "new.yaml", "--set", "name=x"], "--write keeps the recipe's text"),
         (["--discover", "--write", "log.csv"], "log.csv: exists already"),
         (["--on", "run"], "--on: belongs to --discover"),

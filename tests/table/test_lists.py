@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
-from widedeep.source.blocks import RawBlock
+from widedeep.source.blocks import BLANKS, RawBlock
 from widedeep.table.lists import ListTally, list_values
 
 DATA = DataSettings.model_validate({"train": "log.csv", "label": "y"})
@@ -94,5 +94,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="|\x00"), max_si
 @given(st.lists(st.none() | st.lists(TEXTS, max_size=4)))
 def test_joining_and_splitting_gives_the_items_back(rows: list[list[str] | None]) -> None:
     joined = [None if row is None or not "|".join(row) else "|".join(row) for row in rows]
-    expected = [[item for item in (text.strip(" \t") for text in row) if item] or None if row else None for row in rows]
+    expected = [
+        [item for item in (text.strip(BLANKS) for text in row) if item] or None if row else None for row in rows
+    ]
     assert read(joined, separator="|")[0] == expected

@@ -170,8 +170,8 @@ class _NumericFit:
                 span = self.largest - self.least
                 if math.isinf(span):
                     raise DataError(
-                        f"column {self.field.column!r}: {self.least} and {self.largest} lie too far apart for "
-                        "`minmax`: set `clip` at its entry under features.numeric, or another `transform`"
+                        f"column {self.field.column!r}: {self.least} and {self.largest} lie too far apart for minmax: "
+                        "set `clip` at its entry under features.numeric, or another `transform`"
                     )
                 return self.least, span
             case _:

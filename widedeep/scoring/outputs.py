@@ -100,10 +100,9 @@ def _write_parquet(
             num_rows += len(frame)
         whole = sink if isinstance(sink, Path) else Path(folder) / "whole.parquet"
         types = dict(final_types())
+        rows = pl.scan_ipc(parts, glob=False)
         if types:
             rows = pl.concat([pl.scan_ipc(part, glob=False).cast(types) for part in parts])  # type: ignore[arg-type]
-        else:
-            rows = pl.scan_ipc(parts, glob=False)
         rows.sink_parquet(whole)
         if not isinstance(sink, Path):
             with whole.open("rb") as file:

@@ -59,7 +59,7 @@ def number_text(text: pl.Expr) -> pl.Expr:
     integer = plain.str.extract(_INTEGRAL, 1).str.replace(r"^(-?)0+(\d)", "${1}${2}").replace("-0", "0")
     number = plain.cast(pl.Float64, strict=False)
     as_float = pl.when(number.is_finite()).then(canonical_text(number, pl.Float64()))
-    digits = plain.str.replace(r"[eE].*$", "").str.count_matches(r"\d")
+    digits = plain.str.replace(r"[eE].*$", "").str.replace(r"^-?0*\.?0*", "").str.count_matches(r"\d")
     is_float = (digits <= _EXACT_DIGITS) | plain.str.contains("[eE]")
     exact = pl.when(is_float).then(as_float).otherwise(plain.str.strip_chars_end("0"))
     return pl.coalesce(integer, exact, plain)

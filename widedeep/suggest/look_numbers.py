@@ -11,11 +11,11 @@ from widedeep.suggest.look_names import is_named_amount, is_named_code
 
 Floats = NDArray[np.float64]
 
-_MOSTLY_WRITTEN = 0.98
-"""Share of the different texts that must be numbers written for people."""
 _FEW = 20
 """So few whole numbers may each have a weight of their own."""
 _SHORT = 100
+_MOSTLY = 0.98
+"""Share of different texts that must read as numbers to a person."""
 _CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP)?"
 _WRITTEN_NUMBER = (
     rf"^[-+(]?\s*{_CURRENCY}\s*[-+]?(?:\d{{1,3}}(?:[,.' \x{{a0}}]\d{{3}})+|\d+)?(?:[.,]\d+)?\s*(?:%|{_CURRENCY})\)?$"
@@ -81,7 +81,7 @@ def why_no_number(values: pl.Series) -> str:
         return ""
     written = texts.str.contains(_WRITTEN_NUMBER)
     signed = texts.filter(written & texts.str.contains(_NUMBER_SIGNS))
-    if float(written.mean() or 0.0) < _MOSTLY_WRITTEN or not len(signed):  # type: ignore[arg-type]
+    if float(written.mean() or 0.0) < _MOSTLY or not len(signed):  # type: ignore[arg-type]
         return ""
     return (
         f"numbers that are written as {signed[0]!r}, which are read as texts: write them with digits and a decimal point "
