@@ -89,8 +89,8 @@ def _label_drift(report: IngestReport, data: DataSettings) -> Iterator[Finding]:
     yield Finding(
         "label_drift",
         label.column,
-        f"the label {label.column!r} differs between the splits{_by_time(data)}: its mean is {means}; scores will be off by "
-        "as much, so see that all splits count the same thing",
+        f"the label {label.column!r} differs between the splits{_by_time(data)}: its mean is {means}; scores will be "
+        "off by as much, so see that all splits count the same thing",
     )
 
 
@@ -144,8 +144,8 @@ def _ids(report: IngestReport, of_time: frozenset[str]) -> Iterator[Finding]:
                 "id_like",
                 column.column,
                 f"column {column.column!r} has {'about ' if profile.distinct_is == 'about' else ''}"
-                f"{profile.distinct:,} different values in {rows:,} train rows, as an id has: what is learned of one row's "
-                f"value helps no other; {advice}",
+                f"{profile.distinct:,} different values in {rows:,} train rows, as an id has: what is learned of one "
+                f"row's value helps no other; {advice}",
             )
 
 
@@ -164,8 +164,9 @@ def _drifts(report: IngestReport, data: DataSettings, of_time: frozenset[str]) -
         yield Finding(
             "drift",
             column.column,
-            f"column {_shown_name(column)!r} drifts{_by_time(data)}: its values are far from those in train (stability index "
-            f"{figures}; {STRONG_DRIFT} is much); leave it out, or give it a form that lasts, such as a share or a difference",
+            f"column {_shown_name(column)!r} drifts{_by_time(data)}: its values are far from those in train (stability "
+            f"index {figures}; {STRONG_DRIFT} is much); leave it out, or give it a form that lasts, such as a share "
+            "or a difference",
         )
 
 

@@ -1,4 +1,4 @@
-"""Which columns name single rows, so that what is learned of a value helps no other: one rule for `init` and `ingest`."""
+"""Which columns name single rows, so that what one value teaches helps no other: one rule for `init` and `ingest`."""
 
 import math
 

@@ -213,7 +213,8 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
     for split, table in tables.items():
         if table.target.rows == 0:
             raise DataError(
-                f"the split leaves no {split} rows ({counts}); data.split is {shown}: change it, or give `data.{split}` files"
+                f"the split leaves no {split} rows ({counts}); data.split is {shown}: change it, or give "
+                f"`data.{split}` files"
             )
         table.target.refuse_zero_weights(split, recipe.data.weight)
     tables["train"].target.refuse_constant_label(recipe.data.label)

@@ -9,7 +9,7 @@ _CERTAIN_AUC = 0.99
 _AUC_OF_TWO_VALUES = 0.95
 """An honest column with two values is never so good, a copy of the label with some flips is."""
 _CERTAIN_R2 = 0.995
-"""Higher than an AUC, whatever the other columns: an amount may well follow another closely, as a price with tax does."""
+"""Higher than an AUC, whatever the other columns: an amount may follow another closely, as a price with tax does."""
 _LIKELY_AUC = 0.95
 _FAR_AHEAD = 4.0
 """A likely leak's distance to perfection is so many times shorter than that of the next best column."""
@@ -59,7 +59,7 @@ def _leak_alone(evidence: Evidence) -> str:
 
 
 def _is_filled_for_one_class(pattern: FilledPattern) -> bool:
-    """Whether what is filled is filled for one class only, far beyond chance, though many of the other were expected."""
+    """Whether the filled rows are of one class only, far beyond chance, though many of the other were expected."""
     rate = (pattern.filled_positives + pattern.empty_positives) / max(pattern.filled + pattern.empty, 1.0)
     expected = pattern.filled * rate
     only_positives = (

@@ -79,8 +79,8 @@ def _chosen(rows: CodedRows, chosen: NDArray[np.int64]) -> CodedRows:
 
 
 def _copied(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    # Chosen rows alone would hold on to the texts of all the others, which Polars keeps in shared buffers. Arrow's older
-    # layout has no such buffers: writing it copies just what is there.
+    # Chosen rows alone would hold on to the texts of all the others, which Polars keeps in shared buffers. Arrow's
+    # older layout has no such buffers: writing it copies just what is there.
     content = io.BytesIO()
     pl.concat(frames).rechunk().write_ipc(content, compat_level=pl.CompatLevel.oldest())
     content.seek(0)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from widedeep.draws import random_draws
 
 _PRIOR_ROWS = 10.0
-"""Rows of the mean label that every cell is mixed with, so that a rare one does not speak loudly; in regression the most.
-"""
+"""Rows of the mean label that every cell is mixed with, so that a rare one does not speak loudly. In regression
+they may be fewer."""
 _BUCKETS = 50
 _MIN_BUCKET_ROWS = 20
 _CLASS_ROWS = 10
@@ -253,7 +253,7 @@ def _auc_of_groups(scores: Floats, positives: Floats, negatives: Floats) -> floa
 
 
 def list_items(lists: pl.Series) -> pl.DataFrame:
-    """`row` and `value`: each row's values, each once. A row without any is null in `lists`, and here; none is empty."""
+    """`row` and `value`: each row's values, each once. A row without any is null in `lists` and here; none is empty."""
     frame = pl.DataFrame({"row": np.arange(len(lists)), "value": lists})
     return frame.explode("value").unique(maintain_order=True)
 

@@ -49,7 +49,7 @@ class ScoredRows:
 
 
 def score_labelled(scorer: Scorer, frames: Iterator[pl.DataFrame], slices: Mapping[str, str]) -> ScoredRows:
-    """Score typed frames that hold the label; of `slices`, name → typed column, the values are kept. Raises DataError."""
+    """Score typed frames that hold the label; keep the values of `slices`, name → typed column. Raises DataError."""
     odd_values = OddValues()
     targets: list[pl.DataFrame] = []
     sliced: list[pl.DataFrame] = []

@@ -40,8 +40,8 @@ def write_frames(
 ) -> int:
     """Write every frame, in order, and return the number of rows. Raises WriteError.
 
-    `final_types`, asked after the last frame, gives the types of columns whose type differs between frames; only Parquet
-    needs it.
+    `final_types`, asked after the last frame, gives the types of columns whose type differs between frames; only
+    Parquet needs it.
     """
     if not isinstance(output, Path):
         return _write(frames, output, output_format, final_types)
@@ -86,7 +86,7 @@ def _write_whole(file: BinaryIO, content: bytes) -> None:
 def _write_parquet(
     frames: Iterator[pl.DataFrame], sink: Path | BinaryIO, final_types: Callable[[], Mapping[str, pl.DataType]]
 ) -> int:
-    # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the end.
+    # Nothing can be appended to a Parquet file: blocks wait in Arrow files and are streamed into one at the end.
     place = sink.parent if isinstance(sink, Path) else None
     with (
         writing(place or Path(tempfile.gettempdir())),

@@ -53,7 +53,8 @@ def predict_files(
     """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`.
 
     A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
-    exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the output).
+    exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the
+    output).
     """
     chosen = output_format or format_of(output)
     if isinstance(output, Path):

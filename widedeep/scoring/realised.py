@@ -22,11 +22,12 @@ from widedeep.training.inference import store_logits
 def realised_gains(
     recipe: Recipe, run: RunDirectory, plan: FeaturePlan, network: Network, store: EncodedStore, device: torch.device
 ) -> dict[str, Any] | None:
-    """How much the mean loss of the store's rows falls as the trained model's crosses with a promise are switched on one
-    after the other, in the recipe's order: each on top of those before, as they were promised.
+    """How much the mean loss of the store's rows falls as the trained model's crosses with a promise are switched on
+    one after the other, in the recipe's order: each on top of those before, as they were promised.
 
     `crosses` has an object each: `columns`, `promised` and `realised` (value, lower and upper end of a 95% interval);
-    `all` says the same of them together, promises added up. None where nothing was promised, or the model has no crosses.
+    `all` says the same of them together, promises added up. None where nothing was promised, or the model has no
+    crosses.
     """
     promised = [cross for cross in recipe.crosses if cross.promised is not None]
     columns = {column.name: column for column in input_layout(plan, recipe).crosses}

@@ -1,4 +1,4 @@
-"""Blocks of typed rows with their scores: one thread reads ahead, as many as torch has encode and score, order is kept."""
+"""Blocks of typed rows with their scores: one thread reads ahead, as many as torch has encode and score, in order."""
 
 import threading
 from collections.abc import Generator, Iterator
@@ -17,9 +17,9 @@ from widedeep.scoring.rows import OddValues
 from widedeep.scoring.scorer import Scorer
 
 PART_ROWS = 1 << 15
-"""Rows that a thread encodes and scores at a time: Polars takes milliseconds to set a query up, however few they are."""
+"""Rows that a thread encodes and scores at a time: Polars takes milliseconds to set a query up, for few rows too."""
 LEAVE_SECONDS = 1.0
-"""How long an early end waits for the thread that reads: a pipe may stay silent for ever, and nothing can wake its reader."""
+"""How long an early end waits for the reading thread: a pipe may never speak, and nothing can wake its reader."""
 WAKE_SECONDS = 0.1
 """How often the caller's thread looks for signals while it waits for rows."""
 
@@ -41,11 +41,11 @@ class ScoredBlock:
 
 
 def scored_blocks(scorer: Scorer, blocks: TypedBlocks, odd_values: OddValues) -> Generator[ScoredBlock]:
-    """Score `blocks` in order, a few of them ahead, and count their odd values. What `blocks` raises is raised here, after
-    the rows before it.
+    """Score `blocks` in order, a few of them ahead, and count their odd values. What `blocks` raises is raised here,
+    after the rows before it.
 
-    Close it (`contextlib.closing`): an early end stops the threads, but one that waits for a silent pipe, which ends with
-    its next block or with the process.
+    Close it (`contextlib.closing`): an early end stops the threads, but one that waits for a silent pipe, which ends
+    with its next block or with the process.
     """
     num_threads = torch.get_num_threads()
     with (

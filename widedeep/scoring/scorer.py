@@ -71,7 +71,7 @@ class Scorer:
         self.batch_rows = CPU_BATCH_ROWS if device.type == "cpu" else BATCH_ROWS
         self.source_kinds: dict[str, Any] = {}
         self.forms: dict[str, Form] | None = None
-        """In which writing texts are encoded; None of runs from before there were forms, which take texts as they are."""
+        """In which writing texts are encoded; None for runs older than forms, which take texts as they are."""
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
 
@@ -99,7 +99,7 @@ class Scorer:
         return scorer
 
     def score(self, frame: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
-        """Scores [N] float32 of the typed rows, in order, and the columns that the model reads, as they were encoded."""
+        """Scores [N] float32 of the typed rows, in order, and the columns that the model reads, encoded."""
         encoded = self.plan.encode(frame, self._columns)
         # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
         indices = _matrix(encoded, [column.name for column in self.layout.index_columns], np.int32)

@@ -1,4 +1,4 @@
-"""The strongest wide weights of a run: what values they belong to, in how many train rows, and what those rows' labels say."""
+"""A run's strongest wide weights: their values, in how many train rows these occur, and what those rows' labels say."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class WideWeight:
     stands_for: Literal["values", "missing", "unknown"]
     """`missing`: the row has no value. `unknown`: any value below the minimum count, or that train had not."""
     values: Values | None
-    """Field → value, of a hashed column the most frequent; None for `unknown`, or if no row of changed files has them."""
+    """Field → value, of a hashed column the most frequent. None for `unknown`, or if changed files lack them."""
     weight: float
     """What it adds to the logit."""
     support: int
@@ -67,12 +67,12 @@ class WeightsResult:
 
 
 def wide_weights(run: RunDirectory, plan: FeaturePlan) -> dict[str, NDArray[np.float32]]:
-    """Column → [size] float32: what a row's index adds to the logit, by the run's best checkpoint and its memory of crosses.
-    The one reader of how they are stored.
+    """Column → [size] float32: what a row's index adds to the logit, by the run's best checkpoint and its memory of
+    crosses. The one reader of how they are stored.
 
-    The weights of scaled numbers are left out: one for each, they belong to no value. A value of a list adds so much times
-    the weight that the list gives it. Raises UsageError for a run without a wide part, ArtefactError for a missing or
-    damaged checkpoint or memory.
+    The weights of scaled numbers are left out: one for each, they belong to no value. A value of a list adds so much
+    times the weight that the list gives it. Raises UsageError for a run without a wide part, ArtefactError for a
+    missing or damaged checkpoint or memory.
     """
     layout = InputLayout.of(plan.index_columns, plan.numeric_columns)
     stored = _stored_wide(run)
@@ -97,7 +97,8 @@ def _stored_wide(run: RunDirectory) -> dict[str, NDArray[np.float32]]:
             names = set(file.keys())
             if "model.wide.numeric" not in names:
                 raise UsageError(
-                    f"{run.path}: the run has no wide part, and so no wide weights: train with a model.kind that has one, such as wide_deep"
+                    f"{run.path}: the run has no wide part, and so no wide weights: train with a model.kind that "
+                    "has one, such as wide_deep"
                 )
             return {name: file.get_tensor(name) for name in (_WEIGHTS, _SCALE, _OFFSET) if name in names}
     except FileNotFoundError as error:

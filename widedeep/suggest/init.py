@@ -46,8 +46,8 @@ def init_recipe(
     """A recipe for the table that the files are parts of; its paths start from `recipe_folder`.
 
     Files called train, valid and test are these splits; `valid` and `test` name theirs outright. Of these only the
-    layout and the columns are read: what is suggested comes from the train files, and a column that other files lack is left out.
-    `name` defaults to the first file's stem. Raises UsageError, ColumnError, DataError.
+    layout and the columns are read: what is suggested comes from the train files, and a column that other files lack is
+    left out. `name` defaults to the first file's stem. Raises UsageError, ColumnError, DataError.
     """
     by_split = _by_split(files, {"valid": valid, "test": test})
     _refuse_shared_files(by_split)

@@ -291,7 +291,7 @@ def _without_copies(columns: list[ColumnLook], frame: pl.DataFrame) -> list[Colu
 
 
 def _same(first: pl.Series, second: pl.Series, distinct: int) -> bool:
-    """Whether each value of one goes with one value of the other; for numbers that hardly recur, whether they are equal."""
+    """Whether each value of one goes with one value of the other; where values hardly recur, whether they are equal."""
     if first.null_count() != second.null_count():
         return False
     if distinct > 0.9 * (len(first) - first.null_count()):

@@ -78,8 +78,8 @@ def look_at_label(column: pl.Series, file_name: str, *, whole: bool) -> LabelLoo
         return LabelLook(name, "regression", numbers.to_numpy(), None, None, f"{len(values):,} values{few}")
     shown = ", ".join(repr(value) for value in values[:6]) + (", …" if len(values) > 6 else "")
     raise UsageError(
-        f"{where} has {len(values):,} values ({shown}): a label has two, or is a number everywhere; name another column, "
-        "or make a column with two values of it"
+        f"{where} has {len(values):,} values ({shown}): a label has two, or is a number everywhere; name another "
+        "column, or make a column with two values of it"
     )
 
 

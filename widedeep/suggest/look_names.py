@@ -10,17 +10,18 @@ def _words(text: str) -> frozenset[str]:
 _CODES = _words(
     """id ids code codes type kind zip zipcode postal postcode hash uid uuid guid gid sku category cat class channel
     version region city country state province county area os device model brand app ip user item movie film song artist
-    ad ads campaign advertiser publisher site domain product store shop seller merchant slot pos position placement weekday
-    month hour dayofweek dow gender sex occupation job language lang browser platform carrier network segment group cluster
-    cookie session customer client member account query keyword creative adgroup banner page url tag label key num_id no idx
-    index status flag zone district branch department dept genre source medium operator phone plan isweekend daytime"""
+    ad ads campaign advertiser publisher site domain product store shop seller merchant slot pos position placement
+    weekday month hour dayofweek dow gender sex occupation job language lang browser platform carrier network segment
+    group cluster cookie session customer client member account query keyword creative adgroup banner page url tag label
+    key num_id no idx index status flag zone district branch department dept genre source medium operator phone plan
+    isweekend daytime"""
 )
 _AMOUNTS = _words(
-    """count counts cnt num n number amount amt price cost fee age days hours minutes seconds rate ratio sum total avg mean
-    median max min std var score length len size width height depth balance income salary wage duration distance weight lat
-    lon lng latitude longitude gain loss ctr cvr cpc cpm bid quantity qty past prior budget spend revenue sales temperature
-    temp speed value percent pct share prob probability views clicks impressions visits purchases orders recency frequency
-    tenure year rank level points"""
+    """count counts cnt num n number amount amt price cost fee age days hours minutes seconds rate ratio sum total avg
+    mean median max min std var score length len size width height depth balance income salary wage duration distance
+    weight lat lon lng latitude longitude gain loss ctr cvr cpc cpm bid quantity qty past prior budget spend revenue
+    sales temperature temp speed value percent pct share prob probability views clicks impressions visits purchases
+    orders recency frequency tenure year rank level points"""
 )
 _FIRST_AMOUNTS = _words("num n number count cnt total avg mean sum max min std days hours past prior")
 _FOLDS = _words("fold folds split splits partition kfold cv_fold dataset subset is_train is_test")

@@ -84,8 +84,8 @@ def why_no_number(values: pl.Series) -> str:
     if float(written.mean() or 0.0) < _MOSTLY or not len(signed):  # type: ignore[arg-type]
         return ""
     return (
-        f"numbers that are written as {signed[0]!r}, which are read as texts: write them with digits and a decimal point "
-        "only, as in 1234.5"
+        f"numbers that are written as {signed[0]!r}, which are read as texts: write them with digits and a decimal "
+        "point only, as in 1234.5"
     )
 
 

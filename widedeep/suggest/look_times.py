@@ -96,7 +96,7 @@ def is_named_like_the_past(name: str) -> bool:
 
 
 def look_for_time(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64] | None) -> TimeLook | None:
-    """How to read the column as moments, or None. `values` are its distinct values, `numbers` what they are as numbers."""
+    """How to read the column as moments, or None. `values` are its distinct values, `numbers` the same as numbers."""
     dtype = column.dtype
     if dtype.is_temporal():
         return None if dtype == pl.Time or dtype == pl.Duration else _read(column, None)
@@ -186,7 +186,7 @@ def _forms() -> dict[str, str]:
 
 
 def _unambiguous(looks: list[TimeLook], values: pl.Series) -> TimeLook:
-    """The reading whose rows rise most, else whose days lie closest together; with a note where day and month may swap."""
+    """The reading whose rows rise most, else whose days lie closest together. A note says if day and month may swap."""
     best = min(looks, key=lambda look: (_descents(look.moments), look.span))
     first = best.format or ""
     swapped = [look for look in looks if {first[:2], (look.format or "")[:2]} == {"%d", "%m"}]

@@ -47,7 +47,8 @@ def sniff(head: bytes, name: str, label: str, *, whole: bool) -> TextLayout:
         raise DataError(f"{name}: the file is empty")
     if head.startswith(_WIDE_MARKS) or b"\0" in head[:4096]:
         raise DataError(
-            f"{name}: not delimited text in UTF-8 (it holds zero bytes); save it as UTF-8, or name its kind by its ending (.parquet, .arrow)"
+            f"{name}: not delimited text in UTF-8 (it holds zero bytes); save it as UTF-8, or name its kind "
+            "by its ending (.parquet, .arrow)"
         )
     encoding = "utf-8" if reads_as_utf8(head, whole=whole) else "latin-1"
     text = head.removeprefix(_BYTE_ORDER_MARK)
@@ -155,8 +156,8 @@ def _numbered_columns(records: Sequence[Sequence[str]], label: str, name: str) -
         raise UsageError(f"{name}: --label {label}: the file has {len(first)} columns, c1 to c{len(first)}")
     raise UsageError(
         f"{name}: the first line looks like data, not like column names ({shown}), so there is no column {label!r}: "
-        f"put a line of names on top, or say which column is the label by its number, --label c1 to --label c{len(first)} "
-        f"(the last, c{len(first)}, holds {first[-1]!r} in the first line)"
+        "put a line of names on top, or say which column is the label by its number, --label c1 to --label "
+        f"c{len(first)} (the last, c{len(first)}, holds {first[-1]!r} in the first line)"
     )
 
 

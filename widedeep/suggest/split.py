@@ -75,8 +75,8 @@ def _wanted_time(look: Look, column: ColumnLook) -> TimeChoice:
         return TimeChoice(column.name, None, numbers.to_numpy(), False, "--time; its numbers rise with time")
     examples = ", ".join(repr(shown(value)) for value in raw.unique(maintain_order=True).head(3))
     raise DataError(
-        f"--time {column.name}: the column's values, such as {examples}, do not read as times: dates, numbers, or texts "
-        "of one and the same form are needed"
+        f"--time {column.name}: the column's values, such as {examples}, do not read as times: dates, numbers, or "
+        "texts of one and the same form are needed"
     )
 
 

@@ -202,7 +202,7 @@ def _thinned_frames(paths: Sequence[Path], sizes: Sequence[int], lines: Lines, b
 
 
 def _thinned(path: Path, size: int, budget: int, limit: int) -> tuple[list[tuple[int, bytes]], int, float]:
-    """Evenly spread chunks of a stream with their offsets, the bytes read on the way, and how much of the file that is."""
+    """Evenly spread chunks of a stream with their offsets, the bytes read, and how much of the file those bytes are."""
     step = max(min(_CHUNK_BYTES, budget // _PIECES), 1 << 14)
     kept: list[tuple[int, bytes]] = []
     stride = 1
