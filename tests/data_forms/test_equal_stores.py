@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pytest
@@ -70,12 +71,23 @@ def by_pandas(table: pl.DataFrame) -> pd.DataFrame:
     return table.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)).to_pandas()
 
 
+def by_duckdb(table: pl.DataFrame, path: Path) -> None:
+    plain = pl.col(pl.Categorical, pl.Enum).cast(pl.String), pl.col(pl.Float16).cast(pl.Float32)  # it has neither
+    told = table.with_columns(plain).to_arrow()
+    connection = duckdb.connect()
+    connection.register("told", told)
+    connection.sql("set timezone = 'UTC'")
+    connection.sql(f"copy told to '{path}'")
+
+
 WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
     "polars.csv": lambda table, path: table.write_csv(path),
     "pandas.csv": lambda table, path: by_pandas(table).to_csv(path, index=False),
     "polars.ndjson": lambda table, path: table.write_ndjson(path),
     "polars.parquet": lambda table, path: table.write_parquet(path),
     "pandas.parquet": lambda table, path: by_pandas(table).to_parquet(path, index=False),
+    "duckdb.csv": by_duckdb,
+    "duckdb.parquet": by_duckdb,
     "polars.arrow": lambda table, path: table.write_ipc(path),
 }
 

@@ -30,7 +30,7 @@ _WRITTEN: dict[Form, str] = {
 _EXACT_DIGITS = 17
 """Decimal digits up to which the shortest decimal of a float64 is the number that was written."""
 _TIME = (
-    r"^(?:(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?)?"
+    r"^(?:(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}(?::?\d{2})?)?)?"
     r"|(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?)$"
 )
 
@@ -85,7 +85,7 @@ def _time_text(text: pl.Expr) -> pl.Expr:
         .then(date)
         .otherwise(pl.concat_str(date, pl.lit("T"), clock, _fraction(fraction)))
     )
-    offset = pl.when(zone == "Z").then(pl.lit("+0000")).otherwise(zone.str.replace(":", ""))
+    offset = pl.when(zone == "Z").then(pl.lit("+0000")).otherwise(zone.str.replace(":", "").str.pad_end(5, "0"))
     written = pl.concat_str(date, pl.lit("T"), clock, pl.lit("."), fraction.fill_null("0").str.pad_end(9, "0"), offset)
     instant = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.9f%z", time_unit="ns", time_zone="UTC", strict=False)
     in_utc = pl.when(zone.is_not_null()).then(canonical_text(instant, pl.Datetime("ns", "UTC")))
