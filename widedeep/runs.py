@@ -95,6 +95,11 @@ class RunDirectory:
             raise ArtefactError(f"{self.path}: the run is unfinished: finish it with `widedeep train … --resume`")
         return manifest
 
+    def facts(self) -> dict[str, Any]:
+        """Read `metrics.json`. Raises ArtefactError for a run without it, or with a damaged one."""
+        facts: dict[str, Any] = read_json_artefact(self.metrics_path, "the run is damaged; train it again")
+        return facts
+
     def epochs(self) -> list[dict[str, Any]]:
         """The events that training logged for its epochs; empty if the log is gone, which scoring does not need.
 

@@ -16,7 +16,7 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
 from widedeep.table.parts import read_typed
-from widedeep.table.typed import LABEL
+from widedeep.table.typed_columns import LABEL
 
 PAIR = ["user", "item"]
 

@@ -12,7 +12,7 @@ from peer_environments import run_peer
 
 from widedeep.recipe.schema import Recipe
 from widedeep.table.parts import typed_blocks
-from widedeep.table.typed import LABEL, typed_columns
+from widedeep.table.typed_columns import LABEL, typed_columns
 
 Columns = dict[str, NDArray[np.float64]]
 

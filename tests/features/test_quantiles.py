@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.features.quantiles import QuantileGrid, bucket_number
+from widedeep.features.buckets import bucket_number
+from widedeep.features.quantiles import QuantileGrid
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

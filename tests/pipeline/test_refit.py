@@ -23,7 +23,7 @@ from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.table.parts import read_typed
-from widedeep.table.typed import LABEL
+from widedeep.table.typed_columns import LABEL
 from widedeep.training.loop import Trainer
 
 CommandLine = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ from widedeep.profile.columns import ColumnProfile, TopValue, profile_columns
 from widedeep.profile.drift import drift
 from widedeep.profile.row_sample import RowSample
 from widedeep.source.coded import CodedRows
-from widedeep.table.typed import LABEL, Role, TypedColumn
+from widedeep.table.typed_columns import LABEL, Role, TypedColumn
 
 ROWS = 200
 

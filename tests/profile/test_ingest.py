@@ -16,7 +16,7 @@ from widedeep.reporting import Meter, Reporter
 from widedeep.source import csv_blocks
 from widedeep.table import parts
 from widedeep.table.parts import read_typed, typed_blocks
-from widedeep.table.typed import LABEL, TIME
+from widedeep.table.typed_columns import LABEL, TIME
 
 NUM_ROWS = 1000
 

@@ -16,7 +16,7 @@ from widedeep.table import parts
 from widedeep.table.parts import PartWriter, coded_blocks, read_typed, typed_blocks, typed_names
 from widedeep.table.split import SPLITS
 from widedeep.table.trained_rows import NegativeSampling, trained_blocks
-from widedeep.table.typed import LABEL
+from widedeep.table.typed_columns import LABEL
 
 
 def written(folder: Path, blocks: Sequence[CodedRows | pl.DataFrame], split: str = "train") -> Path:

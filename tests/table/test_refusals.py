@@ -13,7 +13,8 @@ from widedeep.source.coded import CodedColumn
 from widedeep.table.label import TargetTally, group_values, label_values, listed_labels, weight_values
 from widedeep.table.split import TimeCuts, drawn_parts, listed_folds, row_splits, split_columns, time_cuts, value_at
 from widedeep.table.times import time_values
-from widedeep.table.typed import Typing, typed_columns
+from widedeep.table.typed import Typing
+from widedeep.table.typed_columns import typed_columns
 
 
 def block(values: Any, name: str = "x") -> RawBlock:

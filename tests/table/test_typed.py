@@ -13,7 +13,8 @@ from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import Recipe
 from widedeep.source.blocks import RawBlock
 from widedeep.source.sources import read_blocks
-from widedeep.table.typed import LABEL, TIME, WEIGHT, Typing, check_kinds, text_name, typed_columns
+from widedeep.table.typed import Typing, check_kinds
+from widedeep.table.typed_columns import LABEL, TIME, WEIGHT, text_name, typed_columns
 
 
 def recipe_of(numeric=(), categorical=(), **data) -> Recipe:

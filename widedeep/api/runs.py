@@ -11,7 +11,7 @@ from widedeep.errors import UsageError
 from widedeep.figures import figure
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, find_run, read_json_artefact
+from widedeep.runs import RunDirectory, find_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,9 +50,7 @@ class Run:
         self._directory = RunDirectory(self.path)
         self.manifest: dict[str, Any] = self._directory.require_done()
         """Versions, seed, device and keys that it was made with."""
-        self.facts: dict[str, Any] = read_json_artefact(
-            self._directory.metrics_path, "the run is damaged; train it again"
-        )
+        self.facts: dict[str, Any] = self._directory.facts()
         """The content of `metrics.json`: metrics and their errors, rows, best epoch, speed, warnings."""
 
     def __repr__(self) -> str:

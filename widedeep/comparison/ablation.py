@@ -7,14 +7,13 @@ from pathlib import Path
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
 from widedeep.pipeline.experiment import SeedsResult, train_seeds
-from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.pipeline.past_runs import chosen_split, rows_to_score, typed_table
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import Scores, score_labelled, score_only
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.parts import typed_blocks
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
 """Gives the recipe with these overrides applied."""
@@ -134,7 +133,7 @@ class _Measured:
         scorer = Scorer.load(path)
         typed_dir = typed_table(RunDirectory(path), scorer.recipe, self._work_dir, self._reporter, wait=self._wait)
         self.split = chosen_split(typed_dir, None)
-        frames = typed_blocks(typed_dir, self.split, forms=scorer.forms or {})
+        frames = rows_to_score(scorer, typed_dir, self.split)
         if self.rows is not None:
             return score_only(scorer, frames)
         scored = score_labelled(scorer, frames, {})

@@ -12,7 +12,7 @@ from widedeep.comparison.slice_columns import slice_columns
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
-from widedeep.pipeline.past_runs import chosen_split, row_settings, typed_table
+from widedeep.pipeline.past_runs import chosen_split, row_settings, rows_to_score, typed_table
 from widedeep.recipe.load import resolve_paths
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -21,7 +21,7 @@ from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Source
 from widedeep.table.parts import typed_blocks
-from widedeep.table.typed import LABEL, typed_columns
+from widedeep.table.typed_columns import LABEL, typed_columns
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def _of_split(
             f"the runs' recipes differ in {', '.join(differing)}: these are the {chosen} rows of the first run, "
             "and the second may have been trained on some of them"
         )
-    scored = score_labelled(ours, typed_blocks(typed_dir, chosen, forms=ours.forms or {}), slices)
-    return scored, score_only(theirs, typed_blocks(their_dir, chosen, forms=theirs.forms or {})), chosen
+    scored = score_labelled(ours, rows_to_score(ours, typed_dir, chosen), slices)
+    return scored, score_only(theirs, rows_to_score(theirs, their_dir, chosen)), chosen
 
 
 def _labels(typed_dir: Path, split: str) -> pl.DataFrame:

@@ -24,12 +24,11 @@ from widedeep.evaluation.curves import (
 from widedeep.evaluation.formulas import metric_direction
 from widedeep.evaluation.ratios import ratio_estimates
 from widedeep.features.plan import FeaturePlan
-from widedeep.pipeline.past_runs import typed_table
+from widedeep.pipeline.past_runs import rows_to_score, typed_table
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.labelled import ScoredRows, score_labelled
 from widedeep.scoring.scorer import Scorer
-from widedeep.table.parts import typed_blocks
 
 MOST_RUNS = 8
 """More runs would need more colours than can be told apart."""
@@ -160,7 +159,7 @@ class _Measuring:
         typed_names |= columns_of_single_values(scorer.recipe)
         slices = {name: typed_names[name] for name in self._columns if name in typed_names}
         with self._reporter.work(f"score {run.path.parent.name}", None, "rows"):
-            return score_labelled(scorer, typed_blocks(typed_dir, self._split, forms=scorer.forms or {}), slices)
+            return score_labelled(scorer, rows_to_score(scorer, typed_dir, self._split), slices)
 
     def _behind(self, rows: LabelledRows, figures: dict[str, Estimate]) -> dict[str, Change]:
         if self._best is None:

@@ -16,7 +16,7 @@ from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.runs import RunDirectory
 
 RANKED_BY = {"binary": "auc", "regression": "rmse"}
 """Kind of label → the metric that runs are ranked by."""
@@ -47,7 +47,7 @@ class FinishedRun:
         run = RunDirectory(path)
         manifest = run.require_done()
         loaded = load_run_recipe(run, manifest)
-        facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
+        facts = run.facts()
         return cls(path, loaded.recipe, loaded.base_dir, manifest["keys"]["encoded"], facts, manifest.get("refit"))
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.recipe.schema import Recipe
-from widedeep.table.typed import typed_columns
+from widedeep.table.typed_columns import typed_columns
 
 SLICED_VALUES = 50
 """If no columns are named, rows are sliced by categorical fields with at most this many values."""

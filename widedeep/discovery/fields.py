@@ -18,7 +18,7 @@ from widedeep.memory.additive import Target
 from widedeep.memory.columns import CodeColumn, Column, ListColumn
 from widedeep.recipe.schema import NumericField, Recipe
 from widedeep.table.parts import read_typed, typed_blocks, typed_names
-from widedeep.table.typed import LABEL, TIME, WEIGHT, text_name, values_name
+from widedeep.table.typed_columns import LABEL, TIME, WEIGHT, text_name, values_name
 
 GRANULARITIES = (8, 4, 16, 32)
 """Numbers of quantile buckets that numbers are cut into for crosses; pairs are screened with the first."""

@@ -10,7 +10,7 @@ from widedeep.encoded.store import RECORD_ROWS, EncodedStore
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, stored_targets
 from widedeep.lists import Lists
-from widedeep.table.typed import LABEL
+from widedeep.table.typed_columns import LABEL
 
 EncodedBlock = tuple[Mapping[str, NDArray[np.int32] | Lists], NDArray[np.float32]]
 """Per column the indices [rows] or the lists of indices, and the labels [rows]."""

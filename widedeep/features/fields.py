@@ -6,8 +6,8 @@ from typing import Literal
 
 import polars as pl
 
+from widedeep.features.buckets import bucket_interval, bucket_number
 from widedeep.features.crosses import MixTable, mix
-from widedeep.features.quantiles import bucket_interval, bucket_number
 from widedeep.features.value_hash import CROSS_SEED, value_hash
 
 MISSING, UNKNOWN, FIRST = 0, 1, 2

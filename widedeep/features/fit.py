@@ -32,7 +32,7 @@ from widedeep.ordered import in_threads
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
 from widedeep.source.coded import CodedRows
-from widedeep.table.typed import text_name, values_name, weights_name
+from widedeep.table.typed_columns import text_name, values_name, weights_name
 
 Blocks = Callable[[], Iterator[pl.DataFrame | CodedRows]]
 """Gives the typed rows, block by block; every call is another pass over them."""

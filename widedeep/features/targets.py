@@ -4,7 +4,7 @@ import polars as pl
 
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.source.coded import CodedRows
-from widedeep.table.typed import GROUP, LABEL, WEIGHT
+from widedeep.table.typed_columns import GROUP, LABEL, WEIGHT
 
 LABEL_COLUMN = "#label"
 """Encoded column of the label. The `#` keeps it apart from a field that is called `label`."""

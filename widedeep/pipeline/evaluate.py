@@ -5,13 +5,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from widedeep.evaluation.judgement import judge_split
-from widedeep.pipeline.past_runs import chosen_split, typed_table
+from widedeep.pipeline.past_runs import chosen_split, rows_to_score, typed_table
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.runs import RunDirectory
 from widedeep.scoring.evaluate import EvalResult, evaluate_rows, evaluate_typed
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Frame, Source
-from widedeep.table.parts import typed_blocks
 
 
 def evaluate_run(
@@ -35,11 +34,11 @@ def evaluate_run(
     """
     if rows:
         result = evaluate_rows(scorer, rows, reporter, tables)
-        train_mean = read_json_artefact(run.metrics_path, "the run is damaged; train it again").get("train_label_mean")
+        train_mean = run.facts().get("train_label_mean")
         kind = scorer.recipe.data.label.kind
         for warning in judge_split(kind, None, result.metrics, result.positives, train_mean):
             reporter.warn(warning.message)
         return result
     typed_dir = typed_table(run, scorer.recipe, work_dir, reporter, wait=wait)
     chosen = chosen_split(typed_dir, split, run)
-    return evaluate_typed(scorer, typed_blocks(typed_dir, chosen, forms=scorer.forms or {}), split=chosen)
+    return evaluate_typed(scorer, rows_to_score(scorer, typed_dir, chosen), split=chosen)

@@ -36,13 +36,12 @@ from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import TRAIN_ONLY, RunDirectory, read_json_artefact, write_manifest
+from widedeep.runs import TRAIN_ONLY, RunDirectory, write_manifest
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
 from widedeep.table.parts import forms_of
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 
-_DAMAGED = "the run is damaged; train it again"
 _TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
 """`train` tells how many values will be unknown for fields with at least this share, and for so many fields at most."""
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
@@ -338,7 +337,7 @@ def _git_commit(directory: Path) -> str | None:
 
 
 def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainResult:
-    facts = read_json_artefact(run.metrics_path, _DAMAGED)
+    facts = run.facts()
     return TrainResult(
         run.path,
         facts["metrics"],

@@ -1,8 +1,10 @@
 """Runs that were made before: the typed table that a run was trained on, and the rows to measure it on. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from widedeep.errors import UsageError
 from widedeep.pipeline.stages import ingest
@@ -11,6 +13,10 @@ from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import DataSettings, Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, trained_splits
+from widedeep.table.parts import typed_blocks
+
+if TYPE_CHECKING:
+    from widedeep.scoring.scorer import Scorer
 
 
 def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None:
@@ -41,6 +47,11 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
     if ingested.key != manifest["keys"]["ingest"]:
         reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
     return ingested.path
+
+
+def rows_to_score(scorer: "Scorer", typed_dir: Path, split: str) -> Iterator[pl.DataFrame]:
+    """The rows of a split of a typed table, with the texts in the forms that the scorer's run was trained with."""
+    return typed_blocks(typed_dir, split, forms=scorer.forms or {})
 
 
 def chosen_split(typed_dir: Path, split: str | None, *runs: RunDirectory) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from widedeep.errors import ArtefactError, UsageError
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import DataSettings, Recipe
-from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.runs import RunDirectory
 from widedeep.table.split import SPLITS, drawn_parts
 
 RefitRows = Literal["valid", "all"]
@@ -50,7 +50,7 @@ class Refit:
     @classmethod
     def of(cls, run: RunDirectory, recipe: Recipe, splits: Sequence[str]) -> "Refit":
         """The refit of `run`, a finished run of the recipe. Raises ArtefactError if its log of epochs is gone."""
-        facts = read_json_artefact(run.metrics_path, "the run is damaged; train it again")
+        facts = run.facts()
         epochs, logged = facts["best_epoch"], run.epochs()
         if [event["epoch"] for event in logged[:epochs]] != list(range(1, epochs + 1)):
             raise ArtefactError(

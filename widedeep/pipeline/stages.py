@@ -36,7 +36,7 @@ from widedeep.source.table_logs import log_of_version
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
-from widedeep.table.typed import TIME, typed_columns
+from widedeep.table.typed_columns import TIME, typed_columns
 
 INGEST_FORMAT = 5
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""

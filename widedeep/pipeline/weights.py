@@ -15,7 +15,7 @@ from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, trained_splits
 from widedeep.scoring.weights import WeightsResult, strongest_weights, wide_weights
 from widedeep.table.trained_rows import trained_blocks
-from widedeep.table.typed import LABEL
+from widedeep.table.typed_columns import LABEL
 
 
 def strongest_weights_of(

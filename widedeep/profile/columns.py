@@ -26,7 +26,7 @@ from widedeep.profile.single_column import (
     numbers_of,
     value_table,
 )
-from widedeep.table.typed import LABEL, TARGETS, Role, TypedColumn
+from widedeep.table.typed_columns import LABEL, TARGETS, Role, TypedColumn
 
 __all__ = ["ColumnProfile", "TopValue", "profile_columns"]
 

@@ -9,7 +9,7 @@ from widedeep.profile.report import ColumnReport, Finding, IngestReport
 from widedeep.recipe.schema import DataSettings, Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.table.split import drawn_parts
-from widedeep.table.typed import LABEL, typed_columns
+from widedeep.table.typed_columns import LABEL, typed_columns
 
 SHOWN = 10
 """Findings that are shown; `--json` has all."""

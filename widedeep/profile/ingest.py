@@ -34,7 +34,8 @@ from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks, write_f
 from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
-from widedeep.table.typed import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, Typing, typed_columns
+from widedeep.table.typed import Typing
+from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, typed_columns
 
 _UNSPLIT = "unsplit"
 _GROUPS_HELD = 1 << 21

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from widedeep.profile.columns import ColumnProfile
 from widedeep.profile.value_tally import SharedGroups
 from widedeep.source.canonical import ValueKind
-from widedeep.table.typed import Role
+from widedeep.table.typed_columns import Role
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,7 @@ def in_form(text: pl.Expr, form: Form) -> pl.Expr:
         case "number":
             return pl.when(_is_number(text)).then(number_text(text)).otherwise(text)
         case "boolean":
-            lower = text.str.to_lowercase()
-            return pl.when(lower.is_in(["true", "false"])).then(lower).otherwise(text)
+            return pl.coalesce(boolean_text(text), text)
         case "time":
             return pl.coalesce(_time_text(text), text)
 
@@ -56,7 +55,7 @@ def number_text(text: pl.Expr) -> pl.Expr:
     Integers are kept to the last digit, whatever their length.
     """
     plain = pl.when(text.str.contains(_ANY_NUMBER)).then(text.str.strip_prefix("+"))
-    integer = plain.str.extract(_INTEGRAL, 1).str.replace(r"^(-?)0+(\d)", "${1}${2}").replace("-0", "0")
+    integer = plain.str.extract(_INTEGRAL, 1).str.replace(r"^(-?)0+(\d)", "${1}${2}").replace(r"^-0$", "0")
     number = plain.cast(pl.Float64, strict=False)
     as_float = pl.when(number.is_finite()).then(canonical_text(number, pl.Float64()))
     digits = plain.str.replace(r"[eE].*$", "").str.replace(r"^-?0*\.?0*", "").str.count_matches(r"\d")
@@ -177,7 +176,7 @@ class FormTally:
             case "number":
                 rule = _is_number(text)
             case "boolean":
-                rule = text.str.to_lowercase().is_in(["true", "false"])
+                rule = boolean_text(text).is_not_null()
             case "time":
                 rule = text.str.contains(_TIME)
         return bool(texts.to_frame("text").select(rule.all()).item())

@@ -15,7 +15,7 @@ from widedeep.suggest.look import look, shown
 from widedeep.suggest.spread_sample import SpreadSample, spread_sample
 from widedeep.suggest.suggestion import suggest
 from widedeep.suggest.text import recipe_text
-from widedeep.table.typed import typed_columns
+from widedeep.table.typed_columns import typed_columns
 
 _PARTS = {
     "train": ("train", "training"),

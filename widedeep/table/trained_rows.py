@@ -9,7 +9,7 @@ from widedeep.draws import random_draws
 from widedeep.source.coded import CodedRows
 from widedeep.table.parts import PART_ROWS, coded_blocks
 from widedeep.table.split import SPLITS
-from widedeep.table.typed import LABEL
+from widedeep.table.typed_columns import LABEL
 
 _NEGATIVES_SEED = 0x6E65676174697665
 """Seed for sampling negatives ("negative" in ASCII), plus the split's number. A random split has other seeds."""

@@ -1,0 +1,110 @@
+"""The columns of the typed table that a recipe needs: their names, roles and source columns."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from widedeep.errors import ColumnError
+from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe
+
+Role = Literal["label", "weight", "time", "group", "number", "text", "values", "weights", "part", "age"]
+
+LABEL = "__label__"
+"""Float32: 0 or 1, or the number that regression predicts."""
+WEIGHT = "__weight__"
+"""Float32, finite, not negative; only where the recipe names a weight."""
+TIME = "__time__"
+"""Float64: the number as it is, or seconds since 1970 UTC of a date or time; only where the recipe names a time."""
+GROUP = "__group__"
+"""String: the canonical text of the group; only where the recipe names one."""
+TARGETS: tuple[Role, ...] = ("label", "weight", "time", "group")
+"""Roles of columns that are no input of the model."""
+
+
+@dataclass(frozen=True)
+class TypedColumn:
+    """One column of the typed table."""
+
+    name: str
+    """Its name there."""
+    column: str
+    """The source column that it is made from."""
+    role: Role
+    field: MultiValuedField | DateTimeField | None = None
+    """The field whose settings say how values, weights, parts and ages are read."""
+    part: DatePart | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All source columns that it is made from."""
+        if self.role == "age" and isinstance(self.field, DateTimeField) and self.field.since is not None:
+            return (self.column, self.field.since.column)
+        return (self.column,)
+
+    def reading(self) -> list[Any]:
+        """The settings that its content depends on, as plain values for a stage key."""
+        rule: dict[str, Any] = {}
+        if isinstance(self.field, MultiValuedField):
+            rule = self.field.model_dump(include={"separator", "weight_separator", "max_length"})
+            if self.field.form != "separated":
+                rule["form"] = self.field.form
+        elif self.field is not None:
+            rule = self.field.model_dump(include={"format", "since"} if self.role == "age" else {"format"})
+        return [self.name, self.column, self.role, sorted(rule.items())]
+
+
+def text_name(column: str, features: FeatureSettings) -> str:
+    """Name of a column's canonical text in the typed table: the plain name, unless its numbers have that."""
+    return f"{column}@text" if any(field.column == column for field in features.numeric) else column
+
+
+def values_name(field: MultiValuedField) -> str:
+    """Name of a multi-valued field's lists in the typed table."""
+    return f"{field.name or field.column}@values"
+
+
+def weights_name(field: MultiValuedField) -> str:
+    """Name of the weights that belong to the lists."""
+    return f"{field.name or field.column}@weights"
+
+
+def typed_columns(recipe: Recipe) -> tuple[TypedColumn, ...]:
+    """The typed table's columns in order: label, weight, time, group, numbers (Float64), texts (String), lists and
+    their weights (List of String and of Float32), parts of times (String), ages in days (Float64).
+
+    Raises ColumnError if two of them would have the same name.
+    """
+    columns = tuple(_columns(recipe))
+    names = Counter(column.name for column in columns)
+    for column in columns:
+        if names[column.name] > 1:
+            raise ColumnError(
+                f"column {column.column!r}: the name {column.name!r} is taken in the typed table; rename it"
+            )
+    return columns
+
+
+def _columns(recipe: Recipe) -> Iterator[TypedColumn]:
+    data, features = recipe.data, recipe.features
+    yield TypedColumn(LABEL, data.label.column, "label")
+    if data.weight is not None:
+        yield TypedColumn(WEIGHT, data.weight, "weight")
+    if data.time is not None:
+        yield TypedColumn(TIME, data.time.column, "time")
+    if data.group is not None:
+        yield TypedColumn(GROUP, data.group, "group")
+    for column in dict.fromkeys(field.column for field in features.numeric):
+        yield TypedColumn(column, column, "number")
+    for column in dict.fromkeys(field.column for field in features.categorical):
+        yield TypedColumn(text_name(column, features), column, "text")
+    for field in features.multi_valued:
+        yield TypedColumn(values_name(field), field.column, "values", field)
+        if field.weight_separator is not None:
+            yield TypedColumn(weights_name(field), field.column, "weights", field)
+    for moment in features.date_time:
+        for part, made in zip(moment.parts, moment.part_fields(), strict=True):
+            yield TypedColumn(made.column, moment.column, "part", moment, part)
+        age = moment.age_field()
+        if age is not None:
+            yield TypedColumn(age.column, moment.column, "age", moment)
