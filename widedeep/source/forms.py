@@ -55,7 +55,7 @@ def number_text(text: pl.Expr) -> pl.Expr:
     Integers are kept to the last digit, whatever their length.
     """
     plain = pl.when(text.str.contains(_ANY_NUMBER)).then(text.str.strip_prefix("+"))
-    integer = plain.str.extract(_INTEGRAL, 1).str.replace(r"^(-?)0+(\d)", "${1}${2}").replace(r"^-0$", "0")
+    integer = plain.str.extract(_INTEGRAL, 1).str.replace(r"^(-?)0+(\d)", "${1}${2}").replace("-0", "0")
     number = plain.cast(pl.Float64, strict=False)
     as_float = pl.when(number.is_finite()).then(canonical_text(number, pl.Float64()))
     digits = plain.str.replace(r"[eE].*$", "").str.replace(r"^-?0*\.?0*", "").str.count_matches(r"\d")
