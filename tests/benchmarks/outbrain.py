@@ -92,7 +92,6 @@ def layout_of(shape: Shape) -> InputLayout:
             size=size + 2,
             fields=(name,),
             embedding_dim=width,
-            cardinality=size,
             pooling="mean" if listed else None,
         )
 

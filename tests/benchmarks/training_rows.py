@@ -91,12 +91,11 @@ def draw_store(directory: Path, table_rows: int, rows: int) -> tuple[EncodedStor
     """A store of Criteo's shape whose 26 columns have `table_rows` values in all, Zipf-distributed, and eight crosses."""
     share = table_rows / sum(CARDINALITIES.values())
     columns = [
-        IndexColumn(name, "categorical", size, (name,), 16, size - 2)
+        IndexColumn(name, "categorical", size, (name,), 16)
         for name, size in ((name, max(4, round(size * share))) for name, size in CARDINALITIES.items())
     ]
     columns += [
-        IndexColumn(f"X{number}", "cross", size, (f"X{number}",), None, size - 2)
-        for number, size in enumerate(CROSS_SIZES)
+        IndexColumn(f"X{number}", "cross", size, (f"X{number}",), None) for number, size in enumerate(CROSS_SIZES)
     ]
     draw = np.random.default_rng(0)
     write_store(

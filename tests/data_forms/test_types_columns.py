@@ -65,8 +65,7 @@ def write(table: pa.Table, path: Path) -> Path:
 
 
 def recipe(role: str, file: str) -> str:
-    field = ROLES[role].replace("categorical: [x]", "numeric: []") if role == "none" else ROLES[role]
-    text = RECIPE.format(file=file, field=field)
+    text = RECIPE.format(file=file, field=ROLES[role])
     return text.replace("categorical: [z]\n  categorical: [x]", "categorical: [z, x]")
 
 

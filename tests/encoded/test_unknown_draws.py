@@ -210,5 +210,5 @@ def test_fields_are_drawn_apart_from_each_other() -> None:
 
 
 def _of_two_fields(seed: int = 0) -> UnknownDraws:
-    columns = [IndexColumn(name, "categorical", 10, (name,), None, 8) for name in ("a", "b")]
+    columns = [IndexColumn(name, "categorical", 10, (name,), None) for name in ("a", "b")]
     return UnknownDraws({"a": 0.5, "b": 0.3}, seed, columns, [], frozenset())

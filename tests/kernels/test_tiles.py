@@ -75,7 +75,7 @@ def trained(
     columns = [("a", 5, None), ("b", 40, None), ("l", 9, "mean")]
     layout = InputLayout.of(
         [
-            IndexColumn(name, "categorical", size, (name,), 4, size - 2, pooling=pooling)  # type: ignore[arg-type]
+            IndexColumn(name, "categorical", size, (name,), 4, pooling=pooling)  # type: ignore[arg-type]
             for name, size, pooling in columns
         ],
         ["x"],

@@ -95,12 +95,12 @@ def test_everything_that_is_looked_up_moves_to_the_device_of_the_module() -> Non
 
 
 def cross(name: str, size: int, pooling: str | None = None) -> IndexColumn:
-    return IndexColumn(name, "cross", size, (name,), None, size - 2, pooling=pooling)  # type: ignore[arg-type]
+    return IndexColumn(name, "cross", size, (name,), None, pooling=pooling)  # type: ignore[arg-type]
 
 
 def test_in_the_wide_part_each_cross_meets_its_own_memory_wherever_it_stands_among_the_columns() -> None:
-    field = IndexColumn("field", "categorical", 9, ("field",), None, 7)
-    tags = IndexColumn("tags", "categorical", 4, ("tags",), None, 2, pooling="sum")
+    field = IndexColumn("field", "categorical", 9, ("field",), None)
+    tags = IndexColumn("tags", "categorical", 4, ("tags",), None, pooling="sum")
     columns = (cross("a", SIZES[0]), field, cross("lists", SIZES[2], "sum"), cross("b", SIZES[1]), tags)
     wide = Wide(InputLayout.of(columns, ["n"]), WideSettings()).eval()
     assert wide.memory is not None

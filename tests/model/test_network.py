@@ -12,7 +12,7 @@ from widedeep.recipe.schema import ModelSettings
 
 
 def column(name: str, size: int, kind: str = "categorical", dim: int | None = None) -> IndexColumn:
-    return IndexColumn(name=name, kind=kind, size=size, fields=(name,), embedding_dim=dim, cardinality=size - 2)  # type: ignore[arg-type]
+    return IndexColumn(name=name, kind=kind, size=size, fields=(name,), embedding_dim=dim)  # type: ignore[arg-type]
 
 
 LAYOUT = InputLayout((column("a", 5), column("b", 9, dim=3), column("a x b", 12, "cross")), ("x", "x#missing"))

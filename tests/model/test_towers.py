@@ -233,7 +233,7 @@ CATEGORIES = 8
 
 
 def column(name: str, size: int, kind: str = "categorical", pooling: str | None = None) -> IndexColumn:
-    return IndexColumn(name, kind, size, (name,), None, size - 2, pooling=pooling)  # type: ignore[arg-type]
+    return IndexColumn(name, kind, size, (name,), None, pooling=pooling)  # type: ignore[arg-type]
 
 
 FIELDS = (column("a", CATEGORIES), column("b", CATEGORIES), column("tags", 6, pooling="mean"))

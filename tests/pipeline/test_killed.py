@@ -15,11 +15,10 @@ def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def finish(*arguments: str | Path, cwd: Path) -> int:
+def finish(*arguments: str | Path, cwd: Path) -> None:
     process = start(*arguments, cwd=cwd)
     _, stderr = process.communicate()
     assert process.returncode == 0, stderr.decode()
-    return process.returncode
 
 
 def weights(project: Path) -> dict[str, bytes]:

@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from heard import Heard
 
 from widedeep.profile.columns import ColumnProfile, LabelRates, TopValue
 from widedeep.profile.findings import findings, show_findings
 from widedeep.profile.report import ColumnReport, Finding, IngestReport, LabelReport
 from widedeep.profile.value_tally import SharedGroups
 from widedeep.recipe.schema import Recipe
-from widedeep.reporting import Reporter
 
 ROWS = {"train": 2000, "valid": 400, "test": 600}
 
@@ -293,17 +293,6 @@ def test_the_gravest_come_first() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------- shown
-
-
-class Heard(Reporter):
-    def __init__(self) -> None:
-        self.said: list[tuple[str, str]] = []
-
-    def warn(self, message: str) -> None:
-        self.said.append(("warning", message))
-
-    def note(self, message: str) -> None:
-        self.said.append(("note", message))
 
 
 @pytest.mark.parametrize(("count", "more"), [(10, 0), (11, 1), (25, 15)])

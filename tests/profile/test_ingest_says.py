@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from heard import Heard
 
 from widedeep.errors import DataError
 from widedeep.profile import ingest as ingest_module
@@ -13,20 +14,8 @@ from widedeep.profile.ingest import columns_read, ingest
 from widedeep.profile.report import ColumnReport, IngestReport
 from widedeep.profile.row_sample import RowSample
 from widedeep.recipe.schema import Recipe
-from widedeep.reporting import Reporter
 
 ROWS = 1000
-
-
-class Heard(Reporter):
-    def __init__(self) -> None:
-        self.said: list[tuple[str, str]] = []
-
-    def warn(self, message: str) -> None:
-        self.said.append(("warning", message))
-
-    def note(self, message: str) -> None:
-        self.said.append(("note", message))
 
 
 @pytest.fixture
@@ -101,7 +90,7 @@ def test_what_is_counted_over_all_rows_is_estimated_beyond_a_bound(
     assert profile is not None
     assert profile.distinct_is == "about"
     assert profile.distinct == pytest.approx(1000, rel=0.2)
-    assert len(said) == (profile.distinct >= 950)
+    assert (profile.distinct, len(said)) == (896, 0)  # an id only if nearly all rows had a value of their own
 
 
 @pytest.mark.parametrize("is_sampled", [True, False])

@@ -7,7 +7,7 @@ from widedeep.suggest.settings import Size, batch_size, embedding_l2, model_sett
 
 
 def size(rows: int, rarer: float = 0.5) -> Size:
-    return Size(rows, rarer, 10, 1000, "binary")
+    return Size(rows, rarer)
 
 
 @pytest.mark.parametrize(

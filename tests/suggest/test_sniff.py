@@ -3,7 +3,8 @@
 import pytest
 
 from widedeep.errors import ColumnError, DataError, UsageError
-from widedeep.suggest.sniff import TextLayout, dialect_of, reads_as_utf8, sniff
+from widedeep.source.csv_blocks import dialect_of
+from widedeep.suggest.sniff import TextLayout, reads_as_utf8, sniff
 
 
 def layout(text: str | bytes, label: str = "y", *, whole: bool = True) -> TextLayout:

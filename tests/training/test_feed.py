@@ -39,7 +39,7 @@ def store_of(folder: Path) -> EncodedStore:
 
 def unknown_draws() -> UnknownDraws:
     def column(name: str, *fields: str) -> IndexColumn:
-        return IndexColumn(name, "cross" if fields else "categorical", 999, fields or (name,), None, 997)
+        return IndexColumn(name, "cross" if fields else "categorical", 999, fields or (name,), None)
 
     columns, lists = [column("a"), column("b", "a", "c")], [column("l"), column("m", "a", "l")]
     return UnknownDraws({"a": 0.4, "l": 0.6}, 3, columns, lists, frozenset())

@@ -13,7 +13,7 @@ from widedeep.training.schedule import Schedule
 
 SIZE = 50
 LAYOUT = InputLayout(
-    (IndexColumn(name="a", kind="categorical", size=SIZE, fields=("a",), embedding_dim=4, cardinality=SIZE - 2),),
+    (IndexColumn(name="a", kind="categorical", size=SIZE, fields=("a",), embedding_dim=4),),
     ("x",),
 )
 

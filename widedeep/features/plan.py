@@ -50,14 +50,17 @@ class IndexColumn:
     """The fields that it is made of."""
     embedding_dim: int | None
     """Width of the embedding that the recipe asks for; None leaves it to the model."""
-    cardinality: int
-    """Number of values that have an index of their own, or of buckets."""
     shared: str | None = None
     """Columns that name the same vocabulary share embedding rows."""
     pooling: Literal["sum", "mean", "max"] | None = None
     """How the embeddings of a row's values become one; None if every row has one index."""
     weights: str | None = None
     """Encoded column of the values' weights, List(Float32), if they have weights."""
+
+    @property
+    def cardinality(self) -> int:
+        """Number of values that have an index of their own, or of buckets."""
+        return self.size - FIRST
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,6 @@ class FeaturePlan:
                 field.size,
                 (field.name,),
                 field.embedding_dim,
-                field.cardinality,
                 field.shared,
             )
             if isinstance(field, FittedMultiValued):
@@ -89,11 +91,10 @@ class FeaturePlan:
             columns.append(column)
         for number in self.numerics:
             if number.bucket_cuts is not None:
-                buckets = len(number.bucket_cuts) + 1
-                name = bucket_name(number.name)
-                columns.append(IndexColumn(name, "bucketed", buckets + 2, (number.name,), None, buckets))
+                size = FIRST + len(number.bucket_cuts) + 1
+                columns.append(IndexColumn(bucket_name(number.name), "bucketed", size, (number.name,), None))
         for cross in self.crosses:
-            column = IndexColumn(cross.name, "cross", cross.size, cross.fields, None, cross.size - FIRST)
+            column = IndexColumn(cross.name, "cross", cross.size, cross.fields, None)
             lists = self.list_members(cross)
             if lists:
                 weighted = any(field.weights is not None for field in lists)

@@ -10,6 +10,7 @@ from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.lists import Lists
 from widedeep.memory.additive import Target, effective_weights
 from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn
+from widedeep.recipe.data import LabelKind
 
 NUMERIC_CODES = 32
 """Quantile codes that a scaled number is cut into, so that crosses need not stand in for main effects that bend."""
@@ -42,11 +43,10 @@ def _numeric_column(store: EncodedStore, name: str) -> CodeColumn:
     return CodeColumn(codes, len(cuts) + 1)
 
 
-def target(store: EncodedStore, kind: str) -> Target:
+def target(store: EncodedStore, kind: LabelKind) -> Target:
     """Label and effective weight of the store's rows."""
     weight = effective_weights(_whole(store, WEIGHT_COLUMN)) if WEIGHT_COLUMN in store.columns else None
-    assert kind in ("binary", "regression")
-    return Target("binary" if kind == "binary" else "regression", _whole(store, LABEL_COLUMN), weight)
+    return Target(kind, _whole(store, LABEL_COLUMN), weight)
 
 
 def _whole(store: EncodedStore, name: str) -> Floats:

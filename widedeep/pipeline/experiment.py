@@ -255,7 +255,7 @@ def _begin_with_memory(
 
 
 def _label_mean(store: EncodedStore) -> float:
-    labels = np.concatenate([chunk.to_numpy() for chunk in store.chunks(LABEL_COLUMN)])
+    labels = store.read(0, store.rows, [LABEL_COLUMN])[LABEL_COLUMN]
     return float(labels.mean(dtype=np.float64))
 
 

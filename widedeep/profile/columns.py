@@ -207,6 +207,7 @@ def _profile_of_numbers(
         else None,
         label_rates=_label_rates(before[:-1], label_sums[:-1], int(before[-1]), float(label_sums[-1])),
         **_alone(evidence),
+        leak=None,
         drift={
             split: drift(before, np.bincount(bucket_codes(_as_floats(other), cuts), minlength=num_cells))
             for split, other in others.items()
@@ -219,7 +220,7 @@ def _profile_of_numbers(
 
 def _alone(evidence: Evidence) -> dict[str, Any]:
     figures = (evidence.strength, None) if evidence.is_binary else (None, evidence.strength)
-    return dict(zip(("alone_auc", "alone_r2"), figures, strict=True)) | {"leak": None}
+    return dict(zip(("alone_auc", "alone_r2"), figures, strict=True))
 
 
 def _as_floats(values: pl.Series) -> FloatArray:
@@ -258,6 +259,7 @@ def _profile_of_values(
             float(missing["label"].sum()),
         ),
         **_alone(evidence),
+        leak=None,
         drift={split: drift(*_drift_cells(table, counts)) for split, counts in other_counts.items()},
         drift_by_new={split: _drift_by_new(table, counts) for split, counts in other_counts.items()},
         unseen=None

@@ -1,7 +1,7 @@
 """Raw files → typed, checked, split table on disk."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -35,7 +35,7 @@ from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
-from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, typed_columns
+from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, typed_columns
 
 _UNSPLIT = "unsplit"
 _GROUPS_HELD = 1 << 21
@@ -70,12 +70,10 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         return list(split_rows(rows, row_splits(data, block, first_position, folds)))
 
     with ThreadPoolExecutor(1) as writing_thread:
-        tables = {split: _SplitTable(PartWriter(out_dir / split, writing_thread)) for split in splits}
-        tables["train"].sampling = NegativeSampling(data.keep_negatives, "train")
-        tables["train"].forms = {
-            column: FormTally() for column in typing.columns if column.role in ("text", "values", "group")
+        tables = {
+            split: _SplitTable(PartWriter(out_dir / split, writing_thread), recipe, typing, is_train=split == "train")
+            for split in splits
         }
-        tables["train"].kinds = typing.seen_kinds
         unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
         for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
             for split, rows in found:
@@ -104,22 +102,21 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
 class _SplitTable:
     """One split under way: its parts and what is counted over its rows."""
 
-    def __init__(self, writer: PartWriter) -> None:
-        self.writer = writer
-        self.sampling: NegativeSampling | None = None
-        """Of negatives; held-out rows stay as they are."""
+    def __init__(self, writer: PartWriter, recipe: Recipe, typing: Typing, *, is_train: bool) -> None:
+        self.writer, self._kinds = writer, typing.seen_kinds
+        # Held-out rows stay as they are.
+        self._sampling = NegativeSampling(recipe.data.keep_negatives, "train") if is_train else None
         self.target = TargetTally()
         self.missing: dict[str, int] = {}
         self.sample = RowSample()
         self.groups = ValueTally(_GROUPS_HELD)
-        self.forms: dict[TypedColumn, FormTally] = {}
+        texts = [column for column in typing.columns if column.role in ("text", "values", "group")]
+        self.forms = {column: FormTally() for column in texts} if is_train else {}
         """Of the columns of texts; only of the train rows, which decide."""
-        self.kinds: Mapping[str, Set[ValueKind]] = {}
-        """Source column → the kinds of its values, of those columns."""
 
     def add(self, rows: CodedRows) -> None:
-        if self.sampling is not None:
-            rows = self.sampling.kept(rows)
+        if self._sampling is not None:
+            rows = self._sampling.kept(rows)
         self.target.add(rows.frame[LABEL], rows.frame.get_column(WEIGHT, default=None))
         for name in rows.columns:
             self.missing[name] = self.missing.get(name, 0) + rows.null_count(name)
@@ -127,7 +124,7 @@ class _SplitTable:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
         for column, tally in self.forms.items():
-            form = _form_of_kinds(self.kinds.get(column.column, set()))
+            form = _form_of_kinds(self._kinds.get(column.column, set()))
             if form is not None:
                 tally.add_kind(form)
             else:
@@ -302,23 +299,21 @@ def _refuse_empty_columns(report: IngestReport) -> None:
 
 
 def _warn_of_lists(typing: Typing, reporter: Reporter) -> None:
-    for column, count in typing.lists.empty_items.items():
-        if count:
-            reporter.warn(f"column {column!r}: {count:,} empty items in lists are left out")
-    for column, count in typing.lists.cut_rows.items():
-        if count:
-            reporter.warn(f"column {column!r}: {count:,} rows have more values than `max_length`; the rest is cut off")
-    for column, count in typing.lists.bad_lists.items():
-        if count:
-            reporter.warn(f"column {column!r}: {count:,} texts are no lists of its `form`, counted as missing")
-    for column, count in typing.lists.bad_weights.items():
-        if count:
-            reporter.warn(f"column {column!r}: {count:,} values are left out, because their weights are no numbers")
+    lists = typing.lists
+    for counts, what in (
+        (lists.empty_items, "empty items in lists are left out"),
+        (lists.cut_rows, "rows have more values than `max_length`; the rest is cut off"),
+        (lists.bad_lists, "texts are no lists of its `form`, counted as missing"),
+        (lists.bad_weights, "values are left out, because their weights are no numbers"),
+    ):
+        for column, count in counts.items():
+            if count:
+                reporter.warn(f"column {column!r}: {count:,} {what}")
 
 
 def _warn_of_bad_numbers(report: IngestReport, reporter: Reporter) -> None:
     for column in report.columns:
         if column.bad_numbers:
             reporter.warn(
-                f"column {column.column!r}: {column.bad_numbers} values are no finite numbers, counted as missing"
+                f"column {column.column!r}: {column.bad_numbers:,} values are no finite numbers, counted as missing"
             )

@@ -41,7 +41,9 @@ class KeptColumns:
         """Look at the next block, before it is scored. Raises UsageError for values that the output cannot hold."""
         for name in self._names:
             column = raw[name]
-            seen = self._seen.setdefault(name, _Seen(pl.Null(), is_uuid=_holds_uuids(column)))
+            seen = self._seen.setdefault(name, _Seen(pl.Null()))
+            if seen.dtype == pl.Null:
+                seen.is_uuid = _holds_uuids(column)
             self._refuse_type(name, column, seen)
             self._note(name, column, seen)
 

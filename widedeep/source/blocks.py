@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.errors import ColumnError
+from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import FormatSettings
+from widedeep.source.canonical import canonical_text
 from widedeep.source.coded import CodedColumn
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
@@ -46,6 +47,16 @@ class RawBlock:
         if self.lines is not None:
             return int(self.lines[row])
         return None if self.first_line is None else self.first_line + row
+
+    def text_of(self, column: str, what: str = "") -> pl.Series:
+        """The canonical texts of a column that is not coded. Raises DataError for a type without a text.
+
+        `what` says in the message what the column is for, such as ", the key of a side table".
+        """
+        try:
+            return self.frame.select(canonical_text(pl.col(column), self.frame.schema[column])).to_series()
+        except DataError as error:
+            raise DataError(f"{self.source_name}: column {column!r}{what}: {error}") from None
 
     def place_of(self, row: int) -> str:
         """Where a row stands, for a message: `log.csv:17`, or `log.parquet: row 17` (counted from 1)."""

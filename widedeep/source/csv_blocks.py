@@ -49,7 +49,7 @@ def read_csv_blocks(
     another length than the header, an unclosed quote, bytes that are not UTF-8, a name that the header has twice, a
     first line such as `sep=;` that names another separator; NoRowsError for no header or no rows.
     """
-    dialect = _dialect(settings)
+    dialect = dialect_of(settings)
     first_row = 0
     stream.as_text(settings.encoding)
     large = stream.path is not None and stream.path.stat().st_size >= _COMPILED_BYTES
@@ -63,7 +63,8 @@ def read_csv_blocks(
         _refuse_no_rows(stream, settings, table.names, name)
 
 
-def _dialect(settings: FormatSettings) -> Dialect:
+def dialect_of(settings: FormatSettings) -> Dialect:
+    """The characters that structure text of this format. Raises RecipeError for one that cannot."""
     for setting in ("separator", "quote"):
         character = getattr(settings, setting)
         if character is not None and (not character.isascii() or character in "\r\n"):

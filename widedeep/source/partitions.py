@@ -9,7 +9,6 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts
-from widedeep.source.canonical import canonical_text
 from widedeep.source.paths import partition_texts
 
 
@@ -48,7 +47,7 @@ def _check_equal(block: RawBlock, column: str, text: pl.Series) -> None:
     if values.dtype.is_numeric():
         same = values.eq_missing(text.cast(values.dtype, strict=False).new_from_index(0, len(values)))
     else:
-        written = block.frame.select(canonical_text(pl.col(column), values.dtype)).to_series()
+        written = block.text_of(column)
         same = written.eq_missing(text.new_from_index(0, len(values)))
     if not same.all():
         row = int(same.arg_min() or 0)

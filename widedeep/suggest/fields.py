@@ -90,7 +90,7 @@ def _reason_against(column: ColumnLook, look: Look, split: Split) -> str:
     if column.name == split.group and split.by_group:
         return "the group: those of valid and test are never seen in train"
     if column.nature == "category" and _names_rows(column, look, split):
-        return f"names single rows: {_values(column, look)} in {_rows(look)} rows, hardly any comes again"
+        return f"names single rows: {_values(column, look)} in {look.sample.rows_told} rows, hardly any comes again"
     if column.nature != "category" or column.distinct <= 50:
         return ""
     if split.by_time and split.time is not None and not recurs_over_time(look, column.name, split.time):
@@ -106,11 +106,6 @@ def _names_rows(column: ColumnLook, look: Look, split: Split) -> bool:
     """Whether `ingest` might say so of the train rows."""
     rows, share = look.sample.num_rows * (1.0 - column.missing), split.train_rows / look.sample.num_rows
     return is_id_like(most_distinct_in_part(column.estimated_values, rows, share), share * rows)
-
-
-def _rows(look: Look) -> str:
-    rows = look.sample.num_rows
-    return f"{rows:,}" if look.sample.exact else f"about {float(f'{rows:.2g}'):,.0f}"
 
 
 def _is_local(look: Look, column: str) -> bool:

@@ -9,7 +9,7 @@ _CLEAR = ("\\N", "NULL", "null", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "<NA
 _UNCLEAR = ("NA", "na", "None", "none", "-", "--", ".", "NONE", "missing", "unknown", "Unknown", "UNKNOWN")
 """Values in a column of texts (Namibia, no housing, …), no values among numbers and dates."""
 _ZERO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00")
-_NUMERIC = 0.5
+_NUMERIC = 0.98
 """Share of a column's values that must be numbers (or dates) for an unclear text to be none."""
 _DATE_LIKE = r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
 
@@ -52,4 +52,4 @@ def _is_otherwise_numeric(values: pl.Series) -> bool:
     if not len(values):
         return False
     fits = values.cast(pl.Float64, strict=False).is_finite().fill_null(False) | values.str.contains(_DATE_LIKE)
-    return float(fits.mean() or 0.0) >= 1.0 - _NUMERIC / 25  # type: ignore[arg-type]
+    return float(fits.mean() or 0.0) >= _NUMERIC  # type: ignore[arg-type]

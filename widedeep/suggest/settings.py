@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 
 _FEW_STEPS = 100
@@ -26,10 +25,6 @@ class Size:
     train_rows: int
     rarer_share: float
     """Share of the rarer class; 0.5 for regression."""
-    num_fields: int
-    most_values: int
-    """Values of the largest field."""
-    kind: LabelKind
 
 
 def model_settings(size: Size) -> tuple[Setting, ...]:

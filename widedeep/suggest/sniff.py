@@ -88,16 +88,8 @@ def reads_as_utf8(data: bytes, *, whole: bool) -> bool:
     return True
 
 
-def dialect_of(settings: FormatSettings) -> Dialect:
-    """The characters that structure text of this layout."""
-    quote = settings.quote.encode() if settings.quote is not None else None
-    return Dialect(
-        settings.separator.encode(), quote, None, settings.trim, settings.escape and settings.escape.encode()
-    )
-
-
 def _best_dialect(text: bytes, separators: Sequence[str]) -> tuple[Dialect, list[list[str]]]:
-    """Separator, quote and first records of the reading whose records are most alike, then the widest."""
+    """Separator, quote and first records of the reading whose records are most alike."""
     best: tuple[tuple[float, int], Dialect, list[list[str]]] | None = None
     quotings: list[tuple[bytes | None, bytes | None]] = [(b'"', None)]
     if b'"' in text:

@@ -13,11 +13,12 @@ import polars as pl
 from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
+from widedeep.source.csv_blocks import dialect_of
 from widedeep.source.csv_quotes import complete_records
 from widedeep.source.partitions import with_path_columns
 from widedeep.source.sources import own_columns, read_blocks
 from widedeep.source.streams import ByteStream
-from widedeep.suggest.sniff import HEAD_BYTES, dialect_of
+from widedeep.suggest.sniff import HEAD_BYTES
 
 _PIECES = 16
 """Logs drift: as many places of the table are looked at."""

@@ -56,6 +56,11 @@ class SpreadSample:
         """Whether every row of the table is in it."""
         return self.exact and self.frame.height == self.num_rows
 
+    @property
+    def rows_told(self) -> str:
+        """Rows of the whole table, in words."""
+        return f"{self.num_rows:,}" if self.exact else f"about {float(f'{self.num_rows:.2g}'):,.0f}"
+
 
 def spread_sample(files: Sequence[Source], label: str, max_rows: int = MAX_ROWS) -> SpreadSample:
     """Up to about `max_rows` rows of the files, which are parts of one table, in their order.

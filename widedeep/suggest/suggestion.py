@@ -62,7 +62,7 @@ def suggest(
         raise DataError(
             f"no column is left to predict {shown(look.label.column)!r} from ({reasons or 'there is none'})"
         )
-    size = _size(look, split, fields)
+    size = _size(look, split)
     return Suggestion(
         name=re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda found: "-" if found.start() else "", name) or "recipe",
         title=_title(look, fields),
@@ -79,29 +79,22 @@ def suggest(
     )
 
 
-def _size(look: Look, split: SplitChoice, fields: Fields) -> Size:
+def _size(look: Look, split: SplitChoice) -> Size:
     rarer = 0.5
     if look.label.kind == "binary":
         rarer = min(look.label.positive_share, 1.0 - look.label.positive_share)
-    used = {entry.settings["column"] for entry in (*fields.categorical, *fields.multi_valued)}
-    values = [column.estimated_values or column.distinct for column in look.columns if column.name in used]
-    return Size(split.train_rows, rarer, fields.count, round(max(values, default=0)), look.label.kind)
+    return Size(split.train_rows, rarer)
 
 
 def _title(look: Look, fields: Fields) -> tuple[str, ...]:
     sample = look.sample
-    rows = f"all {sample.num_rows:,} rows" if sample.whole else f"{sample.frame.height:,} of {_total(look)} rows"
+    rows = f"all {sample.num_rows:,} rows" if sample.whole else f"{sample.frame.height:,} of {sample.rows_told} rows"
     used = len(look.columns) - len(fields.left_out)
     left_out = f", {len(fields.left_out)} left out (see the end)" if fields.left_out else ""
     return (
         f"Suggested by `widedeep init` after a look at {rows}; every choice is yours to change.",
         f"{len(look.columns) + 1} columns: the label, {used} in use{left_out}.",
     )
-
-
-def _total(look: Look) -> str:
-    rows = look.sample.num_rows
-    return f"{rows:,}" if look.sample.exact else f"about {float(f'{rows:.2g}'):,.0f}"
 
 
 # ---------------------------------------------------------------------------------------------------- the data section

@@ -9,7 +9,6 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import LabelSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import canonical_text
 from widedeep.table.listed import ListedValues
 
 
@@ -29,7 +28,7 @@ def label_values(
     raw = block.frame[settings.column]
     if settings.kind == "regression":
         return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)
-    text = block.frame.select(canonical_text(pl.col(settings.column), raw.dtype)).to_series()
+    text = block.text_of(settings.column)
     _refuse_missing(block, text, "the label")
     if positive is None:
         values = text.str.to_lowercase().replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
@@ -64,10 +63,7 @@ def weight_values(block: RawBlock, column: str) -> pl.Series:
 
 def group_values(block: RawBlock, column: str) -> pl.Series:
     """Canonical texts of the groups, String, one per row. Raises DataError for a row without a group."""
-    try:
-        text = block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
-    except DataError as error:
-        raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
+    text = block.text_of(column)
     _refuse_missing(block, text, "the group")
     return text
 

@@ -31,6 +31,11 @@ class ListTally:
     bad_lists: Counter[str] = field(default_factory=Counter)
     """Rows that count as missing with `bad_numbers: missing` because their text is not of the field's `form`."""
 
+    def add(self, other: "ListTally") -> None:
+        """Add the counts of some other rows."""
+        for counts, more in zip(vars(self).values(), vars(other).values(), strict=True):
+            counts.update(more)
+
 
 def list_values(
     block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally

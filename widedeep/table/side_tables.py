@@ -17,6 +17,7 @@ from widedeep.source.sources import RowlessFiles, believed_format, columns_in, r
 
 _KEY, _MATCHED = "__side_key__", "__side_matched__"
 _EXAMPLES = 3
+_KEY_OF_TABLE = ", the key of a side table"
 
 
 def needed_tables(data: DataSettings, needed: Iterable[str]) -> dict[str, list[str]]:
@@ -146,7 +147,7 @@ class _Table:
         return [column for column in self.frame.columns if column not in (_KEY, _MATCHED)]
 
     def join(self, frame: pl.DataFrame, block: RawBlock) -> pl.DataFrame:
-        keys = series_in_form(_key_texts(block, self.on), self.form)
+        keys = series_in_form(block.text_of(self.on, _KEY_OF_TABLE), self.form)
         joined = frame.with_columns(keys.alias(_KEY)).join(self.frame, on=_KEY, how="left", maintain_order="left")
         unmatched = keys.filter(keys.is_not_null() & joined[_MATCHED].is_null())
         self.unmatched_rows += len(unmatched)
@@ -168,7 +169,7 @@ def _load(
     except DataError as error:
         # The readers' messages name settings under `data.format`, which is the format of the log.
         raise DataError(str(error).replace("data.format.", f"data.tables.{table}.format.")) from None
-    keys = pl.concat([_key_texts(block, settings.key) for block in blocks])
+    keys = pl.concat([block.text_of(settings.key, _KEY_OF_TABLE) for block in blocks])
     tally = FormTally()
     tally.add(keys)
     form = tally.form if in_form else None
@@ -185,13 +186,6 @@ def _read(files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]
         with rowless.passed_over():
             yield from read_blocks(source, settings, columns, name=str(source))
     rowless.settle()
-
-
-def _key_texts(block: RawBlock, column: str) -> pl.Series:
-    try:
-        return block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
-    except DataError as error:
-        raise DataError(f"{block.source_name}: column {column!r}, the key of a side table: {error}") from None
 
 
 def _check_keys(table: str, column: str, keys: pl.Series, blocks: Sequence[RawBlock]) -> None:

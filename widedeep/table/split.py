@@ -13,7 +13,6 @@ from widedeep.errors import DataError
 from widedeep.float_order import float_of_bits, ordered_bits
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import canonical_text
 from widedeep.source.coded import CodedRows
 from widedeep.source.forms import number_text
 from widedeep.table.listed import ListedValues
@@ -70,7 +69,7 @@ def _cut(draws: NDArray[np.float64], valid: float, test: float) -> NDArray[np.ui
 
 
 def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
-    keys = _texts(block, rule.key)
+    keys = block.text_of(rule.key)
     if keys.null_count():
         row = keys.is_null().arg_true()[0]
         raise DataError(
@@ -83,18 +82,11 @@ def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
 
 
 def _by_column(rule: ColumnSplit, folds: Mapping[str, ListedValues], block: RawBlock) -> NDArray[np.uint8]:
-    texts = _texts(block, rule.column)
+    texts = block.text_of(rule.column)
     codes = np.zeros(len(texts), dtype=np.uint8)
     for part, values in folds.items():
         codes[values.held(texts)] = SPLITS.index(part)
     return codes
-
-
-def _texts(block: RawBlock, column: str) -> pl.Series:
-    try:
-        return block.frame.select(canonical_text(pl.col(column), block.frame.schema[column])).to_series()
-    except DataError as error:
-        raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
 
 
 # ---------------------------------------------------------------------------------------------------------- by time

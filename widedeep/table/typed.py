@@ -162,8 +162,10 @@ class Typing:
             match column.role:
                 case "values":
                     assert isinstance(column.field, MultiValuedField)
+                    tally = ListTally()
+                    values, weights = list_values(block, column.field, self._data, tally)
                     with self._lock:
-                        values, weights = list_values(block, column.field, self._data, self.lists)
+                        self.lists.add(tally)
                     yield column.name, values.alias(column.name)
                     if weights is not None:
                         name = weights_name(column.field)
