@@ -11,19 +11,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from widedeep.profile.single_column import (
-    Evidence,
-    ListItems,
+from widedeep.profile.single_column import Evidence, ListItems, evidence_of, evidence_of_list, recurrence, strength
+from widedeep.profile.value_table import (
     Target,
     ValueTable,
     bucket_codes,
     bucket_cuts,
     bucketed,
-    evidence_of,
-    evidence_of_list,
     numbers_of,
-    recurrence,
-    strength,
     value_table,
 )
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from widedeep.profile.single_column import Target, ValueTable, value_table
+from widedeep.profile.value_table import Target, ValueTable, value_table
 from widedeep.suggest.look_numbers import NumberLook, is_quantity, look_at_numbers
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from widedeep.profile.single_column import Target, value_table
+from widedeep.profile.value_table import Target, value_table
 from widedeep.suggest.look_numbers import look_at_numbers
 from widedeep.suggest.look_times import TimeLook, look_for_time
 

@@ -14,18 +14,8 @@ from widedeep.ordered import map_in_order
 from widedeep.profile.drift import drift
 from widedeep.profile.leaks import Judged, leaks
 from widedeep.profile.row_sample import RowSample
-from widedeep.profile.single_column import (
-    Evidence,
-    ListItems,
-    Target,
-    bucket_codes,
-    bucket_cuts,
-    evidence_of,
-    evidence_of_list,
-    list_items,
-    numbers_of,
-    value_table,
-)
+from widedeep.profile.single_column import Evidence, ListItems, evidence_of, evidence_of_list, list_items
+from widedeep.profile.value_table import Target, bucket_codes, bucket_cuts, numbers_of, value_table
 from widedeep.table.typed_columns import LABEL, TARGETS, Role, TypedColumn
 
 __all__ = ["ColumnProfile", "TopValue", "profile_columns"]

@@ -5,191 +5,18 @@ round.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.draws import random_draws
+from widedeep.profile.value_table import Floats, Target, ValueTable, bucketed, sums_by_value, value_table
 
 _PRIOR_ROWS = 10.0
 """Rows of the mean label that every cell is mixed with, so that a rare one does not speak loudly. In regression
 they may be fewer."""
-_BUCKETS = 50
-_MIN_BUCKET_ROWS = 20
-_CLASS_ROWS = 10
-"""Rows of either class, in each half, below which a strength says nothing."""
-_MOSTLY = 0.98
-"""Share of the rows with a value that must hold a number: a few odd values do not make a text of a column."""
-_EXACT = 2.0**53
 _TINY = 1e-300
 """In place of a divisor of 0."""
-_HALVES_SEED = 1
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The label of the rows, and the half that each row belongs to."""
-
-    values: Floats
-    """0 and 1, or the number that regression predicts: [rows]."""
-    is_binary: bool
-    half: Integers
-    """0 or 1: [rows]."""
-
-    @classmethod
-    def of(cls, values: Floats, *, is_binary: bool) -> "Target":
-        """Rows are drawn into halves by their number alone."""
-        half = (random_draws(_HALVES_SEED, 0, len(values)) < 0.5).astype(np.int64)
-        return cls(np.asarray(values, dtype=np.float64), is_binary, half)
-
-    @cached_property
-    def is_enough(self) -> bool:
-        """Whether both halves have rows enough for a strength."""
-        if not self.is_binary:
-            return len(self.values) >= 4 * _CLASS_ROWS
-        halves = (self.values[self.half == half] for half in (0, 1))
-        return all(min(labels.sum(), (1 - labels).sum()) >= _CLASS_ROWS for labels in halves)
-
-    @property
-    def noise(self) -> float:
-        """What two strengths may differ by for no reason."""
-        if not self.is_binary:
-            return float(3.0 / max(len(self.values), 1) ** 0.5)
-        rarer = min(self.values.sum(), (1 - self.values).sum())
-        return float(0.5 / max(rarer, 1.0) ** 0.5)
-
-
-# ------------------------------------------------------------------------------------------------------ rows per value
-
-
-@dataclass(frozen=True)
-class ValueTable:
-    """One row per value of a column (missing is one, null): rows and sums of their labels in each half.
-
-    All are Float64 [2, values].
-    """
-
-    values: pl.Series
-    rows: Floats
-    label_sums: Floats
-    label_squares: Floats
-
-    @property
-    def counts(self) -> Floats:
-        """Rows per value: [values]."""
-        total: Floats = self.rows.sum(axis=0)
-        return total
-
-    @property
-    def label_totals(self) -> Floats:
-        """Sum of the labels per value: [values]."""
-        total: Floats = self.label_sums.sum(axis=0)
-        return total
-
-    @property
-    def is_present(self) -> NDArray[np.bool_]:
-        """Which values are not missing: [values]."""
-        return self.values.is_not_null().to_numpy()
-
-    def grouped(self, groups: Integers) -> "ValueTable":
-        """The table of a coarser column: values with an equal number (0 …) are one."""
-        size = int(groups.max()) + 1 if len(groups) else 0
-
-        def summed(part: Floats) -> Floats:
-            return np.stack([np.bincount(groups, part[half], size) for half in (0, 1)])
-
-        numbers = pl.Series(np.arange(size))
-        return ValueTable(numbers, summed(self.rows), summed(self.label_sums), summed(self.label_squares))
-
-    def as_frame(self) -> pl.DataFrame:
-        """`value`, `rows` (Int64) and `label`, the sum of the labels."""
-        return pl.DataFrame({"value": self.values, "rows": self.counts.astype(np.int64), "label": self.label_totals})
-
-
-def value_table(column: pl.Series, target: Target) -> ValueTable:
-    """Every value of the column [rows], in order of first appearance."""
-    return _summed(pl.DataFrame({"value": column, "half": target.half, "label": target.values}))
-
-
-def _summed(frame: pl.DataFrame) -> ValueTable:
-    second, label = pl.col("half") == 1, pl.col("label")
-    measures = {"rows": pl.lit(1.0), "label": label, "squares": label.pow(2)}
-    # In order of appearance: sums of a regression's labels must not depend on the threads.
-    sums = frame.group_by("value", maintain_order=True).agg(
-        pl.when(second == bool(half)).then(measure).otherwise(0.0).sum().alias(f"{name}{half}")
-        for name, measure in measures.items()
-        for half in (0, 1)
-    )
-    parts = (np.stack([sums[f"{name}{half}"].to_numpy() for half in (0, 1)]) for name in measures)
-    return ValueTable(sums["value"], *parts)
-
-
-def numbers_of(table: ValueTable) -> Floats | None:
-    """What the values are as numbers [values], NaN where one is none; or None for a column of anything else.
-
-    Codes written with digits, such as 01234, are no numbers, nor are whole ones so large that they would run into each
-    other.
-    """
-    values, dtype = table.values, table.values.dtype
-    if not (dtype.is_numeric() or dtype == pl.String):
-        return None
-    if dtype == pl.String:
-        texts = values.drop_nulls()
-        if texts.str.contains(r"^[-+]?0\d").any() or texts.str.contains(r"^[-+]?\d{16,}$").any():
-            return None
-    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().copy()
-    numbers[~np.isfinite(numbers)] = np.nan
-    if len(numbers) and dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= _EXACT:
-        return None
-    present, counts = table.is_present, table.counts
-    is_number = np.isfinite(numbers)
-    rows = counts[present].sum()
-    return numbers if is_number.any() and counts[is_number].sum() >= _MOSTLY * rows else None
-
-
-# ------------------------------------------------------------------------------------------------------------- buckets
-
-
-def bucket_cuts(numbers: Floats, counts: NDArray[np.number], buckets: int) -> Floats:
-    """Ascending cuts of different finite numbers, ascending, with `counts` rows each, into quantile buckets.
-
-    A number holds bucket i if i cuts are at or below it. A value with its share of a bucket or more gets a bucket of
-    its own, and the others are cut by their own quantiles: otherwise a column that is mostly 0 would have all else in
-    one bucket.
-    """
-    if len(numbers) <= buckets:
-        return numbers[1:]
-    heavy = counts * buckets >= counts.sum()
-    others, their_counts = numbers[~heavy], counts[~heavy]
-    points = np.empty(0)
-    if len(others):
-        ends = np.cumsum(their_counts)
-        parts = int(np.clip(ends[-1] // _MIN_BUCKET_ROWS, 1, buckets))
-        ranks = np.arange(1, parts) * ends[-1] // parts
-        points = others[np.searchsorted(ends, ranks, side="right")]
-    cuts = np.unique(np.concatenate([points, numbers[heavy], np.nextafter(numbers[heavy], np.inf)]))
-    inner: Floats = cuts[cuts > numbers[0]]
-    return inner
-
-
-def bucket_codes(numbers: Floats, cuts: Floats) -> Integers:
-    """The bucket of each number, 0 to len(cuts); NaN, which stands for missing, has len(cuts) + 1."""
-    codes = np.searchsorted(cuts, numbers, side="right")
-    codes[np.isnan(numbers)] = len(cuts) + 1
-    return codes
-
-
-def bucketed(table: ValueTable, numbers: Floats) -> ValueTable:
-    """The table of a numeric column cut into quantile buckets; NaN is one of its own. `numbers`: [values]."""
-    known = np.flatnonzero(np.isfinite(numbers))
-    known = known[np.argsort(numbers[known], kind="stable")]
-    cuts = bucket_cuts(numbers[known], table.counts[known], _BUCKETS)
-    return table.grouped(bucket_codes(numbers, cuts))
 
 
 # ------------------------------------------------------------------------------------------------------------ strength
@@ -273,7 +100,7 @@ class ListItems:
         items = list_items(lists)
         row = items["row"].to_numpy()
         halves, labels = pl.Series(target.half[row]), pl.Series(target.values[row])
-        return cls(items, _summed(items.select("value", half=halves, label=labels)))
+        return cls(items, sums_by_value(items.select("value", half=halves, label=labels)))
 
     def auc(self, target: Target) -> float:
         """As `strength` of a binary label; a row scores the mean of its values' mean labels."""

@@ -9,17 +9,8 @@ import polars as pl
 
 from widedeep.errors import DataError
 from widedeep.profile.leaks import Judged, leaks
-from widedeep.profile.single_column import (
-    Evidence,
-    ListItems,
-    Recurrence,
-    Target,
-    ValueTable,
-    evidence_of,
-    evidence_of_list,
-    recurrence,
-    value_table,
-)
+from widedeep.profile.single_column import Evidence, ListItems, Recurrence, evidence_of, evidence_of_list, recurrence
+from widedeep.profile.value_table import Target, ValueTable, value_table
 from widedeep.recipe.data import DataSettings
 from widedeep.recipe.fields import MultiValuedField
 from widedeep.source.blocks import RawBlock

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.profile.single_column import ValueTable, numbers_of
+from widedeep.profile.value_table import ValueTable, numbers_of
 from widedeep.suggest.look_names import is_named_amount, is_named_code
 
 Floats = NDArray[np.float64]
