@@ -1,6 +1,7 @@
 """The same table in any format, by any writer, gives equal stores and equal scores, column by column, for every dtype."""
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,10 +13,12 @@ import polars as pl
 import pytest
 
 from widedeep.encoded.store import EncodedStore
-from widedeep.pipeline.stages import build_crosses
+from widedeep.pipeline.stages import IngestResult, build_crosses, ingest
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.plain_data import recipe_of_data
 from widedeep.reporting import Reporter
+from widedeep.table.parts import read_typed
+from widedeep.table.typed_columns import LABEL
 
 ROWS = 240
 START = dt.datetime(2024, 1, 1)
@@ -46,6 +49,8 @@ COLUMNS: dict[str, pl.Series] = {
     "f16": pl.Series(cycled([0.5, 1.0, 2.25, -3.0, 0.0625, None]), dtype=pl.Float16),
     "f32": pl.Series(cycled([0.1, 0.5, 1.0, 2.25, 1e-7, 3.7, None]), dtype=pl.Float32),
     "f64": pl.Series(cycled([0.1, 0.5, 1.0, 2.25, 1e-7, 1e20, 1 / 3, None]), dtype=pl.Float64),
+    "large32": pl.Series(cycled([12345678848.0, 1.5, 3e9]), dtype=pl.Float32),
+    "nan": pl.Series(cycled([0.5, math.nan, 4.0]), dtype=pl.Float64),
     "integral": pl.Series(cycled([1.0, 2.0, 5.0]), dtype=pl.Float64),
     "gap": pl.Series(cycled([12.0, None, 40.0, 7.0]), dtype=pl.Float64),
     "decimal": pl.Series(cycled([Decimal("5.00"), Decimal("4.50"), Decimal("0.25")]), dtype=pl.Decimal(10, 2)),
@@ -61,6 +66,9 @@ COLUMNS: dict[str, pl.Series] = {
     "moment_us": pl.Series(cycled([*MOMENTS, START + dt.timedelta(microseconds=5)]), dtype=pl.Datetime("us")),
     "moment_ns": pl.Series(cycled(MOMENTS), dtype=pl.Datetime("ns")),
     "zoned": pl.Series(cycled(MOMENTS), dtype=pl.Datetime("us")).dt.replace_time_zone("UTC"),
+    "far": pl.Series(cycled([dt.datetime(9999, 12, 31), dt.datetime(1600, 1, 1, 5), START])).dt.replace_time_zone(
+        "UTC"
+    ),
     "clock": pl.Series(cycled([dt.time(3, 4, 5), dt.time(0), dt.time(23, 59, 59, 500_000)]), dtype=pl.Time),
 }
 NUMBERS = [name for name, column in COLUMNS.items() if column.dtype.is_numeric() or column.dtype == pl.Boolean]
@@ -134,3 +142,50 @@ def test_a_model_scores_every_format_alike(folder: Path, monkeypatch: pytest.Mon
         expected = run.predict(trained)["score"]
         for name in WRITERS:
             assert run.predict(name)["score"].equals(expected), (trained, name)
+
+
+def ingested(name: str, features: dict[str, Any], **data: Any) -> tuple[IngestResult, Path]:
+    whole = {"train": name, "label": "y", "split": {"kind": "random", "valid": 0.2}, **data}
+    loaded = recipe_of_data({"name": "forms", "data": whole, "features": features}, Path.cwd(), ())
+    result = ingest(loaded, Path(f"work-{name}"), Reporter())
+    return result, result.path
+
+
+@pytest.mark.parametrize("key", ["flag", "date", "midnight", "zoned", "integral", "gap"])
+def test_rows_of_one_key_are_on_one_side_of_a_split_whatever_writes_the_key(
+    key: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    full = TABLE.drop_nulls(key)
+    rows = []
+    for name in ("pandas.csv", "polars.parquet", "polars.csv", "duckdb.csv"):
+        WRITERS[name](full, Path(f"key-{key}-{name}"))
+        split = {"kind": "key", "key": key, "valid": 0.4, "test": 0.0, "seed": 4}
+        rows.append(ingested(f"key-{key}-{name}", {"categorical": ["text"]}, split=split)[0].rows)
+    assert rows == [rows[0]] * 4
+
+
+def test_columns_of_one_vocabulary_have_one_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    users = [f"{row % 40}.0" for row in range(400)]
+    last = ["none" if row % 20 == 0 else users[row - 1] for row in range(400)]
+    pl.DataFrame({"user": users, "last": last, "y": [row % 2 for row in range(400)]}).write_csv("log.csv")
+    fields = [{"column": name, "vocabulary": "users", "min_count": 1} for name in ("user", "last")]
+    _, path = ingested("log.csv", {"categorical": fields})
+    table = read_typed(path, "train")
+    assert {*table["user"], *table["last"]} == {*users, "none"}
+
+
+def test_a_boolean_label_is_a_number_to_regression_whatever_writes_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    full = TABLE.drop_nulls("flag")
+    means = []
+    for name in ("pandas.csv", "polars.parquet", "polars.ndjson"):
+        WRITERS[name](full, Path(f"label-{name}"))
+        label = {"column": "flag", "kind": "regression"}
+        _, path = ingested(f"label-{name}", {"categorical": ["text"]}, label=label)
+        means.append(read_typed(path, "train")[LABEL].mean())
+    assert means == [means[0]] * 3
+    assert 0.0 < means[0] < 1.0

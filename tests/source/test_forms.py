@@ -17,7 +17,7 @@ def form_of(texts: list[str | None]) -> Form | None:
     return tally.form
 
 
-def written(texts: list[str], form: Form) -> list[str]:
+def written(texts: list[str], form: Form) -> list[str | None]:
     return series_in_form(pl.Series(texts, dtype=pl.String), form).to_list()
 
 
@@ -33,6 +33,9 @@ def written(texts: list[str], form: Form) -> list[str]:
         (["1.10", "1.9"], None),
         (["1", "a"], None),
         (["1", None, ""], None),
+        (["4.0", "inf", "NaN"], "number"),
+        (["NaN"] * 200 + ["4.0"], "number"),
+        (["inf", "nan"], None),
         (["+41", "2"], None),
         (["-", "."], None),
         (["True", "false", None], "boolean"),
@@ -66,6 +69,8 @@ def test_a_column_has_the_form_that_all_its_texts_have(texts: list[str | None], 
         ("number", "0.1234567890123456789", "0.1234567890123456789"),
         ("number", "1e400", "1e400"),
         ("number", "new", "new"),
+        ("number", "-Infinity", "-inf"),
+        ("number", "NaN", None),
         ("number", "007", "007"),
         ("boolean", "TRUE", "true"),
         ("boolean", "maybe", "maybe"),
@@ -79,11 +84,13 @@ def test_a_column_has_the_form_that_all_its_texts_have(texts: list[str | None], 
         ("time", "2024-01-05 10:00:00.5-01", "2024-01-05T11:00:00.500000Z"),
         ("time", "03:04:05.000000", "03:04:05"),
         ("time", "soon", "soon"),
+        ("time", "9999-12-31 00:00:00+00:00", "9999-12-31T00:00:00Z"),
+        ("time", "1600-01-01 05:00:00.123456789+05:00", "1600-01-01T00:00:00.123456789Z"),
     ],
 )
-def test_a_text_stands_in_the_one_writing_of_its_form(form: Form, text: str, expected: str) -> None:
+def test_a_text_stands_in_the_one_writing_of_its_form(form: Form, text: str, expected: str | None) -> None:
     assert written([text], form) == [expected]
-    assert written([expected], form) == [expected]
+    assert expected is None or written([expected], form) == [expected]
     # Beside texts that stand so already, too.
     assert written(["7", text, "true"], form)[1] == expected
 

@@ -20,7 +20,7 @@ from widedeep.profile.findings import findings, show_findings
 from widedeep.profile.report import ColumnReport, IngestReport, LabelReport
 from widedeep.profile.row_sample import RowSample
 from widedeep.profile.value_tally import ValueTally, shared_groups
-from widedeep.recipe.schema import Recipe, TimeSplit
+from widedeep.recipe.schema import MultiValuedField, Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
@@ -35,7 +35,17 @@ from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
-from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, typed_columns
+from widedeep.table.typed_columns import (
+    GROUP,
+    LABEL,
+    TARGETS,
+    TIME,
+    WEIGHT,
+    TypedColumn,
+    text_name,
+    typed_columns,
+    values_name,
+)
 
 _UNSPLIT = "unsplit"
 _GROUPS_HELD = 1 << 21
@@ -110,8 +120,7 @@ class _SplitTable:
         self.missing: dict[str, int] = {}
         self.sample = RowSample()
         self.groups = ValueTally(_GROUPS_HELD)
-        texts = [column for column in typing.columns if column.role in ("text", "values", "group")]
-        self.forms = {column: FormTally() for column in texts} if is_train else {}
+        self.forms = _form_tallies(recipe, typing) if is_train else {}
         """Of the columns of texts; only of the train rows, which decide."""
 
     def add(self, rows: CodedRows) -> None:
@@ -131,6 +140,23 @@ class _SplitTable:
                 name = column.name
                 tally.add(rows.values[name] if name in rows.values else rows.frame[name])
         self.writer.add(rows)
+
+
+def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally]:
+    """Typed column of texts → what tells its form: one tally for all columns of a vocabulary."""
+    texts = {c.name: c for c in typing.columns if c.role in ("text", "values", "group")}
+    tallies = {name: FormTally() for name in texts}
+    first_of: dict[str, FormTally] = {}
+    for field in recipe.features.with_vocabulary():
+        if field.vocabulary is None:
+            continue
+        multi_valued = isinstance(field, MultiValuedField)
+        name = values_name(field) if multi_valued else text_name(field.column, recipe.features)  # type: ignore[arg-type]
+        shared, own = first_of.setdefault(field.vocabulary, tallies[name]), tallies[name]
+        # The column may be of another vocabulary too, whose columns then come along.
+        tallies = {other: shared if tally is own else tally for other, tally in tallies.items()}
+        first_of = {other: shared if tally is own else tally for other, tally in first_of.items()}
+    return {column: tallies[name] for name, column in texts.items()}
 
 
 def _form_of_kinds(kinds: Set[ValueKind]) -> Form | None:

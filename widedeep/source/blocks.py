@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.errors import ColumnError, DataError
 from widedeep.recipe.schema import FormatSettings
-from widedeep.source.canonical import canonical_text
+from widedeep.source.canonical import as_decimals, canonical_text
 from widedeep.source.coded import CodedColumn
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
@@ -54,7 +54,8 @@ class RawBlock:
         `what` says in the message what the column is for, such as ", the key of a side table".
         """
         try:
-            return self.frame.select(canonical_text(pl.col(column), self.frame.schema[column])).to_series()
+            frame = as_decimals(self.frame.select(column))
+            return frame.select(canonical_text(pl.col(column), frame.schema[column])).to_series()
         except DataError as error:
             raise DataError(f"{self.source_name}: column {column!r}{what}: {error}") from None
 

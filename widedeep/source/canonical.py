@@ -76,6 +76,16 @@ def canonical_text(expr: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return _clock_text(expr, "%H:%M:%S", "")
 
 
+def as_decimals(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with numbers of float32, in lists too, as the decimals that files of texts hold, in Float64.
+
+    0.1 is 0.1, where widening gives 0.10000000149.
+    """
+    narrow = pl.col(pl.Float32).cast(pl.String).cast(pl.Float64)
+    in_lists = pl.col(pl.List(pl.Float32)).cast(pl.List(pl.String)).cast(pl.List(pl.Float64))
+    return frame.with_columns(narrow, in_lists)
+
+
 def canonical_scalar(value: Scalar) -> str:
     """The canonical text of a value that is written in a recipe."""
     if isinstance(value, str):

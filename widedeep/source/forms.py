@@ -20,6 +20,7 @@ Forms = Mapping[str, Form]
 _NUMBER = r"^-?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][+-]?\d{1,4})?$"
 _ANY_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$"
 """With leading zeros and a plus: what a number in a recipe may be compared with."""
+_INFINITE = r"^[+-]?inf(?:inity)?$"
 _INTEGRAL = r"^(-?\d+)(?:\.0*)?$"
 _WRITTEN: dict[Form, str] = {
     "number": r"^(?:0|-?[1-9]\d*)$",
@@ -39,10 +40,22 @@ _TIME = (
 
 
 def in_form(text: pl.Expr, form: Form) -> pl.Expr:
-    """Texts of a column of that form in their one writing; a text that is no such value stays as it is."""
+    """Texts of a column of that form in their one writing; a text that is no such value stays as it is.
+
+    Among numbers a NaN is missing, as it is where it is stored as a number.
+    """
     match form:
         case "number":
-            return pl.when(_is_number(text)).then(number_text(text)).otherwise(text)
+            lower = text.str.to_lowercase()
+            infinite = pl.when(text.str.contains("^-")).then(pl.lit("-inf")).otherwise(pl.lit("inf"))
+            return (
+                pl.when(_is_number(text))
+                .then(number_text(text))
+                .when(lower.str.contains(_INFINITE))
+                .then(infinite)
+                .when(lower != "nan")
+                .then(text)
+            )
         case "boolean":
             return pl.coalesce(boolean_text(text), text)
         case "time":
@@ -70,6 +83,11 @@ def boolean_text(text: pl.Expr) -> pl.Expr:
     return pl.when(lower.is_in(["true", "false"])).then(lower)
 
 
+def value_text(text: pl.Expr) -> pl.Expr:
+    """The text of the number, boolean, date or time that a text is, whatever its column holds; else the text itself."""
+    return pl.coalesce(number_text(text), boolean_text(text), _time_text(text), text)
+
+
 def _is_number(text: pl.Expr) -> pl.Expr:
     return text.str.contains(_NUMBER) & text.str.contains(r"^-?\.?\d")
 
@@ -85,9 +103,10 @@ def _time_text(text: pl.Expr) -> pl.Expr:
         .otherwise(pl.concat_str(date, pl.lit("T"), clock, _fraction(fraction)))
     )
     offset = pl.when(zone == "Z").then(pl.lit("+0000")).otherwise(zone.str.replace(":", "").str.pad_end(5, "0"))
-    written = pl.concat_str(date, pl.lit("T"), clock, pl.lit("."), fraction.fill_null("0").str.pad_end(9, "0"), offset)
-    instant = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.9f%z", time_unit="ns", time_zone="UTC", strict=False)
-    in_utc = pl.when(zone.is_not_null()).then(canonical_text(instant, pl.Datetime("ns", "UTC")))
+    # The fraction is the same in UTC. It is kept apart, because 64 bits of nanoseconds reach from 1677 to 2262 only.
+    whole = pl.concat_str(date, pl.lit("T"), clock, offset)
+    instant = whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%z", time_unit="us", time_zone="UTC", strict=False)
+    in_utc = pl.concat_str(instant.dt.strftime("%Y-%m-%dT%H:%M:%S"), _fraction(fraction), pl.lit("Z"))
     of_day = pl.concat_str(parts.field("6"), _fraction(parts.field("7")))
     return pl.when(zone.is_not_null()).then(in_utc).otherwise(pl.coalesce(naive, of_day))
 
@@ -112,7 +131,7 @@ def series_in_form(texts: pl.Series, form: Form | None) -> pl.Series:
     if form is None:
         return texts
     if isinstance(texts.dtype, pl.List):
-        return texts.list.eval(in_form(pl.element(), form))
+        return texts.list.eval(pl.coalesce(in_form(pl.element(), form), pl.element()))
     # Few texts are written in another way: finding them takes a tenth of the time of rewriting all.
     other = texts.to_frame("text").select(~pl.col("text").str.contains(_WRITTEN[form])).to_series().arg_true()
     if not len(other):
@@ -134,6 +153,8 @@ class FormTally:
         self._has_padding = False
         """Whether a fraction ends in a zero that is not all of it, such as 1.10 and 5.00."""
         self._any = False
+        self._has_numbers = False
+        """Whether a text is a finite number: `inf` and `nan` stand among such, and are words alone."""
 
     def add(self, texts: pl.Series) -> None:
         """Note the texts of some rows, or each different one once; of lists, the texts in them."""
@@ -146,18 +167,20 @@ class FormTally:
             return
         self._any = True
         if texts.str.contains(_WRITTEN["number"]).all():  # ids in digits, which most numbers among texts are
-            self._possible &= {"number"}
+            self.add_kind("number")
             return
         # Most columns of other texts show it in their first rows.
         for part in (texts.head(100), texts) if len(texts) > 100 else (texts,):
             self._possible = {form for form in self._possible if self._all_are(part, form)}
         if "number" in self._possible:
+            self._has_numbers |= bool(texts.to_frame("text").select(_is_number(pl.col("text")).any()).item())
             self._note_decimals(texts)
 
     def add_kind(self, kind: Form) -> None:
         """Note rows whose values were of that kind, not texts: their canonical texts have its form."""
         self._any = True
         self._possible &= {kind}
+        self._has_numbers |= kind == "number"
 
     @property
     def form(self) -> Form | None:
@@ -165,7 +188,9 @@ class FormTally:
 
         `1.10` and `1.9` are versions rather than numbers: padded fractions are of one length where they are prices.
         """
-        if not self._any or ("number" in self._possible and self._has_padding and len(self._decimals) > 1):
+        if not self._any:
+            return None
+        if "number" in self._possible and (not self._has_numbers or (self._has_padding and len(self._decimals) > 1)):
             return None
         return next((form for form in ("number", "boolean", "time") if form in self._possible), None)
 
@@ -174,7 +199,8 @@ class FormTally:
         text = pl.col("text")
         match form:
             case "number":
-                rule = _is_number(text)
+                lower = text.str.to_lowercase()
+                rule = _is_number(text) | lower.str.contains(_INFINITE) | (lower == "nan")
             case "boolean":
                 rule = boolean_text(text).is_not_null()
             case "time":

@@ -9,6 +9,7 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import LabelSettings
 from widedeep.source.blocks import RawBlock
+from widedeep.source.forms import boolean_text
 from widedeep.table.listed import ListedValues
 
 
@@ -73,6 +74,9 @@ def _finite(block: RawBlock, raw: pl.Series, what: str, more: str) -> pl.Series:
     numbers = pl.Series(raw.name, [None] * len(raw), pl.Float64)
     if not raw.dtype.is_temporal():
         numbers = raw.cast(pl.Float64, strict=False)
+    if raw.dtype == pl.String and numbers.null_count():
+        flags = raw.to_frame("text").select(boolean_text(pl.col("text")) == "true").to_series().cast(pl.Float64)
+        numbers = pl.select(pl.coalesce(numbers, flags)).to_series().alias(raw.name)
     bad = (~numbers.cast(pl.Float32).is_finite().fill_null(False)).arg_true()
     if len(bad):
         row = bad[0]

@@ -14,7 +14,7 @@ from widedeep.float_order import float_of_bits, ordered_bits
 from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
 from widedeep.source.blocks import RawBlock
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import number_text
+from widedeep.source.forms import value_text
 from widedeep.table.listed import ListedValues
 
 SPLITS = ("train", "valid", "test")
@@ -75,8 +75,8 @@ def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
         raise DataError(
             f"{block.place_of(row)}: column {rule.key!r}: the key of data.split is missing; fill it or drop the row"
         )
-    # One side for 12 and 12.0, as a column with a gap is written by some. That 007 goes with 7 does no harm here.
-    keys = keys.to_frame().select(pl.coalesce(number_text(pl.col(rule.key)), rule.key)).to_series().alias(rule.key)
+    # One side for 12 and 12.0, True and true, whatever writes them. That 007 goes with 7 does no harm here.
+    keys = keys.to_frame().select(value_text(pl.col(rule.key)).alias(rule.key)).to_series()
     hashes = keys.to_frame().select(polars_hash.col(rule.key).nchash.xxhash64(seed=rule.seed & MASK))
     return unit_interval(hashes.to_series().to_numpy())
 

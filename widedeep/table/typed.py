@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import polars as pl
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DateTimeField, MultiValuedField, Recipe, TimeSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import ValueKind, canonical_text, kind_of
+from widedeep.source.canonical import ValueKind, as_decimals, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms, boolean_text, rows_in_forms
 from widedeep.table.lists import ListTally, list_values
@@ -85,6 +86,8 @@ class Typing:
 
         Several threads may convert blocks at the same time.
         """
+        if self._forms is not None:
+            block = replace(block, frame=as_decimals(block.frame))
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
         coded = [column for column in plain if column.column in block.coded]
@@ -210,11 +213,7 @@ class Typing:
                 return canonical_text(pl.col(column.column), dtype).alias(column.name)
             except DataError as error:
                 raise DataError(f"{block.source_name}: column {column.column!r}: {error}") from None
-        number = finite_number(column.column, dtype, block.source_name)
-        if dtype == pl.Float32 and self._forms is not None:
-            # The decimal that files of texts hold: 0.1, where widening gives 0.10000000149.
-            number = pl.when(number.is_finite()).then(pl.col(column.column).cast(pl.String).cast(pl.Float64))
-        return number.alias(column.name)
+        return finite_number(column.column, dtype, block.source_name).alias(column.name)
 
     def _check_numbers(self, block: RawBlock, column: TypedColumn, typed: CodedRows) -> None:
         coded = block.coded.get(column.column)
