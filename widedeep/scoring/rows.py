@@ -16,7 +16,6 @@ from widedeep.source.blocks import RawBlock
 from widedeep.source.paths import Frame, Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, believed_format, read_blocks
 from widedeep.table.side_tables import SideTables
-from widedeep.table.typed import Typing
 
 STDIN_NAME = "<stdin>"
 FRAME_NAME = "the frame"
@@ -47,9 +46,7 @@ class InputRows:
         self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
             self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
-        self._typing = Typing(
-            scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds, forms=scorer.forms
-        )
+        self._typing = scorer.typing(labelled=labelled)
         columns = [*self._typing.needed, *keep]
         self._tables = SideTables.load(
             scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, in_form=scorer.forms is not None
