@@ -79,9 +79,8 @@ class Scorer:
         """In which writing texts are encoded; None for runs older than forms, which take texts as they are."""
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
-        self.require_trust: Callable[[str, str], None] = _no_check
-        """Raises ArtefactError if the run is another's, so that nothing outside it may be read: called with what would
-        be read, and how else to name it."""
+        self.require_own: Callable[[str, str], None] | None = None
+        """Raises ArtefactError if nothing outside the run may be read: `RunDirectory.require_own` of a loaded run."""
 
     @classmethod
     def load(cls, path: Path, *, trust: bool = False) -> "Scorer":
@@ -90,7 +89,7 @@ class Scorer:
         With `trust`, files that its recipe names may be read, whoever made the run. Raises ArtefactError when the run
         is missing, unfinished, damaged, of a newer format, has changed since it was finished, or scores differently.
         """
-        run = RunDirectory(path)
+        run = RunDirectory(path, trust)
         manifest = run.require_done()
         run.check_scoring(manifest)
         loaded = load_run_recipe(run, manifest)
@@ -107,8 +106,7 @@ class Scorer:
         scorer = cls(recipe, plan, network, choose_device("auto"))
         scorer.read_as(run)
         scorer.base_dir = loaded.base_dir
-        if not trust:
-            scorer.require_trust = partial(run.require_own, manifest)
+        scorer.require_own = partial(run.require_own, manifest)
         _check_golden_rows(scorer, run)
         return scorer
 
@@ -144,10 +142,6 @@ class Scorer:
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
-
-
-def _no_check(what: str, way: str) -> None:
-    """Everything may be read."""
 
 
 def _read_texts(path: Path, known: Sequence[str]) -> dict[str, Any]:
