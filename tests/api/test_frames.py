@@ -153,9 +153,9 @@ def test_a_second_prediction_does_not_load_the_run_again(
     loads: list[Path] = []
     load = Scorer.load
 
-    def counted(path: Path) -> Scorer:
+    def counted(path: Path, **options: bool) -> Scorer:
         loads.append(path)
-        return load(path)
+        return load(path, **options)
 
     monkeypatch.setattr(Scorer, "load", counted)
     run = wd.open_run(trained / "runs/small/latest")

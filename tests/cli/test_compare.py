@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from widedeep.runs import RunDirectory
+
 CommandLine = Callable[..., tuple[int, str, str]]
 
 
@@ -133,6 +135,7 @@ def test_runs_that_were_made_before_errors_were_stored_show_no_interval(
     facts = json.loads((run / "metrics.json").read_text())
     del facts["errors"]
     (run / "metrics.json").write_text(json.dumps(facts))
+    RunDirectory(run).pin()
     (line,) = json.loads(widedeep("compare", run, "--json")[1])["lines"]
     assert line["metrics"]["auc"] == {
         "mean": facts["metrics"]["test"]["auc"],

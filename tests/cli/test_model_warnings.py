@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from widedeep.runs import RunDirectory
+
 CommandLine = Callable[..., tuple[int, str, str]]
 WORSE, LEVEL = "the model is worse than a constant: on the test rows", "the level is off: on the test rows"
 
@@ -28,6 +30,7 @@ def without_warnings(run: Path, target: Path) -> Path:
     for key in ("warnings", "train_label_mean"):
         del facts[key]
     (copy / "metrics.json").write_text(json.dumps(facts))
+    RunDirectory(copy).pin()
     return copy
 
 

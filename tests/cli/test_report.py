@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from widedeep.runs import RunDirectory
+
 CommandLine = Callable[..., tuple[int, str, str]]
 
 HOSTILE = "<script>alert('red')</script>"
@@ -326,6 +328,7 @@ def test_more_runs_than_colours_are_refused(folder: Path, tmp_path: Path, widede
         copy = shutil.copytree(run, tmp_path / "runs" / "deep" / f"run-{seed}")
         recipe = (copy / "recipe.yaml").read_text()
         (copy / "recipe.yaml").write_text(recipe.replace("seed: 0", f"seed: {seed}", 1))
+        RunDirectory(copy).pin()
     code, out, err = widedeep("report", tmp_path / "runs" / "deep", "-o", tmp_path / "page.html")
     assert (code, out) == (2, "")
     assert "9 runs: a page shows at most 8" in err

@@ -353,6 +353,7 @@ def test_no_finished_run_and_a_damaged_checkpoint_are_told(run: Path, widedeep: 
     assert "recipe planted has no finished run here" in err
     shutil.copytree(run, tmp_path / "damaged")
     (tmp_path / "damaged" / "checkpoints" / "best.safetensors").write_bytes(b"no weights at all")
+    RunDirectory(tmp_path / "damaged").pin()
     code, _, err = widedeep("crosses", tmp_path / "damaged", "--weights", "--work", tmp_path)
     assert code == 4
     assert "best.safetensors: a damaged checkpoint" in err
@@ -368,6 +369,7 @@ def test_a_run_that_has_lost_its_memory_of_crosses_or_has_another_is_told(
     other = train(tmp_path, RECIPE.replace("buckets: 30", "buckets: 31"))
     shutil.copyfile(other / "plan" / "memory.safetensors", memory)
     for expected in ("the memory of other crosses than the plan's", "no readable memory of crosses"):
+        RunDirectory(planted).pin()
         for command in (["crosses", planted, "--weights"], ["predict", planted, tmp_path / "log.csv", "-o", "-"]):
             code, out, err = widedeep(*command)
             assert (code, out) == (4, "")

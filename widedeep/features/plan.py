@@ -339,7 +339,7 @@ class FeaturePlan:
         for field in self.vocabulary_fields:
             dim = field.embedding_dim
             if field.seed < 0 or (dim is not None and not 0 < dim < 2**20):
-                raise ValueError(f"{field.name} has no seed, or a dimension below 1")
+                raise ValueError(f"{field.name} has no seed, or no possible dimension")
         if unpooled := [field.name for field in self.multi_valued if field.pooling not in ("sum", "mean", "max")]:
             raise ValueError(f"{unpooled[0]} has an unknown pooling")
         for cross in self.crosses:
