@@ -21,7 +21,7 @@ from widedeep.runs import RunDirectory
 from widedeep.scoring.evaluate import evaluate_rows, evaluate_typed
 from widedeep.scoring.labelled import score_labelled, score_only
 from widedeep.scoring.rows import STDIN_NAME, InputRows, OddValues
-from widedeep.scoring.scorer import Scorer, logit_correction
+from widedeep.scoring.scorer import GOLDEN_SCORE, Scorer, logit_correction
 
 RUN = Path(__file__).with_name("run-format-1")
 ROWS = Path(__file__).with_name("run-format-1-scores.csv")
@@ -91,7 +91,9 @@ def test_golden_rows_are_the_first_of_the_first_split(tmp_path: Path, scorer: Sc
         golden = pl.read_parquet(run.golden_path)
         assert golden.height == 3
         assert golden["price"].to_list() == rows["price"].to_list()[first - 2 : first + 1][::-1]
-        assert golden["score"].to_list() == pytest.approx(scorer.score(rows)[0][first - 2 : first + 1][::-1].tolist())
+        assert golden[GOLDEN_SCORE].to_list() == pytest.approx(
+            scorer.score(rows)[0][first - 2 : first + 1][::-1].tolist()
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------ new rows

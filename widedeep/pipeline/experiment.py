@@ -250,7 +250,7 @@ def _begin_with_memory(
     folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
     if crosses.silent:
-        names = ", ".join(layout.crosses[position].name for position in crosses.silent)
+        names = ", ".join(" x ".join(layout.crosses[position].fields) for position in crosses.silent)
         reporter.note(f"left out of the model, as the train rows do not tell them from chance: {names}")
 
 

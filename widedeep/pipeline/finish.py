@@ -19,7 +19,7 @@ from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.realised import realised_gains
-from widedeep.scoring.scorer import Scorer, logit_correction
+from widedeep.scoring.scorer import GOLDEN_SCORE, Scorer, logit_correction
 from widedeep.table.parts import typed_blocks
 from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
 from widedeep.training.device import peak_memory_bytes
@@ -118,7 +118,7 @@ def _write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, split
     rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
     scores, _ = scorer.score(rows)
     with replacing_file(run.golden_path) as temporary:
-        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)
+        rows.with_columns(pl.Series(GOLDEN_SCORE, scores)).write_parquet(temporary)
 
 
 def _judged(

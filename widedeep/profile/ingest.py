@@ -151,7 +151,7 @@ def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally
         if field.vocabulary is None:
             continue
         multi_valued = isinstance(field, MultiValuedField)
-        name = values_name(field) if multi_valued else text_name(field.column, recipe.features)  # type: ignore[arg-type]
+        name = values_name(field, recipe.features) if multi_valued else text_name(field.column, recipe.features)  # type: ignore[arg-type]
         shared, own = first_of.setdefault(field.vocabulary, tallies[name]), tallies[name]
         # The column may be of another vocabulary too, whose columns then come along.
         tallies = {other: shared if tally is own else tally for other, tally in tallies.items()}
@@ -262,7 +262,7 @@ def _report(
         sampled_rows={split: sample.num_rows for split, sample in samples.items()},
         columns=tuple(
             ColumnReport(
-                name=column.name,
+                name=column.column if column.role in TARGETS else column.name,
                 column=column.column,
                 role=column.role,
                 missing={split: table.missing[column.name] for split, table in tables.items()},

@@ -17,6 +17,7 @@ from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.recipe.base import OURS
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
@@ -31,6 +32,8 @@ CPU_BATCH_ROWS = FEW_ROWS
 """Rows scored at a time on the CPU: the caches hold what the layers hand on, and nothing waits for Numba."""
 GOLDEN_TOLERANCE = 1e-5
 """How far a golden row's score may lie from the one it had when the run was finished."""
+GOLDEN_SCORE = f"{OURS}score"
+"""The column of those scores in the file of golden rows."""
 
 
 def input_layout(plan: FeaturePlan, recipe: Recipe) -> InputLayout:
@@ -129,11 +132,13 @@ class Scorer:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{run.golden_path}: cannot read the golden rows: the run is damaged") from error
         scores, _ = self.score(golden)
-        differences = np.abs(scores - golden["score"].to_numpy())
+        # Runs of earlier versions have the scores in a column that a field may have been called.
+        then = golden[GOLDEN_SCORE if GOLDEN_SCORE in golden.columns else "score"].to_numpy()
+        differences = np.abs(scores - then)
         worst = int(differences.argmax())
-        if not differences[worst] <= GOLDEN_TOLERANCE * max(1.0, abs(float(golden["score"][worst]))):
+        if not differences[worst] <= GOLDEN_TOLERANCE * max(1.0, abs(float(then[worst]))):
             raise ArtefactError(
-                f"{run.golden_path}: row {worst + 1} scored {golden['score'][worst]:.6g} when the run was finished and "
+                f"{run.golden_path}: row {worst + 1} scored {then[worst]:.6g} when the run was finished and "
                 f"scores {scores[worst]:.6g} now: the weights, the plan or a library changed; train again"
             )
 

@@ -26,8 +26,6 @@ from widedeep.table.lists import ListTally, list_values
 Nature = Literal["number", "category", "list", "time", "left_out"]
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?")
-_RESERVED = ("__label__", "__weight__", "__time__", "__group__")
-_RESERVED_ENDS = ("@text", "@values", "@weights")
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,6 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
     name = raw.name
     if not name:
         return ColumnLook(name, "left_out", "a column without a name")
-    if name in _RESERVED or name.endswith(_RESERVED_ENDS):
-        return ColumnLook(name, "left_out", "its name is one that widedeep uses itself: rename it")
     if _PANDAS_INDEX.fullmatch(name):
         return ColumnLook(
             name, "left_out", "the index of a pandas frame, which numbers its rows: it says nothing of new ones"

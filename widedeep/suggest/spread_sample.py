@@ -1,6 +1,6 @@
 """Rows spread over a whole table, in bounded memory: what a first look at unknown files rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import ColumnError, ColumnValuesError, DataError
-from widedeep.recipe.base import is_pattern
+from widedeep.recipe.base import why_no_name
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
 from widedeep.source.canonical import why_unusable
@@ -29,7 +29,6 @@ _MAX_CELLS = 16_000_000
 _MAX_FILES = 32
 _SLICES = 10
 """Logs drift: as many places of the table are looked at."""
-_A_PATTERN = "its name reads as a pattern of names: rename it"
 _FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -77,8 +76,8 @@ def _with_bytes(files: Sequence[Source]) -> Sequence[Source]:
 
 
 def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
-    if is_pattern(label):
-        raise ColumnError(f"{files[0]}: a label called {label!r} reads as a pattern of names; rename the column")
+    if (reason := why_no_name(label)) is not None:
+        raise ColumnError(f"{files[0]}: a label called {label!r} {reason}; rename the column")
     kinds = {"parquet" if isinstance(file, Path) and file.is_dir() else kind_of(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{files[0]}, …: parts of one table must be of one kind; these are {', '.join(sorted(kinds))}")
@@ -106,9 +105,9 @@ def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> Spread
     frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
     if len(paths) > _MAX_FILES:
         share *= _MAX_FILES / len(paths)
-    patterns = {name: _A_PATTERN for name in lines.columns if is_pattern(name)}
-    frames = [frame[[name for name in frame.columns if name not in patterns]] for frame in frames]
-    left_out |= patterns
+    unusable = _unusable_names(lines.columns)
+    frames = [frame[[name for name in frame.columns if name not in unusable]] for frame in frames]
+    left_out |= unusable
     return _joined(frames, share, format=changes, is_text=kind == "csv", left_out=left_out)
 
 
@@ -137,6 +136,12 @@ def _joined(frames: list[pl.DataFrame], share: float, **what: Any) -> SpreadSamp
 # -------------------------------------------------------------------------------------------------- Parquet and Arrow
 
 
+def _unusable_names(names: Iterable[str]) -> dict[str, str]:
+    """The names that no recipe can have, and why."""
+    reasons = ((name, why_no_name(name)) for name in names)
+    return {name: f"its name {reason}: rename it" for name, reason in reasons if reason is not None}
+
+
 def _columnar_sample(
     files: Sequence[Source], kind: Literal["parquet", "arrow"], label: str, max_rows: int
 ) -> SpreadSample:
@@ -147,7 +152,7 @@ def _columnar_sample(
     require_columns([label], [*schema.names(), *first.unreadable], str(files[0]))
     left_out = dict(first.unreadable)
     left_out |= {name: why for name, dtype in schema.items() if (why := why_unusable(dtype)) is not None}
-    left_out |= {name: _A_PATTERN for name in schema.names() if is_pattern(name)}
+    left_out |= _unusable_names(schema.names())
     if label in left_out:
         raise DataError(f"{files[0]}: column {label!r} {left_out[label]}: it cannot be the label")
     counts = [_num_rows(file, opened.table) for file, opened in tables]

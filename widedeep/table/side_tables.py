@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from widedeep.errors import ColumnError, DataError, UsageError
+from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
@@ -15,7 +16,7 @@ from widedeep.source.forms import Form, FormTally, series_in_form
 from widedeep.source.paths import Frame, Source, can_be_read_again, expand_paths
 from widedeep.source.sources import RowlessFiles, believed_format, columns_in, read_blocks
 
-_KEY, _MATCHED = "__side_key__", "__side_matched__"
+_KEY, _MATCHED = f"{OURS}key", f"{OURS}matched"
 _EXAMPLES = 3
 _KEY_OF_TABLE = ", the key of a side table"
 

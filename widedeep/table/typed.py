@@ -54,7 +54,7 @@ class Typing:
 
         `forms` are those that a run was trained with, None for a run from before there were any.
         """
-        self._data = recipe.data
+        self._data, self._features = recipe.data, recipe.features
         self._forms = forms
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
@@ -171,7 +171,7 @@ class Typing:
                         self.lists.add(tally)
                     yield column.name, values.alias(column.name)
                     if weights is not None:
-                        name = weights_name(column.field)
+                        name = weights_name(column.field, self._features)
                         yield name, weights.alias(name)
                 case "part":
                     assert column.part is not None
