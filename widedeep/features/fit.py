@@ -70,7 +70,22 @@ def fit_plan(
     if any(fit.counts is not None for fit in cross_fits):
         for block in _with_progress(blocks(), "fit crosses", reporter, total_rows):
             _count_crosses(plan, cross_fits, block)
-    return replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
+    plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
+    _tell_empty_vocabularies(plan, features, crosses, reporter)
+    return plan
+
+
+def _tell_empty_vocabularies(
+    plan: FeaturePlan, features: FeatureSettings, crosses: Sequence[CrossSettings], reporter: Reporter
+) -> None:
+    fitted: tuple[FittedCategorical | FittedCross, ...] = (*plan.vocabulary_fields, *plan.crosses)
+    for entry, settings in zip(fitted, (*features.with_vocabulary(), *crosses), strict=True):
+        if entry.buckets is None and entry.vocabulary.is_empty():
+            name = " x ".join(entry.fields) if isinstance(entry, FittedCross) else entry.name
+            reporter.warn(
+                f"{name}: no value stands in {settings.min_count:,} train rows, its `min_count`, so that all count as "
+                "unknown; take a smaller `min_count`, or take it out"
+            )
 
 
 def _run(task: Callable[[], None]) -> None:

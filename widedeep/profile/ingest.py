@@ -33,6 +33,7 @@ from widedeep.table.listed import ListedValues
 from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks, write_forms
 from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.split_files import check_split_files
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import (
@@ -64,6 +65,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     """
     data = recipe.data
     files = {split: expand_paths(paths, base_dir) for split in SPLITS if (paths := getattr(data, split)) is not None}
+    check_split_files(files, reporter)
     parts = drawn_parts(data)
     splits = [split for split in SPLITS if split in files or split in parts]
     typing = Typing(recipe)
