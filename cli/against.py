@@ -28,6 +28,7 @@ def show_comparison(
     split: str | None,
     slices: Sequence[str],
     tables: Mapping[str, str],
+    trust: bool,
     work: Path,
     wait: bool,
     as_json: bool,
@@ -47,6 +48,7 @@ def show_comparison(
         work_dir=work,
         reporter=reporter,
         tables=tables,
+        trust=trust,
         wait=wait,
     )
     verdicts = [verdict(name, change, "RUN", "RUN2") for name, change in result.differences.items()]

@@ -9,7 +9,7 @@ import typer
 from widedeep.errors import UsageError
 
 from .discover import discover
-from .options import ForceOption, JsonOption, SetOption, WaitOption, WorkOption
+from .options import ForceOption, JsonOption, SetOption, TrustOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
@@ -75,6 +75,7 @@ def crosses(
         ),
     ] = None,
     force: ForceOption = False,
+    trust: TrustOption = False,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -91,16 +92,28 @@ def crosses(
         _refuse(of_discovery, "belongs to --discover: add that, or leave it out")
     if not weights:
         _refuse(of_weights, "says which weights to show: add --weights, or leave it out")
+    if trust and not weights and on is None:
+        raise UsageError("--trust says that a run is trusted: name one with --weights or --on, or leave it out")
     if find:
         discover(
-            recipe, work, overrides, on=on, budget=budget, fdr=fdr, write=write, force=force, wait=wait, as_json=as_json
+            recipe,
+            work,
+            overrides,
+            on=on,
+            budget=budget,
+            fdr=fdr,
+            write=write,
+            force=force,
+            trust=trust,
+            wait=wait,
+            as_json=as_json,
         )
     elif weights:
         if overrides:
             raise UsageError(
                 f"--set {overrides[0]}: changes a recipe, and --weights reads a finished run: leave one of them out"
             )
-        show_weights(recipe, work, top=top, min_support=min_support, wait=wait, as_json=as_json)
+        show_weights(recipe, work, top=top, min_support=min_support, trust=trust, wait=wait, as_json=as_json)
     else:
         _report(recipe, work, overrides, wait=wait, as_json=as_json)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from widedeep.api.runs import run_path
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.figures import duration, gain_cell
+from widedeep.runs import RunDirectory
 
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
@@ -29,6 +30,7 @@ def discover(
     fdr: float | None,
     write: Path | None,
     force: bool,
+    trust: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -44,7 +46,7 @@ def discover(
     if write is not None:
         _refuse_other_folder(write, loaded)
         _refuse_unwritable(write, loaded)
-    run = None if on is None else run_path(on, work)
+    run = None if on is None else RunDirectory(run_path(on, work), trust)
     from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
 
     fdr = DEFAULT_FDR if fdr is None else fdr

@@ -9,7 +9,7 @@ from widedeep.api.runs import check_choice, open_run
 from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
 
-from .options import JsonOption, RunArgument, TableOption, WaitOption, WorkOption, side_table_files
+from .options import JsonOption, RunArgument, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
 from .results import print_facts, print_json
 
 
@@ -31,6 +31,7 @@ def evaluate(
         typer.Option("--slice", metavar="COLUMN", help="With --against: look at each of its values; may be repeated."),
     ] = None,
     table: TableOption = None,
+    trust: TrustOption = False,
     work: WorkOption = Path(),
     wait: WaitOption = False,
     as_json: JsonOption = False,
@@ -51,12 +52,13 @@ def evaluate(
             split=split,
             slices=slices or (),
             tables=tables,
+            trust=trust,
             work=work,
             wait=wait,
             as_json=as_json,
         )
         return
-    opened = open_run(run, work_dir=work)
+    opened = open_run(run, work_dir=work, trust=trust)
     result = opened.evaluate(files or None, split=split, tables=tables, wait=wait, reporter=ConsoleReporter())
     if as_json:
         print_json(

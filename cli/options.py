@@ -37,6 +37,13 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process uses the work directory.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Read side tables and data from where the run's recipe says, though another user or machine made the run.",
+    ),
+]
 TableOption = Annotated[
     list[str] | None,
     typer.Option("--table", metavar="NAME=FILE", help="Where a side table of the recipe lies now; may be repeated."),

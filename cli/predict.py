@@ -12,7 +12,7 @@ from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
 from widedeep.recipe.kinds import FileKind
 
-from .options import ForceOption, JsonOption, RunArgument, TableOption, WorkOption, side_table_files
+from .options import ForceOption, JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
 from .results import print_facts, print_json, stdout_bytes
 
 
@@ -29,6 +29,7 @@ def predict(
         typer.Option("--input-format", help="Default: by the file's ending, as in the recipe."),
     ] = None,
     table: TableOption = None,
+    trust: TrustOption = False,
     output_format: Annotated[
         Literal["csv", "ndjson", "parquet"] | None,
         typer.Option("--output-format", help="Default: by the ending of OUT; csv on stdout."),
@@ -59,6 +60,7 @@ def predict(
         keep=keep or (),
         tables=tables,
         force=force,
+        trust=trust,
         reporter=reporter,
     )
     odd_values = odd_value_lists(result.missing, result.unseen)

@@ -10,7 +10,7 @@ import typer
 from widedeep.api.experiments import run_paths
 from widedeep.errors import OutputExistsError, UsageError, WriteError
 
-from .options import ForceOption, JsonOption, RunsArgument, WaitOption, WorkOption
+from .options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def report(
         typer.Option("--slice", metavar="COLUMN", help="Metrics at each of its values; may be repeated."),
     ] = None,
     force: ForceOption = False,
+    trust: TrustOption = False,
     work: WorkOption = Path(),
     wait: WaitOption = False,
     as_json: JsonOption = False,
@@ -57,7 +58,7 @@ def report(
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    measured = measure_runs(run_paths(runs, work), split, slices or (), work, ConsoleReporter(), wait=wait)
+    measured = measure_runs(run_paths(runs, work), split, slices or (), work, ConsoleReporter(), trust=trust, wait=wait)
     text = page(measured, datetime.now(UTC))
     if path is None:
         stdout_bytes().write(text.encode())

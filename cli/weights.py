@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from widedeep.api.runs import run_path
 from widedeep.figures import figure
+from widedeep.runs import RunDirectory
 
 from .results import print_facts, print_json
 
@@ -17,18 +18,20 @@ DEFAULT_TOP = 20
 _MISSING = "missing"
 
 
-def show_weights(run: str, work: Path, *, top: int | None, min_support: int | None, wait: bool, as_json: bool) -> None:
+def show_weights(
+    run: str, work: Path, *, top: int | None, min_support: int | None, trust: bool, wait: bool, as_json: bool
+) -> None:
     """Print the strongest weights of the run that the argument `run` names."""
     from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
-    path = run_path(run, work)
+    directory = RunDirectory(run_path(run, work), trust)
     from widedeep.pipeline.weights import strongest_weights_of
 
-    result = strongest_weights_of(path, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
+    result = strongest_weights_of(directory, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
     if as_json:
         weights = [asdict(weight) for weight in result.weights]
-        facts = {"rows": result.rows, "mean": result.mean, "min_support": result.min_support, "run": path}
+        facts = {"rows": result.rows, "mean": result.mean, "min_support": result.min_support, "run": directory.path}
         print_json({"weights": weights, **facts})
         return
     print_weights([_cells(weight, result.mean) for weight in result.weights])
@@ -37,7 +40,7 @@ def show_weights(run: str, work: Path, *, top: int | None, min_support: int | No
             "sorted by": "magnitude of the weight",
             "support": f"at least {result.min_support:,} of {result.rows:,} train rows",
             "mean label": figure(result.mean),
-            "run": str(path),
+            "run": str(directory.path),
         }
     )
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,57 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.yaml").write_text(RECIPE)
     train(load_recipe(folder / "small.yaml"), folder, Reporter())
     return folder
+
+
+RICH_RECIPE = """\
+name: rich
+data:
+  train: log.csv
+  label: click
+  format: {missing: ["", "n/a"]}
+  tables:
+    users: {files: users.csv, key: user, on: member}
+features:
+  numeric: [price, users.age]
+  categorical: [color]
+  multi_valued:
+    - {column: tags, separator: "|", weight_separator: ":", max_length: 3}
+  date_time:
+    - {column: seen, parts: [hour], since: born}
+crosses: [[color, tags]]
+model:
+  deep: {hidden: [4]}
+training: {epochs: 1, batch_size: 128, threads: 1}
+"""
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project with lists, moments and a side table, whose run is finished: not to be written to."""
+    from widedeep.pipeline.experiment import train
+    from widedeep.recipe.load import load_recipe
+    from widedeep.reporting import Reporter
+
+    folder, draw = tmp_path_factory.mktemp("rich"), random.Random(5)
+    with (folder / "log.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["member", "color", "price", "tags", "seen", "born", "click"])
+        for row in range(400):
+            color, click = draw.choice(["red", "green", "n/a"]), draw.random()
+            tags = "|".join(f"{draw.choice('abcde')}:{draw.randint(1, 9)}" for _ in range(2 + row % 4))
+            moments = [f"2024-01-{1 + row % 28:02d} {row % 24:02d}:00:00", "2020-02-03 00:00:00"]
+            price = "n/a" if row % 9 == 4 else round(draw.uniform(1, 9), 2)
+            writer.writerow([row % 20, color, price, tags, *moments, int(click < (0.7 if color == "red" else 0.3))])
+    (folder / "users.csv").write_text("user,age,years\n" + "".join(f"{u},{20 + u},{90 - u}\n" for u in range(20)))
+    (folder / "rich.yaml").write_text(RICH_RECIPE)
+    train(load_recipe(folder / "rich.yaml"), folder, Reporter())
+    return folder
+
+
+@pytest.fixture
+def rich_run(rich: Path, tmp_path: Path) -> Path:
+    """A copy of its run, to be changed."""
+    return shutil.copytree((rich / "runs" / "rich" / "latest").resolve(), tmp_path / "run")
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
 """The run-directory contract: where a run is and what lies in it, when it counts as finished, what refuses to load."""
 
+import hashlib
+import hmac
 import json
+import math
 import os
-from collections.abc import Callable, Mapping
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +15,8 @@ from typing import Any
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, sync_directory, write_json, write_text, writing
 
-RUN_FORMAT = 2
-"""Format version of a run directory; a run of a newer one is refused."""
+RUN_FORMAT = 3
+"""Format version of a run directory; a run of a newer one is refused. From 3 on the manifest pins the other files."""
 
 RUNS = "runs"
 """The folder of a work directory that holds its runs."""
@@ -19,12 +24,49 @@ RUNS = "runs"
 TRAIN_ONLY = ("train",)
 """The splits that a run is trained on, unless it is a refit."""
 
+_DAMAGED = "the run is damaged: restore it from a copy, or train it again"
+_MACHINE = Path("/etc/machine-id")
+_MANIFEST = {
+    "format": int,
+    "base_dir": str,
+    "keys": {"ingest": str, "encoded": str, "run": str},
+    "refit?": {"of": str, "splits": [str], "epochs": int},
+    "argv?": [str],
+    "libraries?": {str: str},
+    "pins?": {"files": {str: str}, "manifest": str, "seal": str},
+}
+_GAIN = [float]
+_FACTS = {
+    "metrics": {str: {str: (float, None)}},
+    "errors?": {str: {str: float}},
+    "warnings?": [{"kind": str, "message": str, "split?": (str, None)}],
+    "crosses?": (
+        None,
+        {
+            "crosses": [{"columns": [str], "promised": _GAIN, "realised": _GAIN}],
+            "all": {"promised": float, "realised": _GAIN},
+        },
+    ),
+    "rows?": {str: int},
+    "parameters": int,
+    "best_epoch": int,
+    "epochs": int,
+    "stopped?": (str, None),
+    "rows_per_second": float,
+    "seconds": float,
+    "peak_memory_bytes?": (int, None),
+    "train_label_mean?": (float, None),
+}
+_EPOCH = {"epoch": int, "train_loss": float, "valid?": ({str: (float, None)}, None)}
+
 
 @dataclass(frozen=True)
 class RunDirectory:
     """Paths inside one run, and its state on disk."""
 
     path: Path
+    trust: bool = False
+    """Whether files that its recipe names may be read although another user, or another machine, made the run."""
 
     @property
     def recipe_path(self) -> Path:
@@ -45,6 +87,10 @@ class RunDirectory:
     @property
     def forms_path(self) -> Path:
         return self.plan_dir / "forms.json"
+
+    @property
+    def source_kinds_path(self) -> Path:
+        return self.plan_dir / "source_kinds.json"
 
     @property
     def best_path(self) -> Path:
@@ -75,29 +121,91 @@ class RunDirectory:
         return self.done_path.exists()
 
     def manifest(self) -> dict[str, Any]:
-        """Read the manifest. Raises ArtefactError when this is no run, or one of a newer format."""
+        """Read the manifest. Raises ArtefactError when this is no run, a damaged one, or one of a newer format."""
         if not self.path.is_dir():
             raise ArtefactError(f"{self.path}: there is no run here; `widedeep train` makes one")
-        manifest = read_json_artefact(self.manifest_path, "this is no run directory, or a damaged one")
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-            raise ArtefactError(f"{self.manifest_path}: no format version: this is no run directory, or a damaged one")
+        path = self.checked(self.manifest_path)
+        manifest = read_json_artefact(path, "this is no run directory, or a damaged one")
+        if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
+            raise ArtefactError(f"{path}: no format version: this is no run directory, or a damaged one")
         if manifest["format"] > RUN_FORMAT:
             raise ArtefactError(
                 f"{self.path}: the run has format {manifest['format']}, this widedeep reads up to {RUN_FORMAT}: "
                 "upgrade widedeep to use it"
             )
+        require_shape(manifest, _MANIFEST, path)
+        for stage, key in manifest["keys"].items():
+            if not re.fullmatch("[0-9a-f]{1,64}", key):  # a key names a folder
+                raise ArtefactError(f"{path}: keys.{stage} is {key[:40]!r}, must be hexadecimal digits: {_DAMAGED}")
+        if "pins" in manifest and manifest["pins"]["manifest"] != _digest_of_manifest(manifest):
+            raise ArtefactError(
+                f"{path}: it has changed since the run was finished: restore it from a copy, or train again"
+            )
         return manifest
 
     def require_done(self) -> dict[str, Any]:
-        """Read the manifest of a finished run. Raises ArtefactError for an unfinished one."""
+        """Read the manifest of a finished run. Raises ArtefactError for an unfinished or damaged one."""
         manifest = self.manifest()
         if not self.is_done:
             raise ArtefactError(f"{self.path}: the run is unfinished: finish it with `widedeep train … --resume`")
+        if manifest["format"] >= 3 and "pins" not in manifest:
+            raise ArtefactError(f"{self.manifest_path}: it lacks `pins`, the digests of the run's files: {_DAMAGED}")
         return manifest
+
+    def checked(self, path: Path, manifest: Mapping[str, Any] | None = None) -> Path:
+        """`path`, a file of the run, once it is known to be one that may be read: a file inside the run, and by the
+        pins of `manifest`, if it has any, the file that the run was finished with.
+
+        A missing file is for its reader to tell, unless it is pinned. Raises ArtefactError.
+        """
+        resolved = os.path.realpath(path)
+        if not resolved.startswith(os.path.realpath(self.path) + os.sep):
+            raise ArtefactError(f"{path}: a link that leads out of the run, which is not followed: put the file there")
+        if os.path.exists(resolved) and not stat.S_ISREG(os.stat(resolved).st_mode):
+            raise ArtefactError(f"{path}: is no file: {_DAMAGED}")
+        check_readable(path)
+        pins = (manifest or {}).get("pins")
+        if pins is None:
+            return path
+        name = path.relative_to(self.path).as_posix()
+        if not os.path.exists(path):
+            if name in pins["files"]:
+                raise ArtefactError(f"{path}: the file is missing: {_DAMAGED}")
+        elif pins["files"].get(name) != _digest_of_file(path):
+            raise ArtefactError(
+                f"{path}: it has changed since the run was finished: restore it from a copy, or train again"
+            )
+        return path
+
+    def check_scoring(self, manifest: Mapping[str, Any]) -> None:
+        """Raise ArtefactError unless all files that scoring depends on are those that the run was finished with."""
+        for path in self._pinned_paths():
+            self.checked(path, manifest)
+        for vocabulary in sorted((self.plan_dir / "vocabularies").glob("*")):
+            self.checked(vocabulary)
+
+    def is_own(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether this user made the run on this machine: by the seal of its manifest, which runs of older versions
+        lack."""
+        pins = manifest.get("pins")
+        return pins is not None and hmac.compare_digest(pins["seal"].encode(), _seal(pins["manifest"]).encode())
+
+    def require_own(self, manifest: Mapping[str, Any], what: str, way: str) -> None:
+        """Raise ArtefactError for another's run: it says that `what` is not read, and the `way` to name it instead."""
+        if self.trust or self.is_own(manifest):
+            return
+        why = (
+            "the run was made by another user or on another machine"
+            if "pins" in manifest
+            else "an older widedeep, which did not note who made a run, made this one"
+        )
+        raise ArtefactError(f"{self.path}: {why}, so {what} is not read from where its recipe says: {way}, or --trust")
 
     def facts(self) -> dict[str, Any]:
         """Read `metrics.json`. Raises ArtefactError for a run without it, or with a damaged one."""
-        facts: dict[str, Any] = read_json_artefact(self.metrics_path, "the run is damaged; train it again")
+        path = self.checked(self.metrics_path, self.manifest())
+        facts: dict[str, Any] = read_json_artefact(path, "the run is damaged; train it again")
+        require_shape(facts, _FACTS, path)
         return facts
 
     def epochs(self) -> list[dict[str, Any]]:
@@ -105,14 +213,33 @@ class RunDirectory:
 
         Raises ArtefactError for a log that cannot be read.
         """
-        check_readable(self.events_path)
-        if not self.events_path.exists():
+        path = self.checked(self.events_path)
+        if not os.path.exists(path):
             return []
         try:
-            events = [json.loads(line) for line in self.events_path.read_text(encoding="utf-8").splitlines()]
-            return [event for event in events if event["event"] == "epoch"]
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(f"{self.events_path}: cannot read what training logged: the run is damaged") from error
+            events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArtefactError(f"{path}: cannot read what training logged: the run is damaged") from error
+        require_shape(events, [{"event": str}], path)
+        epochs = [event for event in events if event["event"] == "epoch"]
+        require_shape(epochs, [_EPOCH], path)
+        return epochs
+
+    def pin(self) -> None:
+        """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run."""
+        manifest = self.manifest()
+        manifest.pop("pins", None)
+        paths = [path for path in (*self._pinned_paths(), self.metrics_path) if path.exists()]
+        files = {path.relative_to(self.path).as_posix(): _digest_of_file(path) for path in paths}
+        manifest["pins"] = {"files": files, "manifest": "", "seal": ""}
+        digest = _digest_of_manifest(manifest)
+        manifest["pins"] |= {"manifest": digest, "seal": _seal(digest)}
+        write_json(self.manifest_path, manifest)
+
+    def _pinned_paths(self) -> Iterator[Path]:
+        # Vocabularies are pinned by the checksums in plan.json.
+        yield from (self.recipe_path, self.plan_dir / "plan.json", self.source_kinds_path, self.forms_path)
+        yield from (self.memory_path, self.best_path, self.golden_path)
 
     def finish(self) -> None:
         """Mark the run as finished and let `latest` beside it point to it."""
@@ -160,11 +287,93 @@ def read_json_artefact(path: Path, meaning: str) -> Any:
     """Parse a JSON file of ours. Raises ArtefactError, ending in `meaning`, if it is missing or damaged."""
     check_readable(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path}: cannot read it ({error.__class__.__name__}): {meaning}") from error
     except json.JSONDecodeError as error:
         raise ArtefactError(f"{path}:{error.lineno}: not valid JSON ({error.msg}): {meaning}") from error
+    except ValueError as error:
+        raise ArtefactError(f"{path}: not valid JSON ({error}): {meaning}") from error
+    except RecursionError:
+        raise ArtefactError(f"{path}: not valid JSON of ours (it nests too deeply): {meaning}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def require_shape(value: Any, shape: Any, path: Path) -> None:
+    """Raise ArtefactError, which names the file `path` and the place in it, unless the JSON `value` has `shape`.
+
+    A shape is a type (float: a finite number, whole ones too; int: less than 2^63), None, `(shape, …)` for a choice,
+    `[shape]` for a list, `{str: shape}` for an object with any keys, `{"key": shape, "key?": shape}` for one with these
+    keys, of which those with a question mark, and others, may be absent; `Any` fits all.
+    """
+    if (misfit := _misfit(value, shape, "")) is not None:
+        raise ArtefactError(f"{path}: {misfit}: {_DAMAGED}")
+
+
+def _misfit(value: Any, shape: Any, place: str) -> str | None:
+    """What does not fit, and where; None if all fits."""
+    if isinstance(shape, tuple):
+        misfits = [_misfit(value, choice, place) for choice in shape]
+        return None if None in misfits else misfits[0]
+    if isinstance(shape, list) and isinstance(value, list):
+        return _first_misfit((entry, shape[0], f"{place}[{number}]") for number, entry in enumerate(value))
+    if isinstance(shape, dict) and isinstance(value, dict):
+        below = f"{place}." if place else ""
+        if str in shape:
+            return _first_misfit((entry, shape[str], f"{below}{key[:40]}") for key, entry in value.items())
+        if lacking := [key for key in shape if not key.endswith("?") and key not in value]:
+            return f"{place or 'it'} lacks `{lacking[0]}`"
+        keys = {key.removesuffix("?"): of_key for key, of_key in shape.items()}
+        return _first_misfit((value[key], keys[key], f"{below}{key}") for key in keys if key in value)
+    if shape is Any or _is_of_type(value, shape):
+        return None
+    kind: dict[Any, str] = {list: "a list", dict: "an object", None: "null", str: "a text", bool: "true or false"}
+    kind |= {int: "a whole number", float: "a finite number"}
+    wanted = kind[type(shape) if isinstance(shape, list | dict) else shape]
+    return f"{place or 'its content'} must be {wanted}, is {_shown(value)}"
+
+
+def _first_misfit(entries: Iterator[tuple[Any, Any, str]]) -> str | None:
+    return next((misfit for entry in entries if (misfit := _misfit(*entry)) is not None), None)
+
+
+def _is_of_type(value: Any, shape: Any) -> bool:
+    if shape is float:
+        return type(value) in (int, float) and abs(value) < 2.0**1023 and math.isfinite(value)
+    if shape is int:
+        return type(value) is int and -(2**63) <= value < 2**64
+    return value is None if shape is None else isinstance(shape, type) and type(value) is shape
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return json.dumps(value)[:60]
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _digest_of_manifest(manifest: Mapping[str, Any]) -> str:
+    """Of all that the manifest says, the pins of the other files included."""
+    facts = {**manifest, "pins": manifest["pins"]["files"]}
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _seal(digest: str) -> str:
+    """A digest with a key that this machine and this user have: who does not know the machine cannot make it."""
+    try:
+        machine = _MACHINE.read_bytes().strip()
+    except OSError:
+        machine = b""
+    identity = b"\0".join([machine or os.uname().nodename.encode(), str(os.getuid()).encode()])
+    key = hashlib.blake2b(identity).digest()
+    return hashlib.blake2b(digest.encode(), key=key, digest_size=16).hexdigest()
 
 
 def write_manifest(run: RunDirectory, facts: dict[str, Any]) -> None:

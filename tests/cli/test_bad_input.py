@@ -11,6 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from widedeep.runs import RunDirectory
+
 CommandLine = Callable[..., tuple[int, str, str]]
 
 
@@ -173,6 +175,8 @@ def test_a_damaged_checkpoint_is_an_artefact_error(
 def test_a_checkpoint_of_another_model_is_refused(own_run: Path, trained: Path, widedeep: CommandLine) -> None:
     recipe = own_run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("hidden: [16, 8]", "hidden: [16, 4]"))
+    assert_refused(widedeep("eval", own_run, trained / "new.csv"), 4, "recipe.yaml: it has changed")
+    RunDirectory(own_run).pin()
     assert_refused(widedeep("eval", own_run, trained / "new.csv"), 4, "another model")
 
 

@@ -15,13 +15,12 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from widedeep.errors import ArtefactError, ColumnError, DataError
-from widedeep.pipeline.finish import _write_golden_rows
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.evaluate import evaluate_rows, evaluate_typed
 from widedeep.scoring.labelled import score_labelled, score_only
 from widedeep.scoring.rows import STDIN_NAME, InputRows, OddValues
-from widedeep.scoring.scorer import GOLDEN_SCORE, Scorer, logit_correction
+from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
 
 RUN = Path(__file__).with_name("run-format-1")
 ROWS = Path(__file__).with_name("run-format-1-scores.csv")
@@ -79,21 +78,18 @@ def test_golden_rows_that_are_lost_or_no_numbers_are_told(own_run: Path) -> None
     Scorer.load(own_run)
 
 
-def test_golden_rows_are_the_first_of_the_first_split(tmp_path: Path, scorer: Scorer) -> None:
-    rows = pl.concat(typed_rows(scorer, labelled=False))
-    for split, height in (("train", 9), ("valid", 5)):
-        (tmp_path / split).mkdir()
-        rows.head(height)[::-1].write_ipc(tmp_path / split / "part-00000.arrow")
-        pl.DataFrame().write_ipc(tmp_path / split / "part-00000.values")
+def test_golden_rows_are_kept_as_they_were_read_whatever_their_columns_are_called(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    raw = pl.read_csv(ROWS, infer_schema=False).head(3)
     run = RunDirectory(tmp_path)
-    for splits, first in ((["valid", "train"], 4), ([], 8)):
-        _write_golden_rows(run, scorer, tmp_path, splits)
-        golden = pl.read_parquet(run.golden_path)
-        assert golden.height == 3
-        assert golden["price"].to_list() == rows["price"].to_list()[first - 2 : first + 1][::-1]
-        assert golden[GOLDEN_SCORE].to_list() == pytest.approx(
-            scorer.score(rows)[0][first - 2 : first + 1][::-1].tolist()
-        )
+    write_golden_rows(scorer, run, raw)
+    golden = pl.read_parquet(run.golden_path)
+    assert golden.columns == ["raw", "typed", "score"]
+    assert golden["raw"].struct.unnest().equals(raw.select("price", "color", "shape", "tags"))
+    assert golden["typed"].struct.field("price").to_list() == raw["price"].cast(pl.Float64).to_list()
+    typed = pl.concat(typed_rows(scorer, labelled=False)).head(3)
+    assert golden["score"].to_list() == pytest.approx(scorer.score(typed)[0].tolist())
 
 
 # ------------------------------------------------------------------------------------------------------------ new rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from widedeep.api.recipes import RecipeSource, load_recipe
 from widedeep.api.runs import Run, run_path
 from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,7 +75,7 @@ def discover(
     """
     reporter = reporter or Reporter()
     loaded = load_recipe(recipe, reporter=reporter)
-    known = None if on is None else run_paths([on], Path(work_dir))[0]
+    known = None if on is None else on.directory if isinstance(on, Run) else RunDirectory(run_path(on, Path(work_dir)))
     from widedeep.pipeline.discovery import discover_crosses  # only now: a faulty recipe need not wait for it
 
     return discover_crosses(loaded, Path(work_dir), reporter, on=known, budget=budget, fdr=fdr, wait=wait)

@@ -41,16 +41,22 @@ Rows: TypeAlias = (
 class Run:
     """A finished run, as `train` and `open_run` give it. The model is loaded when it is first needed, and then kept."""
 
-    def __init__(self, path: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".") -> None:
-        """`path` is the run's directory. Raises ArtefactError for a run that is missing, unfinished or damaged."""
+    def __init__(
+        self, path: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".", trust: bool = False
+    ) -> None:
+        """`path` is the run's directory; `trust` as in `open_run`.
+
+        Raises ArtefactError for a run that is missing, unfinished or damaged.
+        """
         # Absolute, because a notebook may change its directory before the model is read.
         self.path = Path(path).resolve()
         """The run's directory, which is all that scoring needs, also on another machine."""
         self._work_dir = Path(work_dir).resolve()
-        self._directory = RunDirectory(self.path)
-        self.manifest: dict[str, Any] = self._directory.require_done()
+        self.directory = RunDirectory(self.path, trust)
+        """The paths in it, and their readers."""
+        self.manifest: dict[str, Any] = self.directory.require_done()
         """Versions, seed, device and keys that it was made with."""
-        self.facts: dict[str, Any] = self._directory.facts()
+        self.facts: dict[str, Any] = self.directory.facts()
         """The content of `metrics.json`: metrics and their errors, rows, best epoch, speed, warnings."""
 
     def __repr__(self) -> str:
@@ -72,7 +78,7 @@ class Run:
         """The resolved recipe and the folder that its relative data paths start from, as `load_recipe` gives them."""
         from widedeep.recipe.load import load_run_recipe  # not at the top: figures do not need the schema
 
-        return load_run_recipe(self._directory, self.manifest)
+        return load_run_recipe(self.directory, self.manifest)
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:
@@ -95,7 +101,7 @@ class Run:
         import polars as pl  # not at the top: figures do not need it
 
         flat = []
-        for event in self._directory.epochs():
+        for event in self.directory.epochs():
             valid = event.pop("valid", None) or {}
             flat.append({name: value for name, value in event.items() if name != "event"})
             flat[-1] |= {f"valid_{name}": value for name, value in valid.items()}
@@ -165,7 +171,7 @@ class Run:
         from widedeep.pipeline.evaluate import evaluate_run  # only now: torch is slow to import
 
         return evaluate_run(
-            self._directory,
+            self.directory,
             self._scorer,
             () if rows is None else _sources(rows),
             split=split,
@@ -179,19 +185,20 @@ class Run:
     def _scorer(self) -> "Scorer":
         from widedeep.scoring.scorer import Scorer  # only now: torch is slow to import
 
-        return Scorer.load(self.path)
+        return Scorer.load(self.path, trust=self.directory.trust)
 
 
-def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".") -> Run:
+def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".", trust: bool = False) -> Run:
     """The finished run that `run` names: its directory, `runs/<recipe>/latest`, or a recipe.
 
-    For a recipe it is the latest run in `work_dir`. Relative paths are tried as they are and from `work_dir`. Raises
-    ArtefactError if there is no such run, or it is unfinished or damaged.
+    For a recipe it is the latest run in `work_dir`. Relative paths are tried as they are and from `work_dir`. Of a run
+    that another user or another machine made, no file that its recipe names is read (side tables, the data of its
+    splits), unless you `trust` it. Raises ArtefactError if there is no such run, or it is unfinished or damaged.
 
     >>> open_run("sample/recipe.yaml").path == open_run("runs/sample/latest").path
     True
     """
-    return Run(run_path(run, Path(work_dir)), work_dir=work_dir)
+    return Run(run_path(run, Path(work_dir)), work_dir=work_dir, trust=trust)
 
 
 def run_path(run: str | os.PathLike[str], work_dir: Path) -> Path:

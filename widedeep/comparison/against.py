@@ -56,15 +56,16 @@ def compare_runs(
     work_dir: Path,
     reporter: Reporter,
     tables: Mapping[str, str] = MappingProxyType({}),
+    trust: bool = False,
     wait: bool = False,
 ) -> Comparison:
     """Measure two finished runs on the same labelled files, or on a split of the first run (default: test, else valid).
 
     Labels, weights and groups are those of the first run. `slices` names columns; the default is the categorical fields
-    of the first run that have few values. Raises UsageError if the runs predict different things, or the second run
-    cannot score the rows.
+    of the first run that have few values. `trust` is as in `Scorer.load`. Raises UsageError if the runs predict
+    different things, or the second run cannot score the rows.
     """
-    runs = Scorer.load(first), Scorer.load(second)
+    runs = Scorer.load(first, trust=trust), Scorer.load(second, trust=trust)
     kinds = [run.recipe.data.label.kind for run in runs]
     if kinds[0] != kinds[1]:
         raise UsageError(
@@ -75,7 +76,9 @@ def compare_runs(
     if files:
         scored, others, chosen = *_of_files(*runs, files, names, tables, reporter), None
     else:
-        scored, others, chosen = _of_split(first, second, *runs, split, names, work_dir, reporter, wait)
+        scored, others, chosen = _of_split(
+            RunDirectory(first, trust), RunDirectory(second, trust), *runs, split, names, work_dir, reporter, wait
+        )
     rows = scored.rows(runs[0])
     figures, other_figures = estimates(rows, scored.scores), estimates(rows, others)
     losses = [score_losses(rows.kind, rows.label, scores) for scores in (scored.scores, others)]
@@ -120,8 +123,8 @@ def _of_files(
 
 
 def _of_split(
-    first: Path,
-    second: Path,
+    first: RunDirectory,
+    second: RunDirectory,
     ours: Scorer,
     theirs: Scorer,
     split: str | None,
@@ -130,19 +133,19 @@ def _of_split(
     reporter: Reporter,
     wait: bool,
 ) -> tuple[ScoredRows, Scores, str]:
-    typed_dir = typed_table(RunDirectory(first), ours.recipe, work_dir, reporter, wait=wait)
-    chosen = chosen_split(typed_dir, split, RunDirectory(first), RunDirectory(second))
+    typed_dir = typed_table(first, ours.recipe, work_dir, reporter, wait=wait)
+    chosen = chosen_split(typed_dir, split, first, second)
     differing, lacking = _differing_data(ours, theirs, chosen), _lacking_columns(ours, theirs)
     their_dir = typed_dir
     if lacking and not differing:
         # Both typed tables hold the same rows in the same order, each with the columns that its run reads.
-        their_dir = typed_table(RunDirectory(second), theirs.recipe, work_dir, reporter, wait=wait)
+        their_dir = typed_table(second, theirs.recipe, work_dir, reporter, wait=wait)
         if not _labels(typed_dir, chosen).equals(_labels(their_dir, chosen)):
             differing = ["the state of the data files"]
     if lacking and differing:
         raise UsageError(
-            f"--against {second}: its recipe differs in {', '.join(differing)}, so its {chosen} rows are others, and "
-            f"it needs {', '.join(lacking)}, which the first run does not read like that: "
+            f"--against {second.path}: its recipe differs in {', '.join(differing)}, so its {chosen} rows are others, "
+            f"and it needs {', '.join(lacking)}, which the first run does not read like that: "
             "measure both on labelled files, `widedeep eval RUN FILE --against RUN2`"
         )
     if differing:

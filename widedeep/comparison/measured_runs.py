@@ -81,14 +81,15 @@ def measure_runs(
     work_dir: Path,
     reporter: Reporter,
     *,
+    trust: bool = False,
     wait: bool = False,
 ) -> RunReport:
     """Score the split (default: test if all runs have it, else valid) with every run, and measure the runs.
 
     `slices` names columns; the default is the categorical fields of the first run's recipe that have few values.
-    Columns that another run does not read are left out for it. Raises ArtefactError for a run that does not load,
-    UsageError if runs cannot be compared or a column is not read, DataError and ColumnError for files that have to be
-    read again.
+    Columns that another run does not read are left out for it. `trust` is as in `Scorer.load`. Raises ArtefactError for
+    a run that does not load, UsageError if runs cannot be compared or a column is not read, DataError and ColumnError
+    for files that have to be read again.
     """
     lines, chosen = run_table(paths, split, reporter)
     runs = [run for line in lines for run in line.runs]
@@ -97,9 +98,10 @@ def measure_runs(
             f"{len(runs)} runs: a page shows at most {MOST_RUNS}; name fewer (`widedeep compare` takes any number)"
         )
     first = RunDirectory(paths[0])
+    first.check_scoring(first.manifest())
     columns = list(slice_columns(FinishedRun.read(first.path).recipe, FeaturePlan.load(first.plan_dir), slices))
     other_rows = differing_rows(runs, chosen)
-    measuring = _Measuring(chosen, columns, work_dir, reporter, wait, same_rows=not other_rows)
+    measuring = _Measuring(chosen, columns, work_dir, reporter, wait, trust, same_rows=not other_rows)
     measured = [measuring.measure(run) for run in sorted(runs, key=lambda run: _rank(run, chosen))]
     return RunReport(measured, lines, chosen, other_rows, measuring.grouped)
 
@@ -117,7 +119,15 @@ class _Measuring:
     """Measures runs, the best first. It keeps the best run's estimates, with which those of other runs are paired."""
 
     def __init__(
-        self, split: str, columns: Sequence[str], work_dir: Path, reporter: Reporter, wait: bool, *, same_rows: bool
+        self,
+        split: str,
+        columns: Sequence[str],
+        work_dir: Path,
+        reporter: Reporter,
+        wait: bool,
+        trust: bool,
+        *,
+        same_rows: bool,
     ) -> None:
         self._split, self._columns, self._work_dir, self._reporter, self._wait = (
             split,
@@ -126,12 +136,12 @@ class _Measuring:
             reporter,
             wait,
         )
-        self._same_rows = same_rows
+        self._trust, self._same_rows = trust, same_rows
         self._best: tuple[LabelledRows, dict[str, Estimate]] | None = None
         self.grouped = False
 
     def measure(self, finished: FinishedRun) -> MeasuredRun:
-        scorer, run = Scorer.load(finished.path), RunDirectory(finished.path)
+        scorer, run = Scorer.load(finished.path), RunDirectory(finished.path, self._trust)
         scored = self._scored(scorer, run)
         rows, score = scored.rows(scorer), scored.scores
         figures = estimates(rows, score)

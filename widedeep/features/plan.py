@@ -24,6 +24,7 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import check_readable, write_json, writing
+from widedeep.runs import read_json_artefact, require_shape
 from widedeep.source.coded import CodedRows
 
 PLAN_FORMAT = 1
@@ -35,6 +36,40 @@ _DIGESTED_ROWS = 1 << 20
 """Least number of values that are digested together: dozens of small vocabularies, digested one by one, would take half
 of the time that it takes to load a plan."""
 _ROW = "\0row"
+_OF_FIELD = {
+    "name": str,
+    "column": str,
+    "embedding_dim": (int, None),
+    "shared": (str, None),
+    "buckets": (int, None),
+    "seed": int,
+    "cardinality": int,
+}
+_TRANSFORMS = ("standard", "log1p", "cdf", "minmax", "none")
+_FAULTS = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_SHAPE = {
+    "numerics": [
+        {
+            "name": str,
+            "column": str,
+            "transform": str,
+            "clip": ([(float, None)], None),
+            "mean": float,
+            "scale": float,
+            "cuts": [float],
+            "flagged": bool,
+            "bucket_cuts": ([float], None),
+        }
+    ],
+    "categoricals": [_OF_FIELD],
+    "multi_valued": [{**_OF_FIELD, "weights": (str, None), "pooling": str}],
+    "crosses": [
+        {"name": str, "fields": [str], "buckets": (int, None), "distinct": (int, None), "cuts?": {str: [float]}}
+    ],
+    "digest": str,
+    "checksums": {str: str},
+}
+"""What `plan.json` holds, besides its format."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +163,13 @@ class FeaturePlan:
         return tuple(
             dict.fromkeys([*(n.column for n in self.numerics), *(field.column for field in self.categoricals), *lists])
         )
+
+    def required_types(self) -> dict[str, pl.DataType]:
+        """Column → type of `required_columns`: Float64, String, List(String), List(Float32) for weights of lists."""
+        types: dict[str, pl.DataType] = {number.column: pl.Float64() for number in self.numerics}
+        types |= {field.column: pl.String() for field in self.categoricals}
+        types |= {field.column: pl.List(pl.String) for field in self.multi_valued}
+        return types | {f.weights: pl.List(pl.Float32) for f in self.multi_valued if f.weights is not None}
 
     def encode(self, rows: pl.DataFrame | CodedRows, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Typed rows → encoded rows in the same order: Int32 indices, lists of indices, Float32 numbers.
@@ -275,6 +317,38 @@ class FeaturePlan:
         checksums = {name: _checksum((folder / name).read_bytes()) for name, _ in self._vocabularies()}
         write_json(directory / "plan.json", {**self._facts(), "digest": self.digest, "checksums": checksums})
 
+    def refuse_unfit(self) -> None:
+        """Raise ValueError for what no fit makes: names that stand for two things or for none, counts below 1."""
+        names = self.members().keys()
+        if len(names) < len(self.numerics) + len(self.vocabulary_fields):
+            raise ValueError("two fields have one name")
+        for number in self.numerics:
+            if number.transform not in _TRANSFORMS:
+                raise ValueError(f"{number.name} has the unknown transform {number.transform[:40]!r}")
+            if any(list(cuts) != sorted(cuts) for cuts in (number.cuts, number.bucket_cuts or ())):
+                raise ValueError(f"the cut points of {number.name} do not ascend")
+            if number.clip is not None and len(number.clip) != 2:
+                raise ValueError(f"{number.name} has a clip without two bounds")
+        sizes = {made.name: made.buckets for made in self.vocabulary_fields}
+        sizes |= {cross.name: cross.buckets for cross in self.crosses}
+        for name, buckets in sizes.items():
+            if buckets is not None and not 1 <= buckets < 2**31 - FIRST:
+                raise ValueError(f"{name} has {buckets} buckets")
+        for field in self.vocabulary_fields:
+            if not field.seed >= 0 or (field.embedding_dim is not None and field.embedding_dim < 1):
+                raise ValueError(f"{field.name} has no seed, or a dimension below 1")
+        if unpooled := [field.name for field in self.multi_valued if field.pooling not in ("sum", "mean", "max")]:
+            raise ValueError(f"{unpooled[0]} has an unknown pooling")
+        for cross in self.crosses:
+            if len(cross.fields) < 2 or not {*cross.fields, *cross.cuts} <= names:
+                raise ValueError(f"the cross {cross.name} is of fields that are not there")
+            if uncut := [n.name for n in self.numerics if n.name in cross.fields and self._cuts_in(n, cross) is None]:
+                raise ValueError(f"the cross {cross.name} has no cut points for {uncut[0]}")
+
+    @staticmethod
+    def _cuts_in(number: FittedNumeric, cross: FittedCross) -> tuple[float, ...] | None:
+        return cross.cuts.get(number.name, number.bucket_cuts)
+
     def _vocabularies(self) -> Iterator[tuple[str, pl.DataFrame]]:
         for number, field in enumerate(self.categoricals):
             yield f"field-{number:04d}.arrow", field.vocabulary
@@ -287,13 +361,12 @@ class FeaturePlan:
     def load(cls, directory: Path) -> "FeaturePlan":
         """Read what `save` wrote. Raises ArtefactError for a missing, damaged or newer plan."""
         path = directory / "plan.json"
-        check_readable(path)
+        facts = read_json_artefact(path, "no readable plan: restore it from a copy or train again")
+        require_shape(facts, {"format": int}, path)
+        if facts["format"] > PLAN_FORMAT:
+            raise ArtefactError(f"{path}: written by a newer widedeep (format {facts['format']}): upgrade to read it")
+        require_shape(facts, _SHAPE, path)
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            if facts["format"] > PLAN_FORMAT:
-                raise ArtefactError(
-                    f"{path}: written by a newer widedeep (format {facts['format']}): upgrade to read it"
-                )
             folder = directory / _VOCABULARIES
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
@@ -303,7 +376,10 @@ class FeaturePlan:
                 # Checked before parsing, because Polars may panic on damaged Arrow bytes.
                 if _checksum(content) != facts["checksums"][name]:
                     raise ValueError(f"{name} is damaged")
-                return pl.read_ipc(content)
+                values = pl.read_ipc(content)
+                if values.schema.get("value") != (pl.UInt64 if kind == "cross" else pl.String):
+                    raise ValueError(f"{name} holds no values of a {kind}")
+                return values
 
             plan = cls(
                 tuple(FittedNumeric(**_tuples(number)) for number in facts["numerics"]),
@@ -322,7 +398,8 @@ class FeaturePlan:
             )
             if plan.digest != facts["digest"]:
                 raise ValueError("its content does not match its digest")
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+            plan.refuse_unfit()
+        except _FAULTS as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
 

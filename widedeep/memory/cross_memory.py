@@ -50,7 +50,12 @@ class CrossMemory:
     @classmethod
     def load(cls, path: Path) -> "CrossMemory":
         """Read what `save` wrote. Raises ArtefactError for a missing or damaged file."""
-        return cls(**_loaded(path, {"value", "support", "scale", "offset"}))
+        memory = cls(**_loaded(path, {"value", "support", "scale", "offset"}))
+        crosses = len(memory.offset) if memory.offset.ndim else 0
+        shapes = memory.scale.shape, memory.offset.shape, memory.value.ndim
+        if shapes != ((crosses, SUPPORT_BUCKETS, SIGNS), (crosses, SUPPORT_BUCKETS), 1):
+            raise ArtefactError(f"{path}: not a memory of crosses: its values are of other shapes: train again")
+        return memory
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,12 @@ def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
         raise ArtefactError(f"{path}: no readable memory of crosses ({error}): train again") from error
     if tensors.keys() != names:
         raise ArtefactError(f"{path}: not a memory of crosses, it holds {', '.join(sorted(tensors))}: train again")
+    support = tensors["support"]
+    types = {name: np.dtype(np.uint8 if name == "support" else np.float32) for name in names}
+    if any(tensors[name].dtype != types[name] for name in names) or support.shape != tensors["value"].shape:
+        raise ArtefactError(f"{path}: not a memory of crosses: its values are of other types or numbers: train again")
+    if support.size and support.max() >= SUPPORT_BUCKETS:
+        raise ArtefactError(f"{path}: not a memory of crosses: it has supports that do not exist: train again")
     return tensors
 
 

@@ -1,6 +1,7 @@
 """Crosses from memory: values that were found by counting, and a few learnt numbers that tell how far to trust them."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +33,11 @@ class CrossValues(nn.Module):
 
     def __init__(self, sizes: Sequence[int], num_dense: int) -> None:
         super().__init__()
-        ends = torch.tensor([0, *sizes]).cumsum(0)
-        self.starts: list[int] = ends[:-1].tolist()
-        self.num_dense, self.num_rows = num_dense, int(ends[-1])
-        self.register_buffer("offsets", ends[:num_dense].unsqueeze(1).clone(), persistent=False)
+        *starts, self.num_rows = accumulate(sizes, initial=0)
+        self.starts: list[int] = starts
+        self.num_dense = num_dense
+        offsets = torch.tensor(starts[:num_dense], dtype=torch.int64).unsqueeze(1)
+        self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("positions", torch.arange(num_dense).unsqueeze(1), persistent=False)
         self.register_buffer("active", torch.arange(num_dense), persistent=False)
         self.register_buffer("value", torch.zeros(self.num_rows), persistent=False)

@@ -9,6 +9,7 @@ from widedeep.pipeline.stages import ingest_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
 
 DEFAULT_FDR = 0.05
 """Bound on the false discovery rate."""
@@ -19,7 +20,7 @@ def discover_crosses(
     work_dir: Path,
     reporter: Reporter,
     *,
-    on: Path | None = None,
+    on: RunDirectory | None = None,
     budget: float | None = None,
     fdr: float = DEFAULT_FDR,
     wait: bool = False,

@@ -1,17 +1,15 @@
 """The end of a training: sets the level of the best epoch's model, measures it and completes the run directory."""
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-import polars as pl
 import torch
 
 from widedeep.encoded.store import EncodedStore
 from widedeep.evaluation.judgement import LabelTally, ModelWarning, judge_split, judge_training
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
-from widedeep.files import replacing_file, write_json
+from widedeep.files import write_json
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.stages import EncodingResult
@@ -19,8 +17,8 @@ from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.realised import realised_gains
-from widedeep.scoring.scorer import GOLDEN_SCORE, Scorer, logit_correction
-from widedeep.table.parts import typed_blocks
+from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
+from widedeep.table.parts import first_rows
 from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
 from widedeep.training.device import peak_memory_bytes
 from widedeep.training.inference import evaluate_with_errors, store_logits
@@ -51,7 +49,10 @@ def finish_run(
     measured = {
         split: evaluate_with_errors(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
     }
-    _write_golden_rows(run, Scorer(recipe, plan, network, device), encoded.ingested.path, list(reversed(held_out)))
+    if recipe.evaluation.golden_rows:
+        scorer = Scorer(recipe, plan, network, device)
+        scorer.read_as(run)
+        write_golden_rows(scorer, run, first_rows(encoded.ingested.path, recipe.evaluation.golden_rows))
     gains = realised_gains(recipe, run, plan, network, stores[held_out[-1]], device) if held_out else None
     train_mean = _train_mean(recipe, stores["train"])
     warnings = _judged(kind, run, {split: metrics for split, (metrics, _) in measured.items()}, stores, train_mean)
@@ -79,6 +80,7 @@ def finish_run(
             "peak_memory_bytes": peak_memory_bytes(),
         },
     )
+    run.pin()
     run.finish()
 
 
@@ -107,18 +109,6 @@ def _set_level(
             network.bias.add_(state["level_shift"])
         save_checkpoint(run.best_path, model_tensors(network), state)
     return float(state["level_shift"])
-
-
-def _write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, splits: Sequence[str]) -> None:
-    """Save the first rows of the first of `splits` (else of train) with their scores, for `Scorer.load` to check."""
-    count = scorer.recipe.evaluation.golden_rows
-    if not count:
-        return
-    columns = list(scorer.plan.required_columns())
-    rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
-    scores, _ = scorer.score(rows)
-    with replacing_file(run.golden_path) as temporary:
-        rows.with_columns(pl.Series(GOLDEN_SCORE, scores)).write_parquet(temporary)
 
 
 def _judged(

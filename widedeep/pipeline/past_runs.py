@@ -35,12 +35,13 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
     """The typed table that the run was trained on, from `work_dir` or the run's own work directory.
 
     If it is gone, it is made again from the recipe's files, with a warning if these have changed. Raises ArtefactError
-    for the run, DataError and ColumnError for the files.
+    for the run, also if it is another's, whose files are not read; DataError and ColumnError for the files.
     """
     path = finished_stage(run, "ingest", work_dir)
     if path is not None:
         return path
     manifest = run.manifest()
+    run.require_own(manifest, "its data", "name labelled files where the command takes them")
     reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
     loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     ingested = ingest(loaded, work_dir, reporter, wait=wait)

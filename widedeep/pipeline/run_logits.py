@@ -19,12 +19,15 @@ from widedeep.scoring.scorer import Scorer
 from widedeep.training.inference import store_logits
 
 
-def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporter: Reporter, data: TrainRows) -> Floats:
+def run_logits(
+    run: RunDirectory, ingested: IngestResult, workspace: Workspace, reporter: Reporter, data: TrainRows
+) -> Floats:
     """Logits (for a regression: predictions) of the rows, [N] float32, for a caller that holds the lock.
 
-    The run's encoded rows are made again if they are gone. Raises UsageError for a run of other rows.
+    The run's encoded rows are made again if they are gone. Raises UsageError for a run of other rows, ArtefactError for
+    another's run.
     """
-    run = RunDirectory(path)
+    path = run.path
     manifest = run.require_done()
     if manifest["keys"]["ingest"] != ingested.key:
         raise UsageError(f"--on {path}: this run was trained on other rows than the recipe's; train it again")
@@ -33,6 +36,7 @@ def run_logits(path: Path, ingested: IngestResult, workspace: Workspace, reporte
             f"--on {path}: this run is a refit, trained on the {' + '.join(refit['splits'])} rows, and discovery may "
             f"read train rows only: take the run that it is a refit of, {path.parent / refit['of']}"
         )
+    run.require_own(manifest, "its data", "take a run of your own")
     scorer = Scorer.load(path)
     loaded = LoadedRecipe(scorer.recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     encoded = encoding_stage(loaded, workspace, reporter)

@@ -19,16 +19,16 @@ from widedeep.table.typed_columns import LABEL
 
 
 def strongest_weights_of(
-    path: Path, work_dir: Path, reporter: Reporter, *, top: int, min_support: int | None, wait: bool = False
+    run: RunDirectory, work_dir: Path, reporter: Reporter, *, top: int, min_support: int | None, wait: bool = False
 ) -> WeightsResult:
-    """The strongest wide weights of the finished run at `path`, with the train rows that hold each value.
+    """The strongest wide weights of a finished run, with the train rows that hold each value.
 
     Encoded or typed train rows are searched in `work_dir` and in the run's own work directory. If both are gone, the
     recipe's files are read again. Raises ArtefactError for the run, UsageError if it has no wide part, DataError and
     ColumnError for the files.
     """
-    run = RunDirectory(path)
     manifest = run.require_done()
+    run.check_scoring(manifest)
     recipe = load_run_recipe(run, manifest).recipe
     plan = FeaturePlan.load(run.plan_dir)
     weights = wide_weights(run, plan)

@@ -30,7 +30,7 @@ from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
 from widedeep.table.listed import ListedValues
-from widedeep.table.parts import PartWriter, coded_blocks, typed_blocks, write_forms
+from widedeep.table.parts import FIRST_ROWS, PartWriter, coded_blocks, typed_blocks, write_first_rows, write_forms
 from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.split_files import check_split_files
@@ -87,7 +87,8 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             for split in splits
         }
         unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
-        for found in map_in_order(typed, _placed(_blocks(files, recipe, base_dir, reporter), typing)):
+        blocks = _keeping_first(_blocks(files, recipe, base_dir, reporter), recipe, out_dir)
+        for found in map_in_order(typed, _placed(blocks, typing)):
             for split, rows in found:
                 if split == _UNSPLIT and unsplit is not None:
                     unsplit.add(rows)
@@ -195,6 +196,24 @@ def _blocks(
                 finished += done
             rowless.settle(reporter)
     side_tables.warn_unmatched()
+
+
+def _keeping_first(
+    blocks: Iterator[tuple[str, RawBlock]], recipe: Recipe, out_dir: Path
+) -> Iterator[tuple[str, RawBlock]]:
+    """The blocks; the first rows are kept as they were read, in the columns that scoring reads."""
+    kept = False
+    for split, block in blocks:
+        if not kept and block.num_rows:
+            columns = [
+                block.frame[name].head(FIRST_ROWS)
+                if (coded := block.coded.get(name)) is None
+                else coded.values.gather(coded.codes.head(FIRST_ROWS)).alias(name)
+                for name in Typing(recipe, require_label=False).needed
+            ]
+            write_first_rows(out_dir, pl.DataFrame(columns))
+            kept = True
+        yield split, block
 
 
 def _read_by_value(recipe: Recipe) -> set[str]:

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
-from widedeep.errors import Fault, RecipeError
-from widedeep.files import check_readable
+from widedeep.errors import ArtefactError, Fault, RecipeError
 from widedeep.recipe.checks import check_recipe
 from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
 from widedeep.recipe.resolve import resolve
@@ -21,6 +21,8 @@ from widedeep.runs import RunDirectory
 
 _STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
 """Valid sections that replace faulty ones, so that the rest of a faulty recipe can still be checked."""
+
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,22 @@ class LoadedRecipe:
 def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRecipe:
     """The resolved recipe of a finished run, whose manifest is given, and where its relative paths start.
 
-    Raises RecipeError if the file does not hold a recipe, ArtefactError if it may not be read.
+    A run is data: its recipe reads no variable from the environment. Raises ArtefactError if the file is not the one
+    that the run was finished with, may not be read, or holds no recipe.
     """
-    check_readable(run.recipe_path)
+    path = run.checked(run.recipe_path, manifest)
     # Runs of format 1 learnt every cross by gradient, which their recipes do not say.
     overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
-    return load_recipe(run.recipe_path, overrides, name=run.path.parent.name, base_dir=Path(manifest["base_dir"]))
+    base_dir = Path(manifest["base_dir"])
+    try:
+        document = read_yaml(_read_text(path), _NO_VARIABLES)
+        return replace(recipe_of(document, str(path), base_dir, run.path.parent.name, overrides), path=path)
+    except RecipeError as error:
+        fault, more = error.faults[0], len(error.faults) - 1
+        others = f" (and {more} more fault{'s' * (more != 1)})" if more else ""
+        raise ArtefactError(
+            f"{fault}{others}: the run's own recipe is damaged: restore it from a copy, or train again"
+        ) from error
 
 
 def load_recipe(

@@ -300,7 +300,8 @@ class EvaluationSettings(Settings):
     """What a finished run reports."""
 
     golden_rows: Annotated[int, Field(ge=0, le=1000)] = 8
-    """Number of raw rows that are kept with their scores, and scored again whenever the run is loaded."""
+    """Number of rows that are kept as they were read, with their scores: they are typed and scored again whenever the
+    run is loaded."""
     cutoffs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10,)
     """Each K of map@K, ndcg@K and hit_rate@K, the metrics that `data.group` adds."""
 

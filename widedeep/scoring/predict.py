@@ -49,9 +49,11 @@ def predict_files(
     keep: Sequence[str] = (),
     tables: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
+    trust: bool = False,
     reporter: Reporter,
 ) -> PredictResult:
-    """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`.
+    """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`, `trust` as in
+    `Scorer.load`.
 
     A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
     exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the
@@ -63,7 +65,7 @@ def predict_files(
     if isinstance(output, Path) and output.is_file() and not force:
         raise OutputExistsError(f"{output}: exists already; --force replaces it")
     _check_kept(keep)
-    scorer = Scorer.load(run)
+    scorer = Scorer.load(run, trust=trust)
     odd_values = OddValues()
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter

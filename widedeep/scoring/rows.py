@@ -15,8 +15,7 @@ from widedeep.scoring.scorer import Scorer
 from widedeep.source.blocks import RawBlock
 from widedeep.source.paths import Frame, Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, believed_format, read_blocks
-from widedeep.table.side_tables import SideTables
-from widedeep.table.typed import Typing
+from widedeep.table.side_tables import SideTables, needed_tables
 
 STDIN_NAME = "<stdin>"
 FRAME_NAME = "the frame"
@@ -40,17 +39,18 @@ class InputRows:
         """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there.
 
         `tables` maps side tables to files that stand in for the recipe's. Raises UsageError, ColumnError and DataError
-        for what is not there.
+        for what is not there, ArtefactError for side tables of another's run.
         """
         self._recipe_format, self._input_format = scorer.recipe.data.format, input_format
         self._reporter = reporter
         self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
             self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
-        self._typing = Typing(
-            scorer.recipe, require_label=labelled, trained_kinds=scorer.source_kinds, forms=scorer.forms
-        )
+        self._typing = scorer.typing(labelled=labelled)
         columns = [*self._typing.needed, *keep]
+        for table in needed_tables(scorer.recipe.data, columns):
+            if table not in tables and scorer.require_own is not None:
+                scorer.require_own(f"side table {table!r}", f"name its file, --table {table}=FILE")
         self._tables = SideTables.load(
             scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, in_form=scorer.forms is not None
         )

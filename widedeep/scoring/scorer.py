@@ -1,30 +1,34 @@
 """A finished run, loaded and checked: typed rows in, scores out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 import torch
 
-from widedeep.errors import ArtefactError
+from widedeep.errors import ArtefactError, ColumnError, DataError
 from widedeep.features.plan import FeaturePlan
-from widedeep.files import check_readable
+from widedeep.files import check_readable, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
-from widedeep.recipe.base import OURS
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
-from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.runs import RunDirectory, read_json_artefact, require_shape
+from widedeep.source.blocks import RawBlock
+from widedeep.source.canonical import ValueKind
 from widedeep.source.forms import Form
+from widedeep.table.typed import Typing
+from widedeep.table.typed_columns import typed_columns
 from widedeep.training.bags import BATCH_ROWS, bag_of
-from widedeep.training.checkpoints import load_checkpoint, restore_model
+from widedeep.training.checkpoints import check_model, load_checkpoint, restore_model
 from widedeep.training.device import choose_device
 from widedeep.training.objective import score
 
@@ -32,8 +36,6 @@ CPU_BATCH_ROWS = FEW_ROWS
 """Rows scored at a time on the CPU: the caches hold what the layers hand on, and nothing waits for Numba."""
 GOLDEN_TOLERANCE = 1e-5
 """How far a golden row's score may lie from the one it had when the run was finished."""
-GOLDEN_SCORE = f"{OURS}score"
-"""The column of those scores in the file of golden rows."""
 
 
 def input_layout(plan: FeaturePlan, recipe: Recipe) -> InputLayout:
@@ -77,29 +79,47 @@ class Scorer:
         """In which writing texts are encoded; None for runs older than forms, which take texts as they are."""
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
+        self.require_own: Callable[[str, str], None] | None = None
+        """Raises ArtefactError if nothing outside the run may be read: `RunDirectory.require_own` of a loaded run."""
 
     @classmethod
-    def load(cls, path: Path) -> "Scorer":
+    def load(cls, path: Path, *, trust: bool = False) -> "Scorer":
         """Load a finished run and score its golden rows again.
 
-        Raises ArtefactError when the run is missing, unfinished, damaged, of a newer format, or scores differently.
+        With `trust`, files that its recipe names may be read, whoever made the run. Raises ArtefactError when the run
+        is missing, unfinished, damaged, of a newer format, has changed since it was finished, or scores differently.
         """
-        run = RunDirectory(path)
+        run = RunDirectory(path, trust)
         manifest = run.require_done()
+        run.check_scoring(manifest)
         loaded = load_run_recipe(run, manifest)
         recipe = loaded.recipe
         plan = FeaturePlan.load(run.plan_dir)
-        network = Network(input_layout(plan, recipe), recipe.model, correction=logit_correction(recipe))
-        recall_crosses(network, run)
+        _refuse_other_columns(recipe, plan, run)
         tensors, _ = load_checkpoint(run.best_path)
+        layout, correction = input_layout(plan, recipe), logit_correction(recipe)
+        with torch.device("meta"):  # which takes no memory, however large the recipe says that the model is
+            check_model(Network(layout, recipe.model, correction=correction), tensors, run.best_path)
+        network = Network(layout, recipe.model, correction=correction)
+        recall_crosses(network, run)
         restore_model(network, tensors, run.best_path)
         scorer = cls(recipe, plan, network, choose_device("auto"))
-        scorer.source_kinds = read_json_artefact(run.plan_dir / "source_kinds.json", "the run is damaged")
-        if run.forms_path.exists():
-            scorer.forms = read_json_artefact(run.forms_path, "the run is damaged")
+        scorer.read_as(run)
         scorer.base_dir = loaded.base_dir
-        scorer._check_golden_rows(run)
+        scorer.require_own = partial(run.require_own, manifest)
+        _check_golden_rows(scorer, run)
         return scorer
+
+    def read_as(self, run: RunDirectory) -> None:
+        """Take rows for what they were in the run's training: kinds of values, and forms of texts. Raises
+        ArtefactError."""
+        self.source_kinds = _read_texts(run.source_kinds_path, get_args(ValueKind))
+        if run.forms_path.exists():
+            self.forms = _read_texts(run.forms_path, get_args(Form))
+
+    def typing(self, *, labelled: bool) -> Typing:
+        """What types new rows as the rows that the run was trained on."""
+        return Typing(self.recipe, require_label=labelled, trained_kinds=self.source_kinds, forms=self.forms)
 
     def score(self, frame: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
         """Scores [N] float32 of the typed rows, in order, and the columns that the model reads, encoded."""
@@ -123,24 +143,115 @@ class Scorer:
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
 
-    def _check_golden_rows(self, run: RunDirectory) -> None:
-        if not self.recipe.evaluation.golden_rows:
-            return
-        check_readable(run.golden_path)
-        try:
-            golden = pl.read_parquet(run.golden_path, glob=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise ArtefactError(f"{run.golden_path}: cannot read the golden rows: the run is damaged") from error
-        scores, _ = self.score(golden)
-        # Runs of earlier versions have the scores in a column that a field may have been called.
-        then = golden[GOLDEN_SCORE if GOLDEN_SCORE in golden.columns else "score"].to_numpy()
-        differences = np.abs(scores - then)
-        worst = int(differences.argmax())
-        if not differences[worst] <= GOLDEN_TOLERANCE * max(1.0, abs(float(then[worst]))):
-            raise ArtefactError(
-                f"{run.golden_path}: row {worst + 1} scored {then[worst]:.6g} when the run was finished and "
-                f"scores {scores[worst]:.6g} now: the weights, the plan or a library changed; train again"
-            )
+
+def _read_texts(path: Path, known: Sequence[str]) -> dict[str, Any]:
+    """A JSON object of texts, each one of `known`. Raises ArtefactError."""
+    texts: dict[str, Any] = read_json_artefact(path, "the run is damaged")
+    require_shape(texts, {str: str}, path)
+    if other := [name for name, text in texts.items() if text not in known]:
+        raise ArtefactError(
+            f"{path}: {other[0][:40]} must be one of {', '.join(known)}, is {texts[other[0]][:40]!r}: the run is "
+            "damaged"
+        )
+    return texts
+
+
+def _refuse_other_columns(recipe: Recipe, plan: FeaturePlan, run: RunDirectory) -> None:
+    """Raise ArtefactError if the plan encodes columns that the recipe does not make."""
+    try:
+        made = {column.name for column in typed_columns(recipe)}
+    except ColumnError as error:
+        raise ArtefactError(f"{run.recipe_path}: {error}: the run is damaged") from error
+    if lacking := [column for column in plan.required_columns() if column not in made]:
+        raise ArtefactError(
+            f"{run.plan_dir / 'plan.json'}: it encodes {lacking[0]!r}, of which {run.recipe_path.name} says nothing: "
+            "restore both from a copy or train again"
+        )
+
+
+# --------------------------------------------------------------------------------------------------------- golden rows
+
+# Columns of the file. User's columns are fields of the first two, so that no name can clash with these.
+_RAW, _TYPED, _SCORE = "raw", "typed", "score"
+_FAULTS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+def write_golden_rows(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame) -> None:
+    """Save rows as they were read, as they were typed and with their scores, for `Scorer.load` to check.
+
+    `raw` holds at least the columns that the model reads, those of side tables joined to them.
+    """
+    typing = scorer.typing(labelled=False)
+    raw = raw.select(typing.needed)
+    typed = typing.apply(_block(raw, run)).select(scorer.plan.required_columns())
+    scores, _ = scorer.score(typed)
+    golden = pl.DataFrame([raw.to_struct(_RAW), typed.to_struct(_TYPED), pl.Series(_SCORE, scores)])
+    with replacing_file(run.golden_path) as temporary:
+        golden.write_parquet(temporary)
+
+
+def _block(raw: pl.DataFrame, run: RunDirectory) -> RawBlock:
+    return RawBlock(raw, str(run.golden_path), 0, 0)
+
+
+def _check_golden_rows(scorer: Scorer, run: RunDirectory) -> None:
+    path = run.golden_path
+    if not scorer.recipe.evaluation.golden_rows and not path.exists():
+        return
+    check_readable(path)
+    try:
+        golden = pl.read_parquet(path, glob=False)
+    except _FAULTS as error:
+        raise ArtefactError(f"{path}: cannot read the golden rows: the run is damaged") from error
+    raw, typed = None, golden
+    if isinstance(golden.schema.get(_TYPED), pl.Struct) and isinstance(golden.schema.get(_RAW), pl.Struct):
+        raw, typed = golden[_RAW].struct.unnest(), golden[_TYPED].struct.unnest()  # else a run of format 1 or 2
+    columns = {column: typed.schema.get(column) for column in scorer.plan.required_columns()}
+    types = scorer.plan.required_types()
+    if not golden.height or any(columns[name] != types[name] for name in columns):
+        raise ArtefactError(f"{path}: it has no rows, or not the columns that the plan encodes: the run is damaged")
+    if golden.schema.get(_SCORE) not in (pl.Float32, pl.Float64) or golden[_SCORE].null_count():
+        raise ArtefactError(f"{path}: the golden rows have no scores: the run is damaged")
+    if raw is not None:
+        _check_reading(scorer, run, raw, typed)
+    scores, _ = scorer.score(typed)
+    differences = np.abs(scores - golden[_SCORE].to_numpy())
+    worst = int(differences.argmax())
+    if not differences[worst] <= GOLDEN_TOLERANCE * max(1.0, abs(float(golden[_SCORE][worst]))):
+        raise ArtefactError(
+            f"{path}: row {worst + 1} scored {golden[_SCORE][worst]:.6g} when the run was finished and "
+            f"scores {scores[worst]:.6g} now: the weights, the plan or a library changed; train again"
+        )
+
+
+def _check_reading(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame, typed: pl.DataFrame) -> None:
+    """Raise ArtefactError if the raw rows are typed otherwise than when the run was finished."""
+    path, typing = run.golden_path, scorer.typing(labelled=False)
+    if lacking := [name for name in typing.needed if name not in raw.columns]:
+        raise ArtefactError(f"{path}: the golden rows lack the column {lacking[0]!r}: the run is damaged")
+    try:
+        again = typing.apply(_block(raw, run))
+    except (DataError, *_FAULTS) as error:
+        raise ArtefactError(f"{path}: the golden rows are no longer read ({error}): the run is damaged") from error
+    for name in typed.columns:
+        for row, (before, now) in enumerate(zip(typed[name], again[name], strict=True), start=1):
+            if not _equal(before, now):
+                raise ArtefactError(
+                    f"{path}: row {row}, column {name!r}, was read as {_told(before)} when the run was finished and is "
+                    f"read as {_told(now)} now: the recipe or a library changed; train again"
+                )
+
+
+def _equal(value: Any, other: Any) -> bool:
+    if isinstance(value, pl.Series) and isinstance(other, pl.Series):
+        return value.equals(other, null_equal=True)
+    if isinstance(value, float) and isinstance(other, float):
+        return math.isclose(value, other, rel_tol=1e-12)
+    return type(value) is type(other) and bool(value == other)
+
+
+def _told(value: Any) -> str:
+    return "missing" if value is None else repr(value.to_list() if isinstance(value, pl.Series) else value)[:60]
 
 
 def _matrix(frame: pl.DataFrame, names: Sequence[str], dtype: type[np.generic]) -> np.ndarray:

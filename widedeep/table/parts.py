@@ -2,6 +2,7 @@
 
 A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a
 list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py).
+`first-rows.arrow` holds the first rows as they were read, before they were typed.
 """
 
 import io
@@ -19,7 +20,10 @@ from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Form, Forms, rows_in_forms
 
 PART_ROWS = 1 << 18
+FIRST_ROWS = 1000
+"""Rows that are kept as they were read, at most: no recipe may ask for more golden rows."""
 _FORMS = "forms.json"
+_FIRST_ROWS = "first-rows.arrow"
 _ROWS_PER_VALUE = 4
 """A column with fewer rows per distinct value is stored without codes, which would save nothing."""
 
@@ -141,6 +145,19 @@ def _part_paths(directory: Path, split: str) -> list[Path]:
 def typed_names(directory: Path, split: str) -> list[str]:
     """The columns of a split of the typed table."""
     return pl.scan_ipc(_part_paths(directory, split)[0], glob=False).collect_schema().names()
+
+
+def write_first_rows(directory: Path, rows: pl.DataFrame) -> None:
+    """Keep rows as they were read, for the runs that are trained on this table."""
+    content = io.BytesIO()
+    rows.write_ipc(content, compression="lz4")
+    with writing(directory):
+        (directory / _FIRST_ROWS).write_bytes(content.getbuffer())
+
+
+def first_rows(directory: Path, count: int) -> pl.DataFrame:
+    """The first `count` of the rows that `write_first_rows` kept."""
+    return pl.read_ipc(io.BytesIO((directory / _FIRST_ROWS).read_bytes()), n_rows=count)
 
 
 def write_forms(directory: Path, forms: Forms) -> None:

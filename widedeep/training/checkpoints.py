@@ -30,7 +30,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118 - no mapping
     except FileNotFoundError as error:
         raise ArtefactError(f"{path}: no checkpoint is here; train again, or with --resume") from error
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise ArtefactError(
             f"{path}: not a checkpoint of widedeep, or a damaged one ({error}); restore it from a copy or train again"
         ) from error
@@ -42,7 +42,12 @@ def model_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def restore_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load what `model_tensors` gave. Raises ArtefactError if names or shapes are those of another model."""
+    """Load what `model_tensors` gave. Raises ArtefactError if names, shapes or types are those of another model."""
+    network.load_state_dict(check_model(network, tensors, path))
+
+
+def check_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """What `restore_model` loads, for a network that may be on the meta device. Raises what it raises."""
     expected = network.state_dict()
     saved = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     if missing := sorted(expected.keys() - saved.keys()):
@@ -55,7 +60,10 @@ def restore_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path)
         if saved[name].shape != tensor.shape:
             shapes = f"{tuple(saved[name].shape)}, in the recipe's model {tuple(tensor.shape)}"
             raise ArtefactError(f"{path}: checkpoint of another model: {name} has shape {shapes}")
-    network.load_state_dict(saved)
+        if saved[name].dtype != tensor.dtype:
+            types = f"{saved[name].dtype}, in the recipe's model {tensor.dtype}"
+            raise ArtefactError(f"{path}: checkpoint of another model: {name} is of type {types}")
+    return saved
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -1,0 +1,231 @@
+"""Each promise of SECURITY.md, tried by every command that reads a run, and from Python."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import widedeep as wd
+from widedeep import runs
+from widedeep.errors import ArtefactError
+from widedeep.runs import RunDirectory
+
+CommandLine = Callable[..., tuple[int, str, str]]
+
+
+def of_another(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the run be one that another machine made."""
+    other = run.parent / "other-machine-id"
+    other.write_text("another machine")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_MACHINE", other)
+        RunDirectory(run).pin()
+
+
+def as_older_versions_made_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["pins"]
+    (run / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+
+
+@pytest.fixture(params=[of_another, as_older_versions_made_it])
+def foreign(request: pytest.FixtureRequest, rich_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    request.param(rich_run, monkeypatch)
+    return rich_run
+
+
+COMMANDS: dict[str, Callable[[Path, Path], Sequence[str | Path]]] = {
+    "predict": lambda run, rich: ["predict", run, rich / "log.csv", "-o", "-"],
+    "eval files": lambda run, rich: ["eval", run, rich / "log.csv"],
+    "eval split": lambda run, rich: ["eval", run, "--split", "test"],
+    "against": lambda run, rich: ["eval", run, "--against", run, rich / "log.csv"],
+    "against split": lambda run, rich: ["eval", run, "--against", run],
+    "report": lambda run, rich: ["report", run, "-o", "-"],
+    "weights": lambda run, rich: ["crosses", run, "--weights"],
+    "on": lambda run, rich: ["crosses", rich / "rich.yaml", "--discover", "--on", run],
+}
+READS_ROWS = ["predict", "eval files", "against"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory: no stages are there."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_file_that_anothers_recipe_names_is_read(
+    command: str, foreign: Path, rich: Path, elsewhere: Path, widedeep: CommandLine
+) -> None:
+    code, out, err = widedeep(*COMMANDS[command](foreign, rich))
+
+    assert (code, out) == (4, ""), err
+    assert "--trust" in err
+    assert str(foreign) in err
+    assert ("--table users=FILE" in err) == (command in READS_ROWS)
+
+
+@pytest.mark.parametrize("command", READS_ROWS)
+def test_a_side_table_of_ones_own_or_trust_lets_another_run_be_used(
+    command: str, foreign: Path, rich: Path, elsewhere: Path, widedeep: CommandLine
+) -> None:
+    arguments = COMMANDS[command](foreign, rich)
+    trusted = widedeep(*arguments, "--trust")
+    with_table = widedeep(*arguments, "--table", f"users={rich / 'users.csv'}")
+
+    assert trusted[0] == with_table[0] == 0, (trusted[2], with_table[2])
+    assert trusted[1] == with_table[1]
+
+
+@pytest.mark.parametrize("command", ["eval split", "weights"])
+def test_trust_lets_the_files_of_another_run_be_read_again(
+    command: str, foreign: Path, rich: Path, elsewhere: Path, widedeep: CommandLine
+) -> None:
+    code, _, err = widedeep(*COMMANDS[command](foreign, rich), "--trust")
+
+    assert code == 0, err
+
+
+def test_the_stages_of_the_work_directory_serve_another_run_too(
+    foreign: Path, rich: Path, elsewhere: Path, widedeep: CommandLine
+) -> None:
+    code, _, err = widedeep("eval", foreign, "--split", "test", "--work", rich)
+
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("command", [*READS_ROWS, "eval split"])
+def test_ones_own_run_needs_nothing_wherever_it_lies(
+    command: str, rich_run: Path, rich: Path, elsewhere: Path, widedeep: CommandLine
+) -> None:
+    code, _, err = widedeep(*COMMANDS[command](rich_run, rich))
+
+    assert (code, "trust" in err) == (0, False), err
+
+
+def test_python_asks_for_trust_too(foreign: Path, rich: Path, elsewhere: Path) -> None:
+    rows = pl.read_csv(rich / "log.csv")
+    run = wd.open_run(foreign)
+    with pytest.raises(ArtefactError, match="--table users=FILE"):
+        run.predict(rows)
+    with pytest.raises(ArtefactError, match="--trust"):
+        run.evaluate(split="test")
+    with pytest.raises(ArtefactError, match="--trust"):
+        run.evaluate(rows)
+
+    trusted = wd.open_run(foreign, trust=True).predict(rows)
+
+    assert trusted.equals(run.predict(rows, tables={"users": str(rich / "users.csv")}))
+
+
+def test_another_user_of_the_machine_is_another(rich_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory(rich_run)
+    assert run.is_own(run.manifest())
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    assert not run.is_own(run.manifest())
+
+
+def test_an_edited_manifest_loses_its_seal(rich_run: Path) -> None:
+    run = RunDirectory(rich_run)
+    manifest = json.loads(run.manifest_path.read_text())
+    manifest["base_dir"] = "/etc"
+    manifest["pins"]["manifest"] = runs._digest_of_manifest(manifest)
+    run.manifest_path.write_text(json.dumps(manifest))
+
+    assert not run.is_own(run.manifest())
+
+
+def test_no_url_is_opened_and_no_variable_is_read(
+    rich: Path, rich_run: Path, monkeypatch: pytest.MonkeyPatch, widedeep: CommandLine
+) -> None:
+    recipe = rich_run / "recipe.yaml"
+    text = recipe.read_text()
+    assert "files: [users.csv]" in text
+    recipe.write_text(text.replace("files: [users.csv]", "files: ['http://localhost:9/users.csv']"))
+    of_another(rich_run, monkeypatch)
+    code, out, err = widedeep("predict", rich_run, rich / "log.csv", "-o", "-")
+    assert (code, out) == (4, "")
+    assert "side table 'users' is not read" in err
+
+    monkeypatch.setenv("SECRET_OF_MINE", "users.csv")
+    recipe.write_text(text.replace("files: [users.csv]", "files: ['${SECRET_OF_MINE}']"))
+    RunDirectory(rich_run).pin()
+    for command, arguments in COMMANDS.items():
+        code, out, err = widedeep(*arguments(rich_run, rich), "--work", rich)
+        assert (code, out) == (4, ""), (command, err)
+        assert "recipe.yaml" in err
+        assert "SECRET_OF_MINE" in err
+    code, out, err = widedeep("compare", rich_run)
+    assert (code, out) == (4, "")
+    with pytest.raises(ArtefactError, match="SECRET_OF_MINE"):
+        _ = wd.open_run(rich_run).recipe
+
+
+LINKED = [
+    "recipe.yaml",
+    "manifest.json",
+    "metrics.json",
+    "golden.parquet",
+    "plan",
+    "plan/plan.json",
+    "plan/source_kinds.json",
+    "plan/forms.json",
+    "plan/memory.safetensors",
+    "plan/vocabularies",
+    "plan/vocabularies/field-0000.arrow",
+    "checkpoints",
+    "checkpoints/best.safetensors",
+    "events.jsonl",
+]
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_in_a_run_do_not_lead_out(name: str, rich: Path, rich_run: Path, widedeep: CommandLine) -> None:
+    outside = rich_run.parent / "outside"
+    (rich_run / name).rename(outside)
+    (rich_run / name).symlink_to(outside)
+    reads: dict[str, Any] = {
+        "metrics.json": ["compare", rich_run],
+        "events.jsonl": ["report", rich_run, "-o", "-", "--work", rich],
+    }
+
+    code, out, err = widedeep(*reads.get(name, ["predict", rich_run, rich / "log.csv", "-o", "-"]))
+
+    assert (code, out) == (4, ""), err
+    assert f"{rich_run / name}" in err
+    assert "a link that leads out of the run" in err
+
+
+def test_a_link_that_stays_inside_is_followed(rich: Path, rich_run: Path, widedeep: CommandLine) -> None:
+    (rich_run / "golden.parquet").rename(rich_run / "rows.parquet")
+    (rich_run / "golden.parquet").symlink_to("rows.parquet")
+
+    assert widedeep("predict", rich_run, rich / "log.csv", "-o", "-")[0] == 0
+
+
+def test_a_pipe_in_a_run_is_not_opened(rich: Path, rich_run: Path, widedeep: CommandLine) -> None:
+    for name in ("golden.parquet", "events.jsonl"):
+        (rich_run / name).unlink()
+        os.mkfifo(rich_run / name)  # whose reader would wait for ever
+
+    code, _, err = widedeep("predict", rich_run, rich / "log.csv", "-o", "-")
+    assert (code, "golden.parquet: is no file" in err) == (4, True)
+    with pytest.raises(ArtefactError, match=r"events.jsonl: is no file"):
+        RunDirectory(rich_run).epochs()
+
+
+def test_a_key_in_a_manifest_leads_to_no_other_folder(rich: Path, rich_run: Path, widedeep: CommandLine) -> None:
+    manifest = json.loads((rich_run / "manifest.json").read_text())
+    manifest["keys"]["ingest"] = "../../elsewhere"
+    (rich_run / "manifest.json").write_text(json.dumps(manifest))
+
+    code, out, err = widedeep("eval", rich_run, "--work", rich)
+
+    assert (code, out) == (4, "")
+    assert "manifest.json: keys.ingest" in err
