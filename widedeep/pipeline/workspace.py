@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from widedeep.errors import ArtefactError
-from widedeep.files import replacing_directory, write_text, writing
+from widedeep.files import replacing_directory, sweep, write_text, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RUNS, read_json_artefact
+from widedeep.runs import RUNS, read_json_artefact, settle_latest
 
 _WAIT_SECONDS = 0.2
 
@@ -70,17 +69,18 @@ class Workspace:
             lock_file.truncate(0)
             lock_file.write(f"process {os.getpid()} ({' '.join(['widedeep', *sys.argv[1:]])[:200]})\n")
             lock_file.flush()
-            self._sweep()
+            self._complete()
             yield
             lock_file.truncate(0)
 
-    def _sweep(self) -> None:
-        # We hold the lock, so no process writes to these: a killed process left them behind.
-        for leftover in [*self.stages_dir.glob("*/.*.tmp-*"), *self.runs_dir.rglob(".*.tmp-*")]:
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+    def _complete(self) -> None:
+        """Complete what a killed process has all but finished, and remove what it has not."""
+        for folder in self.runs_dir.glob("*/"):
+            settle_latest(folder)
+        # We hold the lock, so no process of an earlier version writes to these; only that says so of its files.
+        for top in (self.stages_dir, self.runs_dir):
+            for folder in {leftover.parent for leftover in top.rglob(".*.tmp-*")}:
+                sweep(folder, older=True)
 
 
 def read_report(path: Path) -> dict[str, object]:
