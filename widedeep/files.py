@@ -26,6 +26,7 @@ _OF_A_PLACE = {
 """Faults of reading as well as of writing: the name that comes with them tells which."""
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
+_ADVICE = "free some space or choose another place"
 _COPIED_BYTES = 1 << 22
 
 _CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+")
@@ -45,22 +46,17 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if _is_of_writing(error, path):
-            reason = error.strerror or str(error)
-            raise WriteError(f"{path}: cannot write: {reason}; {_advice(error.errno)}") from error
+            raise WriteError(f"{path}: cannot write: {error.strerror or _fault_told(error)}; {_ADVICE}") from error
         raise
     except Exception as error:
-        if _says_cannot_write(error):
-            raise WriteError(f"{path}: cannot write: {error}; free some space or choose another place") from error
+        if (reason := _fault_told(error)) is not None:
+            raise WriteError(f"{path}: cannot write: {reason}; {_ADVICE}") from error
         raise
-
-
-def _advice(number: int | None) -> str:
-    return "free some space or choose another place" if number in {*_FULL, None} else "choose another place"
 
 
 def _is_of_writing(error: OSError, path: Path) -> bool:
     if error.errno is None:
-        return _says_cannot_write(error)
+        return _fault_told(error) is not None
     if error.errno not in _OF_A_PLACE:
         return error.errno in _FULL
     if not isinstance(error.filename, str | bytes):
@@ -70,10 +66,11 @@ def _is_of_writing(error: OSError, path: Path) -> bool:
     return of_path or any(_CLAIM.fullmatch(part) for part in named.parts)
 
 
-def _says_cannot_write(error: Exception) -> bool:
-    return type(error).__module__.startswith(("polars", "safetensors", "builtins")) and any(
-        words in str(error) for words in _CANNOT_WRITE_WORDS
-    )
+def _fault_told(error: Exception) -> str | None:
+    """The operating system's words in an error of a library that writes; None if there are none."""
+    if not type(error).__module__.startswith(("polars", "safetensors", "builtins")):
+        return None
+    return next((words for words in _CANNOT_WRITE_WORDS if words in str(error)), None)
 
 
 @contextmanager
@@ -179,8 +176,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     It lies in a directory of its own beside `path`, where a library may put what it needs meanwhile. Its permissions
     are those of a plain new file, whatever library wrote it.
     """
-    with writing(path), temporary_directory(path.parent) as directory:
-        temporary = directory / "new"
+    with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
@@ -197,8 +193,7 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `path`; on success it takes `path`'s place, else it is removed."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path), temporary_directory(path.parent) as directory:
-        temporary = directory / "new"
+    with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
         temporary.mkdir()
         yield temporary
         for file in sorted(temporary.rglob("*")):
@@ -206,6 +201,16 @@ def replacing_directory(path: Path) -> Iterator[Path]:
                 sync_file(file)
         _replace_directory(temporary, path, directory / "old")
         sync_directory(path.parent)
+
+
+@contextmanager
+def _named_as(path: Path, temporary: Path) -> Iterator[Path]:
+    """Yield `temporary`; a WriteError that names it, or what lies in it, names what was to be there in the end."""
+    try:
+        yield temporary
+    except WriteError as error:
+        named = str(error).replace(str(temporary), str(path)).replace(str(temporary.parent), str(path))
+        raise WriteError(named) from error
 
 
 def _replace_directory(new: Path, path: Path, aside: Path) -> None:

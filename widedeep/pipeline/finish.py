@@ -117,8 +117,8 @@ def _write_golden_rows(run: RunDirectory, scorer: Scorer, typed_dir: Path, split
     columns = list(scorer.plan.required_columns())
     rows = next(typed_blocks(typed_dir, (*splits, "train")[0], count, columns))
     scores, _ = scorer.score(rows)
-    with replacing_file(run.golden_path) as temporary:
-        rows.with_columns(pl.Series("score", scores)).write_parquet(temporary)
+    with replacing_file(run.golden_path) as temporary, temporary.open("wb") as file:
+        rows.with_columns(pl.Series("score", scores)).write_parquet(file)
 
 
 def _judged(
