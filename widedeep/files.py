@@ -259,7 +259,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 def unreadable(path: Path, error: Exception) -> ArtefactError:
     """What to raise when a file of a stage cannot be read."""
     reason = getattr(error, "strerror", None) or error
-    return ArtefactError(f"{path}: cannot be read: {reason}: delete the folder stages beside runs, and run again")
+    return ArtefactError(f"{path}: cannot be read: {reason}: delete stages/ and run again")
 
 
 def check_readable(path: Path) -> None:

@@ -135,11 +135,15 @@ class RunDirectory:
         Versions before this one, killed between the two steps of `finish`, left `latest` so.
         """
         latest = self.path.parent / LATEST
-        if latest.is_dir() and Path(os.path.realpath(latest)).name >= self.path.name:
+        if latest.is_dir() and RunDirectory(Path(os.path.realpath(latest)))._began() >= self._began():
             return False
         self._announce()
         self._take_latest()
         return True
+
+    def _began(self) -> tuple[str, int]:
+        # Names tell the second, also of a run that was copied; of two in one second, the later one was done later.
+        return self.path.name.partition("-")[0], self.done_path.stat().st_mtime_ns if self.is_done else 0
 
     def _announce(self) -> None:
         announced = self.path.parent / _NEXT_LATEST

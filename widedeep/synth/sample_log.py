@@ -182,7 +182,7 @@ def _blocks(labelled: Callable[[Counter], _Labelled], truth: _Truth, reporter: R
 def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
     # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the
     # end.
-    with writing(path), temporary_directory(path.parent) as folder:
+    with temporary_directory(path.parent) as folder, writing(path):
         parts: list[Path] = []
         for frame in frames:
             parts.append(folder / f"{len(parts):06d}.arrow")
