@@ -1,7 +1,6 @@
 """A whole experiment: runs the stages that are missing, trains, evaluates and writes the run directory."""
 
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from widedeep.errors import UsageError
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
-from widedeep.files import replacing_directory, write_json, write_text
+from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -170,7 +169,8 @@ def _train(
         return _finished_result(done)
     run = _last_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
-        reporter.note(f"{run.path}: finished already; nothing to resume")
+        now_latest = "; it is `latest` now" if run.make_latest() else ""
+        reporter.note(f"{run.path}: finished already; nothing to resume{now_latest}")
         return _with_warnings_told(_finished_result(run), reporter)
     if run is not None and (threads_then := run.manifest().get("threads")) != threads:
         reporter.warn(
@@ -297,9 +297,9 @@ def _new_run(
     with replacing_directory(path) as temporary:
         run = RunDirectory(temporary)
         run.best_path.parent.mkdir()
-        shutil.copytree(encoded.path / "plan", run.plan_dir)
+        copy_directory(encoded.path / "plan", run.plan_dir)
         if memory is not None:
-            shutil.copyfile(memory.memory, run.memory_path)
+            copy_file(memory.memory, run.memory_path)
         source_kinds = read_report(encoded.ingested.path)["source_kinds"]
         write_json(run.plan_dir / "source_kinds.json", source_kinds)
         write_json(run.forms_path, forms_of(encoded.ingested.path))

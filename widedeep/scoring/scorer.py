@@ -186,8 +186,8 @@ def write_golden_rows(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame) -> N
     typed = typing.apply(_block(raw, run)).select(scorer.plan.required_columns())
     scores, _ = scorer.score(typed)
     golden = pl.DataFrame([raw.to_struct(_RAW), typed.to_struct(_TYPED), pl.Series(_SCORE, scores)])
-    with replacing_file(run.golden_path) as temporary:
-        golden.write_parquet(temporary)
+    with replacing_file(run.golden_path) as temporary, temporary.open("wb") as file:
+        golden.write_parquet(file)
 
 
 def _block(raw: pl.DataFrame, run: RunDirectory) -> RawBlock:

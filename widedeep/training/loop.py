@@ -121,14 +121,14 @@ class Trainer:
             self.reporter.warn(message)
         if resume and self.run_dir.last_path.exists():
             self._restore()
-        events = EventLog(self.run_dir.events_path, keep_until_step=self.progress.step)
+        progress = self.progress
+        events = EventLog(self.run_dir.events_path, keep_until_step=progress.step, keep_until_epoch=progress.epoch)
         try:
             with InterruptWatch() as watch:
                 self._epochs(watch, events)
         finally:
             events.close()
         rate = self._trained_rows / self._training_seconds if self._training_seconds else 0.0
-        progress = self.progress
         return Outcome(progress.schedule.best_epoch, progress.epoch, progress.step, self._why_stopped(), rate)
 
     def _why_stopped(self) -> str:
