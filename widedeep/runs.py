@@ -47,6 +47,10 @@ class RunDirectory:
         return self.plan_dir / "forms.json"
 
     @property
+    def missing_path(self) -> Path:
+        return self.plan_dir / "missing.json"
+
+    @property
     def best_path(self) -> Path:
         return self.path / "checkpoints" / "best.safetensors"
 

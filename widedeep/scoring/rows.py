@@ -52,7 +52,7 @@ class InputRows:
         )
         columns = [*self._typing.needed, *keep]
         self._tables = SideTables.load(
-            scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, in_form=scorer.forms is not None
+            scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, forms=scorer.forms
         )
         self._columns = self._tables.log_columns(columns)
 

@@ -21,7 +21,7 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact
-from widedeep.source.forms import Form
+from widedeep.source.forms import Forms
 from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.checkpoints import load_checkpoint, restore_model
 from widedeep.training.device import choose_device
@@ -70,7 +70,7 @@ class Scorer:
         self._columns = [*(column.name for column in self.layout.index_columns), *self.layout.numeric_columns, *lists]
         self.batch_rows = CPU_BATCH_ROWS if device.type == "cpu" else BATCH_ROWS
         self.source_kinds: dict[str, Any] = {}
-        self.forms: dict[str, Form] | None = None
+        self.forms: Forms | None = None
         """In which writing texts are encoded; None for runs older than forms, which take texts as they are."""
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
@@ -93,7 +93,10 @@ class Scorer:
         scorer = cls(recipe, plan, network, choose_device("auto"))
         scorer.source_kinds = read_json_artefact(run.plan_dir / "source_kinds.json", "the run is damaged")
         if run.forms_path.exists():
-            scorer.forms = read_json_artefact(run.forms_path, "the run is damaged")
+            of = read_json_artefact(run.forms_path, "the run is damaged")
+            has_missing = run.missing_path.exists()
+            missing = read_json_artefact(run.missing_path, "the run is damaged") if has_missing else None
+            scorer.forms = Forms(of, missing)
         scorer.base_dir = loaded.base_dir
         scorer._check_golden_rows(run)
         return scorer
