@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from widedeep.errors import ColumnValuesError, DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.contents import signature_of
-from widedeep.source.plain_types import plain_types, refuse_far_moments
+from widedeep.source.plain_types import plain_types, refuse_far_moments, with_texts_of_bytes
 from widedeep.source.streams import ByteStream
 
 ColumnarKind = Literal["parquet", "arrow"]
@@ -74,8 +74,14 @@ def columnar_columns(source: ByteStream | str, kind: ColumnarKind, *, name: str)
 
 
 def typed_block(frame: pl.DataFrame, settings: FormatSettings, name: str, first_row: int, bytes_done: int) -> RawBlock:
-    """A block of rows that came with types: in plain ones, texts clean. Raises DataError for a moment out of range."""
-    block = RawBlock(clean_texts(plain_types(frame), settings), name, first_row, bytes_done)
+    """A block of rows that came with types: in plain ones, texts clean.
+
+    Raises DataError for a moment out of range, and for bytes that are no text where the format says that they are.
+    """
+    block = RawBlock(frame, name, first_row, bytes_done)
+    if settings.binary == "text":
+        block = with_texts_of_bytes(block)
+    block = replace(block, frame=clean_texts(plain_types(block.frame), settings))
     refuse_far_moments(block)
     return block
 
