@@ -296,19 +296,36 @@ def test_a_half_is_the_decimal_that_it_was_written_as_and_a_label_of_one_half_is
 # --------------------------------------------------------------------------------------------------- far-off moments
 
 
-def test_moments_of_96_bits_are_read_as_microseconds_of_any_year(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_moments_of_96_bits_are_read_as_microseconds_of_any_year(tmp_path: Path, store_schema: bool) -> None:
     moments = [
         dt.datetime(1, 1, 1),
         dt.datetime(1600, 2, 3),
         dt.datetime(2024, 1, 2, 3, 4, 5, 6),
         dt.datetime(9999, 12, 31),
+        None,
     ]
-    table = pa.table({"x": pa.array(moments, pa.timestamp("us"))})
-    pq.write_table(table, tmp_path / "log.parquet", use_deprecated_int96_timestamps=True)
+    lists = pa.array([[moment] for moment in moments], pa.list_(pa.timestamp("us")))
+    table = pa.table({"x": pa.array(moments, pa.timestamp("us")), "l": lists})
+    pq.write_table(table, tmp_path / "log.parquet", use_deprecated_int96_timestamps=True, store_schema=store_schema)
 
     (block,) = read_blocks(tmp_path / "log.parquet", FormatSettings(), None, name="log")
 
     assert block.frame["x"].to_list() == moments
+    assert block.frame["l"].explode().to_list() == moments
+
+
+def test_nanoseconds_keep_their_digits_and_nulls_are_no_moments_out_of_range(tmp_path: Path) -> None:
+    nanoseconds = pa.array([2**63 - 1, 1_704_067_200_000_000_123, None], pa.timestamp("ns"))
+    table = pa.table({"x": nanoseconds, "l": pa.array([[1], [None], None], pa.list_(pa.timestamp("ns")))})
+    for in_96_bits in (False, True):
+        recent = table.slice(int(in_96_bits))
+        pq.write_table(recent, tmp_path / "log.parquet", use_deprecated_int96_timestamps=in_96_bits, store_schema=False)
+        (block,) = read_blocks(tmp_path / "log.parquet", FormatSettings(), None, name="log")
+        texts = block.frame.select(canonical_text(pl.col("x"), block.frame.schema["x"]))["x"].to_list()
+        assert texts[-2:] == ["2024-01-01T00:00:00.000000123", None]
+        assert len(texts) == 2 or texts[0] == "2262-04-11T23:47:16.854775807"
+        assert block.frame["l"].null_count() == 1
 
 
 FAR = {

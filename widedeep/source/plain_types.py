@@ -88,6 +88,8 @@ def refuse_far_moments(block: RawBlock) -> None:
         inner = dtype.inner if isinstance(dtype, pl.List) else dtype
         if not isinstance(inner, pl.Date | pl.Datetime | pl.Time):
             continue
+        if isinstance(inner, pl.Datetime) and inner.time_unit == "ns":  # 64 bits of them reach from 1677 to 2262
+            continue
         in_range = _in_range(pl.element() if isinstance(dtype, pl.List) else pl.col(column.name), inner)
         if isinstance(dtype, pl.List):
             in_range = pl.col(column.name).list.eval(in_range).list.all()
@@ -104,6 +106,4 @@ def _in_range(moment: pl.Expr, dtype: pl.Date | pl.Datetime | pl.Time) -> pl.Exp
     if isinstance(dtype, pl.Date):
         return number.is_between(_FIRST_DAY, _LAST_DAY)
     unit = _PER_DAY[dtype.time_unit]
-    if dtype.time_unit == "ns":  # 64 bits of them reach from 1677 to 2262
-        return number.is_not_null()
     return number.is_between(_FIRST_DAY * unit, (_LAST_DAY + 1) * unit, closed="left")

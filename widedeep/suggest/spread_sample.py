@@ -169,7 +169,7 @@ def _columnar_sample(
                     if name in opened.unreadable:
                         raise ColumnValuesError(str(file), name, opened.unreadable[name])
                 table = opened.table.select(columns)
-                frames += _slices(file, table, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
+                frames += _slices(file, table, opened, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
         except ColumnValuesError as error:
             if error.column == label:
                 raise
@@ -209,16 +209,18 @@ def _num_rows(file: Source, table: pl.LazyFrame) -> int:
         raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
 
 
-def _slices(file: Source, table: pl.LazyFrame, num_rows: int, wanted: int, most: int) -> list[pl.DataFrame]:
+def _slices(
+    file: Source, table: pl.LazyFrame, opened: OpenedTable, num_rows: int, wanted: int, most: int
+) -> list[pl.DataFrame]:
     """`wanted` of the rows in up to `most` runs spread over the file, in plain types."""
     runs = 1 if wanted >= num_rows else most
     step = min(wanted, num_rows) // runs or 1
     frames = []
     for first_row in np.linspace(0, num_rows - step, runs).astype(np.int64).tolist():
-        frames.append(_plain(table, first_row, step, str(file)))
+        frames.append(_plain(table, opened, first_row, step, str(file)))
     return [frame for frame in frames if frame.height]
 
 
-def _plain(table: pl.LazyFrame, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
-    frame = read_slice(table, first_row, num_rows, name=name)
+def _plain(table: pl.LazyFrame, opened: OpenedTable, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
+    frame = read_slice(table, first_row, num_rows, opened, name=name)
     return typed_block(frame, FormatSettings(binary="text"), name, first_row, 0).frame
