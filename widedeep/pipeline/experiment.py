@@ -37,7 +37,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, write_manifest
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
-from widedeep.table.parts import forms_of
+from widedeep.table.parts import forms_of, write_forms
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 
@@ -302,7 +302,7 @@ def _new_run(
             copy_file(memory.memory, run.memory_path)
         source_kinds = read_report(encoded.ingested.path)["source_kinds"]
         write_json(run.plan_dir / "source_kinds.json", source_kinds)
-        write_json(run.forms_path, forms_of(encoded.ingested.path))
+        write_forms(run.plan_dir, forms_of(encoded.ingested.path))
         write_text(run.recipe_path, recipe_text)
         write_manifest(
             run,

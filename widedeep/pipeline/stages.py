@@ -33,6 +33,7 @@ from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
 from widedeep.source.paths import Source, expand_paths, partition_texts
 from widedeep.source.table_logs import log_of_version
+from widedeep.table.missing_values import missing_values
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
@@ -116,7 +117,8 @@ def ingest_key(loaded: LoadedRecipe) -> str:
     }
     columns = [column.reading() for column in typed_columns(loaded.recipe)]
     settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
-    return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files})
+    rule = {"missing": "by value"} if missing_values(data) else {}  # a text that is no value is missing as it ever was
+    return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files, **rule})
 
 
 def _identity(sources: Sequence[Source], version: int | None) -> list[list[str | int]]:

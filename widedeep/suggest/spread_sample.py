@@ -16,6 +16,7 @@ from widedeep.source.blocks import require_columns
 from widedeep.source.canonical import why_unusable
 from widedeep.source.columnar_blocks import OpenedTable, open_columnar, read_slice, typed_block
 from widedeep.source.paths import Source, partition_texts, size_of
+from widedeep.source.plain_types import holds_bytes
 from widedeep.source.sources import kind_by_ending, kind_of
 from widedeep.source.streams import ByteStream
 from widedeep.source.tables import scan_table
@@ -151,7 +152,10 @@ def _columnar_sample(
     schema = first.schema
     require_columns([label], [*schema.names(), *first.unreadable], str(files[0]))
     left_out = dict(first.unreadable)
-    left_out |= {name: why for name, dtype in schema.items() if (why := why_unusable(dtype)) is not None}
+    # Whether bytes are texts shows when they are read as such.
+    bytes_in = {name for name, dtype in schema.items() if holds_bytes(dtype)}
+    others = {name: dtype for name, dtype in schema.items() if name not in bytes_in}
+    left_out |= {name: why for name, dtype in others.items() if (why := why_unusable(dtype)) is not None}
     left_out |= _unusable_names(schema.names())
     if label in left_out:
         raise DataError(f"{files[0]}: column {label!r} {left_out[label]}: it cannot be the label")
@@ -170,7 +174,7 @@ def _columnar_sample(
                     if name in opened.unreadable:
                         raise ColumnValuesError(str(file), name, opened.unreadable[name])
                 table = opened.table.select(columns)
-                frames += _slices(file, table, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
+                frames += _slices(file, table, opened, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
         except ColumnValuesError as error:
             if error.column == label:
                 raise
@@ -179,7 +183,8 @@ def _columnar_sample(
     num_rows = total * len(files) // len(chosen)
     sampled = sum(frame.height for frame in frames)
     joined = _joined(frames, sampled / num_rows, format={}, is_text=False, left_out=left_out)
-    return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), {}, False, left_out)
+    form = {"binary": "text"} if bytes_in - left_out.keys() else {}
+    return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), form, False, left_out)
 
 
 def _opened(file: Source, kind: Literal["parquet", "arrow"]) -> OpenedTable:
@@ -209,16 +214,18 @@ def _num_rows(file: Source, table: pl.LazyFrame) -> int:
         raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
 
 
-def _slices(file: Source, table: pl.LazyFrame, num_rows: int, wanted: int, most: int) -> list[pl.DataFrame]:
+def _slices(
+    file: Source, table: pl.LazyFrame, opened: OpenedTable, num_rows: int, wanted: int, most: int
+) -> list[pl.DataFrame]:
     """`wanted` of the rows in up to `most` runs spread over the file, in plain types."""
     runs = 1 if wanted >= num_rows else most
     step = min(wanted, num_rows) // runs or 1
     frames = []
     for first_row in np.linspace(0, num_rows - step, runs).astype(np.int64).tolist():
-        frames.append(_plain(table, first_row, step, str(file)))
+        frames.append(_plain(table, opened, first_row, step, str(file)))
     return [frame for frame in frames if frame.height]
 
 
-def _plain(table: pl.LazyFrame, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
-    frame = read_slice(table, first_row, num_rows, name=name)
-    return typed_block(frame, FormatSettings(), name, first_row, 0).frame
+def _plain(table: pl.LazyFrame, opened: OpenedTable, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
+    frame = read_slice(table, first_row, num_rows, opened, name=name)
+    return typed_block(frame, FormatSettings(binary="text"), name, first_row, 0).frame

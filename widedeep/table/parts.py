@@ -1,7 +1,8 @@
 """The typed table on disk: a folder per split, with parts in row order. Most columns are coded.
 
 A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a
-list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py).
+list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py), and
+`missing.json`, where the recipe lists numbers, booleans or times as missing values, which of these texts are null.
 `first-rows.arrow` holds the first rows as they were read, before they were typed.
 """
 
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, unreadable, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Form, Forms, rows_in_forms
+from widedeep.source.forms import Forms, rows_in_forms
 
 PART_ROWS = 1 << 18
 FIRST_ROWS = 1000
 """Rows that are kept as they were read, at most: no recipe may ask for more golden rows."""
-_FORMS = "forms.json"
+_FORMS, _MISSING = "forms.json", "missing.json"
 _FIRST_ROWS = "first-rows.arrow"
 _ROWS_PER_VALUE = 4
 """A column with fewer rows per distinct value is stored without codes, which would save nothing."""
@@ -173,14 +174,18 @@ def first_rows(directory: Path, count: int) -> pl.DataFrame:
 
 def write_forms(directory: Path, forms: Forms) -> None:
     """Keep the forms of the columns' texts, which the readers of this table go by."""
-    write_json(directory / _FORMS, forms)
+    write_json(directory / _FORMS, forms.of)
+    if forms.missing is not None:
+        write_json(directory / _MISSING, forms.missing)
 
 
-def forms_of(directory: Path) -> dict[str, Form]:
+def forms_of(directory: Path) -> Forms:
     """The forms that `write_forms` kept; none of a table that has none yet."""
-    path = directory / _FORMS
-    forms: dict[str, Form] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return forms
+    of, missing = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        for path in (directory / _FORMS, directory / _MISSING)
+    )
+    return Forms(of or {}, missing)
 
 
 def coded_blocks(

@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -21,8 +20,9 @@ from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, Ty
 
 if TYPE_CHECKING:
     from widedeep.table.listed import ListedValues
+    from widedeep.table.missing_values import MissingValues
 
-_NO_FORMS: Forms = MappingProxyType({})
+_NO_FORMS = Forms()
 
 
 def check_kinds(trained: Mapping[str, ValueKind], seen: Mapping[str, ValueKind], name: str) -> None:
@@ -73,13 +73,19 @@ class Typing:
             from widedeep.table.label import listed_labels  # not at the top: scoring does without
 
             self.listed_labels = listed_labels(recipe.data.label)
+        self._missing: Mapping[str, MissingValues] = {}
+        """Side table (`""`: the log) → the values that its format lists as missing."""
+        if forms is not None and forms.missing is not None:
+            from widedeep.table.missing_values import missing_values  # not at the top: few recipes list values
+
+            self._missing = missing_values(recipe.data)
         self._lock = threading.Lock()
         """Held while the counters change."""
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
         self.note_kinds(block)
-        return rows_in_forms(self.convert(block), self._forms or {}).decoded()
+        return rows_in_forms(self.convert(block), self._forms or _NO_FORMS).decoded()
 
     def convert(self, block: RawBlock) -> CodedRows:
         """Like `apply`, for a block whose kinds are noted. Columns that came as codes stay codes.
@@ -88,6 +94,10 @@ class Typing:
         """
         if self._forms is not None:
             block = replace(block, frame=as_decimals(block.frame))
+        if self._missing:
+            from widedeep.table.missing_values import without_missing
+
+            block = without_missing(block, self.columns, self._data, self._missing)
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
         coded = [column for column in plain if column.column in block.coded]
@@ -166,7 +176,7 @@ class Typing:
                 case "values":
                     assert isinstance(column.field, MultiValuedField)
                     tally = ListTally()
-                    values, weights = list_values(block, column.field, self._data, tally)
+                    values, weights = list_values(block, column.field, self._data, tally, self._missing)
                     with self._lock:
                         self.lists.add(tally)
                     yield column.name, values.alias(column.name)
