@@ -19,4 +19,5 @@ def stored_targets(typed: pl.DataFrame | CodedRows) -> pl.DataFrame:
     """Label and weight (Float32) and the hash of the group (UInt64), as far as the typed rows hold them."""
     columns = {LABEL: pl.col(LABEL).alias(LABEL_COLUMN), WEIGHT: pl.col(WEIGHT).alias(WEIGHT_COLUMN)}
     columns[GROUP] = value_hash(pl.col(GROUP), _GROUP_SEED).alias(GROUP_COLUMN)
-    return typed.select([expression for name, expression in columns.items() if name in typed.columns])
+    present = set(typed.columns)
+    return typed.select([expression for name, expression in columns.items() if name in present])

@@ -184,7 +184,8 @@ class _Reader:
         objects = self._objects(first, None if columns is None else _TYPED_LINES)
         self.first_keys = list(dict.fromkeys(key for row in objects for key in row))
         self._columns = self.first_keys if columns is None else list(dict.fromkeys(columns))
-        self.unseen = [column for column in self._columns if column not in self.first_keys]
+        first_keys = set(self.first_keys)
+        self.unseen = [column for column in self._columns if column not in first_keys]
         """Wanted keys that no line had so far."""
         self._types: dict[str, pl.DataType] = dict.fromkeys(self._columns, pl.Null())
         self._by_python(first, objects)

@@ -103,8 +103,9 @@ class Typing:
         coded = [column for column in plain if column.column in block.coded]
         values = {column.name: _typed_values(block.coded[column.column], column) for column in coded}
         codes = [block.coded[column.column].codes.alias(column.name) for column in coded]
+        dtypes = block.frame.schema  # made anew, for all columns, each time that it is asked for
         features = block.frame.select(
-            self._feature(block, column) for column in plain if column.column not in block.coded
+            self._feature(block, column, dtypes[column.column]) for column in plain if column.column not in block.coded
         )
         frame = pl.DataFrame([*series.values(), *codes, *features]).select(column.name for column in self.columns)
         typed = CodedRows(frame, values)
@@ -137,9 +138,10 @@ class Typing:
     def note_kinds(self, block: RawBlock) -> None:
         """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
         seen: dict[str, ValueKind] = {}
+        dtypes = block.frame.schema
         for column in self.needed:
             try:
-                kind = "text" if column in block.coded else kind_of(block.frame.schema[column])
+                kind = "text" if column in block.coded else kind_of(dtypes[column])
             except DataError as error:
                 raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
             if kind is not None:
@@ -216,8 +218,7 @@ class Typing:
                 self.bad_numbers[column.name] += bad
         return known[key]
 
-    def _feature(self, block: RawBlock, column: TypedColumn) -> pl.Expr:
-        dtype = block.frame.schema[column.column]
+    def _feature(self, block: RawBlock, column: TypedColumn, dtype: pl.DataType) -> pl.Expr:
         if column.role == "text":
             try:
                 return canonical_text(pl.col(column.column), dtype).alias(column.name)
