@@ -201,6 +201,7 @@ def prepare() -> None:
             if not module.name.endswith(("__main__", ".cuda", ".tiles", "recipes.DATA")):
                 importlib.import_module(module.name)
 
+    importlib.import_module("torch._dynamo")  # optimizers import it when they are made, in a second and a half
     numba.njit(_identity)(1)  # loads the compiler's registries
 
 
