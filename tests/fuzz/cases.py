@@ -1,6 +1,7 @@
 """One case of the fuzzer: a folder, a seeded draw, commands in forked children, and the rules that each must keep."""
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -127,6 +128,8 @@ class Case:
 
     def _forked(self, work: Callable[[], int]) -> Ended:
         out, err = self.folder / ".out", self.folder / ".err"
+        for path in (out, err):
+            path.touch()
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
@@ -203,6 +206,8 @@ def prepare() -> None:
 
     importlib.import_module("torch._dynamo")  # optimizers import it when they are made, in a second and a half
     numba.njit(_identity)(1)  # loads the compiler's registries
+    gc.collect()
+    gc.freeze()  # else each child's collector would copy the pages of all that was imported
 
 
 def _identity(value: Any) -> Any:

@@ -30,6 +30,7 @@ EXTREMES: tuple[Any, ...] = (
         '"',
     ),
     *("a" * 300, "../..", "/", ".", "~", "*", "[", "${HOME}", "${", "%Y", "%", "%Q", "log.csv", "people.csv"),
+    *("score", "__weight__", "__group__", "__row__", "label", "click", "x", "people.x", "people.user", "missing"),
     *([], {}, [[]], [None], [0], [""], {"": ""}, {"kind": "x"}, [1, "1", 1.0, True], [[["a"]]], ["a", "a"]),
 )
 """Values that settings and entries are replaced by."""

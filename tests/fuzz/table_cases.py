@@ -73,7 +73,7 @@ _ROLES: dict[str, dict[str, Any]] = {
 }
 """Role of column x -> what the recipe says of it."""
 
-_TABLES = ("log.parquet", "log.csv", "log.ndjson", "log.arrow")
+_FORMATS = ("parquet", "csv", "ndjson", "arrow")
 
 
 def run(case: Case) -> None:
@@ -117,28 +117,33 @@ def _typed(case: Case) -> None:
     if case.draw.random() < 0.05:
         column = [None] * _ROWS
     case.say(f"a column of {kind} as {role}: {values}")
-    case.apart(lambda: _write(case, kind, column))
-    trained = case.draw.choice(_TABLES)
-    (case.folder / "r.yaml").write_text(yaml.safe_dump(_recipe(role, trained, case.draw.choice(["error", "missing"]))))
+    parts = {ending: case.draw.choice([1, 1, 3]) for ending in _FORMATS}
+    files = {ending: [f"log-{part}.{ending}" for part in range(count)] for ending, count in parts.items()}
+    case.apart(lambda: _write(case, kind, column, files))
+    trained = case.draw.choice(_FORMATS)
+    recipe = _recipe(role, files[trained], case.draw.choice(["error", "missing"]))
+    (case.folder / "r.yaml").write_text(yaml.safe_dump(recipe))
     ended = case.widedeep("train", "r.yaml", "--work", "w")
     if ended.code != 0:
         return
-    expected: list[float] | None = None
-    for name in _TABLES:
-        if not (case.folder / name).exists():
+    first: tuple[str, list[float]] | None = None
+    for ending in _FORMATS:
+        if not (case.folder / files[ending][-1]).exists():
             continue
-        predicted = case.widedeep("predict", "r.yaml", name, "-o", f"{name}.out.csv", "--work", "w")
+        predicted = case.widedeep("predict", "r.yaml", *files[ending], "-o", f"{ending}.csv", "--work", "w")
         if predicted.code != 0:
             continue
-        given = scores((case.folder / f"{name}.out.csv").read_text())
+        given = scores((case.folder / f"{ending}.csv").read_text())
         if not all(map(math.isfinite, given)):
-            raise Find(f"{name} has scores that are not finite")
-        if expected is not None and farthest(expected, given) > 1e-6:
-            raise Find(f"trained on {trained}: {name} and Parquet differ by {farthest(expected, given):g}")
-        expected = given if expected is None else expected
+            raise Find(f"{ending} has scores that are not finite")
+        if first is not None and farthest(first[1], given) > 1e-6:
+            raise Find(
+                f"{kind} as {role}, trained on {trained}: {ending} and {first[0]} differ by {farthest(first[1], given):g}"
+            )
+        first = first or (ending, given)
 
 
-def _recipe(role: str, trained: str, bad_numbers: str) -> dict[str, Any]:
+def _recipe(role: str, trained: list[str], bad_numbers: str) -> dict[str, Any]:
     said = json.loads(json.dumps(_ROLES[role]))
     split = {"kind": "random", "valid": 0.2, "test": 0.0}
     features = said.get("features", {})
@@ -153,7 +158,7 @@ def _recipe(role: str, trained: str, bad_numbers: str) -> dict[str, Any]:
     }
 
 
-def _write(case: Case, kind: str, column: list[Any]) -> None:
+def _write(case: Case, kind: str, column: list[Any], files: dict[str, list[str]]) -> None:
     import polars as pl
 
     types: dict[str, Any] = {
@@ -174,12 +179,15 @@ def _write(case: Case, kind: str, column: list[Any]) -> None:
     colors = [draw.choice("pqr") for _ in range(_ROWS)]
     series = pl.Series(column, dtype=dtype, strict=False)
     table = pl.DataFrame({"x": series, "c": colors, "when": moments, "y": labels})
-    table.write_parquet(case.folder / "log.parquet")
     side = table.unique("x", maintain_order=True).drop_nulls("x").select("x", v="c")
     side.write_parquet(case.folder / "side.parquet")
-    for name in _TABLES[1:]:
-        path = case.folder / name
-        try:
-            {"csv": table.write_csv, "ndjson": table.write_ndjson, "arrow": table.write_ipc}[path.suffix[1:]](path)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            path.unlink(missing_ok=True)
+    for ending, names in files.items():
+        ordered = table.select(draw.sample(table.columns, table.width))
+        rows = -(-_ROWS // len(names))
+        for place, name in enumerate(names):
+            part, path = ordered.slice(place * rows, rows), case.folder / name
+            writers = {"csv": part.write_csv, "ndjson": part.write_ndjson, "arrow": part.write_ipc}
+            try:
+                writers.get(ending, part.write_parquet)(path)
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+                path.unlink(missing_ok=True)
