@@ -41,7 +41,7 @@ _MANIFEST = {
     "libraries?": {str: str},
     "pins?": {"files": {str: str}, "manifest": str, "seal": str},
 }
-_GAIN = [float]
+_GAIN = [float, float, float]
 _FACTS = {
     "metrics": {str: {str: (float, None)}},
     "errors?": {str: {str: float}},
@@ -63,7 +63,7 @@ _FACTS = {
     "peak_memory_bytes?": (int, None),
     "train_label_mean?": (float, None),
 }
-_EPOCH = {"epoch": int, "train_loss": float, "valid?": ({str: (float, None)}, None)}
+_EPOCH = {"epoch": int, "train_loss": float, "valid": {str: (float, None)}}
 
 
 @dataclass(frozen=True)
@@ -359,8 +359,9 @@ def require_shape(value: Any, shape: Any, path: Path) -> None:
     """Raise ArtefactError, which names the file `path` and the place in it, unless the JSON `value` has `shape`.
 
     A shape is a type (float: a finite number, whole ones too; int: less than 2^63), None, `(shape, …)` for a choice,
-    `[shape]` for a list, `{str: shape}` for an object with any keys, `{"key": shape, "key?": shape}` for one with these
-    keys, of which those with a question mark, and others, may be absent; `Any` fits all.
+    `[shape]` for a list, of so many entries if there are several, `{str: shape}` for an object with any keys,
+    `{"key": shape, "key?": shape}` for one with these keys, of which those with a question mark, and others, may be
+    absent; `Any` fits all.
     """
     if (misfit := _misfit(value, shape, "")) is not None:
         raise ArtefactError(f"{path}: {misfit}: {_DAMAGED}")
@@ -372,7 +373,11 @@ def _misfit(value: Any, shape: Any, place: str) -> str | None:
         misfits = [_misfit(value, choice, place) for choice in shape]
         return None if None in misfits else misfits[0]
     if isinstance(shape, list) and isinstance(value, list):
-        return _first_misfit((entry, shape[0], f"{place}[{number}]") for number, entry in enumerate(value))
+        if len(shape) > 1 and len(value) != len(shape):
+            return f"{place} must have {len(shape)} entries, has {len(value)}"
+        return _first_misfit(
+            (entry, shape[number % len(shape)], f"{place}[{number}]") for number, entry in enumerate(value)
+        )
     if isinstance(shape, dict) and isinstance(value, dict):
         below = f"{place}." if place else ""
         if str in shape:

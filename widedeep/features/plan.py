@@ -324,6 +324,8 @@ class FeaturePlan:
         names = self.members().keys()
         if len(names) < len(self.numerics) + len(self.vocabulary_fields):
             raise ValueError("two fields have one name")
+        if not all([*names, *(cross.name for cross in self.crosses)]):
+            raise ValueError("a field or a cross has no name")
         for number in self.numerics:
             if number.transform not in _TRANSFORMS:
                 raise ValueError(f"{number.name} has the unknown transform {number.transform[:40]!r}")
@@ -337,7 +339,8 @@ class FeaturePlan:
             if buckets is not None and not 1 <= buckets < 2**31 - FIRST:
                 raise ValueError(f"{name} has {buckets} buckets")
         for field in self.vocabulary_fields:
-            if not field.seed >= 0 or (field.embedding_dim is not None and field.embedding_dim < 1):
+            dim = field.embedding_dim
+            if field.seed < 0 or (dim is not None and not 0 < dim < 2**20):
                 raise ValueError(f"{field.name} has no seed, or a dimension below 1")
         if unpooled := [field.name for field in self.multi_valued if field.pooling not in ("sum", "mean", "max")]:
             raise ValueError(f"{unpooled[0]} has an unknown pooling")
