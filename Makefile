@@ -4,6 +4,10 @@
 # Processes that run the tests.
 JOBS = 2
 
+# How long `make fuzz` tries, and what its cases are drawn from (empty: a new seed each time).
+SECONDS = 600
+SEED =
+
 BIN = .venv/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt
 SAMPLE_LOG = $${WIDEDEEP_DATA:-data}/sample-log
@@ -11,6 +15,7 @@ SAMPLE_LOG = $${WIDEDEEP_DATA:-data}/sample-log
 help:
 	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
 	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
+	@echo 'make fuzz         try odd recipes, tables, runs, kills and full disks for SECONDS=600, from SEED= (default: a new one)'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
 	@echo 'make bench-gpu    the same for one CUDA device: tests/benchmarks/results/gpu.md'
 	@echo 'make clean        remove .venv and what tools left behind; data/, runs/ and stages/ stay'
@@ -32,6 +37,10 @@ test: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python tests/fuzz/fuzz.py --rounds 4 --seed 1 --jobs $(JOBS)
+
+fuzz: .venv/ready-dev
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(SEED:%=--seed %) --jobs $(JOBS)
 
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/bench.py
@@ -66,4 +75,4 @@ venv:
 	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
 	exit 1
 
-.PHONY: help quickstart test bench bench-gpu clean venv
+.PHONY: help quickstart test fuzz bench bench-gpu clean venv

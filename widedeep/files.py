@@ -1,88 +1,265 @@
-"""Atomic writes, so that nothing half-written is ever read: temporary name, fsync, rename. Checks of permissions."""
+"""Atomic writes, so that nothing half-written is ever read: temporary place, fsync, rename. Checks of permissions."""
 
 import errno
+import hashlib
+import itertools
 import json
 import os
+import platform
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from widedeep.errors import ArtefactError, WriteError
 
-_CANNOT_WRITE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""Faults that only writing has."""
+_OF_A_PLACE = {
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EIO, errno.ESTALE, errno.EILSEQ),
 }
+"""Faults of reading as well as of writing: the name that comes with them tells which."""
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
-_CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_CANNOT_WRITE))
+_CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
+_ADVICE = "free some space or choose another place"
+_COPIED_BYTES = 1 << 22
+
+_CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+")
+"""The name of a temporary place says whose it is: machine, its start, process, the start of that."""
+_OLDER_CLAIM = re.compile(r"\..*\.tmp-\d+")
+"""Such a name as versions before this one gave: a process of an unknown machine."""
+_numbers = itertools.count()
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only place or a missing permission into a WriteError that names `path`."""
+    """Turn a full disk, a read-only place or a missing permission into a WriteError that names `path`.
+
+    A fault that reading has too is one of writing if it names `path`, its folder, what lies in it or a temporary place.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _CANNOT_WRITE or (error.errno is None and _says_cannot_write(error)):
-            reason = error.strerror or str(error)
-            raise WriteError(f"{path}: cannot write: {reason}; free some space or choose another place") from error
+        if _is_of_writing(error, path):
+            raise WriteError(f"{path}: cannot write: {error.strerror or _fault_told(error)}; {_ADVICE}") from error
         raise
     except Exception as error:
-        if _says_cannot_write(error):
-            raise WriteError(f"{path}: cannot write: {error}; free some space or choose another place") from error
+        if (reason := _fault_told(error)) is not None:
+            raise WriteError(f"{path}: cannot write: {reason}; {_ADVICE}") from error
         raise
 
 
-def _says_cannot_write(error: Exception) -> bool:
-    return type(error).__module__.startswith(("polars", "safetensors", "builtins")) and any(
-        words in str(error) for words in _CANNOT_WRITE_WORDS
-    )
+def _is_of_writing(error: OSError, path: Path) -> bool:
+    if error.errno is None:
+        return _fault_told(error) is not None
+    if error.errno not in _OF_A_PLACE:
+        return error.errno in _FULL
+    if not isinstance(error.filename, str | bytes):
+        return True  # of an open file: what reads files has told its faults already
+    named = Path(os.fsdecode(error.filename)).absolute()
+    of_path = named == path.parent.absolute() or named.is_relative_to(path.absolute())
+    return of_path or any(_CLAIM.fullmatch(part) for part in named.parts)
+
+
+def _fault_told(error: Exception) -> str | None:
+    """The operating system's words in an error of a library that writes; None if there are none."""
+    if not type(error).__module__.startswith(("polars", "safetensors", "builtins")):
+        return None
+    return next((words for words in _CANNOT_WRITE_WORDS if words in str(error)), None)
+
+
+@contextmanager
+def temporary_directory(place: Path | None = None) -> Iterator[Path]:
+    """Yield an empty directory in `place` (default: the system's for temporary files), which is gone afterwards.
+
+    Its name says which process owns it. What dead processes left in the same place is removed first.
+    """
+    parent = Path(tempfile.gettempdir()) if place is None else place
+    sweep(parent)
+    # The name is ours alone, as no library need be able to write the name of the user's file.
+    directory = parent / f".widedeep.tmp-{_own_claim()}-{next(_numbers)}"
+    directory.mkdir(mode=0o700 if place is None else 0o777)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep(folder: Path, *, older: bool = False) -> None:
+    """Remove temporary files and directories in `folder` whose owner was a process of this machine that has ended.
+
+    What another machine or another user owns stays. With `older`, what earlier versions left goes too; their names do
+    not tell the machine, so it must be certain that no process of such a version writes there.
+    """
+    # It is no task of the caller's to clean up: what cannot be removed stays.
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not _is_left_over(entry.name, older=older):
+                continue
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _is_left_over(name: str, *, older: bool) -> bool:
+    claim = _CLAIM.fullmatch(name)
+    if claim is None:
+        return older and _OLDER_CLAIM.fullmatch(name) is not None
+    host, boot = _machine()
+    if claim["host"] != host:
+        return False
+    return claim["boot"] != boot or not _lives(int(claim["pid"]), int(claim["start"]))
+
+
+def _own_claim() -> str:
+    host, boot = _machine()
+    process = os.getpid()
+    state = _state_and_start(process)
+    return f"{host}-{boot}-{process}-{0 if state is None else state[1]}"
+
+
+@cache
+def _machine() -> tuple[str, str]:
+    """What tells this machine, as process numbers see it, from others, and this start of it from earlier ones."""
+    # Containers on one machine may share its name, but number their processes by themselves.
+    numbered = ""
+    with suppress(OSError):
+        numbered = os.readlink("/proc/self/ns/pid")
+    host = [platform.node(), _text("/etc/machine-id"), numbered]
+    return _digest("\n".join(host)), _digest(_text("/proc/sys/kernel/random/boot_id"))
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
+
+
+def _lives(process: int, start: int) -> bool:
+    """Whether the process that began at `start` (0 where the system does not tell) is still there."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # somebody else's
+    now = _state_and_start(process)
+    # A killed process stays as a zombie until its parent has asked for its end.
+    return now is None or (now[0] not in "ZX" and start in {0, now[1]})
+
+
+def _state_and_start(process: int) -> tuple[str, int] | None:
+    """State and start (in ticks since the machine's) of a process; None where the system has no such file."""
+    # The name of the program, in parentheses, may hold anything.
+    fields = _text(f"/proc/{process}/stat").rpartition(")")[2].split()
+    return (fields[0], int(fields[19])) if len(fields) > 19 else None
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary file beside `path`; on success it is synced and takes `path`'s place, else it is
-    removed.
+    """Yield an empty temporary file; on success it is synced and takes `path`'s place, else it is removed.
 
-    Its permissions are those of a plain new file, whatever library wrote it.
+    It lies in a directory of its own beside `path`, where a library may put what it needs meanwhile. Its permissions
+    are those of a plain new file, whatever library wrote it.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with writing(path):
-            temporary.unlink(missing_ok=True)
-            temporary.touch()
-            mode = temporary.stat().st_mode
-            yield temporary
-            # safetensors replaces the file by one of its own, which nobody but the owner may read.
-            if temporary.stat().st_mode != mode:
-                temporary.chmod(mode)
-            sync_file(temporary)
-            os.replace(temporary, path)
-            sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        # safetensors replaces the file by one of its own, which nobody but the owner may read.
+        if temporary.stat().st_mode != mode:
+            temporary.chmod(mode)
+        sync_file(temporary)
+        os.replace(temporary, path)
+        sync_directory(path.parent)
 
 
 @contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `path`; on success it takes `path`'s place, else it is removed."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with writing(path):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
+        temporary.mkdir()
+        yield temporary
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                sync_file(file)
+        _replace_directory(temporary, path, directory / "old")
+        sync_directory(path.parent)
+
+
+@contextmanager
+def _named_as(path: Path, temporary: Path) -> Iterator[Path]:
+    """Yield `temporary`; a WriteError that names it, or what lies in it, names what was to be there in the end."""
     try:
-        with writing(path):
-            yield temporary
-            for file in sorted(temporary.rglob("*")):
-                if file.is_file():
-                    sync_file(file)
-            shutil.rmtree(path, ignore_errors=True)
-            os.replace(temporary, path)
-            sync_directory(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield temporary
+    except WriteError as error:
+        named = str(error).replace(str(temporary), str(path)).replace(str(temporary.parent), str(path))
+        raise WriteError(named) from error
+
+
+def _replace_directory(new: Path, path: Path, aside: Path) -> None:
+    # A directory with files in it cannot be replaced in one step.
+    with suppress(FileNotFoundError):
+        os.replace(path, aside)
+    try:
+        os.replace(new, path)
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.replace(aside, path)
+        raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes of a file of a stage or run. Raises ArtefactError if they cannot be read, WriteError."""
+    with writing(target), target.open("xb") as copy:
+        for piece in _pieces(source):
+            copy.write(piece)
+
+
+def copy_directory(source: Path, target: Path) -> None:
+    """Copy a directory of a stage or run into a new one, as `copy_file` does."""
+    with writing(target):
+        target.mkdir()
+    try:
+        entries = sorted(source.iterdir())
+    except OSError as error:
+        raise unreadable(source, error) from error
+    for entry in entries:
+        if entry.is_dir():
+            copy_directory(entry, target / entry.name)
+        else:
+            copy_file(entry, target / entry.name)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_COPIED_BYTES):
+                yield piece
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> ArtefactError:
+    """What to raise when a file of a stage cannot be read."""
+    reason = getattr(error, "strerror", None) or error
+    return ArtefactError(f"{path}: cannot be read: {reason}: delete stages/ and run again")
 
 
 def check_readable(path: Path) -> None:

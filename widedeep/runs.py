@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ RUN_FORMAT = 3
 
 RUNS = "runs"
 """The folder of a work directory that holds its runs."""
+
+LATEST = "latest"
+"""The link beside the runs of a recipe to the last one that was finished."""
+_NEXT_LATEST = ".latest.next"
+"""This link, to a run that is being finished, becomes `latest` once the run is DONE."""
 
 TRAIN_ONLY = ("train",)
 """The splits that a run is trained on, unless it is a refit."""
@@ -91,6 +97,10 @@ class RunDirectory:
     @property
     def source_kinds_path(self) -> Path:
         return self.plan_dir / "source_kinds.json"
+
+    @property
+    def missing_path(self) -> Path:
+        return self.plan_dir / "missing.json"
 
     @property
     def best_path(self) -> Path:
@@ -239,18 +249,58 @@ class RunDirectory:
     def _pinned_paths(self) -> Iterator[Path]:
         # Vocabularies are pinned by the checksums in plan.json.
         yield from (self.recipe_path, self.plan_dir / "plan.json", self.source_kinds_path, self.forms_path)
-        yield from (self.memory_path, self.best_path, self.golden_path)
+        yield from (self.missing_path, self.memory_path, self.best_path, self.golden_path)
 
     def finish(self) -> None:
-        """Mark the run as finished and let `latest` beside it point to it."""
+        """Mark the run as finished and let `latest` beside it point to it.
+
+        Killed between the two, this is completed by whoever asks for `latest` next, see `settle_latest`.
+        """
+        self._announce()
         write_text(self.done_path, "")
-        latest = self.path.parent / "latest"
-        temporary = latest.with_name(f".latest.tmp-{os.getpid()}")
+        self._take_latest()
+
+    def make_latest(self) -> bool:
+        """Let `latest` point to this finished run if it points to one that began earlier, or to none; whether it did.
+
+        Versions before this one, killed between the two steps of `finish`, left `latest` so.
+        """
+        latest = self.path.parent / LATEST
+        if latest.is_dir() and RunDirectory(Path(os.path.realpath(latest)))._began() >= self._began():
+            return False
+        self._announce()
+        self._take_latest()
+        return True
+
+    def _began(self) -> tuple[str, int]:
+        # Names tell the second, also of a run that was copied; of two in one second, the later one was done later.
+        return self.path.name.partition("-")[0], self.done_path.stat().st_mtime_ns if self.is_done else 0
+
+    def _announce(self) -> None:
+        announced = self.path.parent / _NEXT_LATEST
+        with writing(announced):
+            announced.unlink(missing_ok=True)
+            announced.symlink_to(self.path.name)
+            sync_directory(announced.parent)
+
+    def _take_latest(self) -> None:
+        latest = self.path.parent / LATEST
         with writing(latest):
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(self.path.name)
-            os.replace(temporary, latest)
+            with suppress(FileNotFoundError):  # where a command that reads `latest` was quicker
+                os.replace(latest.parent / _NEXT_LATEST, latest)
             sync_directory(latest.parent)
+
+
+def settle_latest(folder: Path) -> None:
+    """Let `latest` in `folder` point to a run there that is finished, if the process that finished it died before that.
+
+    Where that may not be written, `latest` stays as it is.
+    """
+    announced = folder / _NEXT_LATEST
+    with suppress(OSError):
+        run = os.readlink(announced)
+        if os.path.basename(run) == run and RunDirectory(announced).is_done:
+            os.replace(announced, folder / LATEST)
 
 
 def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
@@ -261,12 +311,15 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     """
     places = (Path(argument), work_dir / argument)
     for path in places:
+        if path.name == LATEST:
+            settle_latest(path.parent)
         check_readable(RunDirectory(path).manifest_path)
         if RunDirectory(path).manifest_path.exists():
             return Path(os.path.realpath(path))
     name = recipe_name()
     if name is not None:
-        latest = work_dir / RUNS / name / "latest"
+        latest = work_dir / RUNS / name / LATEST
+        settle_latest(latest.parent)
         if latest.is_dir():
             return Path(os.path.realpath(latest))
         raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")

@@ -69,7 +69,8 @@ def test_the_tables_fit_80_columns_and_name_the_values_that_share_a_bucket(
 def test_odd_values_are_cut_and_break_no_line(project: Path, widedeep: CommandLine) -> None:
     rows = ['"a\nb",0'] * 3 + [f"{'x' * 200},1"] * 2 + ["y,1"]
     (project / "log.csv").write_text("\n".join(["user,click", *rows]) + "\n")
-    data = "{train: log.csv, valid: log.csv, test: log.csv, label: click}"
+    (project / "later.csv").write_text((project / "log.csv").read_text())
+    data = "{train: log.csv, valid: later.csv, test: later.csv, label: click}"
     recipe = f"data: {data}\nfeatures: {{categorical: [{{column: user, buckets: 1}}]}}\n"
     (project / "odd.yaml").write_text(recipe)
     code, out, err = widedeep("crosses", "odd.yaml")

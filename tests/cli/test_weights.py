@@ -21,6 +21,7 @@ from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.weights import wide_weights
 from widedeep.table.parts import read_typed
+from widedeep.table.typed_columns import LABEL
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -143,12 +144,12 @@ def test_support_positives_and_lift_are_those_of_the_train_rows_that_hold_the_va
     run: Path, every: list[dict[str, Any]]
 ) -> None:
     rows = typed_train(run).to_dicts()
-    rate = sum(row["__label__"] for row in rows) / len(rows)
+    rate = sum(row[LABEL] for row in rows) / len(rows)
     checked = set()
     for weight in every:
         if weight["stands_for"] == "unknown" or weight["shared_by"] is not None:
             continue
-        held = [row["__label__"] for row in rows if holds(row, weight["values"])]
+        held = [row[LABEL] for row in rows if holds(row, weight["values"])]
         assert (weight["support"], weight["positives"]) == (len(held), sum(held)), weight
         assert weight["lift"] == pytest.approx(sum(held) / len(held) / rate)
         checked.add((weight["column"], weight["stands_for"]))
@@ -180,7 +181,7 @@ def test_the_weight_shown_is_the_one_that_a_row_with_these_values_has(run: Path,
     for weight in every:
         if weight["stands_for"] == "unknown":
             continue
-        name = "price#buckets" if weight["column"] == "price" else weight["column"]
+        name = "price\x01buckets" if weight["column"] == "price" else weight["column"]
         row = next(i for i, one in enumerate(rows) if holds(one, weight["values"]))
         indices = [encoded[name][row]] if isinstance(encoded[name][row], int) else encoded[name][row].to_list()
         assert weight["weight"] in weights[name][indices].tolist(), weight
@@ -236,7 +237,7 @@ def test_the_json_object_has_these_keys_exactly(run: Path, widedeep: CommandLine
     found = shown(widedeep, run, "--top", "1")
     assert found.keys() == {"weights", "rows", "mean", "min_support", "run"}
     assert found["rows"] == len(typed_train(run))
-    assert found["mean"] == pytest.approx(typed_train(run)["__label__"].mean())
+    assert found["mean"] == pytest.approx(typed_train(run)[LABEL].mean())
     assert found["run"] == str(run.resolve())
     keys = "column kind stands_for values weight support positives mean lift shared_by share"
     assert found["weights"][0].keys() == set(keys.split())
@@ -303,7 +304,7 @@ def test_a_regression_shows_how_far_the_mean_label_lies_from_that_of_all_rows(
     held = [weight for weight in found["weights"] if weight["column"] == "color x shape"]
     rows = typed_train(regression).to_dicts()
     for weight in held:
-        labels = [row["__label__"] for row in rows if holds(row, weight["values"])]
+        labels = [row[LABEL] for row in rows if holds(row, weight["values"])]
         assert (weight["positives"], weight["lift"]) == (None, None)
         assert weight["mean"] == pytest.approx(sum(labels) / len(labels))
     assert held
@@ -314,7 +315,7 @@ def test_lift_counts_the_negatives_that_training_left_out(widedeep: CommandLine,
     write_log(tmp_path / "log.csv")
     sampled = train(tmp_path, RECIPE.replace("  label: click", "  label: click\n  keep_negatives: 0.25"))
     found = shown(widedeep, sampled, "--work", tmp_path)
-    labels = typed_train(sampled)["__label__"]
+    labels = typed_train(sampled)[LABEL]
     positives = labels.sum()
     assert found["mean"] == pytest.approx(positives / (positives + 4 * (len(labels) - positives)))
     weight = found["weights"][0]

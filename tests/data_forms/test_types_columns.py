@@ -118,8 +118,8 @@ def test_a_type_with_a_text_is_trained_on_and_scored_and_its_values_are_told_apa
         assert _read_values(file) == values
 
 
-def _read_values(file: Path) -> set[str]:
-    (block,) = read_blocks(file, FormatSettings(), ["x"], name="log")
+def _read_values(file: Path, settings: FormatSettings = FormatSettings()) -> set[str]:
+    (block,) = read_blocks(file, settings, ["x"], name="log")
     column = block.frame["x"]
     items = column.explode() if isinstance(column.dtype, pl.List) else column
     texts = items.to_frame("x").select(canonical_text(pl.col("x"), items.dtype)).to_series()
@@ -130,15 +130,64 @@ UNUSABLE = {
     "map": every([[("a", 1)], [("b", 2)]], pa.map_(pa.string(), pa.int64())),
     "struct": every([{"a": 1}, {"a": 2}]),
     "duration": every([1, 2], pa.duration("s")),
-    "binary": every([b"a", b"b"]),
+    "binary": every([b"a", b"\xff"]),
     "json": extension(pa.json_(), every(['{"a": 1}', "{}"])),
     "bool8": extension(pa.bool8(), every([1, 0], pa.int8())),
     "tensor": extension(pa.fixed_shape_tensor(pa.int64(), (2,)), every([[1, 2]], pa.list_(pa.int64(), 2))),
     "list of lists": every([[[1]], [[2]]]),
     "list of structs": every([[{"a": 1}]]),
     "list of durations": every([[dt.timedelta(1)]]),
-    "list of bytes": every([[b"a"]]),
+    "list of bytes": every([[b"a", b"\xff"]]),
 }
+
+
+BYTES = {
+    "bytes": (every([b"a", b"\xc3\xa9", b"", None]), "category", {"a", "é"}),
+    "bytes of one length": (every([b"ab", b"cd"], pa.binary(2)), "category", {"ab", "cd"}),
+    "dictionary of bytes": (every([b"a", b"b"]).dictionary_encode(), "category", {"a", "b"}),
+    "numbers in bytes": (every([b"1", b"2.50"]), "number", {"1", "2.50"}),
+    "times in bytes": (every([b"2024-01-02", b"2024-01-03"]), "time", {"2024-01-02", "2024-01-03"}),
+    "list of bytes": (every([[b"a"], [b"b", b"c"], None]), "list", {"a", "b", "c"}),
+    "large bytes": (every([b"a", b"b"], pa.large_binary()), "category", {"a", "b"}),
+}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize("name", BYTES)
+def test_bytes_that_are_texts_are_read_as_such_where_the_recipe_says_so(
+    folder: Path, widedeep: CommandLine, name: str, ending: str
+) -> None:
+    column, role, values = BYTES[name]
+    file = write(table_of(column), folder / f"log.{ending}")
+    plain = recipe(role, file.name)
+    (folder / "r.yaml").write_text(plain)
+    code, _, error = widedeep("ingest", "r.yaml")
+    assert code == 3
+    assert "data.format.binary: text" in " ".join(error.split())
+
+    (folder / "r.yaml").write_text(plain.replace("  label: y", "  label: y\n  format: {binary: text}"))
+    assert widedeep("init", file, "--label", "y", "-o", "suggested.yaml")[0] == 0
+    assert "binary: text" in (folder / "suggested.yaml").read_text()
+    assert widedeep("ingest", "suggested.yaml")[0] == 0
+    assert widedeep("train", "r.yaml")[0] == 0
+    assert widedeep("eval", "r.yaml", file)[0] == 0
+    assert widedeep("predict", "r.yaml", file, "--keep", "x", "-o", "scores.parquet")[0] == 0
+    assert _read_values(file, FormatSettings(binary="text")) == values
+
+
+@pytest.mark.parametrize("values", [[b"a", b"b", b"\xff"], [[b"a"], [b"b"], [b"a", b"\xff"]]])
+def test_bytes_that_are_no_text_are_refused_with_their_row(
+    folder: Path, widedeep: CommandLine, values: list[Any]
+) -> None:
+    file = write(table_of(every(values)), folder / "log.parquet")
+    role = "list" if isinstance(values[0], list) else "category"
+    text = recipe(role, file.name).replace("  label: y", "  label: y\n  format: {binary: text}")
+    (folder / "r.yaml").write_text(text)
+    code, _, error = widedeep("ingest", "r.yaml")
+    assert code == 3
+    assert "log.parquet: row 3: column 'x': holds bytes that are no text in UTF-8" in " ".join(error.split())
+    (folder / "r.yaml").write_text(text.replace("[x]", "[]").replace("categorical: [z, x]", "categorical: [z]"))
+    assert widedeep("ingest", "r.yaml")[0] == 0
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
@@ -247,19 +296,36 @@ def test_a_half_is_the_decimal_that_it_was_written_as_and_a_label_of_one_half_is
 # --------------------------------------------------------------------------------------------------- far-off moments
 
 
-def test_moments_of_96_bits_are_read_as_microseconds_of_any_year(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_moments_of_96_bits_are_read_as_microseconds_of_any_year(tmp_path: Path, store_schema: bool) -> None:
     moments = [
         dt.datetime(1, 1, 1),
         dt.datetime(1600, 2, 3),
         dt.datetime(2024, 1, 2, 3, 4, 5, 6),
         dt.datetime(9999, 12, 31),
+        None,
     ]
-    table = pa.table({"x": pa.array(moments, pa.timestamp("us"))})
-    pq.write_table(table, tmp_path / "log.parquet", use_deprecated_int96_timestamps=True)
+    lists = pa.array([[moment] for moment in moments], pa.list_(pa.timestamp("us")))
+    table = pa.table({"x": pa.array(moments, pa.timestamp("us")), "l": lists})
+    pq.write_table(table, tmp_path / "log.parquet", use_deprecated_int96_timestamps=True, store_schema=store_schema)
 
     (block,) = read_blocks(tmp_path / "log.parquet", FormatSettings(), None, name="log")
 
     assert block.frame["x"].to_list() == moments
+    assert block.frame["l"].explode().to_list() == moments
+
+
+def test_nanoseconds_keep_their_digits_and_nulls_are_no_moments_out_of_range(tmp_path: Path) -> None:
+    nanoseconds = pa.array([2**63 - 1, 1_704_067_200_000_000_123, None], pa.timestamp("ns"))
+    table = pa.table({"x": nanoseconds, "l": pa.array([[1], [None], None], pa.list_(pa.timestamp("ns")))})
+    for in_96_bits in (False, True):
+        recent = table.slice(int(in_96_bits))
+        pq.write_table(recent, tmp_path / "log.parquet", use_deprecated_int96_timestamps=in_96_bits, store_schema=False)
+        (block,) = read_blocks(tmp_path / "log.parquet", FormatSettings(), None, name="log")
+        texts = block.frame.select(canonical_text(pl.col("x"), block.frame.schema["x"]))["x"].to_list()
+        assert texts[-2:] == ["2024-01-01T00:00:00.000000123", None]
+        assert len(texts) == 2 or texts[0] == "2262-04-11T23:47:16.854775807"
+        assert block.frame["l"].null_count() == 1
 
 
 FAR = {

@@ -13,10 +13,11 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import stored_targets
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
+from widedeep.table.typed_columns import LABEL
 
 TYPED = pl.DataFrame(
     {
-        "__label__": pl.Series([1, 0, 1, 1, 0, 0, 1], dtype=pl.Float32),
+        LABEL: pl.Series([1, 0, 1, 1, 0, 0, 1], dtype=pl.Float32),
         "city": ["x", "y", None, "x", "x", "y", "rare"],
         "tags@values": [["a", "a", "b"], ["b"], None, ["a"], ["b", "a"], None, ["b", "b"]],
     }
@@ -49,7 +50,7 @@ def test_support_and_positives_are_those_of_a_literal_count_for_any_blocks(
     from_rows = support.Support(columns, support.encoded_blocks(plan, columns, TYPED.iter_slices(rows)))
     for column in columns:
         held, positives = Counter[int](), Counter[int]()
-        for indices, label in zip(encoded[column.name], TYPED["__label__"], strict=True):
+        for indices, label in zip(encoded[column.name], TYPED[LABEL], strict=True):
             for index in {indices} if isinstance(indices, int) else set(indices):
                 held[index] += 1
                 positives[index] += int(label)

@@ -82,9 +82,9 @@ def test_lists_and_their_crosses_are_encoded_as_read_row_by_row(tmp_path_factory
         tags, words = row["tags@values"] or [None], row["words@values"] or [None]
         assert encoded["tags"][number].to_list() == [0 if tag is None else vocabulary.get(tag, 1) for tag in tags]
         weights = [1.0] if tags == [None] else [i + 0.5 for i, _ in enumerate(tags)]
-        assert encoded["tags#weights"][number].to_list() == weights
+        assert encoded["tags\x01weights"][number].to_list() == weights
         crossed = encoded["city x tags"][number].to_list()
-        assert encoded["city x tags#weights"][number].to_list() == weights
+        assert encoded["city x tags\x01weights"][number].to_list() == weights
         both = encoded["tags x words"][number].to_list()
         assert len(crossed) == len(tags)
         assert len(both) == len(tags) * len(words)
@@ -134,7 +134,7 @@ def test_batches_keep_every_list_with_its_row(tmp_path: Path, seed: int | None, 
         {
             "id": pl.Series(range(50), dtype=pl.Int32),
             "l": pl.Series(lists, dtype=pl.List(pl.Int32)),
-            "l#weights": pl.Series([[v / 2 for v in one] for one in lists], dtype=pl.List(pl.Float32)),
+            "l\x01weights": pl.Series([[v / 2 for v in one] for one in lists], dtype=pl.List(pl.Float32)),
             LABEL_COLUMN: pl.Series([0.0] * 50, dtype=pl.Float32),
         }
     )
@@ -147,7 +147,7 @@ def test_batches_keep_every_list_with_its_row(tmp_path: Path, seed: int | None, 
             ["id"],
             [],
             8,
-            list_columns=[("l", "l#weights")],
+            list_columns=[("l", "l\x01weights")],
             seed=seed,
             start_batch=start,
             chunk_rows=6,

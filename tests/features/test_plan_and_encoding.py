@@ -11,7 +11,7 @@ from coded_frames import coded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.errors import ArtefactError, RecipeError
+from widedeep.errors import ArtefactError
 from widedeep.features.fit import fit_plan
 from widedeep.features.moments import Moments
 from widedeep.features.plan import PLAN_FORMAT, FeaturePlan
@@ -104,12 +104,12 @@ def test_indices_are_int32_and_numbers_float32_in_the_columns_that_the_plan_name
         "color",
         "user",
         "shape",
-        "price#buckets",
+        "price\x01buckets",
         "color x shape",
         "color x price",
         "color x shape x user",
     ]
-    assert plan.numeric_columns == ("price", "price#missing", "age", "views")
+    assert plan.numeric_columns == ("price", "price\x01missing", "age", "views")
     assert set(encoded.select(names).dtypes) == {pl.Int32}
     assert set(encoded.select(plan.numeric_columns).dtypes) == {pl.Float32}
     assert encoded.null_count().sum_horizontal().item() == 0
@@ -210,7 +210,7 @@ def test_a_value_of_over_half_of_the_rows_has_a_bucket_of_its_own(tmp_path: Path
     frame = pl.DataFrame({"gain": [0.0] * 90 + [float(i) for i in range(1, 11)]})
     features = FeatureSettings.model_validate({"numeric": [{"column": "gain", "buckets": 6}]})
     plan = fit_plan(features, (), lambda: iter([frame]), spill_dir=tmp_path, reporter=Reporter(), total_rows=None)
-    buckets = plan.encode(frame)["gain#buckets"].to_list()
+    buckets = plan.encode(frame)["gain\x01buckets"].to_list()
     assert set(buckets[:90]) == {buckets[0]}
     assert buckets[0] not in buckets[90:]
     assert len(set(buckets[90:])) == 5
@@ -240,10 +240,11 @@ def test_numbers_missing_only_after_train_are_counted(tmp_path: Path) -> None:
     assert plan.count_unseen(rows, plan.encode(rows)) == {"x": {"missing": 2, "unseen": 0}}
 
 
-def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"a": ["x"], "b": ["y"], "a x b": ["z"]})
-    with pytest.raises(RecipeError, match="'a x b'"):
-        plan_for({"categorical": ["a", "b", "a x b"]}, frame, tmp_path, ("a", "b"))
+def test_a_field_that_is_called_as_a_cross_is_another_input(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": ["x", "x"], "b": ["y", "y"], "a x b": ["z", None]})
+    encoded = plan_for({"categorical": ["a", "b", "a x b"]}, frame, tmp_path, ("a", "b")).encode(frame)
+    assert encoded["a x b"].to_list() == [1, 0]
+    assert encoded["a x b\x01"].to_list() == [2, 2]
 
 
 def test_a_column_of_any_name_leaves_crosses_alone(tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_a_bucketed_number_brings_its_bucket_into_a_cross(tmp_path: Path) -> Non
     frame = pl.DataFrame({"x": [1.0, 2.0, 3.0, 4.0, None], "c": ["a"] * 5})
     plan = plan_for({"numeric": [{"column": "x", "buckets": 2}], "categorical": ["c"]}, frame, tmp_path, ("x", "c"))
     encoded = plan.encode(frame)
-    assert encoded["x#buckets"].to_list() == [2, 2, 3, 3, 0]
+    assert encoded["x\x01buckets"].to_list() == [2, 2, 3, 3, 0]
     crossed = encoded["c x x"].to_list()
     assert crossed[0] == crossed[1] != crossed[2] == crossed[3]
     # The missing bucket is a value of its own.
@@ -294,7 +295,7 @@ def test_vocabularies_and_cuts_of_one_entry_encode_any_number_of_rows(
     encoded = plan.encode(as_read(frame.head(rows)))
     assert encoded["c"].to_list() == [2, 2][:rows]
     assert encoded["c x d"].to_list() == [2, 2][:rows]
-    assert encoded["x#buckets"].to_list() == [2, 3][:rows]
+    assert encoded["x\x01buckets"].to_list() == [2, 3][:rows]
     unseen = plan.encode(as_read(frame.head(rows).with_columns(c=pl.lit("z"))))
     assert unseen["c"].to_list() == unseen["c x d"].to_list() == [1, 1][:rows]
 

@@ -15,7 +15,7 @@ def column(name: str, size: int, kind: str = "categorical", dim: int | None = No
     return IndexColumn(name=name, kind=kind, size=size, fields=(name,), embedding_dim=dim)  # type: ignore[arg-type]
 
 
-LAYOUT = InputLayout((column("a", 5), column("b", 9, dim=3), column("a x b", 12, "cross")), ("x", "x#missing"))
+LAYOUT = InputLayout((column("a", 5), column("b", 9, dim=3), column("a x b", 12, "cross")), ("x", "x\x01missing"))
 
 
 def batch(rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:

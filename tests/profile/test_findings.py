@@ -37,7 +37,7 @@ def column(name: str, role: Any = "text", missing: int = 0, source: str | None =
     return ColumnReport(name, source or name, role, dict.fromkeys(ROWS, missing), 0, profile(**changes))
 
 
-LABEL = column("__label__", "label", source="click", label_rates=None, alone_auc=None, distinct=2)
+LABEL = column("click", "label", source="click", label_rates=None, alone_auc=None, distinct=2)
 
 
 def told(
@@ -166,7 +166,7 @@ def test_one_value_beside_missing_ones_and_what_is_no_input_are_no_constants() -
     top = (TopValue("x", 0.9, 0.3),)
     assert told(column("flag", distinct=1, missing=1, top=top)) == ()
     assert told(column("tags", "values", distinct=1, top=top, distinct_is="at least")) == ()
-    assert told(column("__group__", "group", distinct=1, top=top, label_rates=None)) == ()
+    assert told(column("user", "group", distinct=1, top=top, label_rates=None)) == ()
 
 
 @pytest.mark.parametrize(

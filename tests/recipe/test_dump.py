@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.recipe.base import is_pattern
+from widedeep.recipe.base import why_no_name
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import parse_recipe
@@ -37,7 +37,7 @@ TRAPS += ["", " x ", "a: b", "#", "- a", "*.csv", "'", '"', "\\t", "a\nb\n", "\t
 TRAPS += ["${HOME}", "$${HOME}", "${", "$", "${A:-b}", "[a, b]", "{a}", "@x", "`x`", "|", ">50K", "!x", "&x", "?"]
 
 texts = st.sampled_from(TRAPS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-names = texts.filter(lambda text: text != "" and not is_pattern(text))
+names = texts.filter(lambda text: text != "" and why_no_name(text) is None)
 scalars = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
 counts = st.none() | st.integers(1, 10**6)
 

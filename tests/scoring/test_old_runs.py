@@ -47,7 +47,7 @@ def test_its_wide_weights_are_those_of_the_checkpoint() -> None:
     assert list(weights) == [
         "color",
         "shape",
-        "price#buckets",
+        "price\x01buckets",
         "color x shape",
         "price x shape",
         "tags",

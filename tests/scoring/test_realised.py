@@ -16,6 +16,7 @@ from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.weights import wide_weights
 from widedeep.table.parts import read_typed
+from widedeep.table.typed_columns import LABEL, WEIGHT
 
 RECIPE = """\
 name: small
@@ -87,7 +88,9 @@ def added(encoded: pl.DataFrame, name: str, weights: np.ndarray) -> np.ndarray:
         if isinstance(indices, int):
             sums.append(float(weights[indices]))
             continue
-        factors = encoded[f"{name}#weights"][row] if f"{name}#weights" in encoded.columns else [1.0] * len(indices)
+        factors = (
+            encoded[f"{name}\x01weights"][row] if f"{name}\x01weights" in encoded.columns else [1.0] * len(indices)
+        )
         sums.append(sum(float(weights[index]) * factor for index, factor in zip(indices, factors, strict=True)))
     return np.array(sums)
 
@@ -104,7 +107,7 @@ def test_a_realised_gain_is_the_fall_of_the_loss_as_the_crosss_weights_come_on_t
     frame = rows_of_test(run)
     scores, encoded = scorer.score(frame)
     weights = wide_weights(RunDirectory(run), scorer.plan)
-    label, importance = frame["__label__"].to_numpy(), frame["__weight__"].to_numpy()
+    label, importance = frame[LABEL].to_numpy(), frame[WEIGHT].to_numpy()
     logit = scores.astype(np.float64) if kind == "regression" else np.log(scores / (1 - scores.astype(np.float64)))
     by_name = {name: added(encoded, name, weights[name]) for name in PROMISED}
 

@@ -235,6 +235,59 @@ def test_a_key_of_nulls_is_there(tmp_path):
         assert block.frame["né"].null_count() == 2
 
 
+ELSEWHERE = [
+    {"a": "b"},
+    {"a": ["b", "c"]},
+    {"a": 1, "nested": {"b": 2}},
+    {"a": 1, "list": [{"b": 2}]},
+    {"a": '"b": 1'},
+    {"b ": 1, "a": 1},
+]
+
+
+@pytest.mark.parametrize("row", ELSEWHERE)
+@pytest.mark.parametrize("rows", [3, 3000])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_key_whose_name_stands_elsewhere_in_a_line_is_not_there(row, rows, packed, tmp_path):
+    content = (json.dumps(row) + "\n").encode() * rows
+    path = tmp_path / ("log.ndjson.gz" if packed else "log.ndjson")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ColumnError, match=r"log.ndjson: no column 'b'"):
+        next(read_blocks(path, FormatSettings(), ["a", "b"], name="log.ndjson", block_bytes=1 << 12))
+    with pytest.raises(ColumnError, match=r"log.ndjson: no column 'b'"):
+        blocks(content, ["a", "b"], block_bytes=1 << 12)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"\\u0062/": null}',
+        '{ "b\\/" : null}',
+        '{"b\\u002F": null}',
+        '{"a": {"b/": 1}, "b/": null}',
+        '{"a": "b/", "b/": null}',
+    ],
+)
+@pytest.mark.parametrize("before", [0, 3000])
+def test_a_key_is_there_however_json_spells_it(line, before, tmp_path):
+    (tmp_path / "log.ndjson").write_text(lines(*range(before)) + line + "\n" + lines(1))
+    read = read_blocks(tmp_path / "log.ndjson", FormatSettings(), ["b/"], name="log.ndjson", block_bytes=1 << 12)
+    assert sum(block.frame["b/"].null_count() for block in read) == before + 2
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6), st.lists(st.booleans(), min_size=6))
+def test_every_spelling_of_a_key_is_that_key(key, is_escaped):
+    letters = [
+        "".join(f"\\u{unit:04x}" for unit in memoryview(letter.encode("utf-16-le")).cast("H"))
+        if escaped
+        else json.dumps(letter, ensure_ascii=False)[1:-1]
+        for letter, escaped in zip(key, is_escaped, strict=False)
+    ]
+    line = f'{{"other": 1, "{"".join(letters)}" : null}}'
+    assert key in json.loads(line)
+    assert json_blocks.has_key(f'{{"another": 0}}\n{line}'.encode(), key)
+
+
 # ---------------------------------------------------------------------------------------------------------- any content
 
 _INTEGERS = st.integers() | st.sampled_from([2**53 + 1, 2**63, 2**64, 2**127, -(2**127), 2**130])

@@ -139,12 +139,12 @@ def test_a_time_and_a_group_must_be_in_every_split_and_readable(option: str) -> 
     assert str(caught.value) == f"--{option} other: test.csv has no such column; every split needs it"
     with pytest.raises(ColumnError, match=r"train.csv: no column 'othr'; did you mean 'other'"):
         init(["train.csv"], **{option: "othr"})
-    pl.DataFrame({**TABLE, "raw": [b"x"] * ROWS}).write_parquet("raw.parquet")
+    pl.DataFrame({**TABLE, "raw": [b"\xff"] * ROWS}).write_parquet("raw.parquet")
     with pytest.raises(ColumnError) as caught:
         init(["raw.parquet"], **{option: "raw"})
     assert str(caught.value) == (
-        f"--{option} raw: cannot be used: holds Binary values; text, numbers, booleans, dates or times are needed, "
-        "or lists of them"
+        f"--{option} raw: cannot be used: holds bytes that are no text in UTF-8: mend the value, or leave the column "
+        "out"
     )
 
 

@@ -278,14 +278,18 @@ def test_of_many_files_the_first_the_last_and_some_between_are_seen(tmp_path: Pa
 
 
 def test_columns_that_cannot_be_read_are_left_out_with_what_they_hold(tmp_path: Path) -> None:
-    table = log(9).with_columns(b=pl.lit(b"x"), s=pl.struct("row"), l=pl.Series([[[1]]] * 9), ok=pl.concat_list("row"))
-    table = table.with_columns(pl.col("row").alias("^r.*$"), pl.col("text").cast(pl.Categorical))
+    table = log(9).with_columns(
+        b=pl.lit(b"\xff"), s=pl.struct("row"), l=pl.Series([[[1]]] * 9), ok=pl.concat_list("row")
+    )
+    table = table.with_columns(
+        pl.col("row").alias("^r.*$"), pl.col("row").alias("r\x01"), pl.col("text").cast(pl.Categorical)
+    )
     table.write_parquet(tmp_path / "log.parquet")
     sample = sampled(tmp_path / "log.parquet")
-    assert set(sample.left_out) == {"b", "s", "l", "^r.*$"}
-    needed = "text, numbers, booleans, dates or times are needed, or lists of them"
-    assert sample.left_out["b"] == f"holds Binary values; {needed}"
+    assert set(sample.left_out) == {"b", "s", "l", "^r.*$", "r\x01"}
+    assert sample.left_out["b"].startswith("holds bytes that are no text in UTF-8")
     assert sample.left_out["^r.*$"] == "its name reads as a pattern of names: rename it"
+    assert sample.left_out["r\x01"] == "its name holds the control character U+0000 or U+0001: rename it"
     assert sample.frame.schema["text"] == pl.String
     assert sample.frame["ok"].to_list() == [[row] for row in range(9)]
     (tmp_path / "log.ndjson").write_text('{"y": 1, "o": {"a": 1}, "l": [1]}\n{"y": 0, "l": []}\n')

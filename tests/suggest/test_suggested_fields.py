@@ -82,8 +82,6 @@ def test_a_column_becomes_a_field_with_what_differs_from_the_defaults(
         ("x", ["y" * 41] * ROWS, "always " + "y" * 39 + "…"),
         ("x", ["a\nb"] * ROWS, "always a\\nb"),
         ("", CITY, "a column without a name"),
-        ("__label__", CITY, "its name is one that widedeep uses itself: rename it"),
-        ("tags@values", CITY, "its name is one that widedeep uses itself: rename it"),
         ("n", list(range(ROWS)), "rises from row to row: a row number says nothing about new rows"),
         ("n", list(range(ROWS, 0, -1)), "rises from row to row: a row number says nothing about new rows"),
         ("row", shuffled(f"r{row:04}" for row in range(ROWS)), "names single rows: 600 values in 600 rows, hardly any comes again"),

@@ -55,6 +55,12 @@ def test_a_log_may_write_hours_without_minutes(value: str | int, format: str) ->
     assert moments([value, None], format)[0].to_list() == [MOMENT - 30 * 60, None]
 
 
+@pytest.mark.parametrize("value", [20171107, 20171107.0, "20171107", "20171107.0"])
+def test_a_date_in_digits_is_read_whatever_stores_the_number(value: float | str) -> None:
+    midnight = datetime(2017, 11, 7, tzinfo=UTC).timestamp()
+    assert moments([value, None], "%Y%m%d")[0].to_list() == [midnight, None]
+
+
 def test_mixed_formats_are_refused_with_row_and_value() -> None:
     with pytest.raises(DataError, match=r"^log\.csv:3: column 't': '07\.11\.2017' is not a time"):
         moments(["2017-11-07", "07.11.2017"])

@@ -60,11 +60,18 @@ def test_label_weight_time_numbers_and_texts_come_in_that_order_with_their_types
     assert text_name("sex", recipe.features) == "sex"
 
 
-def test_two_columns_of_one_typed_name_are_refused():
-    with pytest.raises(ColumnError, match="taken in the typed table"):
-        typed_columns(recipe_of(["age", "age@text"], ["age"]))
-    with pytest.raises(ColumnError, match="taken in the typed table"):
-        typed_columns(recipe_of([LABEL]))
+def test_the_texts_of_a_number_take_no_other_columns_name():
+    names = [column.name for column in typed_columns(recipe_of(["age", "age@text"], ["age"]))]
+
+    assert len(set(names)) == len(names)
+
+
+def test_a_part_of_a_time_that_is_called_as_a_column_is_refused():
+    features = {"numeric": [{"column": "t.hour", "name": "hour"}], "date_time": ["t"]}
+    recipe = Recipe.model_validate({"name": "x", "data": {"train": "x.csv", "label": "click"}, "features": features})
+
+    with pytest.raises(ColumnError, match=r"'t\.hour', which is made of a time.* give the time another `name`"):
+        typed_columns(recipe)
 
 
 def test_the_same_table_as_text_and_as_parquet_is_the_same_typed_table():

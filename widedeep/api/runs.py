@@ -11,7 +11,7 @@ from widedeep.errors import UsageError
 from widedeep.figures import figure
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, find_run
+from widedeep.runs import LATEST, RunDirectory, find_run, settle_latest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,6 +48,8 @@ class Run:
 
         Raises ArtefactError for a run that is missing, unfinished or damaged.
         """
+        if Path(path).name == LATEST:
+            settle_latest(Path(path).parent)
         # Absolute, because a notebook may change its directory before the model is read.
         self.path = Path(path).resolve()
         """The run's directory, which is all that scoring needs, also on another machine."""

@@ -16,7 +16,7 @@ from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory
+from widedeep.runs import RunDirectory, settle_latest
 
 RANKED_BY = {"binary": "auc", "regression": "rmse"}
 """Kind of label → the metric that runs are ranked by."""
@@ -119,6 +119,7 @@ def runs_in(argument: str, work_dir: Path) -> list[Path]:
 def _finished_in(folder: Path) -> list[Path]:
     if not folder.is_dir() or RunDirectory(folder).manifest_path.exists():
         return []
+    settle_latest(folder)
     return [path for path in sorted(folder.iterdir()) if not path.is_symlink() and RunDirectory(path).is_done]
 
 

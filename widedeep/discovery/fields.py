@@ -140,7 +140,7 @@ def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
         yield CrossField(categorical.name or categorical.column, codes, size)
     for listed in features.multi_valued:
         # A missing list holds a missing value, as in the encoding.
-        lists = read(values_name(listed))
+        lists = read(values_name(listed, features))
         lengths = np.maximum(lists.list.len().fill_null(1).to_numpy().astype(np.int64), 1)
         codes, size = _frequent_codes(lists.explode(), keep_missing=True)
         yield CrossField(listed.name or listed.column, Lists(codes, lengths), size)
@@ -152,13 +152,13 @@ def _fields(recipe: Recipe, read: Any) -> Iterator[CrossField]:
 
 def _frequent_codes(values: pl.Series, *, keep_missing: bool) -> tuple[Codes, int]:
     """Codes of the values that occur at least twice, by falling count, then by value; -1 for the others."""
-    name = values.name
-    counted = values.to_frame().group_by(name).len().filter(pl.col("len") > 1)
+    frame = values.to_frame("value")  # whatever the column is called
+    counted = frame.group_by("value").len().filter(pl.col("len") > 1)
     if not keep_missing:
-        counted = counted.drop_nulls(name)
-    ranked = counted.sort(["len", name], descending=[True, False]).with_row_index("code")
-    ranked = ranked.select(name, pl.col("code").cast(pl.Int32))
-    joined = values.to_frame().join(ranked, on=name, how="left", nulls_equal=keep_missing, maintain_order="left")
+        counted = counted.drop_nulls("value")
+    ranked = counted.sort(["len", "value"], descending=[True, False]).with_row_index("code")
+    ranked = ranked.select("value", pl.col("code").cast(pl.Int32))
+    joined = frame.join(ranked, on="value", how="left", nulls_equal=keep_missing, maintain_order="left")
     return joined["code"].fill_null(-1).to_numpy(writable=True), max(1, len(ranked))
 
 

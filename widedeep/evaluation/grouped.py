@@ -4,6 +4,7 @@ import math
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.errors import WriteError
+from widedeep.files import temporary_directory
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -50,16 +52,16 @@ class GroupedRanking:
         self._cutoffs = tuple(dict.fromkeys(cutoffs))
         self._spill_dir = spill_dir
         self._max_held_rows = max_held_rows
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._folder_kept = ExitStack()
         self._held: list[tuple[Rows, IntArray]] = []
         """Blocks of rows sorted by partition, each with the borders of its partitions, int64 [PARTITIONS + 1]."""
         self._held_rows = 0
 
     def close(self) -> None:
         """Remove the spilled rows from disk."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._folder_kept.close()
+        self._folder = None
 
     def add(self, group: NDArray[np.uint64], score: FloatArray, signed_weight: FloatArray) -> None:
         """Add rows, [N] each. `signed_weight` is the weight of a positive row, or minus the weight of a negative row.
@@ -103,12 +105,12 @@ class GroupedRanking:
 
     def _path(self, partition: int) -> Path:
         assert self._folder is not None
-        return Path(self._folder.name) / f"{partition:03d}.rows"
+        return self._folder / f"{partition:03d}.rows"
 
     def _spill(self) -> None:
         try:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="widedeep-groups-", dir=self._spill_dir)
+                self._folder = self._folder_kept.enter_context(temporary_directory(self._spill_dir))
             for partition in range(PARTITIONS):
                 parts = [rows[borders[partition] : borders[partition + 1]] for rows, borders in self._held]
                 if any(len(part) for part in parts):

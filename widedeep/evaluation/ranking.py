@@ -3,12 +3,14 @@
 import math
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.errors import WriteError
+from widedeep.files import temporary_directory
 
 FloatArray = NDArray[np.float64]
 
@@ -24,16 +26,16 @@ class Ranking:
     def __init__(self, spill_dir: Path | None, max_held_rows: int) -> None:
         self._spill_dir = spill_dir
         self._max_held_rows = max_held_rows
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._folder_kept = ExitStack()
         self._run_paths: list[Path] = []
         self._held: list[FloatArray] = []
         self._held_rows = 0
 
     def close(self) -> None:
         """Remove the runs from disk."""
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._folder_kept.close()
+        self._folder = None
 
     def add(self, score: FloatArray, signed_weight: FloatArray) -> None:
         """Add rows, float64 [N] each. `signed_weight` is the weight of a positive row, or minus that of a negative row.
@@ -81,8 +83,8 @@ class Ranking:
         run = _ties(*self._take_held())
         try:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="widedeep-ranking-", dir=self._spill_dir)
-            path = Path(self._folder.name) / f"{len(self._run_paths):06d}.npy"
+                self._folder = self._folder_kept.enter_context(temporary_directory(self._spill_dir))
+            path = self._folder / f"{len(self._run_paths):06d}.npy"
             np.save(path, run)
         except OSError as error:
             place = self._spill_dir or tempfile.gettempdir()

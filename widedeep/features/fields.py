@@ -9,6 +9,7 @@ import polars as pl
 from widedeep.features.buckets import bucket_interval, bucket_number
 from widedeep.features.crosses import MixTable, mix
 from widedeep.features.value_hash import CROSS_SEED, value_hash
+from widedeep.recipe.base import OURS
 
 MISSING, UNKNOWN, FIRST = 0, 1, 2
 """Index of a missing value, index of an unknown (or too rare) value, and the first index of known values."""
@@ -93,17 +94,17 @@ def clipped(value: pl.Expr, clip: tuple[float | None, float | None] | None) -> p
 
 def flag_name(field: str) -> str:
     """Column of a numeric field's missing flag."""
-    return f"{field}#missing"
+    return f"{field}{OURS}missing"
 
 
 def bucket_name(field: str) -> str:
     """Column of a numeric field's bucket index."""
-    return f"{field}#buckets"
+    return f"{field}{OURS}buckets"
 
 
 def weight_name(field: str) -> str:
     """Column of the weights of a multi-valued field's or a cross's indices."""
-    return f"{field}#weights"
+    return f"{field}{OURS}weights"
 
 
 def hash_name(field: str, cuts: tuple[float, ...] | None = None) -> str:

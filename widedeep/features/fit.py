@@ -1,7 +1,6 @@
 """Fits the plan to train rows, block by block, with statistics that do not depend on the order of the rows."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from functools import partial
@@ -25,10 +24,10 @@ from widedeep.features.fields import (
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
-from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.ordered import in_threads
+from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
 from widedeep.source.coded import CodedRows
@@ -49,8 +48,8 @@ def fit_plan(
 ) -> FeaturePlan:
     """Fit fields in a first pass and crosses in a second, because crosses need the cut points of numeric fields.
 
-    The second pass is left out if no cross has to count its values. Raises RecipeError if two encoded columns would
-    share a name, or if `buckets: auto` finds no number that is large enough.
+    The second pass is left out if no cross has to count its values. Raises RecipeError if
+    `buckets: auto` finds no number that is large enough.
     """
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
@@ -60,16 +59,33 @@ def fit_plan(
         in_threads(_run, [*tasks, *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     fits_by_name = {numeric.name: numeric for numeric in numerics}
+    taken = plan.members()
     cross_fits = []
     for cross in crosses:
         cuts = {name: fits_by_name[name].bucket_cuts(buckets) for name, buckets in sorted(cross.granularity.items())}
-        cross_fits.append(_CrossFit(cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
+        name = cross_name(cross.fields)
+        # A field may be called as the cross is: `color x shape`.
+        name = f"{name}{OURS}" if name in taken else name
+        cross_fits.append(_CrossFit(name, cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
     if any(fit.counts is not None for fit in cross_fits):
         for block in _with_progress(blocks(), "fit crosses", reporter, total_rows):
             _count_crosses(plan, cross_fits, block)
     plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
-    _refuse_shared_names(plan)
+    _tell_empty_vocabularies(plan, features, crosses, reporter)
     return plan
+
+
+def _tell_empty_vocabularies(
+    plan: FeaturePlan, features: FeatureSettings, crosses: Sequence[CrossSettings], reporter: Reporter
+) -> None:
+    fitted: tuple[FittedCategorical | FittedCross, ...] = (*plan.vocabulary_fields, *plan.crosses)
+    for entry, settings in zip(fitted, (*features.with_vocabulary(), *crosses), strict=True):
+        if entry.buckets is None and entry.vocabulary.is_empty():
+            name = " x ".join(entry.fields) if isinstance(entry, FittedCross) else entry.name
+            reporter.warn(
+                f"{name}: no value stands in {settings.min_count:,} train rows, its `min_count`, so that all count as "
+                "unknown; take a smaller `min_count`, or take it out"
+            )
 
 
 def _run(task: Callable[[], None]) -> None:
@@ -85,23 +101,6 @@ def _count_crosses(plan: FeaturePlan, fits: Sequence["_CrossFit"], block: CodedR
         fit.add(hashes if fit in without_lists else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
 
     in_threads(count, counted)
-
-
-def _refuse_shared_names(plan: FeaturePlan) -> None:
-    names = Counter(
-        [
-            GROUP_COLUMN,
-            LABEL_COLUMN,
-            WEIGHT_COLUMN,
-            *(column.name for column in plan.index_columns),
-            *plan.numeric_columns,
-        ]
-        + [column.weights for column in plan.index_columns if column.weights is not None]
-    )
-    taken = [name for name, count in names.items() if count > 1]
-    if taken:
-        message = f"two inputs have the name {taken[0]!r} (or it is reserved): give the field another `name`"
-        raise RecipeError([Fault("features", message)])
 
 
 def _with_progress(
@@ -203,7 +202,11 @@ class _VocabularyFits:
 
     def _count(self, field: CategoricalField | MultiValuedField, block: CodedRows) -> None:
         counts = self.counts[_vocabulary(field)]
-        column = values_name(field) if isinstance(field, MultiValuedField) else text_name(field.column, self.features)
+        column = (
+            values_name(field, self.features)
+            if isinstance(field, MultiValuedField)
+            else text_name(field.column, self.features)
+        )
         if column in block.values:
             counted = block.counts(column)
             if field.buckets == "auto":
@@ -246,8 +249,8 @@ class _VocabularyFits:
         )
         lists = (
             FittedMultiValued(
-                **facts(field, values_name(field)),
-                weights=None if field.weight_separator is None else weights_name(field),
+                **facts(field, values_name(field, self.features)),
+                weights=None if field.weight_separator is None else weights_name(field, self.features),
                 pooling=field.pooling,
             )
             for field in self.features.multi_valued
@@ -290,12 +293,12 @@ def _enough_buckets(counts: ValueCounts, where: str, name: str) -> int:
 
 class _CrossFit:
     def __init__(
-        self, cross: CrossSettings, cuts: dict[str, tuple[float, ...]], spill_dir: Path, spill_entries: int
+        self, name: str, cross: CrossSettings, cuts: dict[str, tuple[float, ...]], spill_dir: Path, spill_entries: int
     ) -> None:
         self.cross = cross
         fields = cross_members(cross.fields)
         buckets = None if cross.buckets == "auto" else cross.buckets
-        self.unfitted = FittedCross(cross_name(fields), fields, buckets, _NO_MIXES, None, cuts)
+        self.unfitted = FittedCross(name, fields, buckets, _NO_MIXES, None, cuts)
         """The cross before its combinations were counted."""
         counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
         self.counts = counts if _is_counted(cross) else None

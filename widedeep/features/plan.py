@@ -288,11 +288,13 @@ class FeaturePlan:
         """Hash of everything that was fitted: two plans are equal if and only if their digests are."""
         digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
         waiting: list[pl.DataFrame] = []
+        num_waiting = 0
         for _, vocabulary in self._vocabularies():
             waiting.append(vocabulary.select(pl.concat_str("value", "count", separator="\0")))
-            if sum(map(len, waiting)) >= _DIGESTED_ROWS:
+            num_waiting += vocabulary.height
+            if num_waiting >= _DIGESTED_ROWS:
                 digest.update(pl.concat(waiting).write_ndjson().encode())
-                waiting = []
+                waiting, num_waiting = [], 0
         if waiting:
             digest.update(pl.concat(waiting).write_ndjson().encode())
         return digest.hexdigest()

@@ -1,7 +1,6 @@
 """A whole experiment: runs the stages that are missing, trains, evaluates and writes the run directory."""
 
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from widedeep.errors import UsageError
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
-from widedeep.files import replacing_directory, write_json, write_text
+from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -38,7 +37,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, write_manifest
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
-from widedeep.table.parts import forms_of
+from widedeep.table.parts import forms_of, write_forms
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 
@@ -170,7 +169,8 @@ def _train(
         return _finished_result(done)
     run = _last_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
-        reporter.note(f"{run.path}: finished already; nothing to resume")
+        now_latest = "; it is `latest` now" if run.make_latest() else ""
+        reporter.note(f"{run.path}: finished already; nothing to resume{now_latest}")
         return _with_warnings_told(_finished_result(run), reporter)
     if run is not None and (threads_then := run.manifest().get("threads")) != threads:
         reporter.warn(
@@ -250,7 +250,7 @@ def _begin_with_memory(
     folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
     if crosses.silent:
-        names = ", ".join(layout.crosses[position].name for position in crosses.silent)
+        names = ", ".join(" x ".join(layout.crosses[position].fields) for position in crosses.silent)
         reporter.note(f"left out of the model, as the train rows do not tell them from chance: {names}")
 
 
@@ -297,12 +297,12 @@ def _new_run(
     with replacing_directory(path) as temporary:
         run = RunDirectory(temporary)
         run.best_path.parent.mkdir()
-        shutil.copytree(encoded.path / "plan", run.plan_dir)
+        copy_directory(encoded.path / "plan", run.plan_dir)
         if memory is not None:
-            shutil.copyfile(memory.memory, run.memory_path)
+            copy_file(memory.memory, run.memory_path)
         source_kinds = read_report(encoded.ingested.path)["source_kinds"]
         write_json(run.plan_dir / "source_kinds.json", source_kinds)
-        write_json(run.forms_path, forms_of(encoded.ingested.path))
+        write_forms(run.plan_dir, forms_of(encoded.ingested.path))
         write_text(run.recipe_path, recipe_text)
         write_manifest(
             run,

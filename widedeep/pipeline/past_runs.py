@@ -13,6 +13,7 @@ from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import DataSettings, Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory, trained_splits
+from widedeep.source.forms import Forms
 from widedeep.table.parts import typed_blocks
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
 
 def rows_to_score(scorer: "Scorer", typed_dir: Path, split: str) -> Iterator[pl.DataFrame]:
     """The rows of a split of a typed table, with the texts in the forms that the scorer's run was trained with."""
-    return typed_blocks(typed_dir, split, forms=scorer.forms or {})
+    return typed_blocks(typed_dir, split, forms=scorer.forms or Forms())
 
 
 def chosen_split(typed_dir: Path, split: str | None, *runs: RunDirectory) -> str:

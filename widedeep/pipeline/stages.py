@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from widedeep.encoded.folds import row_folds
 from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.errors import Fault, RecipeError
-from widedeep.features.crosses import cross_name
+from widedeep.features.crosses import cross_members
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
@@ -33,6 +33,7 @@ from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
 from widedeep.source.paths import Source, expand_paths, partition_texts
 from widedeep.source.table_logs import log_of_version
+from widedeep.table.missing_values import missing_values
 from widedeep.table.parts import coded_blocks, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
@@ -40,7 +41,7 @@ from widedeep.table.typed_columns import TIME, typed_columns
 
 INGEST_FORMAT = 7
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
-ENCODING_FORMAT = 2
+ENCODING_FORMAT = 3
 """Raised likewise when the fitted plan, the encoding or the report on them changes."""
 MEMORY_FORMAT = 4
 """Raised likewise when the values that crosses remember change."""
@@ -116,7 +117,8 @@ def ingest_key(loaded: LoadedRecipe) -> str:
     }
     columns = [column.reading() for column in typed_columns(loaded.recipe)]
     settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
-    return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files})
+    rule = {"missing": "by value"} if missing_values(data) else {}  # a text that is no value is missing as it ever was
+    return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files, **rule})
 
 
 def _identity(sources: Sequence[Source], version: int | None) -> list[list[str | int]]:
@@ -199,14 +201,14 @@ def _remember(recipe: Recipe, encoded: EncodingResult, out_dir: Path, reporter: 
     plan = FeaturePlan.load(encoded.path / "plan")
     _refuse_endless_memory(plan, recipe.model.wide.folds)
     store = EncodedStore.open(encoded.path / "train")
-    least = {cross_name(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
+    least = {cross_members(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
     with reporter.work("columns of crosses", None, "rows"):
         main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns)
         crosses = [from_store.cross_column(store, column) for column in plan.cross_columns]
     memory, folds = remember.remember(
         main,
         crosses,
-        [least[column.name] for column in plan.cross_columns],
+        [least[column.fields] for column in plan.cross_columns],
         from_store.target(store, recipe.data.label.kind),
         row_folds(0, store.rows, recipe.model.wide.folds),
         reporter,

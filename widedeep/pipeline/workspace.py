@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -10,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from widedeep.errors import ArtefactError
-from widedeep.files import replacing_directory, write_text, writing
+from widedeep.files import replacing_directory, sweep, unreadable, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RUNS, read_json_artefact
+from widedeep.runs import RUNS, read_json_artefact, settle_latest
 
+_BEGUN, _DONE = "BEGUN", "DONE"
+"""The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
 _WAIT_SECONDS = 0.2
 
 
@@ -30,16 +31,39 @@ class Workspace:
         return self.stages_dir / stage / key
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Whether the stage with this key is finished."""
-        return (self.stage_path(stage, key) / "DONE").exists()
+        """Whether the stage with this key is finished and holds the files that it was finished with."""
+        path = self.stage_path(stage, key)
+        try:
+            names = (path / _DONE).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise unreadable(path / _DONE, error) from error
+        # Who deletes stages/ may be stopped half-way. (Stages of earlier versions name no files.)
+        return all((path / name).exists() for name in names)
 
     @contextmanager
     def building(self, stage: str, key: str) -> Iterator[Path]:
-        """Yield an empty directory for the stage's files; only on success it is marked DONE and moved into place."""
+        """Yield a directory for the stage's files; only on success it is marked DONE and moved into place.
+
+        Raises ArtefactError if it is deleted meanwhile, whatever fault that led to.
+        """
         path = self.stage_path(stage, key)
         with replacing_directory(path) as temporary:
-            yield temporary
-            write_text(temporary / "DONE", "")
+            begun = temporary / _BEGUN
+            begun.touch()
+            try:
+                yield temporary
+                names = [file.relative_to(temporary).as_posix() for file in temporary.rglob("*") if file != begun]
+                with begun.open("r+", encoding="utf-8") as file:
+                    file.writelines(f"{name}\n" for name in sorted(names))
+                os.replace(begun, temporary / _DONE)
+            except Exception as error:
+                if begun.exists() or (temporary / _DONE).exists():
+                    raise
+                raise ArtefactError(
+                    f"{path}: was deleted while it was made: leave stages/ alone while a command runs, and run again"
+                ) from error
 
     @contextmanager
     def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
@@ -70,17 +94,18 @@ class Workspace:
             lock_file.truncate(0)
             lock_file.write(f"process {os.getpid()} ({' '.join(['widedeep', *sys.argv[1:]])[:200]})\n")
             lock_file.flush()
-            self._sweep()
+            self._complete()
             yield
             lock_file.truncate(0)
 
-    def _sweep(self) -> None:
-        # We hold the lock, so no process writes to these: a killed process left them behind.
-        for leftover in [*self.stages_dir.glob("*/.*.tmp-*"), *self.runs_dir.rglob(".*.tmp-*")]:
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+    def _complete(self) -> None:
+        """Complete what a killed process has all but finished, and remove what it has not."""
+        for folder in self.runs_dir.glob("*/"):
+            settle_latest(folder)
+        # We hold the lock, so no process of an earlier version writes to these; only that says so of its files.
+        for top in (self.stages_dir, self.runs_dir):
+            for folder in {leftover.parent for leftover in top.rglob(".*.tmp-*")}:
+                sweep(folder, older=True)
 
 
 def read_report(path: Path) -> dict[str, object]:

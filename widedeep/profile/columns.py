@@ -15,7 +15,7 @@ from widedeep.profile.drift import drift
 from widedeep.profile.leaks import Judged, leaks
 from widedeep.profile.row_sample import RowSample
 from widedeep.profile.single_column import Evidence, ListItems, evidence_of, evidence_of_list, list_items
-from widedeep.profile.value_table import Target, bucket_codes, bucket_cuts, numbers_of, value_table
+from widedeep.profile.value_table import Target, ValueTable, bucket_codes, bucket_cuts, numbers_of, value_table
 from widedeep.table.typed_columns import LABEL, TARGETS, Role, TypedColumn
 
 __all__ = ["ColumnProfile", "TopValue", "profile_columns"]
@@ -117,7 +117,7 @@ def profile_columns(
         if values.dtype.is_numeric():
             profile, evidence = _profile_of_numbers(values, others, rows)
         else:
-            held_out = {split: frames[split][column.name] for split in alike}
+            held_out = {split: frames[split][column.name] for split in alike} if keep_negatives < 1.0 else others
             profile, evidence = _profile_of_values(values, others, held_out, rows)
         if column.role == "label" and binary:
             profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
@@ -231,85 +231,114 @@ def _profile_of_values(
     """`others`: held-out rows that are thinned as the train rows are; `held_out`: all of them."""
     is_list = isinstance(values.dtype, pl.List)
     table, evidence = _table_and_evidence(values, rows.target)
-    present, missing = table.filter(pl.col("value").is_not_null()), table.filter(pl.col("value").is_null())
-    other_counts = {split: _count_values(other) for split, other in others.items()}
+    present, label_sums = table.is_present, table.label_totals
+    counts = _SplitCounts.of({"train": values, **others})
+    train = counts.rows["train"]
     profile = ColumnProfile(
         type="list" if is_list else "text",
-        distinct=present.height,
+        distinct=int(present.sum()),
         distinct_is=rows.distinct_is,
+        # The train rows come first, so that their values are numbered as they are in `table`.
         top=tuple(
-            TopValue(_shortened(value), count / len(values), label / count)
-            for value, count, label in _most_frequent(present, NUM_TOP).select("value", "rows", "label").iter_rows()
+            TopValue(_shortened(value), int(train[i]) / len(values), float(label_sums[i]) / int(train[i]))
+            for i, value in counts.most_frequent(train, NUM_TOP)
         ),
         quantiles=None,
         label_rates=_label_rates(
-            present["rows"].to_numpy(),
-            present["label"].to_numpy(),
-            int(missing["rows"].sum()),
-            float(missing["label"].sum()),
+            train[: len(present)][present],
+            label_sums[present],
+            int(train[: len(present)][~present].sum()),
+            float(label_sums[~present].sum()),
         ),
         **_alone(evidence),
         leak=None,
-        drift={split: drift(*_drift_cells(table, counts)) for split, counts in other_counts.items()},
-        drift_by_new={split: _drift_by_new(table, counts) for split, counts in other_counts.items()},
-        unseen=None
-        if is_list or not rows.is_whole
-        else {split: _unseen_share(table, _count_values(all_rows)) for split, all_rows in held_out.items()},
+        drift={split: drift(*counts.drift_cells(counts.rows[split])) for split in others},
+        drift_by_new={split: _drift_by_new(counts, counts.rows[split]) for split in others},
+        unseen=None if is_list or not rows.is_whole else _unseen_shares(values, others, held_out, counts),
     )
     return profile, evidence
 
 
-def _table_and_evidence(values: pl.Series, target: Target) -> tuple[pl.DataFrame, Evidence]:
+def _table_and_evidence(values: pl.Series, target: Target) -> tuple[ValueTable, Evidence]:
     if isinstance(values.dtype, pl.List):
         items = ListItems.of(values, target)
-        return items.table.as_frame(), evidence_of_list(items, values, target)
+        return items.table, evidence_of_list(items, values, target)
     table = value_table(values, target)
-    return table.as_frame(), evidence_of(table, numbers_of(table), target)
+    return table, evidence_of(table, numbers_of(table), target)
 
 
-def _count_values(values: pl.Series) -> pl.DataFrame:
-    each = list_items(values) if isinstance(values.dtype, pl.List) else pl.DataFrame({"value": values})
-    return each.group_by("value").agg(rows=pl.len())
+@dataclass(frozen=True)
+class _SplitCounts:
+    """How often each value of a column occurs in each split: one query for all of them."""
 
+    values: pl.Series
+    """In order of appearance, split by split; null is one."""
+    rows: dict[str, NDArray[np.int64]]
+    """Split → [values]."""
+    present: NDArray[np.bool_]
+    """Which values are not missing."""
 
-def _most_frequent(table: pl.DataFrame, most: int) -> pl.DataFrame:
-    """The `most` rows with the highest counts, equal ones by value."""
-    if table.height > most:
-        counts = table["rows"].to_numpy()
-        table = table.filter(pl.col("rows") >= int(np.partition(counts, len(counts) - most)[-most]))
-    return table.sort("rows", "value", descending=[True, False]).head(most)
-
-
-def _drift_cells(train: pl.DataFrame, other: pl.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of each split: of every frequent value, of missing ones, of all the rest."""
-    frequent = pl.concat(_most_frequent(table.drop_nulls("value"), _DRIFT_VALUES)["value"] for table in (train, other))
-    cells = pl.DataFrame({"value": pl.concat([frequent.unique().sort(), pl.Series([None], dtype=pl.String)])})
-    counted = []
-    for table in (train, other):
-        joined = cells.join(
-            table.select("value", "rows"), on="value", how="left", nulls_equal=True, maintain_order="left"
+    @classmethod
+    def of(cls, columns: Mapping[str, pl.Series]) -> "_SplitCounts":
+        """Of a column in several splits; of lists, the items, each once a row."""
+        each = [
+            list_items(column)["value"] if isinstance(column.dtype, pl.List) else column for column in columns.values()
+        ]
+        split = np.repeat(np.arange(len(each)), [len(values) for values in each])
+        counted = (
+            pl.DataFrame({"value": pl.concat(values.alias("value") for values in each), "split": split})
+            .group_by("value", maintain_order=True)
+            .agg((pl.col("split") == number).sum().cast(pl.Int64).alias(str(number)) for number in range(len(each)))
         )
-        rows = joined["rows"].fill_null(0).cast(pl.Int64).to_numpy()
-        counted.append(np.append(rows, int(table["rows"].sum()) - rows.sum()))
-    return counted[0], counted[1]
+        rows = {name: counted[str(number)].to_numpy() for number, name in enumerate(columns)}
+        return cls(counted["value"], rows, counted["value"].is_not_null().to_numpy())
+
+    def most_frequent(self, rows: NDArray[np.int64], most: int) -> list[tuple[int, str]]:
+        """The `most` values with the highest of the counts `rows`, equal ones by value, and where they stand."""
+        held = np.flatnonzero(self.present & (rows > 0))
+        if len(held) > most:
+            held = held[rows[held] >= np.partition(rows[held], len(held) - most)[-most]]
+        held = held[self.values.gather(held).arg_sort().to_numpy()]
+        held = held[np.argsort(-rows[held], kind="stable")][:most]
+        return list(zip(held.tolist(), self.values.gather(held).to_list(), strict=True))
+
+    def drift_cells(self, other: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows in train and in another split: of every frequent value, of missing ones, of all the rest."""
+        train = self.rows["train"]
+        frequent = {value: i for rows in (train, other) for i, value in self.most_frequent(rows, _DRIFT_VALUES)}
+        cells = [frequent[value] for value in sorted(frequent)]
+        before, after = (
+            np.append(
+                rows[cells], [missing := int(rows[~self.present].sum()), rows.sum() - rows[cells].sum() - missing]
+            )
+            for rows in (train, other)
+        )
+        return before, after
 
 
-def _drift_by_new(train: pl.DataFrame, other: pl.DataFrame) -> float:
+def _drift_by_new(counts: _SplitCounts, other: NDArray[np.int64]) -> float:
     """Of the share of rows by which some values rose from train to the other split, the part whose values train lacks.
 
     All that rose is the total variation between the two, over the cells of drift with new values in one of their own.
     """
-    known = other.join(train.select("value"), on="value", how="semi", nulls_equal=True)
-    total = int(other["rows"].sum())
-    new = 1.0 - int(known["rows"].sum()) / max(total, 1)
-    before, after = _drift_cells(train, known)
+    known = np.where(counts.rows["train"] > 0, other, 0)
+    total = int(other.sum())
+    new = 1.0 - int(known.sum()) / max(total, 1)
+    if new <= 0.0:
+        return 0.0
+    before, after = counts.drift_cells(known)
     rose = float(np.maximum(after / max(total, 1) - before / max(before.sum(), 1), 0.0).sum())
-    return new / (new + rose) if new > 0.0 else 0.0
+    return new / (new + rose)
 
 
-def _unseen_share(train: pl.DataFrame, other: pl.DataFrame) -> float:
-    unseen = other.filter(pl.col("value").is_not_null()).join(train, on="value", how="anti")
-    return int(unseen["rows"].sum()) / max(1, int(other["rows"].sum()))
+def _unseen_shares(
+    values: pl.Series, others: Mapping[str, pl.Series], held_out: Mapping[str, pl.Series], counts: _SplitCounts
+) -> dict[str, float]:
+    """Share of the rows of each held-out split with a value that no train row has."""
+    if held_out is not others:  # thinned: not all rows are counted yet
+        counts = _SplitCounts.of({"train": values, **held_out})
+    unseen = counts.present & (counts.rows["train"] == 0)
+    return {split: int(counts.rows[split][unseen].sum()) / max(1, int(counts.rows[split].sum())) for split in held_out}
 
 
 def _shortened(text: str) -> str:

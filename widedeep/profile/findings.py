@@ -9,7 +9,7 @@ from widedeep.profile.report import ColumnReport, Finding, IngestReport
 from widedeep.recipe.schema import DataSettings, Recipe, TimeSplit
 from widedeep.reporting import Reporter
 from widedeep.table.split import drawn_parts
-from widedeep.table.typed_columns import LABEL, typed_columns
+from widedeep.table.typed_columns import typed_columns
 
 SHOWN = 10
 """Findings that are shown; `--json` has all."""
@@ -81,7 +81,7 @@ def _shared_groups(report: IngestReport, data: DataSettings) -> Iterator[Finding
 
 
 def _label_drift(report: IngestReport, data: DataSettings) -> Iterator[Finding]:
-    label = next(column for column in report.columns if column.name == LABEL)
+    label = next(column for column in report.columns if column.role == "label")
     # Train was thinned out by the recipe's own wish: its label differs, and scores are corrected for it.
     if data.keep_negatives < 1.0 or not _strong(label):
         return

@@ -1,7 +1,8 @@
 """Raw files → typed, checked, split table on disk."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -25,14 +26,16 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import Form, Forms, FormTally
+from widedeep.source.forms import NAN, Form, Forms, FormTally, in_form, is_of
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
 from widedeep.table.listed import ListedValues
+from widedeep.table.missing_values import missing_values, table_of
 from widedeep.table.parts import FIRST_ROWS, PartWriter, coded_blocks, typed_blocks, write_first_rows, write_forms
 from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.split_files import check_split_files
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import (
@@ -64,10 +67,12 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     """
     data = recipe.data
     files = {split: expand_paths(paths, base_dir) for split in SPLITS if (paths := getattr(data, split)) is not None}
+    check_split_files(files, reporter)
     parts = drawn_parts(data)
     splits = [split for split in SPLITS if split in files or split in parts]
     typing = Typing(recipe)
     folds = listed_folds(data)
+    missing = missing_values(data)
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
 
     def typed(placed: tuple[str, RawBlock, int]) -> list[tuple[str, CodedRows]]:
@@ -77,7 +82,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             return [(split, rows)]
         if by_time:
             return [(_UNSPLIT, rows)]
-        return list(split_rows(rows, row_splits(data, block, first_position, folds)))
+        return list(split_rows(rows, row_splits(data, block, first_position, folds, missing.get(""))))
 
     with ThreadPoolExecutor(1) as writing_thread:
         tables = {
@@ -98,9 +103,13 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         for table in tables.values():
             table.writer.finish()
     _check_splits(recipe, tables, parts)
-    forms = {column.name: form for column, tally in tables["train"].forms.items() if (form := tally.form) is not None}
+    of = {column.name: form for column, tally in tables["train"].forms.items() if (form := tally.form) is not None}
+    listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
+    forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
     write_forms(out_dir, forms)
-    report = _report(recipe, typing, tables, forms, out_dir)
+    for table in tables.values():
+        table.settle(forms)
+    report = _report(recipe, typing, tables, out_dir)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
     _warn_of_lists(typing, reporter)
@@ -115,6 +124,14 @@ class _SplitTable:
 
     def __init__(self, writer: PartWriter, recipe: Recipe, typing: Typing, *, is_train: bool) -> None:
         self.writer, self._kinds = writer, typing.seen_kinds
+        missing, data = missing_values(recipe.data), recipe.data
+        self.listed: dict[str, Mapping[Form, Sequence[str]]] = {
+            column.name: missing[table].by_form
+            for column in typing.columns
+            if column.role == "text" and (table := table_of(column.column, data)) in missing
+        }
+        """Column of texts → form that it may have → values that are then missing, because the recipe lists them."""
+        self._num_listed: Counter[tuple[str, Form]] = Counter()
         # Held-out rows stay as they are.
         self._sampling = NegativeSampling(recipe.data.keep_negatives, "train") if is_train else None
         self.target = TargetTally()
@@ -130,6 +147,11 @@ class _SplitTable:
         self.target.add(rows.frame[LABEL], rows.frame.get_column(WEIGHT, default=None))
         for name in rows.columns:
             self.missing[name] = self.missing.get(name, 0) + rows.null_count(name)
+        for name, of_form in self.listed.items():
+            text = pl.col(name)
+            for kind, texts in of_form.items():
+                is_listed = is_of(text, kind) & in_form(text, kind).fill_null(NAN).is_in(texts)
+                self._num_listed[name, kind] += int(rows.select([is_listed.alias(name)])[name].sum())
         if GROUP in rows.columns:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
@@ -142,6 +164,17 @@ class _SplitTable:
                 tally.add(rows.values[name] if name in rows.values else rows.frame[name])
         self.writer.add(rows)
 
+    def settle(self, forms: Forms) -> None:
+        """Once the columns' forms are known: count what is missing in them, write the sample in them."""
+        for name, form in forms.of.items():
+            self.missing[name] += self._num_listed[name, form]
+        self.sample.write_in(forms)
+
+
+def _listed_in(form: Form, listed: Mapping[Form, Sequence[str]]) -> list[str]:
+    """The listed texts of a form; `nan` is missing among numbers anyhow."""
+    return [text for text in listed.get(form, ()) if text != NAN]
+
 
 def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally]:
     """Typed column of texts → what tells its form: one tally for all columns of a vocabulary."""
@@ -152,7 +185,7 @@ def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally
         if field.vocabulary is None:
             continue
         multi_valued = isinstance(field, MultiValuedField)
-        name = values_name(field) if multi_valued else text_name(field.column, recipe.features)  # type: ignore[arg-type]
+        name = values_name(field, recipe.features) if multi_valued else text_name(field.column, recipe.features)  # type: ignore[arg-type]
         shared, own = first_of.setdefault(field.vocabulary, tallies[name]), tallies[name]
         # The column may be of another vocabulary too, whose columns then come along.
         tallies = {other: shared if tally is own else tally for other, tally in tallies.items()}
@@ -263,13 +296,9 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
     tables["train"].target.refuse_constant_label(recipe.data.label)
 
 
-def _report(
-    recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], forms: Forms, out_dir: Path
-) -> IngestReport:
+def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
     binary = recipe.data.label.kind == "binary"
     samples = {split: table.sample for split, table in tables.items()}
-    for sample in samples.values():
-        sample.write_in(forms)
     profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
     if not samples["train"].is_whole:
         profiles = {
@@ -281,7 +310,7 @@ def _report(
         sampled_rows={split: sample.num_rows for split, sample in samples.items()},
         columns=tuple(
             ColumnReport(
-                name=column.name,
+                name=column.column if column.role in TARGETS else column.name,
                 column=column.column,
                 role=column.role,
                 missing={split: table.missing[column.name] for split, table in tables.items()},

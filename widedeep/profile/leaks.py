@@ -32,10 +32,18 @@ def leaks(columns: Mapping[str, Judged]) -> dict[str, str]:
         for name, column in columns.items()
         if name not in reasons and column.evidence.is_binary
     }
+    best_of_source: dict[str, float] = {}
     for name, strength in strengths.items():
-        rivals = [rival for other, rival in strengths.items() if columns[other].source != columns[name].source]
-        next_best = max(rivals, default=0.5)
-        if strength >= _LIKELY_AUC and 1.0 - next_best >= _FAR_AHEAD * (1.0 - strength):
+        source = columns[name].source
+        best_of_source[source] = max(strength, best_of_source.get(source, strength))
+    # Two are enough: at most one of them is the column's own.
+    best_sources = sorted(best_of_source.items(), key=lambda best: best[1], reverse=True)[:2]
+    for name, strength in strengths.items():
+        if strength < _LIKELY_AUC:
+            continue
+        source = columns[name].source
+        next_best = next((best for other, best in best_sources if other != source), 0.5)
+        if 1.0 - next_best >= _FAR_AHEAD * (1.0 - strength):
             reasons[name] = f"held-out AUC {strength:.3f} alone, the next best column has {next_best:.3f}"
     return {name: reasons[name] for name in columns if name in reasons}
 

@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+OURS = "\x01"
+"""Stands in the names of the columns that we add to frames. No column of a user can have it: see `ColumnName`."""
+
 
 class Settings(BaseModel):
     """Base of every section: immutable, airtight; a docstring stands under every setting."""
@@ -50,14 +53,24 @@ def is_pattern(name: str) -> bool:
     return name == "*" or (name.startswith("^") and name.endswith("$"))
 
 
-def _no_pattern(name: str) -> str:
+def why_no_name(name: str) -> str | None:
+    """Why a column of this name cannot be used, in the words after "it"; None for every other name."""
     if is_pattern(name):
-        raise ValueError(f"{name!r} cannot be a column's name here (it reads as a pattern of names): rename the column")
+        return "reads as a pattern of names"
+    # Polars hands names to C, where U+0000 ends a text.
+    if "\0" in name or OURS in name:
+        return "holds the control character U+0000 or U+0001"
+    return None
+
+
+def _usable(name: str) -> str:
+    if (reason := why_no_name(name)) is not None:
+        raise ValueError(f"{name!r} cannot be a column's name here (it {reason}): rename the column")
     return name
 
 
 Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Scalar = bool | int | float | str
 Scalars = Annotated[tuple[Scalar, ...], BeforeValidator(_as_scalar_list), Field(min_length=1)]
-ColumnName = Annotated[str, Field(min_length=1), AfterValidator(_no_pattern)]
+ColumnName = Annotated[str, Field(min_length=1), AfterValidator(_usable)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

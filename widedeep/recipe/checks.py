@@ -4,7 +4,16 @@ from collections.abc import Callable, Iterator, Sequence, Set
 
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.places import Finding, KeyPath, dotted
-from widedeep.recipe.schema import CategoricalField, FeatureSettings, MultiValuedField, NumericField, Recipe
+from widedeep.recipe.schema import (
+    CategoricalField,
+    ColumnSplit,
+    DeepSettings,
+    FeatureSettings,
+    KeySplit,
+    MultiValuedField,
+    NumericField,
+    Recipe,
+)
 from widedeep.recipe.wording import did_you_mean, told
 
 CHOOSABLE_METRICS = {
@@ -60,6 +69,26 @@ def _no_leak(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
                 taken = cite(answers[field.column])
                 message = f"the column '{field.column}' is {taken}, and a feature must not be: take it out here"
                 yield Finding(("features", part, index), message)
+    for index, moment in enumerate(recipe.features.date_time):
+        if moment.since is not None and moment.since.column in answers:
+            taken = cite(answers[moment.since.column])
+            message = f"the column '{moment.since.column}' is {taken}, and no age may start there: name another time"
+            yield Finding(("features", "date_time", index, "since"), message)
+
+
+def _label_has_no_other_use(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    data = recipe.data
+    uses: list[tuple[KeyPath, str | None]] = [(("data", "weight"), data.weight), (("data", "group"), data.group)]
+    if data.time is not None:
+        uses.append((("data", "time"), data.time.column))
+    if isinstance(data.split, KeySplit):
+        uses.append((("data", "split", "key"), data.split.key))
+    if isinstance(data.split, ColumnSplit):
+        uses.append((("data", "split", "column"), data.split.column))
+    uses += [(("data", "tables", name), table.on or table.key) for name, table in data.tables.items()]
+    for path, column in uses:
+        if column == data.label.column:
+            yield Finding(path, f"the column '{column}' is {cite(('data', 'label'))}: name another column here")
 
 
 def _vocabularies_agree(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -174,6 +203,21 @@ def _embeddings_of_one_width(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
             yield Finding(path, f"{rule}: `embedding_dim` of '{name}' is {width}, {where} is {dim}; take it out here")
 
 
+def _batches_can_be_normalised(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    model, parts = recipe.model, KINDS[recipe.model.kind].settings
+    networks: dict[KeyPath, DeepSettings | None] = {
+        ("model", "deep"): model.deep if "deep" in parts else None,
+        ("model", "finalmlp", "second"): model.finalmlp.second if "finalmlp" in parts else None,
+        ("model", "finalnet", "second"): model.finalnet.second if "finalnet" in parts else None,
+    }
+    for path, network in networks.items():
+        if network is not None and network.batch_norm and recipe.training.batch_size == 1:
+            where = cite((*path, "batch_norm"))
+            rule = f"{where} normalises by the rows of a batch, and a batch of 1 row has no variance"
+            yield Finding(("training", "batch_size"), f"{rule}: take at least 2, is 1; or take the batch_norm out")
+            return
+
+
 def _two_networks_fit(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     if recipe.model.kind != "finalmlp":
         return
@@ -238,6 +282,7 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"features"}), _some_field),
     (frozenset({"features"}), _names_differ),
     (frozenset({"data", "features"}), _no_leak),
+    (frozenset({"data"}), _label_has_no_other_use),
     (frozenset({"features"}), _vocabularies_agree),
     (frozenset({"data"}), _table_columns_have_tables),
     (frozenset({"data"}), _group_needs_classes),
@@ -247,5 +292,6 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"features", "model"}), _embeddings_of_one_width),
     (frozenset({"features", "model"}), _two_networks_fit),
     (frozenset({"model"}), _blocks_can_be_halved),
+    (frozenset({"model", "training"}), _batches_can_be_normalised),
     (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
 )

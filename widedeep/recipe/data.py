@@ -11,7 +11,8 @@ LabelKind = Literal["binary", "regression"]
 
 
 class FormatSettings(Settings):
-    """How the bytes of the input files are read. Everything but `kind` and `version` concerns delimited text."""
+    """How the bytes of the input files are read. Everything but `kind`, `trim`, `missing`, `binary` and `version`
+    concerns delimited text."""
 
     kind: Literal["auto"] | FileKind = "auto"
     """`auto` goes by the file's ending: .parquet/.pq are Parquet, .arrow/.feather/.ipc Arrow IPC, .ndjson/.jsonl one
@@ -38,8 +39,13 @@ class FormatSettings(Settings):
     trim: bool = True
     """Whether blanks around a value are dropped."""
     missing: tuple[str, ...] = ("",)
-    """Texts that stand for a missing value, once trimmed. In a numeric column an empty text is always missing."""
-
+    """Texts that stand for a missing value, once trimmed. One that is a number, a boolean, a date or a time stands for
+    every value that is it, whatever stores it: `-999` for the -999 and -999.0 of a Parquet file, and for `-999.0` in a
+    column of numbers of a CSV file or in a list, but `7` not for `007`. In a numeric column an empty text is always
+    missing."""
+    binary: Literal["text"] | None = None
+    """`text` where columns of bytes are texts in UTF-8, as older versions of Impala, Hive and Spark store them in
+    Parquet; null where they are bytes, of which no field can be made."""
     version: int | None = None
     """The version of a Delta table, or the snapshot of an Iceberg table, to train on; default: the newest. New rows are
     read at their newest."""

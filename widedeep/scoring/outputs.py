@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 import polars as pl
 
 from widedeep.errors import UsageError, WriteError
-from widedeep.files import replacing_file, writing
+from widedeep.files import replacing_file, temporary_directory, writing
 
 OutputFormat = Literal["csv", "ndjson", "parquet"]
 _FORMAT_OF_ENDING: dict[str, OutputFormat] = {
@@ -90,20 +90,22 @@ def _write_parquet(
     place = sink.parent if isinstance(sink, Path) else None
     with (
         writing(place or Path(tempfile.gettempdir())),
-        tempfile.TemporaryDirectory(prefix=".scores.tmp-", dir=place) as folder,
+        temporary_directory(place) as folder,
     ):
         parts: list[Path] = []
         num_rows = 0
         for frame in frames:
-            parts.append(Path(folder) / f"{len(parts):06d}.arrow")
-            frame.write_ipc(parts[-1])
+            parts.append(folder / f"{len(parts):06d}.arrow")
+            with parts[-1].open("wb") as part:
+                frame.write_ipc(part)
             num_rows += len(frame)
-        whole = sink if isinstance(sink, Path) else Path(folder) / "whole.parquet"
+        whole = sink if isinstance(sink, Path) else folder / "whole.parquet"
         types = dict(final_types())
         rows = pl.scan_ipc(parts, glob=False)
         if types:
             rows = pl.concat([pl.scan_ipc(part, glob=False).cast(types) for part in parts])  # type: ignore[arg-type]
-        rows.sink_parquet(whole)
+        with whole.open("wb") as file:
+            rows.sink_parquet(file)
         if not isinstance(sink, Path):
             with whole.open("rb") as file:
                 while piece := file.read(1 << 20):

@@ -11,6 +11,7 @@ import polars as pl
 
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
@@ -105,10 +106,16 @@ def predict_rows(
 
 
 def _check_kept(keep: Sequence[str]) -> None:
-    if SCORE in keep or len(set(keep)) < len(keep):
+    if SCORE in keep:
         raise UsageError(
-            f"--keep: `{SCORE}` is the name of the scores, and a column can be kept once: {', '.join(keep)}"
+            f"--keep {SCORE}: the output's column `{SCORE}` holds the scores, so that no other can have its name: "
+            "rename the column, or join the scores to it by row"
         )
+    for name in keep:
+        if keep.count(name) > 1:
+            raise UsageError(f"--keep {name}: given twice, and a column can be kept once")
+        if (reason := why_no_name(name)) is not None:
+            raise UsageError(f"--keep {name!r}: cannot be a column's name here (it {reason}): rename the column")
 
 
 def _kept_columns(keep: Sequence[str], output_format: OutputFormat | Literal["frame"]) -> "KeptColumns | None":

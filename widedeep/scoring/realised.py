@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from widedeep.encoded.store import EncodedStore
 from widedeep.evaluation.comparison import loss_fall, row_losses
-from widedeep.features.crosses import cross_name
+from widedeep.features.crosses import cross_members
 from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.model.network import Network
@@ -30,7 +30,7 @@ def realised_gains(
     crosses.
     """
     promised = [cross for cross in recipe.crosses if cross.promised is not None]
-    columns = {column.name: column for column in input_layout(plan, recipe).crosses}
+    columns = {column.fields: column for column in input_layout(plan, recipe).crosses}
     if not promised or not columns:
         return None
     kind, weights = recipe.data.label.kind, wide_weights(run, plan)
@@ -41,8 +41,8 @@ def realised_gains(
     last = row_losses(kind, label, logit)
     losses = [last]
     for cross in reversed(promised):
-        name = cross_name(cross.fields)
-        logit -= _added(store, columns[name], weights[name])
+        column = columns[cross_members(cross.fields)]
+        logit -= _added(store, column, weights[column.name])
         losses.insert(0, row_losses(kind, label, logit))
     return {
         "crosses": [

@@ -52,7 +52,7 @@ class InputRows:
             if table not in tables and scorer.require_own is not None:
                 scorer.require_own(f"side table {table!r}", f"name its file, --table {table}=FILE")
         self._tables = SideTables.load(
-            scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, in_form=scorer.forms is not None
+            scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, forms=scorer.forms
         )
         self._columns = self._tables.log_columns(columns)
 

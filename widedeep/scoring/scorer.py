@@ -24,7 +24,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory, read_json_artefact, require_shape
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
-from widedeep.source.forms import Form
+from widedeep.source.forms import Form, Forms
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import typed_columns
 from widedeep.training.bags import BATCH_ROWS, bag_of
@@ -75,7 +75,7 @@ class Scorer:
         self._columns = [*(column.name for column in self.layout.index_columns), *self.layout.numeric_columns, *lists]
         self.batch_rows = CPU_BATCH_ROWS if device.type == "cpu" else BATCH_ROWS
         self.source_kinds: dict[str, Any] = {}
-        self.forms: dict[str, Form] | None = None
+        self.forms: Forms | None = None
         """In which writing texts are encoded; None for runs older than forms, which take texts as they are."""
         self.base_dir = Path()
         """Where the recipe's relative paths start."""
@@ -115,7 +115,10 @@ class Scorer:
         ArtefactError."""
         self.source_kinds = _read_texts(run.source_kinds_path, get_args(ValueKind))
         if run.forms_path.exists():
-            self.forms = _read_texts(run.forms_path, get_args(Form))
+            of = _read_texts(run.forms_path, get_args(Form))
+            missing = read_json_artefact(run.missing_path, "the run is damaged") if run.missing_path.exists() else None
+            require_shape(missing, ({str: [str]}, None), run.missing_path)
+            self.forms = Forms(of, missing)
 
     def typing(self, *, labelled: bool) -> Typing:
         """What types new rows as the rows that the run was trained on."""
@@ -186,8 +189,8 @@ def write_golden_rows(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame) -> N
     typed = typing.apply(_block(raw, run)).select(scorer.plan.required_columns())
     scores, _ = scorer.score(typed)
     golden = pl.DataFrame([raw.to_struct(_RAW), typed.to_struct(_TYPED), pl.Series(_SCORE, scores)])
-    with replacing_file(run.golden_path) as temporary:
-        golden.write_parquet(temporary)
+    with replacing_file(run.golden_path) as temporary, temporary.open("wb") as file:
+        golden.write_parquet(file)
 
 
 def _block(raw: pl.DataFrame, run: RunDirectory) -> RawBlock:

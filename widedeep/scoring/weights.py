@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -16,7 +14,7 @@ from widedeep.errors import ArtefactError, UsageError
 from widedeep.features.fields import FIRST, MISSING
 from widedeep.features.inverse import Found, Values, find_values, planned_values
 from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.files import check_readable
+from widedeep.files import check_readable, temporary_directory
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, contribution
 from widedeep.model.layout import InputLayout
 from widedeep.recipe.schema import Recipe
@@ -193,8 +191,8 @@ def _values_behind(
     if among_rows:
         members = plan.members()
         needed = dict.fromkeys(members[field].column for name in among_rows for field in columns[name].fields)
-        with TemporaryDirectory(prefix="widedeep-weights-") as folder:
-            found |= find_values(plan, among_rows, typed(list(needed)), Path(folder))
+        with temporary_directory() as folder:
+            found |= find_values(plan, among_rows, typed(list(needed)), folder)
     return found
 
 

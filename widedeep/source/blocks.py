@@ -87,8 +87,9 @@ def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blank
 
 def require_columns(wanted: Sequence[str], present: Sequence[str], name: str) -> None:
     """Raise ColumnError for the first wanted column that the source `name` lacks."""
+    held = set(present)
     for column in wanted:
-        if column in present:
+        if column in held:
             continue
         close = difflib.get_close_matches(column, present, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""

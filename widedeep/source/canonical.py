@@ -8,6 +8,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import Scalar
 
 _SHOWN = 60
+_BYTES_AS_TEXTS = "if they are texts in UTF-8, as Impala and others write them, set data.format.binary: text"
 ValueKind = Literal["text", "number", "boolean", "temporal", "list"]
 
 
@@ -25,6 +26,8 @@ def kind_of(dtype: pl.DataType) -> ValueKind | None:
         return None
     if isinstance(dtype, pl.List | pl.Array):
         return "list"
+    if dtype == pl.Binary:
+        raise DataError(f"values of type Binary are not supported: {_BYTES_AS_TEXTS}")
     raise DataError(
         f"values of type {_short(dtype)} are not supported: expected text, numbers, booleans, dates or times"
     )
@@ -32,6 +35,8 @@ def kind_of(dtype: pl.DataType) -> ValueKind | None:
 
 def why_unusable(dtype: pl.DataType) -> str | None:
     """Why no field can be made of a column of this type, to follow `column 'x'`; None if one can."""
+    if dtype == pl.Binary:
+        return f"holds bytes: {_BYTES_AS_TEXTS}"
     try:
         if kind_of(dtype) != "list":
             return None
@@ -40,6 +45,8 @@ def why_unusable(dtype: pl.DataType) -> str | None:
     assert isinstance(dtype, pl.List | pl.Array)
     inner = dtype.inner
     assert isinstance(inner, pl.DataType)
+    if inner == pl.Binary:
+        return f"holds lists of bytes: {_BYTES_AS_TEXTS}"
     if isinstance(inner, pl.List | pl.Array) or why_unusable(inner) is not None:
         return f"holds lists of {_short(inner)}; a list holds plain values"
     return None

@@ -71,7 +71,8 @@ class CodedRows:
 
     def on_rows(self, frame: pl.DataFrame) -> "CodedRows":
         """Other rows, or fewer columns, with the same values for the codes."""
-        return CodedRows(frame, {name: values for name, values in self.values.items() if name in frame.columns})
+        kept = set(frame.columns)
+        return CodedRows(frame, {name: values for name, values in self.values.items() if name in kept})
 
     def counts(self, name: str) -> pl.DataFrame:
         """The distinct values that occur in a coded column: a frame of `value` and `count` (Int64)."""

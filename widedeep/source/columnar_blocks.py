@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from widedeep.errors import ColumnValuesError, DataError, NoRowsError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.contents import signature_of
-from widedeep.source.plain_types import plain_types, refuse_far_moments
+from widedeep.source.plain_types import plain_types, refuse_far_moments, with_texts_of_bytes
 from widedeep.source.streams import ByteStream
 
 ColumnarKind = Literal["parquet", "arrow"]
@@ -24,6 +24,11 @@ _FETCHED_ROWS = 1 << 20
 _TITLES = {"parquet": "Parquet", "arrow": "Arrow IPC"}
 _ARROW_FILE_MAGIC = b"ARROW1"
 _SHOWN = 300
+_IN_MICROSECONDS: dict[pl.DataType, pl.DataType] = {
+    pl.Datetime("ns"): pl.Datetime("us"),
+    pl.List(pl.Datetime("ns")): pl.List(pl.Datetime("us")),
+}
+_LAST_NANOSECOND = 2**63 - 1
 # A panic of Polars' Rust code is no `Exception`.
 _FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 _OF_A_COLUMN = (pl.exceptions.PanicException, pl.exceptions.InvalidOperationError)
@@ -59,7 +64,7 @@ def read_columnar_blocks(
         raise NoRowsError(f"{name}: the file has no rows")
     wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
     first_row, fetched_bytes = 0, 0
-    for frame in _slices(wanted, num_rows, BLOCK_ROWS if size is not None else _FETCHED_ROWS, name):
+    for frame in _slices(wanted, num_rows, BLOCK_ROWS if size is not None else _FETCHED_ROWS, opened, name):
         for part in frame.iter_slices(BLOCK_ROWS):
             fetched_bytes += int(part.estimated_size())
             done = size * (first_row + part.height) // num_rows if size is not None else fetched_bytes
@@ -74,8 +79,14 @@ def columnar_columns(source: ByteStream | str, kind: ColumnarKind, *, name: str)
 
 
 def typed_block(frame: pl.DataFrame, settings: FormatSettings, name: str, first_row: int, bytes_done: int) -> RawBlock:
-    """A block of rows that came with types: in plain ones, texts clean. Raises DataError for a moment out of range."""
-    block = RawBlock(clean_texts(plain_types(frame), settings), name, first_row, bytes_done)
+    """A block of rows that came with types: in plain ones, texts clean.
+
+    Raises DataError for a moment out of range, and for bytes that are no text where the format says that they are.
+    """
+    block = RawBlock(frame, name, first_row, bytes_done)
+    if settings.binary == "text":
+        block = with_texts_of_bytes(block)
+    block = replace(block, frame=clean_texts(plain_types(block.frame), settings))
     refuse_far_moments(block)
     return block
 
@@ -91,6 +102,8 @@ class OpenedTable:
     """Bytes on disk; None for a URL."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Columns of a type that Polars cannot read, and what they hold."""
+    in_microseconds: pl.LazyFrame | None = None
+    """Of Parquet with times in nanoseconds, the table with these in microseconds, if they are stored in 96 bits."""
 
 
 def open_columnar(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> OpenedTable:
@@ -102,7 +115,8 @@ def open_columnar(source: ByteStream | str, kind: ColumnarKind, *, name: str) ->
     stored, size, in_file_format = _stored(source, kind, name)
     try:
         table = _lazy(stored, kind, in_file_format=in_file_format)
-        return OpenedTable(table, table.collect_schema(), size)
+        schema = table.collect_schema()
+        return OpenedTable(table, schema, size, in_microseconds=_in_microseconds(stored, kind, schema))
     except _FAULTS as error:
         if not isinstance(error, pl.exceptions.PanicException) or isinstance(stored, str):
             raise _unreadable(name, kind, error) from error
@@ -148,17 +162,43 @@ def _lazy(stored: _Stored, kind: ColumnarKind, *, in_file_format: bool) -> pl.La
     return pl.read_ipc_stream(stored).lazy()
 
 
-def _slices(table: pl.LazyFrame, num_rows: int, step: int, name: str) -> Iterator[pl.DataFrame]:
+def _in_microseconds(stored: _Stored, kind: ColumnarKind, schema: pl.Schema) -> pl.LazyFrame | None:
+    units = {name: _IN_MICROSECONDS.get(dtype, dtype) for name, dtype in schema.items()}
+    if kind != "parquet" or units == dict(schema):
+        return None
+    return pl.scan_parquet(stored, schema=units, hive_partitioning=False, glob=isinstance(stored, str))
+
+
+def _slices(table: pl.LazyFrame, num_rows: int, step: int, opened: OpenedTable, name: str) -> Iterator[pl.DataFrame]:
     for first_row in range(0, num_rows, step):
-        yield read_slice(table, first_row, min(step, num_rows - first_row), name=name)
+        yield read_slice(table, first_row, min(step, num_rows - first_row), opened, name=name)
 
 
-def read_slice(table: pl.LazyFrame, first_row: int, num_rows: int, *, name: str) -> pl.DataFrame:
-    """So many rows from a row on (0-based). Raises DataError, with column and row where one value cannot be read."""
+def read_slice(table: pl.LazyFrame, first_row: int, num_rows: int, opened: OpenedTable, *, name: str) -> pl.DataFrame:
+    """So many rows from a row on (0-based) of some columns of the `opened` table.
+
+    Raises DataError, with column and row where one value cannot be read.
+    """
     try:
-        return table.slice(first_row, num_rows).collect()
+        rows = table.slice(first_row, num_rows).collect()
     except _FAULTS as error:
         raise _lost(table, first_row, num_rows, name, error) from error
+    if opened.in_microseconds is None:
+        return rows
+    far = [column.name for column in rows.iter_columns() if column.dtype in _IN_MICROSECONDS and _is_cut(column)]
+    if not far:
+        return rows
+    try:
+        return rows.with_columns(opened.in_microseconds.select(far).slice(first_row, num_rows).collect())
+    except pl.exceptions.SchemaError:
+        return rows  # not in 96 bits: then the nanoseconds are what was written
+
+
+def _is_cut(moments: pl.Series) -> bool:
+    """Whether Polars put the last moment that 64 bits of nanoseconds hold in place of one that they do not hold."""
+    if isinstance(moments.dtype, pl.List):
+        moments = moments.explode()
+    return bool((moments.to_physical() == _LAST_NANOSECOND).any())
 
 
 def _lost(table: pl.LazyFrame, first_row: int, num_rows: int, name: str, error: BaseException) -> DataError:

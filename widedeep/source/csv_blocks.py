@@ -183,8 +183,8 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
         elif len(values) > 1 or values[0].strip():
             names = [value.decode() for value in values]
             names = [value.strip(BLANKS) for value in names] if dialect.trim else names
-            twice = next((value for number, value in enumerate(names) if value in names[:number]), None)
-            if twice is not None:
+            if len(set(names)) < len(names):
+                twice = next(value for number, value in enumerate(names) if value in names[:number])
                 raise DataError(
                     f"{name}:{at}: the header names column {twice!r} twice; "
                     "rename one, or set data.format.header: false and name the columns"
@@ -232,7 +232,7 @@ class _Table:
         assert self.names is not None
         _check_utf8(run.data, run.line, self._name)
         wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
-        texts = self._coded_texts(run.data, [self.names.index(column) for column in wanted]) if self._compiled else None
+        texts = self._coded_texts(run.data, _places(wanted, self.names)) if self._compiled else None
         if texts is not None:
             coded = {column: values for column, values in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
@@ -350,12 +350,18 @@ def _kept_ranges(
         yield int(starts[first]), int(ends[after - 1])
 
 
+def _places(wanted: list[str], names: list[str]) -> list[int]:
+    """Where each wanted column stands among the names, from 0."""
+    place_of = {name: place for place, name in enumerate(names)}
+    return [place_of[column] for column in wanted]
+
+
 def _parse(records: _Records, names: list[str], wanted: list[str], settings: FormatSettings, name: str) -> pl.DataFrame:
     try:
         frame = pl.read_csv(
             # Polars drops one byte order mark from the front; here it would be the first value's.
             _BYTE_ORDER_MARK + records.data if records.data.startswith(_BYTE_ORDER_MARK) else records.data,
-            columns=[names.index(column) for column in wanted],
+            columns=_places(wanted, names),
             has_header=False,
             schema=dict.fromkeys(names, pl.String),
             separator=settings.separator,

@@ -5,7 +5,8 @@ or a moment, whose canonical texts are `true`, `4` and `2024-01-05`. Which form 
 in the train rows and kept: zip codes `007` and `7` stay two values, because a number has no leading zeros.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
@@ -14,8 +15,20 @@ from widedeep.source.canonical import canonical_text
 from widedeep.source.coded import CodedRows
 
 Form = Literal["number", "boolean", "time"]
-Forms = Mapping[str, Form]
-"""Typed column → its form; a column of any other texts is not in it."""
+FORMS: tuple[Form, ...] = ("number", "boolean", "time")
+NAN = "nan"
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How the columns of a typed table are written."""
+
+    of: Mapping[str, Form] = field(default_factory=dict)
+    """Typed column → the form of its texts; a column of any other texts is not in it."""
+    missing: Mapping[str, Sequence[str]] | None = field(default_factory=dict)
+    """Typed column → texts in its form that are missing values, because the recipe lists these. None in a run from
+    before a listed number stood for more than its own text."""
+
 
 _NUMBER = r"^-?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][+-]?\d{1,4})?$"
 _ANY_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$"
@@ -53,7 +66,7 @@ def in_form(text: pl.Expr, form: Form) -> pl.Expr:
                 .then(number_text(text))
                 .when(lower.str.contains(_INFINITE))
                 .then(infinite)
-                .when(lower != "nan")
+                .when(lower != NAN)
                 .then(text)
             )
         case "boolean":
@@ -88,6 +101,18 @@ def value_text(text: pl.Expr) -> pl.Expr:
     return pl.coalesce(number_text(text), boolean_text(text), _time_text(text), text)
 
 
+def is_of(text: pl.Expr, form: Form) -> pl.Expr:
+    """Whether a text may stand in a column of that form."""
+    match form:
+        case "number":
+            lower = text.str.to_lowercase()
+            return _is_number(text) | lower.str.contains(_INFINITE) | (lower == NAN)
+        case "boolean":
+            return boolean_text(text).is_not_null()
+        case "time":
+            return text.str.contains(_TIME)
+
+
 def _is_number(text: pl.Expr) -> pl.Expr:
     return text.str.contains(_NUMBER) & text.str.contains(r"^-?\.?\d")
 
@@ -119,10 +144,17 @@ def _fraction(digits: pl.Expr) -> pl.Expr:
 
 
 def rows_in_forms(rows: CodedRows, forms: Forms) -> CodedRows:
-    """Typed rows with the texts, and the texts in lists, of the columns in `forms` in their one writing."""
-    values = {name: series_in_form(of_column, forms.get(name)) for name, of_column in rows.values.items()}
-    plain = [name for name in rows.columns if name in forms and name not in values]
-    frame = rows.frame.with_columns(series_in_form(rows.frame[name], forms[name]) for name in plain)
+    """Typed rows with the texts, and the texts in lists, of the columns in `forms` in their one writing, and those that
+    are missing there null."""
+
+    def written(texts: pl.Series, name: str) -> pl.Series:
+        texts = series_in_form(texts, forms.of.get(name))
+        missing = (forms.missing or {}).get(name)
+        return texts.set(texts.is_in(missing), None) if missing else texts
+
+    values = {name: written(of_column, name) for name, of_column in rows.values.items()}
+    plain = [name for name in rows.columns if name in forms.of and name not in values]
+    frame = rows.frame.with_columns(written(rows.frame[name], name) for name in plain)
     return CodedRows(frame, values)
 
 
@@ -196,16 +228,7 @@ class FormTally:
 
     @staticmethod
     def _all_are(texts: pl.Series, form: Form) -> bool:
-        text = pl.col("text")
-        match form:
-            case "number":
-                lower = text.str.to_lowercase()
-                rule = _is_number(text) | lower.str.contains(_INFINITE) | (lower == "nan")
-            case "boolean":
-                rule = boolean_text(text).is_not_null()
-            case "time":
-                rule = text.str.contains(_TIME)
-        return bool(texts.to_frame("text").select(rule.all()).item())
+        return bool(texts.to_frame("text").select(is_of(pl.col("text"), form).all()).item())
 
     def _note_decimals(self, texts: pl.Series) -> None:
         fractions = texts.to_frame("text").select(pl.col("text").str.extract(r"\.(\d+)$", 1)).to_series().drop_nulls()

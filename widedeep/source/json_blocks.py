@@ -6,7 +6,9 @@ that does not fit them exactly is read again, line by line, and widens the types
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +28,17 @@ _LINE_LIMIT = 64 << 20
 _TYPED_LINES = 1000
 """The types to start with are taken from this many lines."""
 _SHOWN = 60
+_SHORT_ESCAPES = {
+    '"': b'"',
+    "\\": b"\\",
+    "/": b"/",
+    "\b": b"b",
+    "\f": b"f",
+    "\n": b"n",
+    "\r": b"r",
+    "\t": b"t",
+}
+"""Characters that JSON may spell as a backslash and a letter."""
 
 
 def read_json_blocks(
@@ -108,27 +121,56 @@ def _line_runs(stream: ByteStream, block_bytes: int) -> Iterator[_Lines]:
 # ------------------------------------------------------------------------------------------------ keys that no line has
 
 
-def _spellings(key: str) -> set[bytes]:
-    """The ways in which writers of JSON spell the key, in quotes."""
-    escaped = json.dumps(key)
-    return {escaped.encode(), json.dumps(key, ensure_ascii=False).encode(errors="replace")}
+def has_key(lines: bytes, key: str) -> bool:
+    """Whether the object of one of the lines has the key, with a value or null; its nested objects do not count."""
+    # Looking for texts takes a fraction of the time that the pattern takes.
+    is_plain = any(text in lines for text in _plain_spellings(key))
+    escapes = {text for letter in key for text in _escapes(letter)} if not is_plain and b"\\" in lines else ()
+    if not is_plain and not any(text in lines for text in escapes):
+        return False
+    # A line is parsed only where the key stands before a colon, which keys of nested objects do too.
+    as_key, position = _as_key(key), 0
+    while (match := as_key.search(lines, position)) is not None:
+        start, end = lines.rfind(b"\n", 0, match.start()) + 1, lines.find(b"\n", match.end())
+        position = end if end >= 0 else len(lines)
+        try:
+            value = json.loads(lines[start:position])
+        except (ValueError, RecursionError):
+            continue  # whoever reads the line says what is wrong with it
+        if isinstance(value, dict) and key in value:
+            return True
+    return False
 
 
-def _mentions(data: bytes, key: str) -> bool:
-    return any(spelling in data for spelling in _spellings(key))
+def _plain_spellings(key: str) -> set[bytes]:
+    """The ways in which most writers of JSON spell the key, in quotes."""
+    return {json.dumps(key).encode(), json.dumps(key, ensure_ascii=False).encode(errors="replace")}
+
+
+def _escapes(letter: str) -> set[bytes]:
+    r"""The spellings of a letter with a backslash, such as `\u0061`; the digits of the number are of either case."""
+    units = letter.encode("utf-16-be", errors="surrogatepass").hex(" ", 2).split()
+    cases = [set(map("".join, product(*zip(unit, unit.upper(), strict=True)))) for unit in units]
+    escapes = {"".join(f"\\u{unit}" for unit in chosen).encode() for chosen in product(*cases)}
+    return escapes | ({b"\\" + _SHORT_ESCAPES[letter]} if letter in _SHORT_ESCAPES else set())
+
+
+def _as_key(key: str) -> re.Pattern[bytes]:
+    """The key in every spelling that JSON allows, with the colon behind it."""
+    letters = ({letter.encode(errors="replace"), *_escapes(letter)} for letter in key)
+    spelled = (b"(?:" + b"|".join(map(re.escape, sorted(spellings))) + b")" for spellings in letters)
+    return re.compile(b'"' + b"".join(spelled) + rb'"[ \t\r]*:')
 
 
 def _absent(source: Path, keys: list[str], name: str) -> list[str]:
-    """The keys that occur nowhere in the file; the whole file is searched."""
-    absent = list(keys)
-    overlap = max(len(spelling) for key in keys for spelling in _spellings(key))
+    """The keys that no object of the file has; the whole file is searched."""
+    absent, carry = list(keys), b""
     with ByteStream(source, name) as stream:
         stream.as_text()
-        tail = b""
-        while absent and (chunk := stream.read(1 << 20)):
-            absent = [key for key in absent if not _mentions(tail + chunk, key)]
-            tail = (tail + chunk)[-overlap:]
-    return absent
+        while absent and (chunk := stream.read(max(1 << 20, len(carry)))):
+            lines, line_break, carry = (carry + chunk).rpartition(b"\n")
+            absent = [key for key in absent if not has_key(lines, key)] if line_break else absent
+    return [key for key in absent if not has_key(carry, key)]
 
 
 # ----------------------------------------------------------------------------------------------- lines to typed columns
@@ -142,7 +184,8 @@ class _Reader:
         objects = self._objects(first, None if columns is None else _TYPED_LINES)
         self.first_keys = list(dict.fromkeys(key for row in objects for key in row))
         self._columns = self.first_keys if columns is None else list(dict.fromkeys(columns))
-        self.unseen = [column for column in self._columns if column not in self.first_keys]
+        first_keys = set(self.first_keys)
+        self.unseen = [column for column in self._columns if column not in first_keys]
         """Wanted keys that no line had so far."""
         self._types: dict[str, pl.DataType] = dict.fromkeys(self._columns, pl.Null())
         self._by_python(first, objects)
@@ -153,7 +196,7 @@ class _Reader:
         if frame is None:
             frame = self._by_python(run, self._objects(run))
         self.unseen = [
-            key for key in self.unseen if frame[key].null_count() == frame.height and not _mentions(run.data, key)
+            key for key in self.unseen if frame[key].null_count() == frame.height and not has_key(run.data, key)
         ]
         return frame
 

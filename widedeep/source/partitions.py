@@ -14,7 +14,8 @@ from widedeep.source.paths import partition_texts
 
 def with_path_columns(frame: pl.DataFrame, source: Path | str) -> pl.DataFrame:
     """Rows of a file with the columns of its path that they lack, as texts."""
-    texts = {column: text for column, text in partition_texts(source).items() if column not in frame.columns}
+    own = set(frame.columns)
+    texts = {column: text for column, text in partition_texts(source).items() if column not in own}
     return frame.with_columns(pl.lit(text, pl.String).alias(column) for column, text in texts.items())
 
 
@@ -38,7 +39,8 @@ def with_partitions(
             else:
                 frame = pl.DataFrame([*frame, cleaned[column].new_from_index(0, block.num_rows)])
         if columns is not None:
-            frame = frame.select(column for column in dict.fromkeys(columns) if column in frame.columns)
+            present = set(frame.columns)
+            frame = frame.select(column for column in dict.fromkeys(columns) if column in present)
         yield replace(block, frame=frame)
 
 

@@ -1,5 +1,7 @@
 """Columns that come with types, in the plain ones of these that all later code reads; moments that no calendar has."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -45,12 +47,48 @@ def _plain(column: pl.Series) -> pl.Series:
     return column.replace(values, pl.Series(meant, dtype=pl.Float32))
 
 
+def with_texts_of_bytes(block: RawBlock) -> RawBlock:
+    """The block with columns of bytes, in lists too, as the texts that they are in UTF-8.
+
+    Raises ColumnValuesError for the first value that is none.
+    """
+    texts = [_text_of_bytes(block, column) for column in block.frame.iter_columns() if holds_bytes(column.dtype)]
+    return replace(block, frame=block.frame.with_columns(texts)) if texts else block
+
+
+def holds_bytes(dtype: pl.DataType) -> bool:
+    """Whether values of the type are bytes, or lists of them."""
+    return (dtype.inner if isinstance(dtype, pl.List | pl.Array) else dtype) == pl.Binary
+
+
+def _text_of_bytes(block: RawBlock, column: pl.Series) -> pl.Series:
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    try:
+        return column.cast(pl.List(pl.String) if isinstance(column.dtype, pl.List) else pl.String)
+    except pl.exceptions.PolarsError as error:
+        for row, value in enumerate(column):
+            if not all(_is_utf8(item) for item in (value if isinstance(value, pl.Series) else (value,))):
+                reason = "holds bytes that are no text in UTF-8: mend the value, or leave the column out"
+                raise ColumnValuesError(block.place_of(row), column.name, reason) from error
+        raise
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        return value is None or value.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
 def refuse_far_moments(block: RawBlock) -> None:
     """Raise ColumnValuesError for a date or time outside the years 1 to 9999, or a time of day beyond midnight."""
     for column in block.frame.iter_columns():
         dtype = column.dtype
         inner = dtype.inner if isinstance(dtype, pl.List) else dtype
         if not isinstance(inner, pl.Date | pl.Datetime | pl.Time):
+            continue
+        if isinstance(inner, pl.Datetime) and inner.time_unit == "ns":  # 64 bits of them reach from 1677 to 2262
             continue
         in_range = _in_range(pl.element() if isinstance(dtype, pl.List) else pl.col(column.name), inner)
         if isinstance(dtype, pl.List):
@@ -68,6 +106,4 @@ def _in_range(moment: pl.Expr, dtype: pl.Date | pl.Datetime | pl.Time) -> pl.Exp
     if isinstance(dtype, pl.Date):
         return number.is_between(_FIRST_DAY, _LAST_DAY)
     unit = _PER_DAY[dtype.time_unit]
-    if dtype.time_unit == "ns":  # 64 bits of them reach from 1677 to 2262
-        return number.is_not_null()
     return number.is_between(_FIRST_DAY * unit, (_LAST_DAY + 1) * unit, closed="left")

@@ -1,11 +1,13 @@
 """What every column of an unknown table is, judged by a sample: a number, a category, a list, a time, or nothing."""
 
+import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.errors import DataError
 from widedeep.profile.leaks import Judged, leaks
@@ -26,8 +28,6 @@ from widedeep.table.lists import ListTally, list_values
 Nature = Literal["number", "category", "list", "time", "left_out"]
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?")
-_RESERVED = ("__label__", "__weight__", "__time__", "__group__")
-_RESERVED_ENDS = ("@text", "@values", "@weights")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,6 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
     name = raw.name
     if not name:
         return ColumnLook(name, "left_out", "a column without a name")
-    if name in _RESERVED or name.endswith(_RESERVED_ENDS):
-        return ColumnLook(name, "left_out", "its name is one that widedeep uses itself: rename it")
     if _PANDAS_INDEX.fullmatch(name):
         return ColumnLook(
             name, "left_out", "the index of a pandas frame, which numbers its rows: it says nothing of new ones"
@@ -264,28 +262,49 @@ _COPY_ROWS = 30
 
 def _without_copies(columns: list[ColumnLook], frame: pl.DataFrame) -> list[ColumnLook]:
     """Of columns that say the same in other words, such as an id and a name, the first stays."""
-    first_with: dict[tuple[int, bytes], list[str]] = {}
+    alike: dict[tuple[int, bytes], list[ColumnLook]] = {}
+    for column in columns:
+        if column.nature in ("category", "number", "time") and len(frame) >= _COPY_ROWS:
+            new_values = frame[column.name].is_first_distinct().to_numpy()
+            alike.setdefault((column.distinct, _digest(new_values)), []).append(column)
+    # Where all values differ, all columns are alike so far: compared pair by pair, 3,000 of them would take minutes.
+    first_with: dict[tuple[int, int, bytes], str] = {}
+    copies: dict[str, str] = {}
+    for column in (column for group in alike.values() if len(group) > 1 for column in group):
+        raw = frame[column.name]
+        first = first_with.setdefault(_coding(raw, column.distinct), column.name)
+        if first != column.name and _same(frame[first], raw, column.distinct):
+            copies[column.name] = first
     kept = []
     for column in columns:
-        copied = None
-        if column.nature in ("category", "number", "time") and len(frame) >= _COPY_ROWS:
-            raw = frame[column.name]
-            key = (column.distinct, raw.is_first_distinct().to_numpy().tobytes())
-            others = first_with.setdefault(key, [])
-            copied = next((other for other in others if _same(frame[other], raw, column.distinct)), None)
-            if copied is None:
-                others.append(column.name)
+        copied = copies.get(column.name)
         if copied is not None:
             column = replace(column, nature="left_out", why=f"says the same as {shown(copied)}, value by value")
         kept.append(column)
     return kept
 
 
+def _digest(values: NDArray[np.generic]) -> bytes:
+    return hashlib.blake2b(values.tobytes(), digest_size=16).digest()
+
+
+def _coding(raw: pl.Series, distinct: int) -> tuple[int, int, bytes]:
+    """Equal for columns that are the same by `_same`: which rows share a value, or all texts where few do."""
+    if _hardly_recurs(raw, distinct):
+        return distinct, raw.null_count(), _digest(raw.cast(pl.String).hash().to_numpy())
+    _, firsts, values = np.unique(raw.hash().to_numpy(), return_index=True, return_inverse=True)
+    return distinct, raw.null_count(), _digest(firsts[values])
+
+
+def _hardly_recurs(raw: pl.Series, distinct: int) -> bool:
+    return distinct > 0.9 * (len(raw) - raw.null_count())
+
+
 def _same(first: pl.Series, second: pl.Series, distinct: int) -> bool:
     """Whether each value of one goes with one value of the other; where values hardly recur, whether they are equal."""
     if first.null_count() != second.null_count():
         return False
-    if distinct > 0.9 * (len(first) - first.null_count()):
+    if _hardly_recurs(first, distinct):
         return bool(first.cast(pl.String).eq_missing(second.cast(pl.String)).all())
     pairs = pl.DataFrame({"first": first, "second": second}).unique().height
     return pairs == distinct + (first.null_count() > 0)

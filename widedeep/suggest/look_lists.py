@@ -1,5 +1,6 @@
 """Texts that hold several values at once, such as `Comedy|Drama`: what stands between the values."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 from widedeep.table.list_texts import ListForm, parse_lists
 
 _MARKS = ("|", ";", ",", "^", "\x01", "\x02", "\x03", "\x1c", "\x1d", "\x1e", "\x1f", " ")
+_ANY_MARK = "[" + re.escape("".join(_MARKS)) + "]"
 _FORMS: tuple[tuple[ListForm, str | None], ...] = (
     ("json", None),
     ("python", None),
@@ -54,7 +56,7 @@ def look_for_lists(column: pl.Series, values: pl.Series, counts: pl.Series) -> L
         return _in_brackets(texts)
     if texts.height < 5 or float(texts["text"].str.contains(_THOUSANDS).mean() or 0.0) > 0.5:  # type: ignore[arg-type]
         return None
-    found = [look for mark in _MARKS if (look := _cut_by(texts, mark)) is not None]
+    found = [look for mark in _marks_in(texts) if (look := _cut_by(texts, mark)) is not None]
     return min(found, key=lambda look: look.num_values) if found else None
 
 
@@ -95,12 +97,27 @@ def _in_brackets(texts: pl.DataFrame) -> ListLook | None:
     return None
 
 
+def _marks_in(texts: pl.DataFrame) -> list[str]:
+    """The marks that stand in three texts or more, and in a fiftieth of the rows: one question for all of them."""
+    rows, text = pl.col("rows"), pl.col("text")
+    if not texts["text"].str.contains(_ANY_MARK).any():
+        return []
+    held = [text.str.contains(mark, literal=True) for mark in _MARKS]
+    counts = texts.select(
+        *(has.sum().alias(f"texts{number}") for number, has in enumerate(held)),
+        *((has * rows).sum().alias(f"rows{number}") for number, has in enumerate(held)),
+        rows=rows.sum(),
+    ).row(0, named=True)
+    enough = 0.02 * float(counts["rows"])
+    return [
+        mark
+        for number, mark in enumerate(_MARKS)
+        if counts[f"texts{number}"] >= 3 and float(counts[f"rows{number}"]) >= enough
+    ]
+
+
 def _cut_by(texts: pl.DataFrame, mark: str) -> ListLook | None:
     """Lists have few items that come again and again, now first, now last; a phrase has not, nor has `City, State`."""
-    with_mark = texts["text"].str.contains(mark, literal=True)
-    rows = texts["rows"]
-    if float((with_mark * rows).sum()) < 0.02 * float(rows.sum()) or int(with_mark.sum()) < 3:
-        return None
     items = (
         texts.with_row_index("id")
         .with_columns(pl.col("text").str.split(mark).alias("item"))

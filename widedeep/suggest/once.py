@@ -1,11 +1,11 @@
 """What gives its bytes once, such as a named pipe, as a file that can be looked at in many places."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from widedeep.errors import DataError
+from widedeep.files import temporary_directory, writing
 from widedeep.source.contents import signature_of
 from widedeep.source.paths import Source, can_be_read_again
 from widedeep.source.streams import ByteStream, uncompressed_name
@@ -29,7 +29,7 @@ def readable_again(files: Sequence[Source]) -> Iterator[list[Source]]:
             if not isinstance(file, Path) or can_be_read_again(file):
                 paths.append(file)
                 continue
-            folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="widedeep-init-")))
+            folder = folder or stack.enter_context(temporary_directory())
             copy = folder / f"{number}{uncompressed_name(file).suffix}"
             _copy(file, copy)
             copies[str(copy)] = str(file)
@@ -44,7 +44,7 @@ def readable_again(files: Sequence[Source]) -> Iterator[list[Source]]:
 
 
 def _copy(file: Path, copy: Path) -> None:
-    with ByteStream(file, str(file)) as stream, copy.open("wb") as out:
+    with writing(copy.parent), ByteStream(file, str(file)) as stream, copy.open("wb") as out:
         limit = _TEXT_BYTES if signature_of(stream.head) is None else None
         while (limit is None or stream.bytes_read < limit) and (data := stream.read(_COPIED_BYTES)):
             out.write(data)

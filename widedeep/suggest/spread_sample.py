@@ -1,6 +1,6 @@
 """Rows spread over a whole table, in bounded memory: what a first look at unknown files rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import ColumnError, ColumnValuesError, DataError
-from widedeep.recipe.base import is_pattern
+from widedeep.recipe.base import why_no_name
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
 from widedeep.source.canonical import why_unusable
 from widedeep.source.columnar_blocks import OpenedTable, open_columnar, read_slice, typed_block
 from widedeep.source.paths import Source, partition_texts, size_of
+from widedeep.source.plain_types import holds_bytes
 from widedeep.source.sources import kind_by_ending, kind_of
 from widedeep.source.streams import ByteStream
 from widedeep.source.tables import scan_table
@@ -29,7 +30,6 @@ _MAX_CELLS = 16_000_000
 _MAX_FILES = 32
 _SLICES = 10
 """Logs drift: as many places of the table are looked at."""
-_A_PATTERN = "its name reads as a pattern of names: rename it"
 _FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -77,8 +77,8 @@ def _with_bytes(files: Sequence[Source]) -> Sequence[Source]:
 
 
 def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
-    if is_pattern(label):
-        raise ColumnError(f"{files[0]}: a label called {label!r} reads as a pattern of names; rename the column")
+    if (reason := why_no_name(label)) is not None:
+        raise ColumnError(f"{files[0]}: a label called {label!r} {reason}; rename the column")
     kinds = {"parquet" if isinstance(file, Path) and file.is_dir() else kind_of(file) for file in files}
     if len(kinds) > 1:
         raise DataError(f"{files[0]}, …: parts of one table must be of one kind; these are {', '.join(sorted(kinds))}")
@@ -106,9 +106,9 @@ def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> Spread
     frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
     if len(paths) > _MAX_FILES:
         share *= _MAX_FILES / len(paths)
-    patterns = {name: _A_PATTERN for name in lines.columns if is_pattern(name)}
-    frames = [frame[[name for name in frame.columns if name not in patterns]] for frame in frames]
-    left_out |= patterns
+    unusable = _unusable_names(lines.columns)
+    frames = [frame[[name for name in frame.columns if name not in unusable]] for frame in frames]
+    left_out |= unusable
     return _joined(frames, share, format=changes, is_text=kind == "csv", left_out=left_out)
 
 
@@ -137,6 +137,12 @@ def _joined(frames: list[pl.DataFrame], share: float, **what: Any) -> SpreadSamp
 # -------------------------------------------------------------------------------------------------- Parquet and Arrow
 
 
+def _unusable_names(names: Iterable[str]) -> dict[str, str]:
+    """The names that no recipe can have, and why."""
+    reasons = ((name, why_no_name(name)) for name in names)
+    return {name: f"its name {reason}: rename it" for name, reason in reasons if reason is not None}
+
+
 def _columnar_sample(
     files: Sequence[Source], kind: Literal["parquet", "arrow"], label: str, max_rows: int
 ) -> SpreadSample:
@@ -146,8 +152,11 @@ def _columnar_sample(
     schema = first.schema
     require_columns([label], [*schema.names(), *first.unreadable], str(files[0]))
     left_out = dict(first.unreadable)
-    left_out |= {name: why for name, dtype in schema.items() if (why := why_unusable(dtype)) is not None}
-    left_out |= {name: _A_PATTERN for name in schema.names() if is_pattern(name)}
+    # Whether bytes are texts shows when they are read as such.
+    bytes_in = {name for name, dtype in schema.items() if holds_bytes(dtype)}
+    others = {name: dtype for name, dtype in schema.items() if name not in bytes_in}
+    left_out |= {name: why for name, dtype in others.items() if (why := why_unusable(dtype)) is not None}
+    left_out |= _unusable_names(schema.names())
     if label in left_out:
         raise DataError(f"{files[0]}: column {label!r} {left_out[label]}: it cannot be the label")
     counts = [_num_rows(file, opened.table) for file, opened in tables]
@@ -165,7 +174,7 @@ def _columnar_sample(
                     if name in opened.unreadable:
                         raise ColumnValuesError(str(file), name, opened.unreadable[name])
                 table = opened.table.select(columns)
-                frames += _slices(file, table, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
+                frames += _slices(file, table, opened, count, -(-rows * count // total), -(-_SLICES // len(chosen)))
         except ColumnValuesError as error:
             if error.column == label:
                 raise
@@ -174,7 +183,8 @@ def _columnar_sample(
     num_rows = total * len(files) // len(chosen)
     sampled = sum(frame.height for frame in frames)
     joined = _joined(frames, sampled / num_rows, format={}, is_text=False, left_out=left_out)
-    return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), {}, False, left_out)
+    form = {"binary": "text"} if bytes_in - left_out.keys() else {}
+    return SpreadSample(joined.frame, joined.pieces, num_rows, len(chosen) == len(files), form, False, left_out)
 
 
 def _opened(file: Source, kind: Literal["parquet", "arrow"]) -> OpenedTable:
@@ -204,16 +214,18 @@ def _num_rows(file: Source, table: pl.LazyFrame) -> int:
         raise DataError(f"{file}: cannot be read as {kind_by_ending(file)}: {error}") from error
 
 
-def _slices(file: Source, table: pl.LazyFrame, num_rows: int, wanted: int, most: int) -> list[pl.DataFrame]:
+def _slices(
+    file: Source, table: pl.LazyFrame, opened: OpenedTable, num_rows: int, wanted: int, most: int
+) -> list[pl.DataFrame]:
     """`wanted` of the rows in up to `most` runs spread over the file, in plain types."""
     runs = 1 if wanted >= num_rows else most
     step = min(wanted, num_rows) // runs or 1
     frames = []
     for first_row in np.linspace(0, num_rows - step, runs).astype(np.int64).tolist():
-        frames.append(_plain(table, first_row, step, str(file)))
+        frames.append(_plain(table, opened, first_row, step, str(file)))
     return [frame for frame in frames if frame.height]
 
 
-def _plain(table: pl.LazyFrame, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
-    frame = read_slice(table, first_row, num_rows, name=name)
-    return typed_block(frame, FormatSettings(), name, first_row, 0).frame
+def _plain(table: pl.LazyFrame, opened: OpenedTable, first_row: int, num_rows: int, name: str) -> pl.DataFrame:
+    frame = read_slice(table, first_row, num_rows, opened, name=name)
+    return typed_block(frame, FormatSettings(binary="text"), name, first_row, 0).frame

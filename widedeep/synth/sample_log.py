@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from widedeep.errors import UsageError, WriteError
+from widedeep.files import temporary_directory, writing
 from widedeep.reporting import Reporter
 from widedeep.synth.criteo import LABEL_RATE, CriteoWorld, Planting
 from widedeep.synth.draws import BoolArray, Counter, FloatArray
@@ -182,12 +182,14 @@ def _blocks(labelled: Callable[[Counter], _Labelled], truth: _Truth, reporter: R
 def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
     # A Parquet file cannot be appended to: blocks wait in Arrow files and are streamed into one Parquet file at the
     # end.
-    with TemporaryDirectory(prefix=".log.tmp-", dir=path.parent) as folder:
+    with temporary_directory(path.parent) as folder, writing(path):
         parts: list[Path] = []
         for frame in frames:
-            parts.append(Path(folder) / f"{len(parts):06d}.arrow")
-            frame.write_ipc(parts[-1], compression="lz4")
-        pl.scan_ipc(parts, glob=False).sink_parquet(path, row_group_size=_ROW_GROUP_ROWS)
+            parts.append(folder / f"{len(parts):06d}.arrow")
+            with parts[-1].open("wb") as part:
+                frame.write_ipc(part, compression="lz4")
+        with path.open("wb") as file:
+            pl.scan_ipc(parts, glob=False).sink_parquet(file, row_group_size=_ROW_GROUP_ROWS)
 
 
 def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:

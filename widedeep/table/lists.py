@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,6 +16,7 @@ from widedeep.source.canonical import canonical_text, why_unusable
 
 if TYPE_CHECKING:
     from widedeep.table.list_texts import ListForm
+    from widedeep.table.missing_values import MissingValues
 
 _ROW, _ITEM, _WEIGHT = "row", "item", "weight"
 
@@ -38,16 +41,27 @@ class ListTally:
 
 
 def list_values(
-    block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally
+    block: RawBlock,
+    settings: MultiValuedField,
+    data: DataSettings,
+    tally: ListTally,
+    missing: "Mapping[str, MissingValues]" = MappingProxyType({}),
 ) -> tuple[pl.Series, pl.Series | None]:
     """The lists of a block: values List(String), and weights List(Float32) if the field has them; null for an empty
     list.
 
+    `missing` maps side tables (`""`: the log) to values that are left out as empty items are: an item that is a number
+    is missing where that number is listed, whatever its list holds besides, since `max_length` counts what is left.
     Raises DataError for text without a `separator`; and, unless `bad_numbers: missing`, for a text of another `form`
     and for a weight that is no finite number or is negative.
     """
     column = settings.column
     items = _items(block, settings, data, tally)
+    if missing:
+        from widedeep.table.missing_values import table_of  # not at the top: few recipes list values
+
+        if (listed := missing.get(table_of(column, data))) is not None:
+            items = items.with_columns(listed.without(items[_ITEM]))
     full = items.filter(pl.col(_ITEM).is_not_null())
     tally.empty_items[column] += len(items) - len(full)
     if settings.weight_separator is not None:

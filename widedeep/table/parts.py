@@ -1,7 +1,8 @@
 """The typed table on disk: a folder per split, with parts in row order. Most columns are coded.
 
 A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a
-list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py).
+list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py), and
+`missing.json`, where the recipe lists numbers, booleans or times as missing values, which of these texts are null.
 `first-rows.arrow` holds the first rows as they were read, before they were typed.
 """
 
@@ -9,20 +10,22 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.files import write_json, writing
+from widedeep.errors import ArtefactError
+from widedeep.files import check_readable, unreadable, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Form, Forms, rows_in_forms
+from widedeep.source.forms import Forms, rows_in_forms
 
 PART_ROWS = 1 << 18
 FIRST_ROWS = 1000
 """Rows that are kept as they were read, at most: no recipe may ask for more golden rows."""
-_FORMS = "forms.json"
+_FORMS, _MISSING = "forms.json", "missing.json"
 _FIRST_ROWS = "first-rows.arrow"
 _ROWS_PER_VALUE = 4
 """A column with fewer rows per distinct value is stored without codes, which would save nothing."""
@@ -57,7 +60,7 @@ class PartWriter:
 
     def _flush(self) -> None:
         self._wait()
-        path = self._directory / f"part-{self._num_parts:05d}.arrow"
+        path = _part_path(self._directory, self._num_parts)
         self._under_way = self._thread.submit(_write_part, path, self._waiting)
         self._waiting, self._num_waiting = [], 0
         self._num_parts += 1
@@ -138,13 +141,22 @@ def _values_path(part: Path) -> Path:
 
 
 def _part_paths(directory: Path, split: str) -> list[Path]:
-    """The parts of a split, in row order."""
-    return sorted((directory / split).glob("part-*.arrow"))
+    """The parts of a split, in row order. Raises ArtefactError if there are none, or some are gone."""
+    paths = sorted((directory / split).glob("part-*.arrow"))
+    if not paths or paths[-1] != _part_path(directory / split, len(paths) - 1):
+        raise ArtefactError(f"{directory / split}: parts of the typed table are gone: delete stages/ and run again")
+    return paths
+
+
+def _part_path(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.arrow"
 
 
 def typed_names(directory: Path, split: str) -> list[str]:
     """The columns of a split of the typed table."""
-    return pl.scan_ipc(_part_paths(directory, split)[0], glob=False).collect_schema().names()
+    path = _part_paths(directory, split)[0]
+    with _reading(path):
+        return pl.scan_ipc(path, glob=False).collect_schema().names()
 
 
 def write_first_rows(directory: Path, rows: pl.DataFrame) -> None:
@@ -162,14 +174,18 @@ def first_rows(directory: Path, count: int) -> pl.DataFrame:
 
 def write_forms(directory: Path, forms: Forms) -> None:
     """Keep the forms of the columns' texts, which the readers of this table go by."""
-    write_json(directory / _FORMS, forms)
+    write_json(directory / _FORMS, forms.of)
+    if forms.missing is not None:
+        write_json(directory / _MISSING, forms.missing)
 
 
-def forms_of(directory: Path) -> dict[str, Form]:
+def forms_of(directory: Path) -> Forms:
     """The forms that `write_forms` kept; none of a table that has none yet."""
-    path = directory / _FORMS
-    forms: dict[str, Form] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return forms
+    of, missing = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        for path in (directory / _FORMS, directory / _MISSING)
+    )
+    return Forms(of or {}, missing)
 
 
 def coded_blocks(
@@ -181,16 +197,31 @@ def coded_blocks(
 ) -> Iterator[CodedRows]:
     """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part.
 
-    Texts are in the `forms` given, by default in those that the table keeps.
+    Texts are in the `forms` given, by default in those that the table keeps. Raises ArtefactError for parts that cannot
+    be read.
     """
     forms = forms_of(directory) if forms is None else forms
     for path in _part_paths(directory, split):
+        yield from rows_in_forms(_read_part(path, columns), forms).slices(rows)
+
+
+def _read_part(path: Path, columns: Sequence[str] | None) -> CodedRows:
+    with _reading(path):
         frame, values = (pl.scan_ipc(file, glob=False) for file in (path, _values_path(path)))
         wanted = frame if columns is None else frame.select(columns)
         names = wanted.collect_schema().names()
         coded = values.select(name for name in values.collect_schema().names() if name in names).collect()
-        part = CodedRows(wanted.collect(), {column.name: column.explode() for column in coded})
-        yield from rows_in_forms(part, forms).slices(rows)
+        return CodedRows(wanted.collect(), {column.name: column.explode() for column in coded})
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn a fault of reading a part into an ArtefactError."""
+    check_readable(path)
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise unreadable(path, error) from error
 
 
 def typed_blocks(

@@ -3,20 +3,26 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from widedeep.errors import ColumnError, DataError, UsageError
+from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import DataSettings, FormatSettings, SideTable
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import canonical_text
-from widedeep.source.forms import Form, FormTally, series_in_form
+from widedeep.source.forms import Form, Forms, FormTally, series_in_form
 from widedeep.source.paths import Frame, Source, can_be_read_again, expand_paths
 from widedeep.source.sources import RowlessFiles, believed_format, columns_in, read_blocks
 
-_KEY, _MATCHED = "__side_key__", "__side_matched__"
+if TYPE_CHECKING:
+    from widedeep.table.missing_values import MissingValues
+
+_KEY, _MATCHED = f"{OURS}key", f"{OURS}matched"
 _EXAMPLES = 3
+_NO_FORMS = Forms()
 _KEY_OF_TABLE = ", the key of a side table"
 
 
@@ -60,22 +66,27 @@ class SideTables:
         reporter: Reporter,
         *,
         replaced: Mapping[str, str] | None = None,
-        in_form: bool = True,
+        forms: Forms | None = _NO_FORMS,
     ) -> "SideTables":
         """Read the tables that have a column in `needed`.
 
         `replaced` maps tables to paths or URLs, relative to the current directory, that are read in place of the
-        recipe's; None if the user can change the recipe itself. With `in_form`, keys that are all numbers, booleans, or
-        dates and times are compared in one writing (see widedeep/source/forms.py), so that 12 finds 12.0; runs from
-        before there were forms compare texts as they are. Raises UsageError for a table that the recipe does not have,
-        ColumnError for a column that is not there, DataError for a file that is not there and for a key that is missing
-        or repeats.
+        recipe's; None if the user can change the recipe itself. Keys that are all numbers, booleans, or dates and times
+        are compared in one writing (see widedeep/source/forms.py), so that 12 finds 12.0; runs from before there were
+        forms, whose `forms` are None, compare texts as they are. Raises UsageError for a table that the recipe does not
+        have, ColumnError for a column that is not there, DataError for a file that is not there and for a key that is
+        missing or repeats.
         """
         for table in replaced or ():
             if table not in data.tables:
                 known = f"its side tables are {', '.join(data.tables)}" if data.tables else "it has none"
                 raise UsageError(f"--table {table}=…: the run's recipe has no side table of that name; {known}")
         loaded = []
+        missing: Mapping[str, MissingValues] = {}
+        if data.tables and forms is not None and forms.missing is not None:
+            from widedeep.table.missing_values import missing_values  # not at the top: few recipes list values
+
+            missing = missing_values(data)
         for table, columns in needed_tables(data, needed).items():
             settings = data.tables[table]
             if replaced is not None and table in replaced:
@@ -85,7 +96,8 @@ class SideTables:
                 advice = f"; pass --table {table}=FILE to say where it lies now" if replaced is not None else ""
                 files = _files(table, settings.files, base_dir, advice)
                 read_as = [(file, settings.format) for file in files]
-            loaded.append(_load(table, settings, read_as, columns, in_form))
+            own, of_log = missing.get(table), missing.get("")
+            loaded.append(_load(table, settings, read_as, columns, own, of_log, in_form=forms is not None))
         return cls(loaded, reporter)
 
     def log_columns(self, needed: Iterable[str]) -> list[str]:
@@ -139,6 +151,8 @@ class _Table:
     frame: pl.DataFrame
     form: Form | None
     """Of the keys."""
+    missing: "MissingValues | None"
+    """Values of the log's column that are no keys, because the recipe lists them as missing."""
     unmatched_rows: int = 0
     unmatched_keys: list[str] = field(default_factory=list)
 
@@ -148,6 +162,7 @@ class _Table:
 
     def join(self, frame: pl.DataFrame, block: RawBlock) -> pl.DataFrame:
         keys = series_in_form(block.text_of(self.on, _KEY_OF_TABLE), self.form)
+        keys = _without_missing(keys, block, self.on, self.form, self.missing)
         joined = frame.with_columns(keys.alias(_KEY)).join(self.frame, on=_KEY, how="left", maintain_order="left")
         unmatched = keys.filter(keys.is_not_null() & joined[_MATCHED].is_null())
         self.unmatched_rows += len(unmatched)
@@ -162,6 +177,9 @@ def _load(
     settings: SideTable,
     files: Sequence[tuple[Source, FormatSettings]],
     columns: Sequence[str],
+    missing: "MissingValues | None",
+    missing_in_log: "MissingValues | None",
+    *,
     in_form: bool,
 ) -> _Table:
     try:
@@ -174,10 +192,28 @@ def _load(
     tally.add(keys)
     form = tally.form if in_form else None
     keys = series_in_form(keys, form)
+    if missing is not None:
+        pieces, row = [], 0
+        for block in blocks:
+            piece = keys.slice(row, block.num_rows)
+            pieces.append(_without_missing(piece, block, settings.key, form, missing))
+            row += block.num_rows
+        keys = pl.concat(pieces)
     _check_keys(table, settings.key, keys, blocks)
     joined = [_stacked(f"{table}.{column}", [block.frame[column] for block in blocks]) for column in columns]
     frame = pl.DataFrame([keys.alias(_KEY), *joined]).with_columns(pl.lit(True).alias(_MATCHED))
-    return _Table(table, settings.on or settings.key, frame, form)
+    return _Table(table, settings.on or settings.key, frame, form, missing_in_log)
+
+
+def _without_missing(
+    keys: pl.Series, block: RawBlock, column: str, form: Form | None, missing: "MissingValues | None"
+) -> pl.Series:
+    """Keys of a block in their form, with those null that the recipe lists as missing."""
+    if missing is None:
+        return keys
+    from widedeep.table.missing_values import form_of_type
+
+    return missing.without_texts(keys, form_of_type(block.frame.schema[column]) or form)
 
 
 def _read(files: Sequence[tuple[Source, FormatSettings]], columns: Sequence[str]) -> Iterator[RawBlock]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,9 @@ from widedeep.source.blocks import RawBlock
 from widedeep.source.coded import CodedRows
 from widedeep.source.forms import value_text
 from widedeep.table.listed import ListedValues
+
+if TYPE_CHECKING:
+    from widedeep.table.missing_values import MissingValues
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
@@ -44,21 +48,26 @@ def listed_folds(data: DataSettings) -> dict[str, ListedValues]:
 
 
 def row_splits(
-    data: DataSettings, block: RawBlock, first_position: int, folds: Mapping[str, ListedValues]
+    data: DataSettings,
+    block: RawBlock,
+    first_position: int,
+    folds: Mapping[str, ListedValues],
+    missing: "MissingValues | None" = None,
 ) -> NDArray[np.uint8]:
     """0 train, 1 valid, 2 test for each row of a block whose first row is train row `first_position`.
 
-    Not for a split by time, which needs `time_cuts` first. Raises DataError for a missing key.
+    `missing` are values that the log's format lists. Not for a split by time, which needs `time_cuts` first. Raises
+    DataError for a missing key.
     """
     rule: Split = data.split or RandomSplit()
     parts = drawn_parts(data)
     if isinstance(rule, ColumnSplit):
-        return _by_column(rule, folds, block)
+        return _by_column(folds, _texts(block, rule.column, missing))
     if isinstance(rule, RandomSplit):
         draws = random_draws(rule.seed, first_position, block.num_rows)
     else:
         assert isinstance(rule, KeySplit)
-        draws = _key_draws(rule, block)
+        draws = _key_draws(rule, block, _texts(block, rule.key, missing))
     valid = rule.valid if "valid" in parts else 0.0
     test = rule.test if "test" in parts else 0.0
     return _cut(draws, valid, test)
@@ -68,8 +77,12 @@ def _cut(draws: NDArray[np.float64], valid: float, test: float) -> NDArray[np.ui
     return np.where(draws < test, TEST, np.where(draws < test + valid, VALID, TRAIN)).astype(np.uint8)
 
 
-def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
-    keys = block.text_of(rule.key)
+def _texts(block: RawBlock, column: str, missing: "MissingValues | None") -> pl.Series:
+    texts = block.text_of(column)
+    return texts if missing is None else missing.without(texts)
+
+
+def _key_draws(rule: KeySplit, block: RawBlock, keys: pl.Series) -> NDArray[np.float64]:
     if keys.null_count():
         row = keys.is_null().arg_true()[0]
         raise DataError(
@@ -81,8 +94,7 @@ def _key_draws(rule: KeySplit, block: RawBlock) -> NDArray[np.float64]:
     return unit_interval(hashes.to_series().to_numpy())
 
 
-def _by_column(rule: ColumnSplit, folds: Mapping[str, ListedValues], block: RawBlock) -> NDArray[np.uint8]:
-    texts = block.text_of(rule.column)
+def _by_column(folds: Mapping[str, ListedValues], texts: pl.Series) -> NDArray[np.uint8]:
     codes = np.zeros(len(texts), dtype=np.uint8)
     for part, values in folds.items():
         codes[values.held(texts)] = SPLITS.index(part)

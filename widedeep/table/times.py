@@ -1,5 +1,7 @@
 """Reads dates, epoch numbers and texts as seconds since 1970 UTC, and takes moments apart (hour, weekday, …)."""
 
+import re
+
 import polars as pl
 
 from widedeep.errors import DataError
@@ -11,6 +13,7 @@ _ISO_8601 = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{1,2}:\d{2})(?::(\d{2}(?:[.,]\d{1,9}
 _UTC = pl.Datetime("us", "UTC")
 _EPOCHS = {"epoch": 1.0, "epoch_ms": 1e3, "epoch_us": 1e6, "epoch_ns": 1e9}
 """Formats of numbers → how many of their units make a second."""
+_ALL_DIGITS = re.compile(r"(?:%[YymdHMS])+")
 _HOURS = ("%H", "%k", "%I", "%l")
 _MINUTES = ("%M", "%T", "%R", "%X", "%r")
 _DATED = {
@@ -169,6 +172,9 @@ def _moment(settings: TimeSettings, dtype: pl.DataType) -> pl.Expr:
         return number / _EPOCHS[settings.format]
     if settings.format is not None:
         text, form = canonical_text(column, dtype), settings.format
+        if dtype == pl.String and _ALL_DIGITS.fullmatch(form):
+            # The float of a Parquet file, and what a program writes into a CSV file for it: 20240131.0.
+            text = text.str.replace(r"^(\d+)\.0+$", "${1}")
         if ",%f" in form:
             text, form = text.str.replace(r"^(.*),(\d)", "${1}.${2}"), form.replace(",%f", ".%f")
         form = form.replace(".%f", "%.f")  # in Polars a %f of its own counts nanoseconds

@@ -4,7 +4,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -21,8 +20,9 @@ from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, Ty
 
 if TYPE_CHECKING:
     from widedeep.table.listed import ListedValues
+    from widedeep.table.missing_values import MissingValues
 
-_NO_FORMS: Forms = MappingProxyType({})
+_NO_FORMS = Forms()
 
 
 def check_kinds(trained: Mapping[str, ValueKind], seen: Mapping[str, ValueKind], name: str) -> None:
@@ -54,7 +54,7 @@ class Typing:
 
         `forms` are those that a run was trained with, None for a run from before there were any.
         """
-        self._data = recipe.data
+        self._data, self._features = recipe.data, recipe.features
         self._forms = forms
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
@@ -73,13 +73,19 @@ class Typing:
             from widedeep.table.label import listed_labels  # not at the top: scoring does without
 
             self.listed_labels = listed_labels(recipe.data.label)
+        self._missing: Mapping[str, MissingValues] = {}
+        """Side table (`""`: the log) → the values that its format lists as missing."""
+        if forms is not None and forms.missing is not None:
+            from widedeep.table.missing_values import missing_values  # not at the top: few recipes list values
+
+            self._missing = missing_values(recipe.data)
         self._lock = threading.Lock()
         """Held while the counters change."""
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
         self.note_kinds(block)
-        return rows_in_forms(self.convert(block), self._forms or {}).decoded()
+        return rows_in_forms(self.convert(block), self._forms or _NO_FORMS).decoded()
 
     def convert(self, block: RawBlock) -> CodedRows:
         """Like `apply`, for a block whose kinds are noted. Columns that came as codes stay codes.
@@ -88,13 +94,18 @@ class Typing:
         """
         if self._forms is not None:
             block = replace(block, frame=as_decimals(block.frame))
+        if self._missing:
+            from widedeep.table.missing_values import without_missing
+
+            block = without_missing(block, self.columns, self._data, self._missing)
         series = dict(self._made(block))
         plain = [column for column in self.columns if column.name not in series]
         coded = [column for column in plain if column.column in block.coded]
         values = {column.name: _typed_values(block.coded[column.column], column) for column in coded}
         codes = [block.coded[column.column].codes.alias(column.name) for column in coded]
+        dtypes = block.frame.schema  # made anew, for all columns, each time that it is asked for
         features = block.frame.select(
-            self._feature(block, column) for column in plain if column.column not in block.coded
+            self._feature(block, column, dtypes[column.column]) for column in plain if column.column not in block.coded
         )
         frame = pl.DataFrame([*series.values(), *codes, *features]).select(column.name for column in self.columns)
         typed = CodedRows(frame, values)
@@ -127,9 +138,10 @@ class Typing:
     def note_kinds(self, block: RawBlock) -> None:
         """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
         seen: dict[str, ValueKind] = {}
+        dtypes = block.frame.schema
         for column in self.needed:
             try:
-                kind = "text" if column in block.coded else kind_of(block.frame.schema[column])
+                kind = "text" if column in block.coded else kind_of(dtypes[column])
             except DataError as error:
                 raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
             if kind is not None:
@@ -166,12 +178,12 @@ class Typing:
                 case "values":
                     assert isinstance(column.field, MultiValuedField)
                     tally = ListTally()
-                    values, weights = list_values(block, column.field, self._data, tally)
+                    values, weights = list_values(block, column.field, self._data, tally, self._missing)
                     with self._lock:
                         self.lists.add(tally)
                     yield column.name, values.alias(column.name)
                     if weights is not None:
-                        name = weights_name(column.field)
+                        name = weights_name(column.field, self._features)
                         yield name, weights.alias(name)
                 case "part":
                     assert column.part is not None
@@ -206,8 +218,7 @@ class Typing:
                 self.bad_numbers[column.name] += bad
         return known[key]
 
-    def _feature(self, block: RawBlock, column: TypedColumn) -> pl.Expr:
-        dtype = block.frame.schema[column.column]
+    def _feature(self, block: RawBlock, column: TypedColumn, dtype: pl.DataType) -> pl.Expr:
         if column.role == "text":
             try:
                 return canonical_text(pl.col(column.column), dtype).alias(column.name)

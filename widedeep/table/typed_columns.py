@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from widedeep.errors import ColumnError
+from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import DatePart, DateTimeField, FeatureSettings, MultiValuedField, Recipe
 
 Role = Literal["label", "weight", "time", "group", "number", "text", "values", "weights", "part", "age"]
 
-LABEL = "__label__"
+LABEL = f"{OURS}label"
 """Float32: 0 or 1, or the number that regression predicts."""
-WEIGHT = "__weight__"
+WEIGHT = f"{OURS}weight"
 """Float32, finite, not negative; only where the recipe names a weight."""
-TIME = "__time__"
+TIME = f"{OURS}time"
 """Float64: the number as it is, or seconds since 1970 UTC of a date or time; only where the recipe names a time."""
-GROUP = "__group__"
+GROUP = f"{OURS}group"
 """String: the canonical text of the group; only where the recipe names one."""
 TARGETS: tuple[Role, ...] = ("label", "weight", "time", "group")
 """Roles of columns that are no input of the model."""
@@ -56,31 +57,40 @@ class TypedColumn:
 
 def text_name(column: str, features: FeatureSettings) -> str:
     """Name of a column's canonical text in the typed table: the plain name, unless its numbers have that."""
-    return f"{column}@text" if any(field.column == column for field in features.numeric) else column
+    if not any(field.column == column for field in features.numeric):
+        return column
+    return _untaken(f"{column}@text", features)
 
 
-def values_name(field: MultiValuedField) -> str:
+def values_name(field: MultiValuedField, features: FeatureSettings) -> str:
     """Name of a multi-valued field's lists in the typed table."""
-    return f"{field.name or field.column}@values"
+    return _untaken(f"{field.name or field.column}@values", features)
 
 
-def weights_name(field: MultiValuedField) -> str:
+def weights_name(field: MultiValuedField, features: FeatureSettings) -> str:
     """Name of the weights that belong to the lists."""
-    return f"{field.name or field.column}@weights"
+    return _untaken(f"{field.name or field.column}@weights", features)
+
+
+def _untaken(name: str, features: FeatureSettings) -> str:
+    # Plans on disk have the plain name: only one that a source column has too, as `tags@values` may, is changed.
+    plain = [*(field.column for field in features.numeric), *(field.column for field in features.categorical)]
+    return f"{name}{OURS}" if name in plain else name
 
 
 def typed_columns(recipe: Recipe) -> tuple[TypedColumn, ...]:
     """The typed table's columns in order: label, weight, time, group, numbers (Float64), texts (String), lists and
     their weights (List of String and of Float32), parts of times (String), ages in days (Float64).
 
-    Raises ColumnError if two of them would have the same name.
+    Raises ColumnError if a part or an age of a time would have the name of a source column.
     """
     columns = tuple(_columns(recipe))
     names = Counter(column.name for column in columns)
     for column in columns:
         if names[column.name] > 1:
             raise ColumnError(
-                f"column {column.column!r}: the name {column.name!r} is taken in the typed table; rename it"
+                f"features.date_time: {column.name!r}, which is made of a time, is the name of a column that another "
+                "field reads: give the time another `name`"
             )
     return columns
 
@@ -99,9 +109,9 @@ def _columns(recipe: Recipe) -> Iterator[TypedColumn]:
     for column in dict.fromkeys(field.column for field in features.categorical):
         yield TypedColumn(text_name(column, features), column, "text")
     for field in features.multi_valued:
-        yield TypedColumn(values_name(field), field.column, "values", field)
+        yield TypedColumn(values_name(field, features), field.column, "values", field)
         if field.weight_separator is not None:
-            yield TypedColumn(weights_name(field), field.column, "weights", field)
+            yield TypedColumn(weights_name(field, features), field.column, "weights", field)
     for moment in features.date_time:
         for part, made in zip(moment.parts, moment.part_fields(), strict=True):
             yield TypedColumn(made.column, moment.column, "part", moment, part)

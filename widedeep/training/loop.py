@@ -30,7 +30,7 @@ from widedeep.training.inference import evaluate_store
 from widedeep.training.interrupts import InterruptWatch
 from widedeep.training.objective import distillation_loss, mean_loss
 from widedeep.training.optimizers import Optimizers
-from widedeep.training.schedule import Schedule
+from widedeep.training.schedule import Schedule, misfits
 
 LOG_STEPS = 50
 """Steps between two logged steps. On cuda the loss is looked at only then, because a look waits for the device."""
@@ -117,16 +117,18 @@ class Trainer:
         Raises TrainingError for a loss that is not finite, Interrupted after SIGINT or SIGTERM (once a checkpoint is
         written), and ArtefactError if the checkpoint to resume from belongs to another model.
         """
+        for message in misfits(self.settings, self.train_store.rows, normalises=self._normalises):
+            self.reporter.warn(message)
         if resume and self.run_dir.last_path.exists():
             self._restore()
-        events = EventLog(self.run_dir.events_path, keep_until_step=self.progress.step)
+        progress = self.progress
+        events = EventLog(self.run_dir.events_path, keep_until_step=progress.step, keep_until_epoch=progress.epoch)
         try:
             with InterruptWatch() as watch:
                 self._epochs(watch, events)
         finally:
             events.close()
         rate = self._trained_rows / self._training_seconds if self._training_seconds else 0.0
-        progress = self.progress
         return Outcome(progress.schedule.best_epoch, progress.epoch, progress.step, self._why_stopped(), rate)
 
     def _why_stopped(self) -> str:

@@ -1,6 +1,7 @@
 """Learning-rate scale and early stopping, which follow the valid metric."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from widedeep.recipe.schema import TrainingSettings
@@ -42,3 +43,34 @@ class Schedule:
         """Whether patience has run out."""
         patience = settings.early_stopping.patience
         return patience is not None and self.epochs_since_best >= patience
+
+
+def misfits(settings: TrainingSettings, rows: int, *, normalises: bool) -> Iterator[str]:
+    """What cannot come to pass in a training on `rows` train rows, in words.
+
+    `normalises` says whether a layer has batch norm.
+    """
+    size, epochs = settings.batch_size, settings.epochs
+    batches = math.ceil(rows / size)
+    if rows < size:
+        yield (
+            f"training.batch_size: {size:,} rows a step, and there are {rows:,} train rows: an epoch is a single step; "
+            "take a smaller batch_size"
+        )
+    if normalises and rows % size == 1:
+        yield (
+            f"training.batch_size: of {rows:,} train rows, batches of {size:,} leave a last one of a single row, which "
+            "batch_norm cannot normalise: each epoch goes without it; take another batch_size"
+        )
+    if settings.warmup_steps > batches * epochs:
+        yield (
+            f"training.warmup_steps: the warm-up takes {settings.warmup_steps:,} steps, and training has "
+            f"{batches * epochs:,} at most ({epochs:,} epochs of {batches:,}): the learning rates never reach their "
+            "values; take fewer steps"
+        )
+    # The first epoch is the best so far, and the last one's end lowers nothing any more.
+    if settings.plateau is not None and settings.plateau.patience + 2 >= epochs:
+        yield (
+            f"training.plateau.patience: with {settings.plateau.patience} no rate can fall within {epochs:,} "
+            f"epoch{'s' * (epochs != 1)}; take a smaller one, more epochs, or the plateau out"
+        )
