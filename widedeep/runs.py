@@ -227,7 +227,10 @@ class RunDirectory:
         if not os.path.exists(path):
             return []
         try:
-            events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            events = [
+                json.loads(line, parse_constant=refuse_constant)
+                for line in path.read_text(encoding="utf-8").splitlines()
+            ]
         except (OSError, ValueError, RecursionError) as error:
             raise ArtefactError(f"{path}: cannot read what training logged: the run is damaged") from error
         require_shape(events, [{"event": str}], path)
@@ -340,7 +343,7 @@ def read_json_artefact(path: Path, meaning: str) -> Any:
     """Parse a JSON file of ours. Raises ArtefactError, ending in `meaning`, if it is missing or damaged."""
     check_readable(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
     except (OSError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path}: cannot read it ({error.__class__.__name__}): {meaning}") from error
     except json.JSONDecodeError as error:
@@ -351,7 +354,8 @@ def read_json_artefact(path: Path, meaning: str) -> Any:
         raise ArtefactError(f"{path}: not valid JSON of ours (it nests too deeply): {meaning}") from None
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For `json.loads`: raises ValueError for NaN and infinities, which strict JSON lacks."""
     raise ValueError(f"{name} is no number")
 
 

@@ -1,6 +1,5 @@
 """Run directories with edits: bytes and JSON values, files that are gone, exchanged or links."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +8,9 @@ from typing import Any
 import yaml
 from cases import Case, Find, farthest, scores
 from changes import EXTREMES, at, damage, places
+
+from widedeep.errors import ArtefactError
+from widedeep.runs import RunDirectory
 
 _SCORES_AGREE = 1e-6
 
@@ -62,7 +64,7 @@ def _edit(case: Case, run_dir: Path) -> bool:
         content = bytearray(before)
         damage(draw, content)
         path.write_bytes(content)
-    return draw.random() < 0.4 and path.is_file() and _write_digest_anew(run_dir, before, path)
+    return draw.random() < 0.4 and path.is_file() and _write_digest_anew(run_dir)
 
 
 def _edit_values(case: Case, path: Path) -> None:
@@ -93,18 +95,13 @@ def _edit_values(case: Case, path: Path) -> None:
     path.write_text("\n".join(lines), errors="surrogatepass")
 
 
-def _write_digest_anew(run_dir: Path, before: bytes, path: Path) -> bool:
-    """Replace the SHA-256 of a file, whole or shortened, wherever the run's JSON names it; False if it does so nowhere."""
-    old, new = (hashlib.sha256(content).hexdigest() for content in (before, path.read_bytes()))
-    written = False
-    for holder in run_dir.rglob("*.json"):
-        if not holder.is_file():
-            continue
-        text = holder.read_text(errors="replace")
-        if old[:16] in text:
-            holder.write_text(text.replace(old, new).replace(old[:16], new[:16]))
-            written = True
-    return written
+def _write_digest_anew(run_dir: Path) -> bool:
+    """Pin the files anew, as one who forges a run would; False where the manifest can no longer be read."""
+    try:
+        RunDirectory(run_dir).pin()
+    except ArtefactError:
+        return False
+    return True
 
 
 def _scores_in(path: Path) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from widedeep import runs
@@ -311,18 +312,51 @@ def test_every_command_that_reads_a_run_ends_with_exit_4(
     assert str(rich_run / name) in err
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "metrics.json"])
+@pytest.mark.parametrize(
+    ("name", "is_done"),
+    [
+        ("manifest.json", True),
+        ("metrics.json", True),
+        ("checkpoints/best.safetensors", True),
+        ("manifest.json", False),
+        ("plan/plan.json", False),
+        ("plan/memory.safetensors", False),
+        ("checkpoints/last.safetensors", False),
+    ],
+)
 def test_train_does_not_go_on_with_a_run_that_is_damaged(
-    name: str, rich: Path, tmp_path: Path, widedeep: CommandLine
+    name: str, is_done: bool, rich: Path, tmp_path: Path, widedeep: CommandLine
 ) -> None:
     work = shutil.copytree(rich, tmp_path / "work", symlinks=True)
-    (path,) = [path for path in work.glob(f"runs/rich/*/{name}") if not path.parent.is_symlink()]
-    path.write_text(path.read_text()[:100])
+    run = (work / "runs/rich/latest").resolve()
+    path = run / name
+    path.write_bytes(path.read_bytes()[:100])
+    if not is_done:
+        (run / "DONE").unlink()
 
     code, out, err = widedeep("train", rich / "rich.yaml", "--resume", "--work", work)
 
     assert (code, out) == (4, ""), err
     assert str(path) in err
+
+
+@pytest.mark.parametrize("progress", [{}, [], {"epoch": "1"}, {"epoch": None}])
+def test_training_does_not_go_on_from_a_state_that_is_none(
+    progress: Any, rich: Path, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    work = shutil.copytree(rich, tmp_path / "work", symlinks=True)
+    run = (work / "runs/rich/latest").resolve()
+    (run / "DONE").unlink()
+    path = run / "checkpoints/last.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        state = json.loads(file.metadata()["state"])
+    changed = {**state["progress"], **progress} if progress else progress
+    save_file(load_file(path), path, metadata={"state": json.dumps({**state, "progress": changed})})
+
+    code, out, err = widedeep("train", rich / "rich.yaml", "--resume", "--work", work)
+
+    assert (code, out) == (4, ""), err
+    assert f"{path}: progress" in err
 
 
 def test_a_reader_that_panics_is_told_as_the_file_that_it_read(rich_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

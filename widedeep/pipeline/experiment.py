@@ -169,6 +169,7 @@ def _train(
         return _finished_result(done)
     run = _last_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
+        run.check_scoring(run.require_done())
         now_latest = "; it is `latest` now" if run.make_latest() else ""
         reporter.note(f"{run.path}: finished already; nothing to resume{now_latest}")
         return _with_warnings_told(_finished_result(run), reporter)

@@ -6,6 +6,7 @@ from typing import Any
 
 from widedeep.errors import ArtefactError
 from widedeep.files import replacing_file, writing
+from widedeep.runs import refuse_constant
 
 
 class EventLog:
@@ -55,9 +56,9 @@ def _whole_events(path: Path) -> list[dict[str, Any]]:
     events: dict[tuple[str, int], dict[str, Any]] = {}
     for line in content.split(b"\n")[:-1]:
         try:
-            event: dict[str, Any] = json.loads(line)
+            event: dict[str, Any] = json.loads(line, parse_constant=refuse_constant)
             number = event["epoch"] if event["event"] == "epoch" else event["step"]
             events[event["event"], int(number)] = {**event, "step": int(event["step"])}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             break
     return list(events.values())

@@ -20,7 +20,7 @@ from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
-from widedeep.runs import RunDirectory
+from widedeep.runs import RunDirectory, require_shape
 from widedeep.training import checkpoints
 from widedeep.training.device import training_precision
 from widedeep.training.events import EventLog
@@ -55,6 +55,26 @@ class Progress:
     weight_sum: float = 0.0
     """Sum of batch weights over the current epoch."""
     schedule: Schedule = field(default_factory=Schedule)
+
+
+_SHAPE = {
+    "optimizers": Any,
+    "progress": {
+        "epoch": int,
+        "batch": int,
+        "step": int,
+        "loss_sum": float,
+        "weight_sum": float,
+        "schedule": {
+            "best_value": (float, None),
+            "best_epoch": int,
+            "epochs_since_best": int,
+            "plateau_scale": float,
+            "stalled_epochs": int,
+        },
+    },
+}
+"""The state beside the tensors of a checkpoint to resume from."""
 
 
 @dataclass(frozen=True)
@@ -350,6 +370,7 @@ class Trainer:
     def _restore(self) -> None:
         path = self.run_dir.last_path
         tensors, state = checkpoints.load_checkpoint(path)
+        require_shape(state, _SHAPE, path)
         checkpoints.restore_model(self.network, tensors, path)
         optimizer = {n.removeprefix("optimizer."): t for n, t in tensors.items() if n.startswith("optimizer.")}
         try:
