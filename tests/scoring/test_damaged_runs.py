@@ -55,6 +55,10 @@ def make_digests_fit(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             (run / "manifest.json").write_text(json.dumps(manifest))
 
 
+class PanicException(pl.exceptions.PanicException):  # type: ignore[misc]
+    """What Polars' Rust code raises where it panics: no `Exception`."""
+
+
 def load_all(run: Path) -> None:
     Scorer.load(run)
     FinishedRun.read(run)
@@ -360,9 +364,6 @@ def test_training_does_not_go_on_from_a_state_that_is_none(
 
 
 def test_a_reader_that_panics_is_told_as_the_file_that_it_read(rich_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class PanicException(pl.exceptions.PanicException):  # type: ignore[misc]
-        """As Polars raises where its Rust code panics."""
-
     def panics(*_: Any, **__: Any) -> Any:
         raise PanicException("index out of bounds")
 
@@ -370,3 +371,26 @@ def test_a_reader_that_panics_is_told_as_the_file_that_it_read(rich_run: Path, m
         with monkeypatch.context() as patch:
             patch.setattr(pl, reader, panics)
             refused(rich_run, name)
+
+
+@pytest.mark.parametrize("reader", ["read_csv", "read_ndjson"])  # of columnar files: data_forms/test_types_columns.py
+def test_a_reader_of_texts_that_panics_leaves_no_traceback(
+    reader: str, rich: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: CommandLine
+) -> None:
+    rows, csv, ndjson = pl.read_csv(rich / "log.csv", infer_schema=False), rich / "log.csv", tmp_path / "new.ndjson"
+    rows.write_ndjson(ndjson)
+    pl.DataFrame({"user": [str(user) for user in range(20)], "age": ["30"] * 20}).write_parquet(tmp_path / "u.parquet")
+    table = ["--table", f"users={tmp_path / 'u.parquet'}"]
+    run = rich / "runs/rich/latest"
+    _, expected, _ = widedeep("predict", run, csv, "-o", "-", *table)
+
+    def panics(*_: Any, **__: Any) -> Any:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(pl, reader, panics)
+    code, out, err = widedeep("predict", run, csv if reader == "read_csv" else ndjson, "-o", "-", *table)
+
+    if reader == "read_csv":
+        assert (code, f"{csv}: cannot be parsed" in err) == (3, True), err
+    else:
+        assert (code, out) == (0, expected), err  # Python reads what Polars cannot

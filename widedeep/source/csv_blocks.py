@@ -368,7 +368,7 @@ def _parse(records: _Records, names: list[str], wanted: list[str], settings: For
             quote_char=settings.quote if records.quoted else None,
             empty_string_is_null=False,
         )
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # a panic of Rust is no PolarsError
         raise DataError(f"{name}: cannot be parsed at or after line {records.first_line}: {error}") from error
     assert frame.height == records.num_rows, (frame.height, records.num_rows)
     return clean_texts(frame[wanted], settings, may_have_blanks=records.blank_edges)

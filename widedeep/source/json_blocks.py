@@ -204,7 +204,7 @@ class _Reader:
         """The frame, or None if the run does not fit the types exactly."""
         try:
             frame = pl.read_ndjson(io.BytesIO(run.data), schema=strict_types(self._types)).cast(self._types)  # type: ignore[arg-type]
-        except pl.exceptions.PolarsError:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # a panic of Rust is no PolarsError
             return None
         return frame if frame.height == len(run.texts) and is_exact(frame) else None
 
