@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from widedeep.errors import Fault, RecipeError
 from widedeep.files import check_readable
+from widedeep.recipe.base import MOST_NAME
 from widedeep.recipe.checks import check_recipe
 from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
 from widedeep.recipe.resolve import resolve
@@ -143,7 +144,10 @@ def _no_mapping(data: Any) -> Finding:
 
 
 def _fitting_name(name: str) -> str:
-    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda match: "-" if match.start() else "", name) or "recipe"
+    return (
+        re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda match: "-" if match.start() else "", name)[:MOST_NAME]
+        or "recipe"
+    )
 
 
 def _still_there(document: Document, places: Places) -> list[Finding]:
