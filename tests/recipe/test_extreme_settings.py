@@ -1,4 +1,4 @@
-"""Every setting takes every value, or refuses it in a message: no recipe ends in a traceback, and none takes a second."""
+"""Every setting takes every value or refuses it in a message: no recipe ends in a traceback or grows without end."""
 
 import math
 from pathlib import Path
