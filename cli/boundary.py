@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError
+from widedeep.figures import visible, visible_message
 
 from .wrapping import wrapped
 
@@ -98,7 +99,7 @@ def _system_error_number(error: BaseException) -> int | None:
 def _say_known(error: WidedeepError) -> int:
     messages = [str(fault) for fault in error.faults] if isinstance(error, RecipeError) else [str(error)]
     for message in messages:
-        _say(wrapped(f"widedeep: error: {message}", sys.stderr))
+        _say(wrapped(f"widedeep: error: {visible_message(message)}", sys.stderr))
     return error.exit_code
 
 
@@ -107,7 +108,8 @@ def _say_bug(error: BaseException) -> None:
     import platform
     import traceback
 
-    _say("".join(traceback.format_exception(error)).rstrip("\n"))
+    for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+        _say(visible(line))
     versions = [f"widedeep {_version('widedeep')}", f"Python {platform.python_version()}", platform.platform()]
     versions += [f"{name} {_version(name)}" for name in _REPORTED_VERSIONS]
     _say("widedeep: this is a bug in widedeep, not a fault of yours. Please report it on the project's issue tracker,")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tas
 from rich.table import Column, Table
 from rich.text import Text
 
-from widedeep.figures import duration, figure, gain_cell, rate
+from widedeep.figures import duration, figure, gain_cell, rate, visible, visible_message
 from widedeep.reporting import Meter, Reporter
 
 from .results import open_stdout
@@ -75,10 +75,10 @@ class ConsoleReporter(Reporter):
     def note(self, message: str) -> None:
         if self._quiet:
             return
-        self._console.print(wrapped(f"widedeep: {message}", sys.stderr), soft_wrap=True)
+        self._console.print(wrapped(f"widedeep: {visible_message(message)}", sys.stderr), soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        text = Text(wrapped(f"{_WARNING}{message}", sys.stderr))
+        text = Text(wrapped(f"{_WARNING}{visible_message(message)}", sys.stderr))
         text.stylize("yellow", 0, len(_WARNING))
         self._console.print(text, soft_wrap=True)
 
@@ -91,7 +91,7 @@ class ConsoleReporter(Reporter):
             self._progress = _live_line(self._console)
             self._progress.start()
         progress = self._progress
-        task = progress.add_task(title, total=total, unit=unit, figures={}, how="")
+        task = progress.add_task(visible(title), total=total, unit=unit, figures={}, how="")
         try:
             yield _BarMeter(progress, task)
         finally:
@@ -272,6 +272,7 @@ def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
     from .profile_cells import profile_cells  # not at the top: most commands have no use for it
 
     records = [profile_cells(column, num_rows) for column in columns if "type" in column]
+    records = [{title: visible(text) for title, text in record.items()} for record in records]
     *titles, last = records[0]
     console = _console(open_stdout())
     table = _table(*titles, right=range(2, len(titles)))
@@ -318,7 +319,7 @@ def print_gains(gains: Mapping[str, Any], split: str) -> None:
     table = _table("cross", "promised", "realised", right=(1, 2))
     for cross in gains["crosses"]:
         table.add_row(
-            " x ".join(cross["columns"]), gain_cell(*cross["promised"][:2]), gain_cell(*cross["realised"][:2])
+            visible(" x ".join(cross["columns"])), gain_cell(*cross["promised"][:2]), gain_cell(*cross["realised"][:2])
         )
     if len(gains["crosses"]) > 1:
         together = gains["all"]
@@ -353,9 +354,9 @@ def print_collisions(collisions: Sequence[Mapping[str, Any]], *, apart: bool) ->
     )
     for entry in collisions:
         if entry["collided_traffic"] >= COLLISION_LIMIT:
-            console.print(f"\nmost traffic in shared buckets of {entry['name']}:", soft_wrap=True)
+            console.print(f"\nmost traffic in shared buckets of {visible(entry['name'])}:", soft_wrap=True)
             for line in worst_lines(entry):
-                console.print(f"  {line}", no_wrap=True, overflow="ellipsis")
+                console.print(f"  {visible(line)}", no_wrap=True, overflow="ellipsis")
 
 
 def _print_records(records: Sequence[Mapping[str, Any]]) -> None:
@@ -365,7 +366,7 @@ def _print_records(records: Sequence[Mapping[str, Any]]) -> None:
     numeric = {name for name in names if not any(isinstance(record.get(name), str) for record in records)}
     table = _table(*(name.replace("_", " ") for name in names), right=[i for i, n in enumerate(names) if n in numeric])
     for record in records:
-        table.add_row(*(figure(record.get(name)) for name in names))
+        table.add_row(*(visible(figure(record.get(name))) for name in names))
     _print(table)
 
 
@@ -375,14 +376,14 @@ def _figures(records: Sequence[Mapping[str, str]], *, name: int) -> Table:
     for place, column in enumerate(table.columns):
         column.no_wrap = place != name
     for record in records:
-        table.add_row(*record.values())
+        table.add_row(*map(visible, record.values()))
     return table
 
 
 def _table(*titles: str, right: Sequence[int] | range) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for position, title in enumerate(titles):
-        table.add_column(title, justify="right" if position in right else "left", overflow="fold")
+        table.add_column(visible(title), justify="right" if position in right else "left", overflow="fold")
     return table
 
 

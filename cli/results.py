@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from widedeep.figures import visible
+
 _GAP = "  "
 _WIDTH = 80
 
@@ -32,14 +34,17 @@ def print_facts(facts: Mapping[str, str | Sequence[str]]) -> None:
     width = max(len(name) for name in facts) + len(_GAP)
     lines = []
     for name, value in facts.items():
-        texts = [value] if isinstance(value, str) else _packed(value, _WIDTH - width)
+        texts = [visible(value)] if isinstance(value, str) else _packed([*map(visible, value)], _WIDTH - width)
         lines += [f"{title:<{width}}{text}\n" for title, text in zip([name, *[""] * len(texts)], texts, strict=False)]
     open_stdout().write("".join(lines))
 
 
 def print_sentences(sentences: Sequence[str]) -> None:
     """Print each sentence as a paragraph that fits the width."""
-    lines = [textwrap.fill(sentence, _WIDTH, subsequent_indent="  ", break_long_words=False) for sentence in sentences]
+    lines = [
+        textwrap.fill(visible(sentence), _WIDTH, subsequent_indent="  ", break_long_words=False)
+        for sentence in sentences
+    ]
     open_stdout().write("".join(f"{line}\n" for line in lines))
 
 

@@ -1,6 +1,15 @@
-"""How numbers read, in a terminal and on a page: figures, gains, durations, speeds, counts by field."""
+"""How numbers read, in a terminal and on a page: figures, gains, durations, speeds, counts by field. And how texts of
+others are shown on a terminal."""
 
+import re
 from collections.abc import Mapping
+
+_JOINERS = "\u00ad\u200c\u200d"
+"""Invisible, but part of how words and emoji are written: a soft hyphen, and what joins letters or keeps them apart."""
+_QUOTED = re.compile(r"(?<!\w)(['\"])((?:\\.|(?!\1).)*)\1")
+_MOST_QUOTED = 200
+_LONG_WORD = re.compile(rf"(?<!\S)([^\s/'\"]{{{_MOST_QUOTED}}})[^\s/'\"]+(?!\S)")
+"""A long name without quotes; a path has slashes and stays whole, so that it can be copied."""
 
 
 def figure(value: float | int | str | None) -> str:
@@ -39,3 +48,31 @@ def odd_value_lists(missing: Mapping[str, int], unseen: Mapping[str, int]) -> di
     kinds = {"missing values": missing, "unseen values": unseen}
     lists = {kind: [f"{name} {rows:,}" for name, rows in found.items() if rows] for kind, found in kinds.items()}
     return {kind: items for kind, items in lists.items() if items}
+
+
+def visible(text: str) -> str:
+    """A text from data, or with parts from data, as a terminal may get it.
+
+    Control characters, escape sequences, line breaks and what turns the direction of writing are shown as `\\x1b`,
+    `\\n`, `\\u202e`, … in place of being obeyed.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if _is_harmless(character) else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def _is_harmless(character: str) -> bool:
+    is_wide_blank = character.isspace() and character > "\x9f" and character not in "\u2028\u2029"
+    return character.isprintable() or is_wide_blank or character in _JOINERS
+
+
+def visible_message(text: str) -> str:
+    """A message, `visible`, with at most 200 characters of each value or name that it quotes."""
+    return visible(_LONG_WORD.sub(lambda word: f"{word[1]}…", _QUOTED.sub(_cut_short, text)))
+
+
+def _cut_short(match: re.Match[str]) -> str:
+    quote, quoted = match[1], match[2]
+    return match[0] if len(quoted) <= _MOST_QUOTED else f"{quote}{quoted[:_MOST_QUOTED]}…{quote}"

@@ -69,8 +69,25 @@ def _usable(name: str) -> str:
     return name
 
 
+MOST_NAME = 200
+"""Letters of a recipe's name: a folder's has 255 at most, and temporary ones are longer than the name."""
+MOST_COUNT = 2**53
+"""The largest count that a recipe takes: beyond it a float, as other programs read numbers in JSON, is not exact."""
+_MOST_LISTED = 2**127
+"""Polars knows no larger whole numbers."""
+
+
+def _can_be_listed(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in values:
+        if isinstance(value, int) and abs(value) >= _MOST_LISTED:
+            raise ValueError(f"a whole number has at most 127 bits, is {str(value)[:30]}…: put a long text in quotes")
+    return values
+
+
 Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Scalar = bool | int | float | str
-Scalars = Annotated[tuple[Scalar, ...], BeforeValidator(_as_scalar_list), Field(min_length=1)]
+Scalars = Annotated[
+    tuple[Scalar, ...], BeforeValidator(_as_scalar_list), AfterValidator(_can_be_listed), Field(min_length=1)
+]
 ColumnName = Annotated[str, Field(min_length=1), AfterValidator(_usable)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from widedeep.recipe.base import ColumnName, ColumnSettings, Fraction, Paths, Scalars, Settings
+from widedeep.recipe.base import MOST_COUNT, ColumnName, ColumnSettings, Fraction, Paths, Scalars, Settings
 from widedeep.recipe.kinds import FileKind
 
 LabelKind = Literal["binary", "regression"]
@@ -27,7 +27,7 @@ class FormatSettings(Settings):
     """Whether the first line (after skipped ones) names the columns."""
     columns: tuple[ColumnName, ...] | None = None
     """The columns' names, in order, for a file without a header."""
-    skip_lines: Annotated[int, Field(ge=0)] = 0
+    skip_lines: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
     """Lines to drop at the top of every file, before the header."""
     comment: Annotated[str, Field(min_length=1)] | None = None
     """Lines that start with this text are dropped."""
@@ -46,7 +46,7 @@ class FormatSettings(Settings):
     binary: Literal["text"] | None = None
     """`text` where columns of bytes are texts in UTF-8, as older versions of Impala, Hive and Spark store them in
     Parquet; null where they are bytes, of which no field can be made."""
-    version: int | None = None
+    version: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """The version of a Delta table, or the snapshot of an Iceberg table, to train on; default: the newest. New rows are
     read at their newest."""
 

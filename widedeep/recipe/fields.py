@@ -11,7 +11,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from widedeep.recipe.base import ColumnName, ColumnSettings, Settings, ShortSettings
+from widedeep.recipe.base import MOST_COUNT, ColumnName, ColumnSettings, Settings, ShortSettings
 from widedeep.recipe.data import TimeSettings
 
 MOST_KNOWN = 2**31 - 3
@@ -61,7 +61,7 @@ class NumericField(ColumnSettings):
 class _VocabularySettings(ColumnSettings):
     """How values become indices, shared by the kinds of field that have many values."""
 
-    min_count: Annotated[int, Field(ge=1)] = 2
+    min_count: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 2
     """Values seen less often in train share the unknown row."""
     max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent values."""
@@ -104,7 +104,7 @@ class MultiValuedField(_VocabularySettings):
     another form is refused (see `data.bad_numbers`). A list column needs none."""
     weight_separator: Annotated[str, Field(min_length=1)] | None = None
     """What stands between a value and its weight, as `:` in `tag:0.5`; a value without a weight counts 1."""
-    max_length: Annotated[int, Field(ge=1)] | None = None
+    max_length: Annotated[int, Field(ge=1, le=MOST_COUNT)] | None = None
     """At most this many values of a row are used, the first ones."""
     pooling: Literal["sum", "mean", "max"] = "mean"
     """How the embeddings of a row's values become one; `sum` and `mean` are weighted, `max` is taken of weight times
@@ -208,7 +208,7 @@ class CrossSettings(ShortSettings):
     buckets: HashBuckets | None = None
     """Hash into this many buckets instead of keeping a vocabulary; `auto` takes the least power of two with which fewer
     than 1% of the train rows have a value that shares its bucket."""
-    min_count: Annotated[int, Field(ge=1)] = 2
+    min_count: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 2
     """Combinations seen less often in train share the unknown row."""
     max_size: Annotated[int, Field(ge=1, le=MOST_KNOWN)] | None = None
     """Keep only this many of the most frequent combinations."""

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from widedeep.errors import ArtefactError, Fault, RecipeError
+from widedeep.recipe.base import MOST_NAME
 from widedeep.recipe.checks import check_recipe
 from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
 from widedeep.recipe.resolve import resolve
@@ -155,7 +156,10 @@ def _no_mapping(data: Any) -> Finding:
 
 
 def _fitting_name(name: str) -> str:
-    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda match: "-" if match.start() else "", name) or "recipe"
+    return (
+        re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda match: "-" if match.start() else "", name)[:MOST_NAME]
+        or "recipe"
+    )
 
 
 def _still_there(document: Document, places: Places) -> list[Finding]:

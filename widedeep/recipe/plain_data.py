@@ -6,9 +6,12 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from widedeep.errors import Fault, RecipeError
 from widedeep.recipe.load import LoadedRecipe, recipe_of
 from widedeep.recipe.places import Finding, KeyPath
-from widedeep.recipe.strict_yaml import Document
+from widedeep.recipe.strict_yaml import MOST_DEPTH, Document, TooLargeError
+
+_MOST_VALUES = 1_000_000
 
 
 def recipe_of_data(data: Mapping[str, Any], base_dir: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -18,12 +21,19 @@ def recipe_of_data(data: Mapping[str, Any], base_dir: Path, overrides: Sequence[
     environment in files only. Raises RecipeError with every fault at once.
     """
     document = Document()
-    document.data = _plain(data, (), document)
+    try:
+        document.data = _plain(data, (), document)
+    except TooLargeError as error:
+        raise RecipeError([Fault("", str(error))]) from None
     return recipe_of(document, "", base_dir, "recipe", overrides)
 
 
 def _plain(value: Any, path: KeyPath, document: Document) -> Any:
     document.lines[path] = None
+    if len(path) > MOST_DEPTH:
+        raise TooLargeError("nests too deeply, or a part of it holds itself")
+    if len(document.lines) > _MOST_VALUES:
+        raise TooLargeError(f"has more than {_MOST_VALUES:,} values: some part of it stands in it over and over")
     match value:
         case Mapping():
             for key in value:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from widedeep.recipe.base import ColumnName, Paths, Scalar, Scalars, Settings
+from widedeep.recipe.base import MOST_COUNT, MOST_NAME, ColumnName, Paths, Scalar, Scalars, Settings
 from widedeep.recipe.data import (
     ColumnSplit,
     DataSettings,
@@ -163,7 +163,7 @@ class FinalNetSettings(Settings):
     The published settings normalise each layer (`model.deep.batch_norm: true`), which keeps products from growing.
     """
 
-    blocks: Literal[1, 2] = 2
+    blocks: Annotated[int, Field(ge=1, le=2)] = 2
     """Number of blocks. With 2, the logit is their mean, and each block also learns from that mean."""
     second: DeepSettings | None = None
     """Layers of the second block; null for those of `model.deep`."""
@@ -253,7 +253,7 @@ class EarlyStopping(Settings):
     """`auto` is log_loss for a binary label (every row counts, where AUC rests on few positives) and rmse for
     regression. Also auc, normalized_entropy, brier, average_precision; mae, r2; with `data.group` gauc, mrr, map@K,
     ndcg@K, hit_rate@K. `plateau` follows it too."""
-    patience: Annotated[int, Field(ge=1)] | None = 2
+    patience: Annotated[int, Field(ge=1, le=MOST_COUNT)] | None = 2
     """Epochs without improvement before stopping; null trains all epochs and still keeps the best."""
 
 
@@ -264,28 +264,28 @@ class Plateau(Settings):
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The learning rates are multiplied by this."""
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
     """Epochs without improvement to wait before the rates are lowered."""
 
 
 class TrainingSettings(Settings):
     """How the model is trained."""
 
-    epochs: Annotated[int, Field(ge=1)] = 10
+    epochs: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 10
     """Most passes over the train rows."""
-    batch_size: Annotated[int, Field(ge=1)] = 4096
+    batch_size: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 4096
     """Rows per step."""
     wide: WideOptimizer = WideOptimizer()
     deep: DeepOptimizer = DeepOptimizer()
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
     """The learning rates rise linearly from 0 over this many steps (FTRL's, which falls per coordinate, stays)."""
     plateau: Plateau | None = None
     early_stopping: EarlyStopping = EarlyStopping()
-    dense_rows: Annotated[int, Field(ge=0)] = 100_000
+    dense_rows: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 100_000
     """Tables with more rows than this (all fields of one width together) are updated on the batch's rows only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes cuda where there is a device, else the CPU."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads; by default all. Two trainings give equal bytes only with the same number."""
     unknown_share: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
     """Share of the values that training shows as unknown, drawn anew each epoch, so that it learns what to say of new
@@ -302,14 +302,14 @@ class EvaluationSettings(Settings):
     golden_rows: Annotated[int, Field(ge=0, le=1000)] = 8
     """Number of rows that are kept as they were read, with their scores: they are typed and scored again whenever the
     run is loaded."""
-    cutoffs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10,)
+    cutoffs: Annotated[tuple[Annotated[int, Field(ge=1, le=MOST_COUNT)], ...], Field(min_length=1)] = (10,)
     """Each K of map@K, ndcg@K and hit_rate@K, the metrics that `data.group` adds."""
 
 
 class Recipe(Settings):
     """A whole experiment."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MOST_NAME)]
     """Names the folder of the runs, `runs/NAME`."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seeds weights, shuffling and dropout."""

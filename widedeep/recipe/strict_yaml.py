@@ -24,7 +24,17 @@ FLOAT_PATTERN = re.compile(
     rf"^(?:{_WHOLE}\.[0-9]*(?:[eE][-+]?[0-9]+)?|[-+]?\.[0-9]+(?:[eE][-+]?[0-9]+)?|{_WHOLE}[eE][-+]?[0-9]+"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
+_MOST_WHOLE = 2**63
+"""A power of ten from here on, such as 1e60, is a float."""
+MOST_DEPTH = 100
+"""How deeply keys and values may nest."""
+_MOST_REPEATED = 100_000
+"""Most keys and values that aliases may repeat: as defaults of thousands of columns, but no aliases of aliases."""
+_TEXT_OF_VALUE = 200
+"""So many characters of a text count as one more value."""
+TOO_DEEP = "nests too deeply, or an alias (*) stands inside its own anchor (&)"
 _WHOLE_POWER = re.compile(rf"({_WHOLE})[eE]\+?([0-9]{{1,2}})")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\})?")
 
 
@@ -39,8 +49,23 @@ class Document:
     """Syntax errors, duplicate keys, keys that are not text, unset variables."""
 
 
+class TooLargeError(Exception):
+    """A document expands, or nests, beyond what a recipe can; the text says which."""
+
+
 class _Composer(yaml.SafeLoader):
-    """PyYAML's parser, with the resolver of this module instead of YAML 1.1's."""
+    """PyYAML's parser, with the resolver of this module instead of YAML 1.1's, to a bounded depth."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node, and all below it. Raises TooLargeError."""
+        self._depth += 1
+        if self._depth > MOST_DEPTH + 1:
+            raise TooLargeError(TOO_DEEP)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Composer.yaml_implicit_resolvers = {}  # add_implicit_resolver would start from a copy of YAML 1.1's
@@ -72,7 +97,10 @@ def read_yaml(text: str, environment: Mapping[str, str] | None = None) -> Docume
         mark = error.problem_mark or error.context_mark
         document.findings.append(Finding((), _syntax_message(error), mark.line + 1 if mark else None))
     except RecursionError:
-        document.findings.append(Finding((), "nests too deeply, or an alias (*) stands inside its own anchor (&)"))
+        document.findings.append(Finding((), TOO_DEEP))
+    except TooLargeError as error:
+        document.data = None
+        document.findings.append(Finding((), str(error)))
     return document
 
 
@@ -101,8 +129,12 @@ class _Reading:
 
     document: Document
     environment: Mapping[str, str]
+    seen: set[int] = field(default_factory=set)
+    """The nodes that were read so far, by their `id`."""
+    num_repeated: int = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        self._note(node, path)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -121,6 +153,7 @@ class _Reading:
         """Key and value node of each key; keys merged in by `<<` come after the mapping's own and yield to them."""
         pairs: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value_node in node.value:
+            self._note(key_node, path)
             if key_node.tag == _TAG + "merge":
                 continue
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TAG + "str":
@@ -182,7 +215,24 @@ class _Reading:
                 self._find(path, node, rule, unread=True)
             return match[0]
 
-        return _REFERENCE.sub(replacement, node.value)
+        text = _REFERENCE.sub(replacement, node.value)
+        if _SURROGATE.search(text):
+            self._find(path, node, f"{text[:60]!r} is not valid Unicode text: half of a pair stands alone", unread=True)
+        return text
+
+    def _note(self, node: yaml.Node, path: KeyPath) -> None:
+        if len(path) > MOST_DEPTH:
+            raise TooLargeError(TOO_DEEP)
+        if id(node) not in self.seen:
+            self.seen.add(id(node))
+            return
+        # Aliases of aliases expand without end: a kilobyte can stand for billions of values.
+        self.num_repeated += 1 + (len(node.value) // _TEXT_OF_VALUE if isinstance(node, yaml.ScalarNode) else 0)
+        if self.num_repeated > _MOST_REPEATED:
+            raise TooLargeError(
+                f"its aliases (*) stand for more than {_MOST_REPEATED:,} keys and values, as aliases of aliases do: "
+                "write out what is meant"
+            )
 
     def _find(self, path: KeyPath, node: yaml.Node, message: str, unread: bool = False) -> None:
         self.document.findings.append(Finding(path, message, node.start_mark.line + 1, unread))
@@ -190,6 +240,7 @@ class _Reading:
 
 def _number(text: str) -> int | float:
     power = _WHOLE_POWER.fullmatch(text)
-    if power:  # `buckets: 1e6` means a count; two digits of exponent keep the whole number small
-        return int(power[1]) * int(10 ** int(power[2]))
+    if power:  # `buckets: 1e6` means a count
+        whole = int(power[1]) * int(10 ** int(power[2]))
+        return whole if abs(whole) < _MOST_WHOLE else float(text)
     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))

@@ -105,7 +105,7 @@ def flat_keys(head: bytes, name: str) -> dict[str, bool]:
     for line in head[: head.rfind(b"\n") + 1 or len(head)].splitlines():
         try:
             record = json.loads(line) if line.strip() else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             break  # the reader tells where and why
         for key, value in record.items() if isinstance(record, dict) else ():
             items = value if isinstance(value, list) else [value]

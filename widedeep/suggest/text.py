@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from widedeep.figures import visible
 from widedeep.suggest.fields import Entry
 from widedeep.suggest.settings import Setting
 from widedeep.suggest.suggestion import Suggestion
@@ -29,7 +30,7 @@ def recipe_text(suggestion: Suggestion) -> str:
         lines += ["", "# Left out; to bring one back, list it under features:"]
         for column, reason in suggestion.left_out:
             lines += _comment(f"  {flow(column)}: {reason}", more="      ")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 # -------------------------------------------------------------------------------------------------------- YAML values
