@@ -93,15 +93,16 @@ def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> Spread
     head = head or head_of(first)
     changes: dict[str, Any] = {}
     left_out: dict[str, str] = {}
+    in_path = partition_texts(first)
     if kind == "csv":
-        layout = sniff(head, str(first), label, whole=len(head) < HEAD_BYTES)
+        layout = sniff(head, str(first), None if label in in_path else label, whole=len(head) < HEAD_BYTES)
         changes = layout.changed()
         lines = Lines(layout.settings, layout.columns)
     else:
         keys = flat_keys(head, str(first))
         left_out = {key: "holds objects or lists of lists" for key, is_flat in keys.items() if not is_flat}
         lines = Lines(FormatSettings(kind="ndjson"), [key for key, is_flat in keys.items() if is_flat])
-        require_columns([label], lines.columns, str(first))
+        require_columns([label], [*lines.columns, *in_path], str(first))
     rows = min(max_rows, _MAX_CELLS // len(lines.columns) + 1)
     budget = max(rows * len(head) // max(head.count(b"\n"), 1), HEAD_BYTES)
     frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
