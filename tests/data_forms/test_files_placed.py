@@ -73,6 +73,23 @@ def test_a_time_split_a_group_and_features_may_stand_in_folders_names(hive: Path
     assert {column["name"]: column["missing"]["train"] for column in told["columns"]}["city"] == 60
 
 
+@pytest.mark.parametrize("ending", ["csv", "ndjson", "parquet"])
+def test_the_label_may_stand_in_folders_names_alone(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: CommandLine
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = pl.DataFrame({"ad": ["a", "b", "c"] * 40, "price": [row / 7 for row in range(120)]})
+    for click in (0, 1):
+        path = tmp_path / f"log/click={click}/part.{ending}"
+        path.parent.mkdir(parents=True)
+        getattr(rows, f"write_{ending}")(path)
+
+    assert widedeep("init", "log", "--label", "click", "-o", "r.yaml")[0] == 0
+    assert widedeep("ingest", "r.yaml")[0] == 0
+    code, _, error = widedeep("init", "log", "--label", "clack", "-o", "s.yaml")
+    assert (code, "no column 'clack'" in " ".join(error.split())) == (2, True)
+
+
 def test_one_file_in_such_folders_is_scored_by_the_names_of_its_folders(hive: Path, widedeep: CommandLine) -> None:
     assert widedeep("train", "placed.yaml")[0] == 0
     kept = ["--keep", "dt", "--keep", "city", "--keep", "hour"]

@@ -1,5 +1,6 @@
 """From files to a recipe: which split each belongs to, how its path is written, what is refused."""
 
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,6 @@ def test_files_are_of_the_split_that_they_are_called_after_where_all_are_and_tra
     names: list[str], train: Any, valid: Any, test: Any
 ) -> None:
     if train is None:
-        import gzip
-
         write("train.csv", "test.csv")
         Path("train.csv.gz").write_bytes(gzip.compress(Path("train.csv").read_bytes()))
         train, test = ["train.csv.gz"], ["test.csv"]
@@ -128,6 +127,15 @@ def test_columns_that_another_split_lacks_are_left_out_and_told_by_file() -> Non
     )
     assert "#   late: valid.csv has no such column" in result.text
     assert "#   odd: test.csv has no such column" in result.text
+
+
+def test_of_a_packed_file_of_another_split_the_head_is_read_alone() -> None:
+    write("train.csv")
+    rows = "city,click,other\n" + "".join(f"a{row * 7919 % 100_003},{row % 2},x\n" for row in range(300_000))
+    packed = gzip.compress(rows.encode(), 1)
+    Path("valid.csv.gz").write_bytes(packed[: len(packed) * 9 // 10])  # reading on would be refused
+    result = init(["train.csv", "valid.csv.gz"])
+    assert "valid: valid.csv.gz" in result.text
 
 
 @pytest.mark.parametrize("option", ["time", "group"])

@@ -31,6 +31,8 @@ class Forms:
 
 
 _NUMBER = r"^-?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][+-]?\d{1,4})?$"
+_PRINTED = r"^(?:[^eE]*|-?\d(?:\.\d*)?[eE].*)$"
+"""With an exponent, programs print one digit before the point: `10e4` is an id of hexadecimal digits, not 100000."""
 _ANY_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$"
 """With leading zeros and a plus: what a number in a recipe may be compared with."""
 _INFINITE = r"^[+-]?inf(?:inity)?$"
@@ -106,7 +108,7 @@ def is_of(text: pl.Expr, form: Form) -> pl.Expr:
     match form:
         case "number":
             lower = text.str.to_lowercase()
-            return _is_number(text) | lower.str.contains(_INFINITE) | (lower == NAN)
+            return (_is_number(text) & text.str.contains(_PRINTED)) | lower.str.contains(_INFINITE) | (lower == NAN)
         case "boolean":
             return boolean_text(text).is_not_null()
         case "time":

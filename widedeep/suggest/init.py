@@ -130,7 +130,7 @@ def _lacking_columns(train: SpreadSample, others: dict[str, list[str]], label: s
     lacking: dict[str, str] = {}
     for of_split in others.values():
         for file in expand_paths(of_split, Path()):
-            seen = spread_sample([file], label, max_rows=1)
+            seen = spread_sample([file], label, max_rows=1, head_only=True)
             _refuse_other_layout(train, seen, str(file))
             columns = {*seen.frame.columns, *seen.left_out}
             for column in train.frame.columns:

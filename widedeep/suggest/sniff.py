@@ -37,11 +37,12 @@ class TextLayout:
         return self.settings.model_dump(exclude_defaults=True)
 
 
-def sniff(head: bytes, name: str, label: str, *, whole: bool) -> TextLayout:
+def sniff(head: bytes, name: str, label: str | None, *, whole: bool) -> TextLayout:
     """The layout of the text that starts with `head` (all of it if `whole`).
 
     A column called `label` makes the first line a header; `label` of the form `c3` names the third column of a file
-    without one. Raises DataError for what is no delimited text, UsageError for a file without a header, ColumnError.
+    without one; None says that the label stands in the path. Raises DataError for what is no delimited text, UsageError
+    for a file without a header, ColumnError.
     """
     if not head.strip():
         raise DataError(f"{name}: the file is empty")
@@ -75,7 +76,7 @@ def sniff(head: bytes, name: str, label: str, *, whole: bool) -> TextLayout:
             names = _numbered_columns(records, label, name)
             changes |= {"header": False, "columns": tuple(names)}
     _refuse_doubled_names(names, name)
-    require_columns([label], names, name)
+    require_columns([label] if label is not None else [], names, name)
     return TextLayout(FormatSettings(**changes), tuple(names))
 
 
@@ -137,10 +138,10 @@ def _looks_like_data(first: Sequence[str], others: Sequence[Sequence[str]]) -> b
     return len(others) >= 5 and again * 2 > len(first)
 
 
-def _numbered_columns(records: Sequence[Sequence[str]], label: str, name: str) -> list[str]:
+def _numbered_columns(records: Sequence[Sequence[str]], label: str | None, name: str) -> list[str]:
     first = records[0]
     numbered = [f"c{number}" for number in range(1, len(first) + 1)]
-    if label in numbered:
+    if label is None or label in numbered:
         return numbered
     shown = ", ".join(first[:6]) + (", …" if len(first) > 6 else "")
     asked = _POSITION.fullmatch(label)
@@ -153,7 +154,7 @@ def _numbered_columns(records: Sequence[Sequence[str]], label: str, name: str) -
     )
 
 
-def _refuse_double_separator(text: bytes, names: Sequence[str], label: str, name: str) -> None:
+def _refuse_double_separator(text: bytes, names: Sequence[str], label: str | None, name: str) -> None:
     if len(names) == 1 and "::" in names[0] and label != names[0]:
         raise DataError(f"{name}: '::' seems to stand between the values, and a separator is one character: replace it")
 

@@ -117,13 +117,18 @@ def flat_keys(head: bytes, name: str) -> dict[str, bool]:
     return keys
 
 
-def line_frames(paths: Sequence[Path], lines: Lines, budget: int) -> tuple[list[pl.DataFrame], float]:
+def line_frames(
+    paths: Sequence[Path], lines: Lines, budget: int, *, head_only: bool = False
+) -> tuple[list[pl.DataFrame], float]:
     """Frames of about `budget` bytes of records, spread over the files, and how much of the files they are.
 
+    With `head_only` they are the first records of each file, and the share is of the bytes as stored.
     Raises DataError, ColumnError.
     """
     sizes = [path.stat().st_size for path in paths]
-    if not all(map(_has_places, paths)):
+    if head_only:
+        frames, share = _head_frames(paths, sizes, lines)
+    elif not all(map(_has_places, paths)):
         frames, share = _thinned_frames(paths, sizes, lines, budget)
     elif sum(sizes) <= budget * 5 // 4:
         frames, share = [], 1.0
@@ -147,6 +152,18 @@ def _has_places(path: Path) -> bool:
 
 
 _Found = tuple[list[pl.DataFrame], float]
+
+
+def _head_frames(paths: Sequence[Path], sizes: Sequence[int], lines: Lines) -> _Found:
+    heads = [head_of(path) for path in paths]
+    ends = [b"" if len(head) >= HEAD_BYTES else b"\n" for head in heads]  # a short file may lack its last line break
+    pieces = [
+        _piece(head + end, 0, path, lines.names_in(path), lines)
+        for path, head, end in zip(paths, heads, ends, strict=True)
+        if head
+    ]
+    read = sum(map(len, heads))
+    return [frame for frame, _ in pieces if frame is not None], min(read / max(sum(sizes), 1), 1.0) or 1.0
 
 
 def _spread_frames(paths: Sequence[Path], sizes: Sequence[int], lines: Lines, budget: int) -> _Found:

@@ -62,13 +62,17 @@ class SpreadSample:
         return f"{self.num_rows:,}" if self.exact else f"about {float(f'{self.num_rows:.2g}'):,.0f}"
 
 
-def spread_sample(files: Sequence[Source], label: str, max_rows: int = MAX_ROWS) -> SpreadSample:
+def spread_sample(
+    files: Sequence[Source], label: str, max_rows: int = MAX_ROWS, *, head_only: bool = False
+) -> SpreadSample:
     """Up to about `max_rows` rows of the files, which are parts of one table, in their order.
 
-    `label` helps to tell a header from data. Raises DataError, ColumnError, UsageError (see `sniff`).
+    With `head_only`, of text those at the front of each file, which say what its columns are: a packed file can be read
+    from its front alone. `label` helps to tell a header from data. Raises DataError, ColumnError, UsageError (see
+    `sniff`).
     """
     with readable_again(files) as again:
-        return _spread_sample(_with_bytes(again), label, max_rows)
+        return _spread_sample(_with_bytes(again), label, max_rows, head_only=head_only)
 
 
 def _with_bytes(files: Sequence[Source]) -> Sequence[Source]:
@@ -76,7 +80,7 @@ def _with_bytes(files: Sequence[Source]) -> Sequence[Source]:
     return [file for file in files if size_of(file) != 0] or files
 
 
-def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> SpreadSample:
+def _spread_sample(files: Sequence[Source], label: str, max_rows: int, *, head_only: bool) -> SpreadSample:
     if (reason := why_no_name(label)) is not None:
         raise ColumnError(f"{files[0]}: a label called {label!r} {reason}; rename the column")
     kinds = {"parquet" if isinstance(file, Path) and file.is_dir() else kind_of(file) for file in files}
@@ -92,18 +96,19 @@ def _spread_sample(files: Sequence[Source], label: str, max_rows: int) -> Spread
     head = head or head_of(first)
     changes: dict[str, Any] = {}
     left_out: dict[str, str] = {}
+    in_path = partition_texts(first)
     if kind == "csv":
-        layout = sniff(head, str(first), label, whole=len(head) < HEAD_BYTES)
+        layout = sniff(head, str(first), None if label in in_path else label, whole=len(head) < HEAD_BYTES)
         changes = layout.changed()
         lines = Lines(layout.settings, layout.columns)
     else:
         keys = flat_keys(head, str(first))
         left_out = {key: "holds objects or lists of lists" for key, is_flat in keys.items() if not is_flat}
         lines = Lines(FormatSettings(kind="ndjson"), [key for key, is_flat in keys.items() if is_flat])
-        require_columns([label], lines.columns, str(first))
+        require_columns([label], [*lines.columns, *in_path], str(first))
     rows = min(max_rows, _MAX_CELLS // len(lines.columns) + 1)
     budget = max(rows * len(head) // max(head.count(b"\n"), 1), HEAD_BYTES)
-    frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget)
+    frames, share = line_frames(spread(paths, _MAX_FILES), lines, budget, head_only=head_only)
     if len(paths) > _MAX_FILES:
         share *= _MAX_FILES / len(paths)
     unusable = _unusable_names(lines.columns)
