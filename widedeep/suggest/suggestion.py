@@ -55,14 +55,14 @@ def suggest(
     drawn = tuple(part for part in ("valid", "test") if part not in files)
     split = choose_split(look, moment, group, drawn)
     kind = split.settings.get("kind")
-    by = Split(moment, kind == "time", group, kind == "key", split.train_rows)
+    size = _size(look, split)
+    by = Split(moment, kind == "time", group, kind == "key", split.train_rows, size.is_wide)
     fields = choose_fields(look, by)
     if not fields.count:
         reasons = "; ".join(f"{shown(column)}: {why}" for column, why in fields.left_out[:6])
         raise DataError(
             f"no column is left to predict {shown(look.label.column)!r} from ({reasons or 'there is none'})"
         )
-    size = _size(look, split)
     return Suggestion(
         name=re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda found: "-" if found.start() else "", name) or "recipe",
         title=_title(look, fields),
@@ -83,7 +83,8 @@ def _size(look: Look, split: SplitChoice) -> Size:
     rarer = 0.5
     if look.label.kind == "binary":
         rarer = min(look.label.positive_share, 1.0 - look.label.positive_share)
-    return Size(split.train_rows, rarer)
+    num_fields = sum(column.nature != "left_out" for column in look.columns)
+    return Size(split.train_rows, rarer, num_fields, float(look.label.values.std()))
 
 
 def _title(look: Look, fields: Fields) -> tuple[str, ...]:
