@@ -11,9 +11,12 @@ _FEW_STEPS = 100
 _MANY_FIELDS = 200
 _ROWS_PER_FIELD = 100
 """Train rows a field below which many fields together say more by chance than by what they know."""
-_CHANCE = 1.5
-"""What chance alone reaches of one field's largest gradient sum among thousands, in units of the label's standard
-deviation times the square root of the rows: values with an eighth of the rows each, of 3,000 fields, reach about 1.4."""
+_CHANCE = 2.0
+"""How large chance alone makes the largest of thousands of gradient sums, in units of the label's standard deviation
+times the square root of the rows. For 3,000 fields whose values have an eighth of the rows each it is about 1.4, and
+for two values about 2."""
+_FEW_ROWS = 1_000
+"""Train rows below which so few valid rows go with them that the best of many epochs is best by chance."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,21 @@ def training_settings(size: Size) -> tuple[Setting, ...]:
     few_steps = rows // batch < _FEW_STEPS
     settings = [
         Setting("batch_size", batch, _batch_reason(size, batch)),
-        Setting(
-            "epochs",
-            40 if few_steps else 30 if small else 15,
-            "at most: early stopping ends it, the best epoch is kept",
-        ),
     ]
+    if size.is_wide and rows < _FEW_ROWS:
+        settings.append(
+            Setting("epochs", 2, "each lets in weaker fields, and few valid rows cannot tell if rightly so")
+        )
+    else:
+        most = 40 if few_steps else 30 if small else 15
+        settings.append(Setting("epochs", most, "at most: early stopping ends it, the best epoch is kept"))
     if size.is_wide:
         settings.append(Setting("wide", {"learning_rate": 0.1, "l1": chance_l1(size)}, _WHY_L1))
     else:
         settings.append(Setting("wide", {"learning_rate": 0.2 if small else 0.05}, ""))
         settings.append(Setting("deep", {"learning_rate": 0.001, "embedding_l2": embedding_l2(rows)}))
-    settings.append(Setting("early_stopping", {"patience": 5 if few_steps else 4 if small else 2}))
+    patience = 3 if size.is_wide else 5 if few_steps else 4 if small else 2
+    settings.append(Setting("early_stopping", {"patience": patience}))
     return tuple(settings)
 
 

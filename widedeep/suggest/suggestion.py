@@ -13,6 +13,7 @@ from widedeep.suggest.split import SplitChoice, TimeChoice, check_group, choose_
 
 _MANY_NEGATIVES = 1_000_000
 _RARE = 0.01
+_NOTES_OF_LEAKS = 10
 _KEPT_PER_POSITIVE = 50
 
 
@@ -179,7 +180,10 @@ def _notes(
         notes.append(f"{shown(look.label.column)} has {look.label.note}: the recipe predicts the number (regression)")
     if time is not None and wanted is None and split.settings.get("kind") == "time":
         notes.append(f"split by {shown(time.column)}: {time.why}; --time names another column")
-    for column in look.columns:
-        if column.is_leak:
-            notes.append(f"left out {shown(column.name)}: {column.why}")
+    leaks = [f"left out {shown(column.name)}: {column.why}" for column in look.columns if column.is_leak]
+    notes += leaks[:_NOTES_OF_LEAKS]
+    if len(leaks) > _NOTES_OF_LEAKS:
+        notes.append(
+            f"left out {len(leaks) - _NOTES_OF_LEAKS} more that give the label away: the recipe's end lists them"
+        )
     return (*notes, *split.notes)
