@@ -268,10 +268,15 @@ def print_comparison(lines: Sequence[Mapping[str, str]]) -> None:
 
 
 def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
-    """Print a line per column of an `ingest` report over `num_rows` rows; values are cut where the line ends."""
-    from .profile_cells import profile_cells  # not at the top: most commands have no use for it
+    """Print a line per column of an `ingest` report over `num_rows` rows; values are cut where the line ends.
 
-    records = [profile_cells(column, num_rows) for column in columns if "type" in column]
+    Of more than a hundred columns, those that are no fields (the label, say), then those that say most of the label.
+    """
+    from .profile_cells import columns_shown, profile_cells  # not at the top: most commands have no use for it
+
+    profiled = [column for column in columns if "type" in column]
+    shown = columns_shown(profiled)
+    records = [profile_cells(column, num_rows) for column in shown]
     records = [{title: visible(text) for title, text in record.items()} for record in records]
     *titles, last = records[0]
     console = _console(open_stdout())
@@ -286,6 +291,9 @@ def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
     for record in records:
         table.add_row(*record.values())
     console.print(table)
+    if len(shown) < len(profiled):
+        ranked = "" if all(record["alone"] == "–" for record in records) else "these say most of the label alone; "
+        console.print(f"and {len(profiled) - len(shown):,} more columns: {ranked}--json has all", style="dim")
 
 
 def print_crosses(crosses: Sequence[Mapping[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """A column's profile as short texts, for the table that `ingest` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +12,32 @@ _MEASURES = {"alone_auc": "AUC", "alone_r2": "R²"}
 _SHOWN_QUANTILES = ("min", "25%", "50%", "75%", "max")
 
 
+_MOST_COLUMNS = 100
+
+
+def columns_shown(columns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The columns of an `ingest` report that a table shows, in order: all, or those that say most of the label."""
+    if len(columns) <= _MOST_COLUMNS:
+        return list(columns)
+    ranked = sorted(range(len(columns)), key=lambda place: -_importance(columns[place]))
+    return [columns[place] for place in sorted(ranked[:_MOST_COLUMNS])]
+
+
+def _importance(column: Mapping[str, Any]) -> float:
+    if column["role"] in _TITLES:
+        return float("inf")
+    return float(column[_strength_of(column)] or 0.0)
+
+
+def _strength_of(column: Mapping[str, Any]) -> str:
+    return "alone_auc" if column["alone_r2"] is None else "alone_r2"
+
+
 def profile_cells(column: Mapping[str, Any], num_rows: int) -> dict[str, str]:
     """Column title → text, for a column of an `ingest` report that has a profile; `num_rows` is that of all splits."""
     title = _TITLES.get(column["role"])
     missing = sum(column["missing"].values())
-    strength = "alone_auc" if column["alone_r2"] is None else "alone_r2"
+    strength = _strength_of(column)
     return {
         "column": f"{column['column']} ({title})" if title else _feature_name(column),
         "type": column["type"],

@@ -93,3 +93,47 @@ def test_embeddings_of_few_rows_are_held_to_zero(rows: int, l2: float) -> None:
 )
 def test_the_batch_size_says_how_many_steps_and_rare_rows_it_makes(rows: int, rarer: float, words: str) -> None:
     assert training_settings(size(rows, rarer))[0].comment == words
+
+
+def wide(rows: int, fields: int, rarer: float = 0.5) -> Size:
+    return Size(rows, rarer, fields, (rarer * (1 - rarer)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fields", "is_wide"),
+    [
+        (100, 200, False),
+        (100, 201, True),
+        (20_099, 201, True),
+        (20_100, 201, False),
+        (300_000, 3_000, False),
+        (299_999, 3_000, True),
+        (100, 1, False),
+    ],
+)
+def test_a_table_is_wide_if_it_has_over_200_fields_and_less_than_100_rows_for_each(
+    rows: int, fields: int, is_wide: bool
+) -> None:
+    assert wide(rows, fields).is_wide is is_wide
+
+
+def test_a_wide_table_gets_a_linear_model_whose_reason_names_rows_and_fields() -> None:
+    (kind,) = model_settings(wide(1_700, 3_000))
+    assert (kind.key, kind.value) == ("kind", "wide")
+    assert kind.comment.startswith("1,700 train rows are few for 3,000 fields")
+
+
+@pytest.mark.parametrize(("rows", "rarer", "l1"), [(1_700, 0.5, 41.0), (1_700, 0.05, 18.0), (160, 0.5, 13.0)])
+def test_the_l1_of_a_wide_table_grows_with_the_root_of_rows_and_of_the_labels_variance(
+    rows: int, rarer: float, l1: float
+) -> None:
+    settings = {setting.key: setting.value for setting in training_settings(wide(rows, 3_000, rarer))}
+    assert settings["wide"] == {"learning_rate": 0.1, "l1": l1}
+    assert "deep" not in settings
+    assert settings["early_stopping"] == {"patience": 3}
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(999, 2), (1_000, 40)])
+def test_a_wide_table_with_too_few_valid_rows_to_choose_by_gets_two_epochs(rows: int, epochs: int) -> None:
+    settings = {setting.key: setting.value for setting in training_settings(wide(rows, 3_000))}
+    assert settings["epochs"] == epochs

@@ -1,6 +1,6 @@
 """What in a profile will hurt, and what to do: leaks, groups and columns that differ by split, constants, ids."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from widedeep.profile.columns import ColumnProfile
 from widedeep.profile.drift import STRONG_DRIFT
@@ -36,8 +36,19 @@ def show_findings(found: tuple[Finding, ...], reporter: Reporter) -> None:
     """A line each, for as many as a reader takes in."""
     for finding in found[:SHOWN]:
         (reporter.warn if finding.is_warning else reporter.note)(finding.message)
-    if len(found) > SHOWN:
-        reporter.warn(f"and {len(found) - SHOWN} more (`widedeep ingest --json` lists all)")
+    _warn_of_more(len(found) - SHOWN, reporter)
+
+
+def warn_of_columns(messages: Sequence[str], reporter: Reporter) -> None:
+    """The same for messages that are warnings all."""
+    for message in messages[:SHOWN]:
+        reporter.warn(message)
+    _warn_of_more(len(messages) - SHOWN, reporter)
+
+
+def _warn_of_more(number: int, reporter: Reporter) -> None:
+    if number > 0:
+        reporter.warn(f"and {number} more (`widedeep ingest --json` lists all)")
 
 
 def _leaks(report: IngestReport) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from widedeep.files import writing
 from widedeep.ordered import map_in_order
 from widedeep.profile.columns import ColumnProfile, profile_columns
 from widedeep.profile.drift import STRONG_DRIFT
-from widedeep.profile.findings import findings, show_findings
+from widedeep.profile.findings import findings, show_findings, warn_of_columns
 from widedeep.profile.report import ColumnReport, IngestReport, LabelReport
 from widedeep.profile.row_sample import RowSample
 from widedeep.profile.value_tally import ValueTally, shared_groups
@@ -386,8 +386,9 @@ def _warn_of_lists(typing: Typing, reporter: Reporter) -> None:
 
 
 def _warn_of_bad_numbers(report: IngestReport, reporter: Reporter) -> None:
-    for column in report.columns:
-        if column.bad_numbers:
-            reporter.warn(
-                f"column {column.column!r}: {column.bad_numbers:,} values are no finite numbers, counted as missing"
-            )
+    messages = [
+        f"column {column.column!r}: {column.bad_numbers:,} values are no finite numbers, counted as missing"
+        for column in report.columns
+        if column.bad_numbers
+    ]
+    warn_of_columns(messages, reporter)

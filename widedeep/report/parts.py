@@ -18,6 +18,10 @@ SHOWN_VALUES = 10
 """A table shows this many values of a column, those with most rows; `--json` has all."""
 _VALUE_LENGTH = 40
 """A longer value is cut."""
+_SHOWN_COLUMNS = 50
+"""Columns with a table of slices, in the recipe's order."""
+_NAMED_COLUMNS = 10
+"""Columns that a sentence names."""
 _ABOUT_AUC = (
     " Within a slice the column itself no longer helps to rank, so that figures here may all lie below that of all "
     "rows."
@@ -29,13 +33,17 @@ _ABOUT_AUC = (
 
 def slices(report: RunReport) -> Section:
     """The metric that ranks the runs, for each value of each column."""
-    columns = dict.fromkeys(column for measured in report.runs for column in measured.slices)
+    all_columns = list(dict.fromkeys(column for measured in report.runs for column in measured.slices))
+    columns = all_columns[:_SHOWN_COLUMNS]
     if not columns:
         return Section("slices", "By slice", intro=["No categorical field has few values; `--slice` names columns."])
     metric = RANKED_BY[report.runs[0].finished.recipe.data.label.kind]
     tables = {column: _of_column(report, column, metric) for column in columns}
     too_small = [column for column, table in tables.items() if not table.rows]
-    told = f" No value of {' or '.join(too_small)} has as many." if too_small else ""
+    told = f" No value of {_some(too_small)} has as many." if too_small else ""
+    if len(all_columns) > len(columns):
+        more = len(all_columns) - len(columns)
+        told += f" {more:,} more columns are left out here: --json has all, `--slice` names others."
     return Section(
         "slices",
         "By slice",
@@ -52,6 +60,11 @@ def slices(report: RunReport) -> Section:
             "looked at."
         ],
     )
+
+
+def _some(columns: Sequence[str]) -> str:
+    more = len(columns) - _NAMED_COLUMNS
+    return " or ".join([*columns[:_NAMED_COLUMNS], *([f"{more:,} more columns"] if more > 0 else [])])
 
 
 def _of_column(report: RunReport, column: str, metric: str) -> Table:

@@ -13,6 +13,8 @@ from widedeep.suggest.split import TimeChoice, recurs_over_time
 _HASHED = 5_000_000
 _HASH_BUCKETS = 1 << 21
 _LONGEST_LIST = 100
+_WIDE_BUCKETS = 5
+"""So few in very wide tables, where a bucket must stand out from the chance of thousands."""
 _DAY = 86400.0
 _LONGEST_LOG = 20 * 365 * _DAY
 
@@ -35,6 +37,8 @@ class Split:
     group: str | None
     by_group: bool
     train_rows: int
+    is_wide: bool = False
+    """Whether the fields are very many for the rows."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ def _numeric(column: ColumnLook, split: Split) -> Entry:
     numbers = column.numbers
     assert numbers is not None
     most = 10 if split.train_rows < 2_000 else 20 if split.train_rows < 20_000 else 50
+    most = _WIDE_BUCKETS if split.is_wide else most
     buckets = min(most, int(numbers.known.sum()))
     comment = f"{_number(numbers.low)} to {_number(numbers.high)}{_missing(column)}"
     return Entry({"column": column.name, "buckets": max(buckets, 2)}, comment)

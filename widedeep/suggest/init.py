@@ -17,6 +17,8 @@ from widedeep.suggest.suggestion import suggest
 from widedeep.suggest.text import recipe_text
 from widedeep.table.typed_columns import typed_columns
 
+_NAMED = 20
+"""Columns that a note names; the recipe names all."""
 _PARTS = {
     "train": ("train", "training"),
     "valid": ("valid", "validation", "val", "dev"),
@@ -152,9 +154,13 @@ def _lacking_notes(lacking: dict[str, str]) -> list[str]:
     for column, reason in lacking.items():
         by_reason.setdefault(reason.removesuffix(" has no such column"), []).append(column)
     return [
-        f"{file} lacks {', '.join(shown(column) for column in columns)}, which the train files have: left out"
-        for file, columns in by_reason.items()
+        f"{file} lacks {_some(columns)}, which the train files have: left out" for file, columns in by_reason.items()
     ]
+
+
+def _some(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _NAMED} more columns" if len(columns) > _NAMED else ""
+    return ", ".join(shown(column) for column in columns[:_NAMED]) + more
 
 
 def _stem(file: Source) -> str:

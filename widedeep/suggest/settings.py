@@ -1,5 +1,6 @@
 """Model and training settings that suit a table's size, and why."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,15 @@ from widedeep.recipe.kinds import KINDS
 
 _FEW_STEPS = 100
 """Steps an epoch below which one epoch says little: more of them, and more patience."""
+_MANY_FIELDS = 200
+_ROWS_PER_FIELD = 100
+"""Train rows a field below which many fields together say more by chance than by what they know."""
+_CHANCE = 2.0
+"""How large chance alone makes the largest of thousands of gradient sums, in units of the label's standard deviation
+times the square root of the rows. For 3,000 fields whose values have an eighth of the rows each it is about 1.4, and
+for two values about 2."""
+_FEW_ROWS = 1_000
+"""Train rows below which so few valid rows go with them that the best of many epochs is best by chance."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +35,22 @@ class Size:
     train_rows: int
     rarer_share: float
     """Share of the rarer class; 0.5 for regression."""
+    num_fields: int = 1
+    label_deviation: float = 0.5
+    """Standard deviation of the label; at most 0.5 for a binary one."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the fields are so many, for the rows, that a model without restraint fits chance."""
+        return self.num_fields > _MANY_FIELDS and self.train_rows < _ROWS_PER_FIELD * self.num_fields
 
 
 def model_settings(size: Size) -> tuple[Setting, ...]:
     """The `model` section."""
     rows = size.train_rows
+    if size.is_wide:
+        few = f"{rows:,} train rows are few for {size.num_fields:,} fields: a tower over all of them would fit chance"
+        return (Setting("kind", "wide", f"{few}; with fewer fields try wide_deep"),)
     hidden = [32] if rows < 2_000 else [64, 32] if rows < 20_000 else [128, 64] if rows < 200_000 else [256, 128]
     dropout = 0.2 if rows < 200_000 else 0.1
     deep = {"hidden": hidden, "dropout": dropout}
@@ -48,16 +69,34 @@ def training_settings(size: Size) -> tuple[Setting, ...]:
     few_steps = rows // batch < _FEW_STEPS
     settings = [
         Setting("batch_size", batch, _batch_reason(size, batch)),
-        Setting(
-            "epochs",
-            40 if few_steps else 30 if small else 15,
-            "at most: early stopping ends it, the best epoch is kept",
-        ),
-        Setting("wide", {"learning_rate": 0.2 if small else 0.05}, ""),
     ]
-    settings.append(Setting("deep", {"learning_rate": 0.001, "embedding_l2": embedding_l2(rows)}))
-    settings.append(Setting("early_stopping", {"patience": 5 if few_steps else 4 if small else 2}))
+    if size.is_wide and rows < _FEW_ROWS:
+        settings.append(
+            Setting("epochs", 2, "each lets in weaker fields, and few valid rows cannot tell if rightly so")
+        )
+    else:
+        most = 40 if few_steps else 30 if small else 15
+        settings.append(Setting("epochs", most, "at most: early stopping ends it, the best epoch is kept"))
+    if size.is_wide:
+        settings.append(Setting("wide", {"learning_rate": 0.1, "l1": chance_l1(size)}, _WHY_L1))
+    else:
+        settings.append(Setting("wide", {"learning_rate": 0.2 if small else 0.05}, ""))
+        settings.append(Setting("deep", {"learning_rate": 0.001, "embedding_l2": embedding_l2(rows)}))
+    patience = 3 if size.is_wide else 5 if few_steps else 4 if small else 2
+    settings.append(Setting("early_stopping", {"patience": patience}))
     return tuple(settings)
+
+
+_WHY_L1 = "l1 keeps at 0 what chance may be; each epoch lets in more, and the valid rows say when it is enough"
+
+
+def chance_l1(size: Size) -> float:
+    """FTRL's lambda 1 that no value of a field without meaning is likely to pass in the first epoch.
+
+    Until its weight leaves 0, a value's gradients add up to a sum of mean 0 and variance rows * variance of the label,
+    of the rows that have it. The largest of n such sums is about sqrt(2 ln n) standard deviations.
+    """
+    return float(f"{_CHANCE * size.label_deviation * math.sqrt(size.train_rows):.2g}")
 
 
 def embedding_l2(train_rows: int) -> float:

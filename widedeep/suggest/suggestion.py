@@ -13,6 +13,7 @@ from widedeep.suggest.split import SplitChoice, TimeChoice, check_group, choose_
 
 _MANY_NEGATIVES = 1_000_000
 _RARE = 0.01
+_NOTES_OF_LEAKS = 10
 _KEPT_PER_POSITIVE = 50
 
 
@@ -55,14 +56,14 @@ def suggest(
     drawn = tuple(part for part in ("valid", "test") if part not in files)
     split = choose_split(look, moment, group, drawn)
     kind = split.settings.get("kind")
-    by = Split(moment, kind == "time", group, kind == "key", split.train_rows)
+    size = _size(look, split)
+    by = Split(moment, kind == "time", group, kind == "key", split.train_rows, size.is_wide)
     fields = choose_fields(look, by)
     if not fields.count:
         reasons = "; ".join(f"{shown(column)}: {why}" for column, why in fields.left_out[:6])
         raise DataError(
             f"no column is left to predict {shown(look.label.column)!r} from ({reasons or 'there is none'})"
         )
-    size = _size(look, split)
     return Suggestion(
         name=re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._-]", lambda found: "-" if found.start() else "", name) or "recipe",
         title=_title(look, fields),
@@ -83,7 +84,8 @@ def _size(look: Look, split: SplitChoice) -> Size:
     rarer = 0.5
     if look.label.kind == "binary":
         rarer = min(look.label.positive_share, 1.0 - look.label.positive_share)
-    return Size(split.train_rows, rarer)
+    num_fields = sum(column.nature != "left_out" for column in look.columns)
+    return Size(split.train_rows, rarer, num_fields, float(look.label.values.std()))
 
 
 def _title(look: Look, fields: Fields) -> tuple[str, ...]:
@@ -178,7 +180,10 @@ def _notes(
         notes.append(f"{shown(look.label.column)} has {look.label.note}: the recipe predicts the number (regression)")
     if time is not None and wanted is None and split.settings.get("kind") == "time":
         notes.append(f"split by {shown(time.column)}: {time.why}; --time names another column")
-    for column in look.columns:
-        if column.is_leak:
-            notes.append(f"left out {shown(column.name)}: {column.why}")
+    leaks = [f"left out {shown(column.name)}: {column.why}" for column in look.columns if column.is_leak]
+    notes += leaks[:_NOTES_OF_LEAKS]
+    if len(leaks) > _NOTES_OF_LEAKS:
+        notes.append(
+            f"left out {len(leaks) - _NOTES_OF_LEAKS} more that give the label away: the recipe's end lists them"
+        )
     return (*notes, *split.notes)

@@ -27,9 +27,7 @@ def recipe_text(suggestion: Suggestion) -> str:
     lines += ["", *_cross_example(suggestion)]
     lines += ["", "model:", *_section(suggestion.model), "", "training:", *_section(suggestion.training)]
     if suggestion.left_out:
-        lines += ["", "# Left out; to bring one back, list it under features:"]
-        for column, reason in suggestion.left_out:
-            lines += _comment(f"  {flow(column)}: {reason}", more="      ")
+        lines += ["", "# Left out; to bring one back, list it under features:", *_left_out(suggestion.left_out)]
     return "\n".join(map(visible, lines)) + "\n"
 
 
@@ -113,6 +111,20 @@ def _comment(text: str, more: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def _left_out(columns: Sequence[tuple[str, str]]) -> list[str]:
+    """A comment for each column; of very many, one for each reason."""
+    if len(columns) <= _MANY_FIELDS:
+        return [line for column, reason in columns for line in _comment(f"  {flow(column)}: {reason}", more="      ")]
+    by_reason: dict[str, list[str]] = {}
+    for column, reason in columns:
+        by_reason.setdefault(reason, []).append(flow(column))
+    return [
+        line
+        for reason, names in by_reason.items()
+        for line in _comment(f"  {', '.join(names)}: {reason}", more="      ")
+    ]
 
 
 _WHY = {
