@@ -53,9 +53,17 @@ def run(case: Case) -> None:
 
 
 def _source(case: Case) -> str:
-    bundled = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
-    own = [base.SMALL, base.RICH, base.RICH, *base.FURTHER.values()]
-    return case.draw.choice([*own, *own, *(path.read_text() for path in bundled)])
+    """A valid recipe: a bundled one, a short one, or one with every setting written out."""
+    if case.draw.random() < 0.15:
+        bundled = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+        return case.draw.choice([path.read_text(encoding="utf-8") for path in bundled])
+    text = case.draw.choice([base.SMALL, base.RICH, base.RICH, *base.FURTHER.values()])
+    if case.draw.random() < 0.5:
+        return text
+    from widedeep.recipe.dump import dump_recipe
+    from widedeep.recipe.load import parse_recipe
+
+    return dump_recipe(parse_recipe(text, "r.yaml", Path(), "r").recipe)
 
 
 def _changed(case: Case, recipe: Any) -> Any:
