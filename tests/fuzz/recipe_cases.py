@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ _TOKENS = (
     *("\t", "\0", "\ufeff", "\r", "\u2028", "#", "|\n", ">\n", "'", '"', "{", "}", "[", "]", ",", "\n", "\n\n", "  "),
     *("${X:-", "}", "$${", "1e999", "0x1f", "010", "=", "@", "`", "\ud7ff", "𝕏"),
 )
-_WORK = ("epochs", "hidden", "layers", "experts", "rank", "heads", "dim", "buckets", "folds", "quantiles", "threads")
-"""Keys whose numbers say how much work there is."""
+_NUMBER = re.compile(r"\d[\d.]*(?:[eE]\+?\d+)?")
+_MUCH = 1000
+"""A new number from here on may be a wish for much work or memory: epochs, widths, buckets, threads."""
 
 
 def run(case: Case) -> None:
@@ -36,7 +38,7 @@ def run(case: Case) -> None:
                 recipe = _changed(case, recipe)
         changed = _dumped(recipe)
     (case.folder / "r.yaml").write_bytes(changed.encode("utf-8", "surrogatepass"))
-    case.wants_much = any(key in changed + "".join(overrides) for key in _WORK)
+    case.wants_much = bool(_large_numbers(changed + "".join(overrides)) - _large_numbers(text))
     case.say(changed + "".join(overrides))
     command = case.draw.choice(["train"] * 6 + ["ingest", "crosses"])
     ended = case.widedeep(command, "r.yaml", "--work", "w", *overrides)
@@ -50,6 +52,10 @@ def run(case: Case) -> None:
             given.append(scores((case.folder / f"{name}.scores.csv").read_text()))
     if len(given) == 2 and farthest(*given) > 1e-6:
         raise Find(f"CSV and Parquet differ by {farthest(*given):g}")
+
+
+def _large_numbers(text: str) -> set[str]:
+    return {number for number in _NUMBER.findall(text) if number.count(".") < 2 and float(number) >= _MUCH}
 
 
 def _source(case: Case) -> str:
