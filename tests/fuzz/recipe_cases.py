@@ -10,7 +10,7 @@ from typing import Any
 import base
 import yaml
 from cases import Case, Find, farthest, scores
-from changes import EXTREMES, at, places
+from changes import EXTREMES, at, near, places
 
 _TOKENS = (
     *("&a ", "*a", "<<: ", "!!python/none ", "!!binary ", "!x ", "? ", "- ", ": ", "---\n", "...\n", "%YAML 1.2\n"),
@@ -80,7 +80,7 @@ def _changed(case: Case, recipe: Any) -> Any:
     ways = ["remove", "rename", "value", "value", "other", "copy", "add", "add", "wrap", "merge"]
     way = draw.choice(["near"] * 8 + ways)
     if way == "near":
-        parent[key] = _near(case, parent[key])
+        parent[key] = near(draw, parent[key], (*base.COLUMNS, *choices()))
     elif way == "remove":
         del parent[key]
     elif way == "rename" and isinstance(parent, dict):
@@ -100,19 +100,6 @@ def _changed(case: Case, recipe: Any) -> Any:
     elif isinstance(parent, list):
         parent.insert(draw.randint(0, len(parent)), copy.deepcopy(parent[key]))
     return recipe
-
-
-def _near(case: Case, value: Any) -> Any:
-    """A value that may well be valid in the place of `value`."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return case.draw.choice(
-            [0, 1, 2, 3, value + 1, value - 1, -value, value * 2, value * 100, value / 2, 1e6, 0.99]
-        )
-    if isinstance(value, str):
-        return case.draw.choice([*base.COLUMNS, *_choices()])
-    return value
 
 
 def _override(case: Case, recipe: Any) -> str:
@@ -145,7 +132,7 @@ def _settings() -> tuple[str, ...]:
 
 
 @cache
-def _choices() -> tuple[str, ...]:
+def choices() -> tuple[str, ...]:
     """Every text that some setting of the schema may be."""
     from widedeep.recipe.schema import Recipe
 
