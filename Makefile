@@ -37,7 +37,7 @@ test: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS)
-	$(BIN)/python tests/fuzz/fuzz.py --rounds 4 --seed 1 --jobs $(JOBS)
+	$(BIN)/python tests/fuzz/fuzz.py --rounds 3 --seed 1 --jobs $(JOBS)
 
 fuzz: .venv/ready-dev
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(SEED:%=--seed %) --jobs $(JOBS)

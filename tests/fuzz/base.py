@@ -73,14 +73,13 @@ training:
 evaluation: {golden_rows: 8, cutoffs: [3, 10]}
 """.replace("  multi_valued:", "    - {column: shape, name: shape_again, buckets: auto}\n  multi_valued:")
 
+_KINDS = ("wide", "deep", "fm", "deepfm", "dcn", "dcn_v2", "finalmlp", "finalnet")
 FURTHER = {
     "regression": SMALL.replace("label: click", "label: {column: price, kind: regression}").replace("[price, ", "["),
     "key": SMALL.replace("{kind: random,", "{kind: key, key: user,"),
     "column": SMALL.replace("{kind: random, valid: 0.2, test: 0.2}", "{kind: column, column: color, valid: red}"),
-    **{
-        kind: SMALL.replace("model:\n", f"model:\n  kind: {kind}\n")
-        for kind in ("wide", "deep", "fm", "deepfm", "dcn", "dcn_v2", "finalmlp", "finalnet")
-    },
+    **{kind: SMALL.replace("model:\n", f"model:\n  kind: {kind}\n  embeddings: {{dim: 4}}\n") for kind in _KINDS},
+    **{f"rich {kind}": RICH.replace("kind: wide_deep", f"kind: {kind}") for kind in _KINDS[2:]},
 }
 """Further recipes over the same log: other labels, splits and kinds of model."""
 
@@ -88,7 +87,7 @@ FURTHER = {
 def build(case: Case) -> None:
     """Fill the folder of `case`, from which all others copy."""
     _write_log(case.folder / "log.csv", ROWS, random.Random(1))
-    for name, text in {"small": SMALL, "rich": RICH, **FURTHER}.items():
+    for name, text in {"small": SMALL, "rich": RICH}.items():
         (case.folder / f"{name}.yaml").write_text(text)
     case.apart(lambda: _other_formats(case.folder))
     quiet = frozenset({0})

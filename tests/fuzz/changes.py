@@ -1,7 +1,7 @@
 """Changes that several kinds of cases share: of values in a tree, and of bytes."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
@@ -49,6 +49,17 @@ def at(value: Any, path: KeyPath) -> Any:
     """What lies at the path."""
     for key in path:
         value = value[key]
+    return value
+
+
+def near(draw: random.Random, value: Any, texts: Sequence[str]) -> Any:
+    """A value that may well be valid in the place of `value`; another text is one of `texts`, or much like it."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return draw.choice([0, 1, 2, 3, value + 1, value - 1, -value, value * 2, value * 100, value / 2, 1e6, 0.99])
+    if isinstance(value, str):
+        return draw.choice([*texts, *[value[:-1], value + "x", value.upper(), ",", ":", ";"] * 4])
     return value
 
 

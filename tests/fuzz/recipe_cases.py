@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,16 @@ from typing import Any
 import base
 import yaml
 from cases import Case, Find, farthest, scores
-from changes import EXTREMES, at, places
+from changes import EXTREMES, at, near, places
 
 _TOKENS = (
     *("&a ", "*a", "<<: ", "!!python/none ", "!!binary ", "!x ", "? ", "- ", ": ", "---\n", "...\n", "%YAML 1.2\n"),
     *("\t", "\0", "\ufeff", "\r", "\u2028", "#", "|\n", ">\n", "'", '"', "{", "}", "[", "]", ",", "\n", "\n\n", "  "),
     *("${X:-", "}", "$${", "1e999", "0x1f", "010", "=", "@", "`", "\ud7ff", "𝕏"),
 )
-_WORK = ("epochs", "hidden", "layers", "experts", "rank", "heads", "dim", "buckets", "folds", "quantiles", "threads")
-"""Keys whose numbers say how much work there is."""
+_NUMBER = re.compile(r"\d[\d.]*(?:[eE]\+?\d+)?")
+_MUCH = 1000
+"""A new number from here on may be a wish for much work or memory: epochs, widths, buckets, threads."""
 
 
 def run(case: Case) -> None:
@@ -36,7 +38,7 @@ def run(case: Case) -> None:
                 recipe = _changed(case, recipe)
         changed = _dumped(recipe)
     (case.folder / "r.yaml").write_bytes(changed.encode("utf-8", "surrogatepass"))
-    case.wants_much = any(key in changed + "".join(overrides) for key in _WORK)
+    case.wants_much = bool(_large_numbers(changed + "".join(overrides)) - _large_numbers(text))
     case.say(changed + "".join(overrides))
     command = case.draw.choice(["train"] * 6 + ["ingest", "crosses"])
     ended = case.widedeep(command, "r.yaml", "--work", "w", *overrides)
@@ -52,10 +54,22 @@ def run(case: Case) -> None:
         raise Find(f"CSV and Parquet differ by {farthest(*given):g}")
 
 
+def _large_numbers(text: str) -> set[str]:
+    return {number for number in _NUMBER.findall(text) if number.count(".") < 2 and float(number) >= _MUCH}
+
+
 def _source(case: Case) -> str:
-    bundled = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
-    own = [base.SMALL, base.RICH, base.RICH, *base.FURTHER.values()]
-    return case.draw.choice([*own, *own, *(path.read_text() for path in bundled)])
+    """A valid recipe: a bundled one, a short one, or one with every setting written out."""
+    if case.draw.random() < 0.15:
+        bundled = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+        return case.draw.choice([path.read_text(encoding="utf-8") for path in bundled])
+    text = case.draw.choice([base.SMALL, base.RICH, base.RICH, *base.FURTHER.values()])
+    if case.draw.random() < 0.5:
+        return text
+    from widedeep.recipe.dump import dump_recipe
+    from widedeep.recipe.load import parse_recipe
+
+    return dump_recipe(parse_recipe(text, "r.yaml", Path(), "r").recipe)
 
 
 def _changed(case: Case, recipe: Any) -> Any:
@@ -66,7 +80,7 @@ def _changed(case: Case, recipe: Any) -> Any:
     ways = ["remove", "rename", "value", "value", "other", "copy", "add", "add", "wrap", "merge"]
     way = draw.choice(["near"] * 8 + ways)
     if way == "near":
-        parent[key] = _near(case, parent[key])
+        parent[key] = near(draw, parent[key], (*base.COLUMNS, *choices()))
     elif way == "remove":
         del parent[key]
     elif way == "rename" and isinstance(parent, dict):
@@ -86,19 +100,6 @@ def _changed(case: Case, recipe: Any) -> Any:
     elif isinstance(parent, list):
         parent.insert(draw.randint(0, len(parent)), copy.deepcopy(parent[key]))
     return recipe
-
-
-def _near(case: Case, value: Any) -> Any:
-    """A value that may well be valid in the place of `value`."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return case.draw.choice(
-            [0, 1, 2, 3, value + 1, value - 1, -value, value * 2, value * 100, value / 2, 1e6, 0.99]
-        )
-    if isinstance(value, str):
-        return case.draw.choice([*base.COLUMNS, *_choices()])
-    return value
 
 
 def _override(case: Case, recipe: Any) -> str:
@@ -131,7 +132,7 @@ def _settings() -> tuple[str, ...]:
 
 
 @cache
-def _choices() -> tuple[str, ...]:
+def choices() -> tuple[str, ...]:
     """Every text that some setting of the schema may be."""
     from widedeep.recipe.schema import Recipe
 
