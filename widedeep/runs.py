@@ -316,7 +316,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     for path in places:
         if path.name == LATEST:
             settle_latest(path.parent)
-        check_readable(RunDirectory(path).manifest_path)
+        RunDirectory(path).checked(RunDirectory(path).manifest_path)
         if RunDirectory(path).manifest_path.exists():
             return Path(os.path.realpath(path))
     name = recipe_name()

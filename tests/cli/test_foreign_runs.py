@@ -210,14 +210,17 @@ def test_a_link_that_stays_inside_is_followed(rich: Path, rich_run: Path, widede
 
 
 def test_a_pipe_in_a_run_is_not_opened(rich: Path, rich_run: Path, widedeep: CommandLine) -> None:
-    for name in ("golden.parquet", "events.jsonl"):
+    def replaced(name: str) -> None:
         (rich_run / name).unlink()
         os.mkfifo(rich_run / name)  # whose reader would wait for ever
 
-    code, _, err = widedeep("predict", rich_run, rich / "log.csv", "-o", "-")
-    assert (code, "golden.parquet: is no file" in err) == (4, True)
+    replaced("events.jsonl")
     with pytest.raises(ArtefactError, match=r"events.jsonl: is no file"):
         RunDirectory(rich_run).epochs()
+    for name in ("golden.parquet", "manifest.json"):
+        replaced(name)
+        code, _, err = widedeep("predict", rich_run, rich / "log.csv", "-o", "-")
+        assert (code, f"{name}: is no file" in err) == (4, True), err
 
 
 def test_a_key_in_a_manifest_leads_to_no_other_folder(rich: Path, rich_run: Path, widedeep: CommandLine) -> None:

@@ -94,6 +94,7 @@ def test_equal_inputs_give_equal_bytes_and_the_block_size_does_not_move_a_row(lo
     run(log, recipe, "second")
     files = sorted(path.relative_to(log / "first") for path in (log / "first").rglob("*"))
     assert [str(path) for path in files if path.suffix] == [
+        "first-rows.arrow",
         "forms.json",
         *(f"{split}/part-00000.{kind}" for split in ("test", "train", "valid") for kind in ("arrow", "values")),
     ]
@@ -147,7 +148,13 @@ def test_by_time_valid_and_test_are_the_last_parts(log):
     assert report.rows == {"train": 700, "valid": 200, "test": 100}
     bounds = [read_typed(log / "out", split)[TIME] for split in ("train", "valid", "test")]
     assert [(times.min(), times.max()) for times in bounds] == [(0, 699), (700, 899), (900, 999)]
-    assert sorted(path.name for path in (log / "out").iterdir()) == ["forms.json", "test", "train", "valid"]
+    assert sorted(path.name for path in (log / "out").iterdir()) == [
+        "first-rows.arrow",
+        "forms.json",
+        "test",
+        "train",
+        "valid",
+    ]
 
 
 def test_by_column_the_splits_column_need_not_be_a_field(log):
