@@ -17,7 +17,7 @@ def synth(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.", show_default=False)
     ],
-    rows: Annotated[int, typer.Option("--rows", min=100, metavar="N", help="Rows of the log.")] = 200_000,
+    rows: Annotated[int, typer.Option("--rows", min=100, max=10**11, metavar="N", help="Rows of the log.")] = 200_000,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Equal seeds give equal bytes.")] = 0,
     shape: Annotated[
         Literal["clicks", "criteo"],

@@ -198,3 +198,11 @@ def test_a_value_out_of_its_range_is_refused_before_anything_is_written(tmp_path
         with pytest.raises(UsageError, match=message):
             write(tmp_path / write.__name__, **options)
         assert list((tmp_path / write.__name__).iterdir()) == []
+
+
+def test_more_rows_than_any_machine_holds_are_refused_as_usage(widedeep, tmp_path):
+    code, _, err = widedeep("synth", "-o", tmp_path / "log", "--rows", str(2**63 - 1))
+
+    assert code == 2
+    assert "Invalid value for '--rows'" in err
+    assert not (tmp_path / "log").exists()
