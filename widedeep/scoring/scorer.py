@@ -11,7 +11,7 @@ import torch
 
 from widedeep.errors import ArtefactError
 from widedeep.features.plan import FeaturePlan
-from widedeep.files import check_readable
+from widedeep.files import check_readable, for_polars
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
@@ -125,7 +125,7 @@ class Scorer:
             return
         check_readable(run.golden_path)
         try:
-            golden = pl.read_parquet(run.golden_path, glob=False)
+            golden = pl.read_parquet(for_polars(run.golden_path), glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{run.golden_path}: cannot read the golden rows: the run is damaged") from error
         scores, _ = self.score(golden)
