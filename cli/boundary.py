@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError
+from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError, is_out_of_memory
 from widedeep.figures import visible, visible_message
 
 from .wrapping import wrapped
@@ -65,7 +65,7 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
 
 def _report(error: BaseException) -> int:
     """Write on stderr what happened, and return the exit code."""
-    if isinstance(error, WidedeepError):
+    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
         return _say_known(error)
     if isinstance(error, KeyboardInterrupt):
         _say("widedeep: interrupted")
@@ -73,8 +73,9 @@ def _report(error: BaseException) -> int:
     if isinstance(error, Terminated):
         _say("widedeep: terminated")
         return 128 + signal.SIGTERM
-    if isinstance(error, MemoryError):
-        return _say_known(TrainingError("out of memory: close other programs, or try a smaller `training.batch_size`"))
+    if is_out_of_memory(error):
+        advice = "close other programs or raise the limit on memory, or try a smaller `training.batch_size`"
+        return _say_known(TrainingError(f"out of memory: {advice}"))
     number = _system_error_number(error)
     if number == errno.EPIPE:
         return 128 + signal.SIGPIPE

@@ -1,5 +1,6 @@
 """Every exception that widedeep raises on purpose; the command line turns each into a message and an exit code."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,30 @@ class TrainingError(WidedeepError):
     """Training cannot go on: a non-finite loss, or out of memory."""
 
     exit_code = 5
+
+
+_OUT_OF_MEMORY_WORDS = (
+    *("out of memory", "allocate memory", "not enough memory", "memory allocation", "std::bad_alloc"),
+    *("failed to map segment", "can't start new thread", "ThreadPoolBuildError"),
+    *(_NO_MEMORY_NUMBER := (f"(os error {errno.ENOMEM})",)),
+)
+"""What libraries and the system say where a process may have no more memory; a thread needs some too."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether exhausted memory, of device or machine, is what led to `error`."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM):
+            return True
+        # Other errors quote values of the user's, which may say anything.
+        of_system = isinstance(cause, RuntimeError | ImportError | OSError) or type(cause).__name__ == "PanicException"
+        words = _OUT_OF_MEMORY_WORDS if of_system else _NO_MEMORY_NUMBER
+        if not isinstance(cause, WidedeepError) and any(word in str(cause) for word in words):
+            return True
+        # What we raise on purpose says what it comes from; anything else may have come up while a fault was handled.
+        cause = cause.__cause__ or (None if isinstance(cause, WidedeepError) else cause.__context__)
+    return False
 
 
 class WriteError(WidedeepError):

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -262,6 +263,33 @@ def unreadable(path: Path, error: Exception) -> ArtefactError:
     return ArtefactError(f"{path}: cannot be read: {reason}: delete stages/ and run again")
 
 
+def for_polars(path: Path) -> Path | io.BytesIO:
+    """The file, in a form that Polars reads whatever its name is: the bytes themselves where its name is not UTF-8.
+
+    Polars takes a `~` in front for a home directory. With `glob=False` it takes no other character for a pattern.
+    """
+    absolute = path.absolute()
+    return absolute if _is_utf8(absolute) else io.BytesIO(path.read_bytes())
+
+
+@contextmanager
+def plain_name(path: Path) -> Iterator[Path]:
+    """Yield a name of the file that is UTF-8, which safetensors needs: its own, or one of the file while it is open."""
+    if _is_utf8(path):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_readable(path: Path) -> None:
     """Raise ArtefactError if a file of a run or a stage exists but may not be read.
 
@@ -278,14 +306,19 @@ def check_readable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, atomically."""
+    """Write a whole text file, atomically, as UTF-8; bytes of paths that are none are shown as `\\udc..`."""
     with replacing_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON (no NaN), atomically."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path in it is not UTF-8
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    write_text(path, text)
 
 
 def sync_file(path: Path) -> None:

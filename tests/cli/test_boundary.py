@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import polars as pl
 import pytest
 
 from widedeep.errors import (
@@ -106,6 +107,35 @@ def test_a_full_disk_is_seen_in_the_words_of_a_library(capsys: pytest.CaptureFix
 def test_exhausted_memory_counts_as_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(failing(MemoryError())) == 5
     assert "out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("can't start new thread"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        pl.exceptions.ComputeError("Cannot allocate memory (os error 12)"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("told", [False, True])
+def test_exhausted_memory_is_told_whoever_noticed_it(
+    error: Exception, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raised: Exception = error
+    if told:
+        raised = DataError("log.parquet: not a readable Parquet file")
+        raised.__cause__ = error
+    assert guarded(failing(raised)) == 5
+    assert "close other programs or raise the limit on memory" in capsys.readouterr().err
+
+
+def test_a_cell_that_says_out_of_memory_is_a_cell() -> None:
+    raised = DataError("log.csv: row 3: a bad value")
+    raised.__cause__ = pl.exceptions.ComputeError("could not parse `out of memory` as Int64")
+    assert guarded(failing(raised)) == 3
 
 
 def test_ctrl_c_is_130_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

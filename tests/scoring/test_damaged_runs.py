@@ -171,7 +171,7 @@ def edited(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
     return copy
 
 
-@pytest.mark.parametrize(("name", "path", "new"), EDITS, ids=str)
+@pytest.mark.parametrize(("name", "path", "new"), EDITS)
 def test_json_of_another_shape_is_told_though_the_digest_fits(
     name: str, path: tuple[str | int, ...], new: Any, rich_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, write_json, writing
+from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.lists import Lists
 from widedeep.ordered import map_in_order
 
@@ -165,6 +165,6 @@ class EncodedStore:
     def _scan(self, shard: Shard, columns: Sequence[str], offset: int = 0, rows: int | None = None) -> pl.DataFrame:
         path = self.directory / shard.name
         try:
-            return pl.scan_ipc(path, glob=False).select(columns).slice(offset, rows).collect()
+            return pl.scan_ipc(for_polars(path), glob=False).select(columns).slice(offset, rows).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from widedeep.files import for_polars
+
 SPILL_ENTRIES = 16_000_000
 """Distinct values held in memory by all fields that are counted together. Above that, counts are partitioned by hash
 and written to disk."""
@@ -113,7 +115,7 @@ class ValueCounts:
 
 
 def _spilled_counts(path: Path) -> pl.DataFrame:
-    return pl.scan_ipc(path, glob=False).collect()
+    return pl.scan_ipc(for_polars(path), glob=False).collect()
 
 
 def _summed(counts: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, replacing_file
+from widedeep.files import check_readable, plain_name, replacing_file
 
 SUPPORT_BUCKETS = 8
 SIGNS = 2
@@ -81,7 +81,8 @@ class FoldMemory:
 def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
     check_readable(path)
     try:
-        tensors: dict[str, NDArray[Any]] = load_file(path)
+        with plain_name(path) as name:
+            tensors: dict[str, NDArray[Any]] = load_file(name)
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"{path}: no readable memory of crosses ({error}): train again") from error
     if tensors.keys() != names:

@@ -15,7 +15,8 @@ _PROCESS = secrets.token_hex(16)
 def key_of(facts: Any) -> str:
     """A hash of JSON values as 16 hexadecimal digits; the order of an object's keys does not matter."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    # A path that is not UTF-8 gives its own bytes.
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def file_identity(paths: Iterable[Path]) -> list[list[str | int]]:

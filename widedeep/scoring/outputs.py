@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 import polars as pl
 
 from widedeep.errors import UsageError, WriteError
-from widedeep.files import replacing_file, temporary_directory, writing
+from widedeep.files import for_polars, replacing_file, temporary_directory, writing
 
 OutputFormat = Literal["csv", "ndjson", "parquet"]
 _FORMAT_OF_ENDING: dict[str, OutputFormat] = {
@@ -101,9 +101,10 @@ def _write_parquet(
             num_rows += len(frame)
         whole = sink if isinstance(sink, Path) else folder / "whole.parquet"
         types = dict(final_types())
-        rows = pl.scan_ipc(parts, glob=False)
+        stored = [for_polars(part) for part in parts]
+        rows = pl.scan_ipc(stored, glob=False)  # type: ignore[arg-type]
         if types:
-            rows = pl.concat([pl.scan_ipc(part, glob=False).cast(types) for part in parts])  # type: ignore[arg-type]
+            rows = pl.concat([pl.scan_ipc(part, glob=False).cast(types) for part in stored])  # type: ignore[arg-type]
         with whole.open("wb") as file:
             rows.sink_parquet(file)
         if not isinstance(sink, Path):

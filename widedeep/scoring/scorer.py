@@ -12,7 +12,7 @@ import torch
 
 from widedeep.errors import ArtefactError, ColumnError, DataError
 from widedeep.features.plan import FeaturePlan
-from widedeep.files import check_readable, replacing_file
+from widedeep.files import check_readable, for_polars, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.lists import Lists
 from widedeep.memory.cross_memory import CrossMemory
@@ -203,7 +203,7 @@ def _check_golden_rows(scorer: Scorer, run: RunDirectory) -> None:
         return
     check_readable(path)
     try:
-        golden = pl.read_parquet(path, glob=False)
+        golden = pl.read_parquet(for_polars(path), glob=False)
     except _FAULTS as error:
         raise ArtefactError(f"{path}: cannot read the golden rows: the run is damaged") from error
     raw, typed = None, golden

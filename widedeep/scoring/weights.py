@@ -14,7 +14,7 @@ from widedeep.errors import ArtefactError, UsageError
 from widedeep.features.fields import FIRST, MISSING
 from widedeep.features.inverse import Found, Values, find_values, planned_values
 from widedeep.features.plan import FeaturePlan, IndexColumn
-from widedeep.files import check_readable, temporary_directory
+from widedeep.files import check_readable, plain_name, temporary_directory
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, contribution
 from widedeep.model.layout import InputLayout
 from widedeep.recipe.schema import Recipe
@@ -91,7 +91,7 @@ def _stored_wide(run: RunDirectory) -> dict[str, NDArray[np.float32]]:
     path = run.best_path
     check_readable(path)
     try:
-        with safe_open(path, framework="numpy") as file:
+        with plain_name(path) as plain, safe_open(plain, framework="numpy") as file:
             names = set(file.keys())
             if "model.wide.numeric" not in names:
                 raise UsageError(

@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from widedeep.errors import ColumnValuesError, DataError, NoRowsError
+from widedeep.files import for_polars
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.contents import signature_of
@@ -145,7 +146,7 @@ def _stored(source: ByteStream | str, kind: ColumnarKind, name: str) -> tuple[_S
         raise DataError(f"{name}: {signature.title}, not {_TITLES[kind]}: {signature.advice}")
     in_file_format = source.head.startswith(_ARROW_FILE_MAGIC)
     if source.path is not None and source.as_stored:
-        return source.path, source.path.stat().st_size, in_file_format
+        return for_polars(source.path), source.path.stat().st_size, in_file_format
     content = source.read()
     return io.BytesIO(content), source.bytes_done, in_file_format
 

@@ -4,21 +4,23 @@ import bz2
 import gzip
 import io
 import lzma
-import shutil
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
 
 from widedeep.errors import DataError
+from widedeep.files import writing
 from widedeep.source.streams import Readable
 
 _FAULTS = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile)
 _ZSTD_INPUT_BYTES = 1 << 16
+_COPIED_BYTES = 1 << 22
 _WORKBOOK = "[Content_Types].xml"
 _ENCRYPTED = 0x1
 
@@ -85,7 +87,9 @@ def _only_member(file: BinaryIO, name: str) -> Readable:
 def _copied(packed: Readable) -> BinaryIO:
     """An archive tells at its end what is in it: of a stream, all of it is put into a temporary file."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (it is closed, and so gone, with the archive's reader)
-    shutil.copyfileobj(packed, copy)
+    while piece := packed.read(_COPIED_BYTES):
+        with writing(Path(tempfile.gettempdir())):
+            copy.write(piece)
     copy.seek(0)
     return copy
 

@@ -170,13 +170,11 @@ def _stem(file: Source) -> str:
 
 def _as_seen_from(folder: Path, file: str) -> str:
     """Relative where it was given so, or lies below the recipe; else as it is."""
+    seen, path, base = file, os.path.abspath(file), os.path.abspath(folder)
+    if "://" not in file and (not os.path.isabs(file) or os.path.commonpath([path, base]) == base):
+        seen = os.path.relpath(path, base)
     try:
-        file.encode()
+        seen.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{file!r}: the path is not valid text, which a recipe must be: rename the file") from None
-    if "://" in file:
-        return file
-    path, base = os.path.abspath(file), os.path.abspath(folder)
-    if os.path.isabs(file) and os.path.commonpath([path, base]) != base:
-        return file
-    return os.path.relpath(path, base)
+        raise UsageError(f"{seen!r}: the path is not valid text, which a recipe must be: rename the file") from None
+    return seen

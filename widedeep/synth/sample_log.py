@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from widedeep.errors import UsageError, WriteError
-from widedeep.files import temporary_directory, writing
+from widedeep.files import for_polars, temporary_directory, writing
 from widedeep.reporting import Reporter
 from widedeep.synth.criteo import LABEL_RATE, CriteoWorld, Planting
 from widedeep.synth.draws import BoolArray, Counter, FloatArray
@@ -189,7 +189,8 @@ def _write_parquet(frames: Iterator[pl.DataFrame], path: Path) -> None:
             with parts[-1].open("wb") as part:
                 frame.write_ipc(part, compression="lz4")
         with path.open("wb") as file:
-            pl.scan_ipc(parts, glob=False).sink_parquet(file, row_group_size=_ROW_GROUP_ROWS)
+            rows = pl.scan_ipc([for_polars(part) for part in parts], glob=False)  # type: ignore[arg-type]
+            rows.sink_parquet(file, row_group_size=_ROW_GROUP_ROWS)
 
 
 def _weights(world: World, pair: tuple[str, str]) -> dict[str, dict[str, float]]:

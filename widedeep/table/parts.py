@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, unreadable, write_json, writing
+from widedeep.files import check_readable, for_polars, unreadable, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms, rows_in_forms
 
@@ -156,7 +156,7 @@ def typed_names(directory: Path, split: str) -> list[str]:
     """The columns of a split of the typed table."""
     path = _part_paths(directory, split)[0]
     with _reading(path):
-        return pl.scan_ipc(path, glob=False).collect_schema().names()
+        return pl.scan_ipc(for_polars(path), glob=False).collect_schema().names()
 
 
 def write_first_rows(directory: Path, rows: pl.DataFrame) -> None:
@@ -207,7 +207,7 @@ def coded_blocks(
 
 def _read_part(path: Path, columns: Sequence[str] | None) -> CodedRows:
     with _reading(path):
-        frame, values = (pl.scan_ipc(file, glob=False) for file in (path, _values_path(path)))
+        frame, values = (pl.scan_ipc(for_polars(file), glob=False) for file in (path, _values_path(path)))
         wanted = frame if columns is None else frame.select(columns)
         names = wanted.collect_schema().names()
         coded = values.select(name for name in values.collect_schema().names() if name in names).collect()

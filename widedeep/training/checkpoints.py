@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, replacing_file
+from widedeep.files import check_readable, plain_name, replacing_file
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -25,9 +25,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (on the CPU) and the state. Raises ArtefactError for a missing, truncated or foreign file."""
     check_readable(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with plain_name(path) as name, safe_open(name, framework="pt") as file:
             state = json.loads((file.metadata() or {})["state"])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118 - no mapping
+            return {tensor: file.get_tensor(tensor) for tensor in file.keys()}, state  # noqa: SIM118 - no mapping
     except FileNotFoundError as error:
         raise ArtefactError(f"{path}: no checkpoint is here; train again, or with --resume") from error
     except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:

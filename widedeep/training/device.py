@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from widedeep.errors import TrainingError
+from widedeep.errors import TrainingError, is_out_of_memory
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -38,16 +38,13 @@ def telling_out_of_memory() -> Iterator[None]:
     """Turn an error about exhausted memory, of device or machine, into a TrainingError that tells what to try."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _OUT_OF_MEMORY_WORDS):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         raise TrainingError(
             "out of memory: try a smaller training.batch_size or model.embeddings.dim, or a larger min_count (or "
             "`buckets`) on the largest fields"
         ) from error
-
-
-_OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def peak_memory_bytes() -> int:
