@@ -199,10 +199,14 @@ class FormTally:
         texts = texts.drop_nulls()
         if not len(texts):
             return
-        self._any = True
         if texts.str.contains(_WRITTEN["number"]).all():  # ids in digits, which most numbers among texts are
             self.add_kind("number")
             return
+        # Where the recipe's missing texts lack the empty one it is a value, and yet how a number is left out.
+        texts = texts.filter(texts != "")
+        if not len(texts):
+            return
+        self._any = True
         # Most columns of other texts show it in their first rows.
         for part in (texts.head(100), texts) if len(texts) > 100 else (texts,):
             self._possible = {form for form in self._possible if self._all_are(part, form)}
