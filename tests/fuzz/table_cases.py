@@ -181,7 +181,10 @@ def _write(case: Case, kind: str, column: list[Any], files: dict[str, list[str]]
     table = pl.DataFrame({"x": series, "c": colors, "when": moments, "y": labels})
     side = table.unique("x", maintain_order=True).drop_nulls("x").select("x", v="c")
     side.write_parquet(case.folder / "side.parquet")
+    finite = not series.dtype.is_float() or series.drop_nulls().is_finite().all()
     for ending, names in files.items():
+        if ending == "ndjson" and not finite:
+            continue  # JSON has no such numbers
         ordered = table.select(draw.sample(table.columns, table.width))
         rows = -(-_ROWS // len(names))
         for place, name in enumerate(names):
