@@ -43,12 +43,24 @@ class RunDirectory:
         return self.plan_dir / "memory.safetensors"
 
     @property
+    def memory_sums_path(self) -> Path:
+        return self.plan_dir / "memory_sums.safetensors"
+
+    @property
+    def rare_dir(self) -> Path:
+        return self.plan_dir / "rare"
+
+    @property
     def forms_path(self) -> Path:
         return self.plan_dir / "forms.json"
 
     @property
     def best_path(self) -> Path:
         return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def best_state_path(self) -> Path:
+        return self.path / "checkpoints" / "best_state.safetensors"
 
     @property
     def last_path(self) -> Path:
