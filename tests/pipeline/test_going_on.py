@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from widedeep.api import experiments as api
 from widedeep.api.runs import Run
 from widedeep.errors import ArtefactError, RecipeError, UsageError
 from widedeep.features.plan import FeaturePlan
@@ -226,6 +227,12 @@ def test_another_run_before_gives_another_run_of_the_same_rows(
     other = RunDirectory(trained(folder, "data.train=day-2.csv", before=other_first.run).run)
     assert other.path != second.path
     assert other.best_path.read_bytes() != second.best_path.read_bytes()
+
+
+def test_python_goes_on_as_the_command_does(folder: Path, first: RunDirectory, second: RunDirectory) -> None:
+    recipe = load_recipe(folder / "chain.yaml", ["data.train=day-2.csv"])
+    run = api.train(recipe, work_dir=folder / "work", resume=True, goes_on_from=Run(first.path))
+    assert run.path == second.path.resolve()
 
 
 def test_several_seeds_go_on_from_one_run(folder: Path, first: RunDirectory, second: RunDirectory) -> None:
