@@ -41,7 +41,7 @@ class LogSet:
 
 SETS = {
     "drifting": LogSet(DAY, 29, rows=300_000, days=30),
-    "movielens-100k": LogSet(7 * DAY, 20, ("training.early_stopping.metric=log_loss",)),
+    "movielens-100k": LogSet(7 * DAY, 20, ("training.early_stopping.metric=log_loss", "training.epochs=8")),
 }
 
 
