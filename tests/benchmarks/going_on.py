@@ -40,8 +40,10 @@ class LogSet:
 
 
 SETS = {
-    "drifting": LogSet(DAY, 29, rows=300_000, days=30),
-    "movielens-100k": LogSet(7 * DAY, 20, ("training.early_stopping.metric=log_loss", "training.epochs=8")),
+    "drifting": LogSet(DAY, 29, ("training.threads=1",), rows=180_000, days=30),
+    "movielens-100k": LogSet(
+        7 * DAY, 20, ("training.early_stopping.metric=log_loss", "training.epochs=8", "training.threads=1")
+    ),
 }
 
 
