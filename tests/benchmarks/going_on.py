@@ -92,11 +92,12 @@ def lines_of(name: str, facts: dict[str, Any]) -> list[str]:
     """The rows of the table for one set."""
     lines = []
     for way in WAYS:
-        figures, cpu = facts["all"][way], facts["cpu_seconds"][way] if way != "frozen" else 0.0
+        figures, cpu = facts["all"][way], facts["cpu_seconds"][way]
         cells = [f"{figures[metric][0]:.4f}" for metric in ("log_loss", "auc", "calibration")]
         less = "" if way == "cold" else _difference(facts, way)
         share = f"{cpu / facts['cpu_seconds']['cold']:.2f}" if way == "warm" else ""
-        lines.append(f"| {name} | {way} | {' | '.join(cells)} | {less} | {cpu:.0f} | {share} |")
+        taken = "" if way == "frozen" else f"{cpu:.0f}"
+        lines.append(f"| {name} | {way} | {' | '.join(cells)} | {less} | {taken} | {share} |")
     return lines
 
 
