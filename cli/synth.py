@@ -53,12 +53,28 @@ def synth(
             help="clicks: users who come and go, so that this share of the test rows has a user new since training.",
         ),
     ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days", min=2, metavar="N", help="clicks: a log of N days, whose users, items and effects move."
+        ),
+    ] = None,
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            "--drift",
+            min=0.0,
+            metavar="D",
+            help="With --days, how far effects move: 0 not at all, 1 (default) until the last have nothing to do with "
+            "the first.",
+        ),
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a sample click log with planted crosses, and its recipe."""
     from widedeep.synth.criteo import Planting
-    from widedeep.synth.sample_log import FILE_NAMES, write_criteo_log, write_sample_log
+    from widedeep.synth.sample_log import FILE_NAMES, write_criteo_log, write_drifting_log, write_sample_log
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
@@ -72,12 +88,21 @@ def synth(
         raise UsageError(f"--{option} is for --shape criteo: what a click log has planted is fixed")
     if shape == "criteo" and new_users is not None:
         raise UsageError("--new-users is for --shape clicks: a log of Criteo's shape has no users")
+    if drift is not None and days is None:
+        raise UsageError("--drift says how far effects move from day to day: give --days too")
+    if days is not None and (shape == "criteo" or new_users is not None or lift != 1.0):
+        given = "--shape criteo" if shape == "criteo" else "--lift" if new_users is None else "--new-users"
+        raise UsageError(f"--days with {given}: a log of days has its own users and effects; leave one of them out")
     labels = {"lift": lift} | ({} if rate is None else {"rate": rate})
     folder = output.resolve()
     _refuse_existing(folder, force)
     with replacing_directory(folder) as temporary:
         if shape == "criteo":
             log = write_criteo_log(temporary, rows, seed, Planting(**asked), ConsoleReporter(), **labels)
+        elif days is not None:
+            moving = {} if drift is None else {"drift": drift}
+            rates = {} if rate is None else {"rate": rate}
+            log = write_drifting_log(temporary, rows, seed, ConsoleReporter(), days=days, **moving, **rates)
         else:
             log = write_sample_log(temporary, rows, seed, ConsoleReporter(), **labels, new_users=new_users)
         _refuse_to_lose_files(folder, FILE_NAMES)

@@ -114,11 +114,7 @@ class Scorer:
         """Take rows for what they were in the run's training: kinds of values, and forms of texts. Raises
         ArtefactError."""
         self.source_kinds = _read_texts(run.source_kinds_path, get_args(ValueKind))
-        if run.forms_path.exists():
-            of = _read_texts(run.forms_path, get_args(Form))
-            missing = read_json_artefact(run.missing_path, "the run is damaged") if run.missing_path.exists() else None
-            require_shape(missing, ({str: [str]}, None), run.missing_path)
-            self.forms = Forms(of, missing)
+        self.forms = forms_of_run(run)
 
     def typing(self, *, labelled: bool) -> Typing:
         """What types new rows as the rows that the run was trained on."""
@@ -145,6 +141,16 @@ class Scorer:
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores, encoded
+
+
+def forms_of_run(run: RunDirectory) -> Forms | None:
+    """In which writing a run's texts are encoded; None for a run older than forms. Raises ArtefactError."""
+    if not run.forms_path.exists():
+        return None
+    of = _read_texts(run.forms_path, get_args(Form))
+    missing = read_json_artefact(run.missing_path, "the run is damaged") if run.missing_path.exists() else None
+    require_shape(missing, ({str: [str]}, None), run.missing_path)
+    return Forms(of, missing)
 
 
 def _read_texts(path: Path, known: Sequence[str]) -> dict[str, Any]:
