@@ -309,7 +309,7 @@ def test_a_run_whose_state_or_counts_are_damaged_is_refused(
     broken = tmp_path / "runs" / "chain" / "broken"
     shutil.copytree(first.path, broken)
     (broken / damaged).write_bytes(b"{")
-    with pytest.raises(ArtefactError, match="damaged"):
+    with pytest.raises(ArtefactError, match="has changed since the run was finished"):
         trained(folder, "data.train=day-2.csv", before=broken)
 
 
