@@ -1,12 +1,13 @@
 """`widedeep synth`: a sample log with planted structure, and its recipe."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from widedeep.errors import OutputExistsError, UsageError
+from widedeep.errors import OutputExistsError, UsageError, WriteError
 from widedeep.files import replacing_directory
 
 from .options import ForceOption, JsonOption
@@ -94,8 +95,9 @@ def synth(
         given = "--shape criteo" if shape == "criteo" else "--lift" if new_users is None else "--new-users"
         raise UsageError(f"--days with {given}: a log of days has its own users and effects; leave one of them out")
     labels = {"lift": lift} | ({} if rate is None else {"rate": rate})
-    folder = output.resolve()
+    folder = Path(os.path.realpath(output))
     _refuse_existing(folder, force)
+    _refuse_to_lose_files(folder, FILE_NAMES)
     with replacing_directory(folder) as temporary:
         if shape == "criteo":
             log = write_criteo_log(temporary, rows, seed, Planting(**asked), ConsoleReporter(), **labels)
@@ -132,7 +134,11 @@ def synth(
 
 
 def _refuse_existing(folder: Path, force: bool) -> None:
-    if folder.exists() and not folder.is_dir():
+    try:
+        exists = folder.exists()
+    except OSError as error:  # a name that is too long, say
+        raise WriteError(f"{folder}: cannot write: {error.strerror}; choose another place") from error
+    if exists and not folder.is_dir():
         raise OutputExistsError(f"{folder}: this is a file; the log needs a folder of its own")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise OutputExistsError(f"{folder}: there is something in this folder; --force replaces an older sample log")
