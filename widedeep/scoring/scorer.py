@@ -215,9 +215,8 @@ def _check_golden_rows(scorer: Scorer, run: RunDirectory) -> None:
     raw, typed = None, golden
     if isinstance(golden.schema.get(_TYPED), pl.Struct) and isinstance(golden.schema.get(_RAW), pl.Struct):
         raw, typed = golden[_RAW].struct.unnest(), golden[_TYPED].struct.unnest()  # else a run of format 1 or 2
-    columns = {column: typed.schema.get(column) for column in scorer.plan.required_columns()}
-    types = scorer.plan.required_types()
-    if not golden.height or any(columns[name] != types[name] for name in columns):
+    held, types = typed.schema, scorer.plan.required_types()
+    if not golden.height or any(held.get(name) != types[name] for name in scorer.plan.required_columns()):
         raise ArtefactError(f"{path}: it has no rows, or not the columns that the plan encodes: the run is damaged")
     if golden.schema.get(_SCORE) not in (pl.Float32, pl.Float64) or golden[_SCORE].null_count():
         raise ArtefactError(f"{path}: the golden rows have no scores: the run is damaged")
@@ -236,14 +235,18 @@ def _check_golden_rows(scorer: Scorer, run: RunDirectory) -> None:
 def _check_reading(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame, typed: pl.DataFrame) -> None:
     """Raise ArtefactError if the raw rows are typed otherwise than when the run was finished."""
     path, typing = run.golden_path, scorer.typing(labelled=False)
-    if lacking := [name for name in typing.needed if name not in raw.columns]:
+    held = set(raw.columns)
+    if lacking := [name for name in typing.needed if name not in held]:
         raise ArtefactError(f"{path}: the golden rows lack the column {lacking[0]!r}: the run is damaged")
     try:
         again = typing.apply(_block(raw, run))
     except (DataError, *_FAULTS) as error:
         raise ArtefactError(f"{path}: the golden rows are no longer read ({error}): the run is damaged") from error
-    for name in typed.columns:
-        for row, (before, now) in enumerate(zip(typed[name], again[name], strict=True), start=1):
+    for column in typed:
+        name = column.name
+        if column.dtype == again[name].dtype and column.equals(again[name], null_equal=True):
+            continue
+        for row, (before, now) in enumerate(zip(column, again[name], strict=True), start=1):
             if not _equal(before, now):
                 raise ArtefactError(
                     f"{path}: row {row}, column {name!r}, was read as {_told(before)} when the run was finished and is "
