@@ -115,7 +115,7 @@ class RowEncoder:
         for place, column in enumerate(self._index_columns):
             if column.kind == "categorical":
                 values = typed[self._column_of[column.name]]
-                indices[place] = list(map(self._indices[column.name].__getitem__, values))
+                indices[place] = np.fromiter(map(self._indices[column.name].__getitem__, values), np.int32, num_rows)
             elif column.kind == "bucketed":
                 indices[place] = self._numbers.bucket_indices(numbers, column.fields[0])
             else:

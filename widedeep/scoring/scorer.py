@@ -162,6 +162,7 @@ class Scorer:
     def scores_of(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
         """Scores [N] float32 of encoded rows: indices [F, N] int32, numerics [D, N] float32, and columns of lists."""
         num_rows = indices.shape[1]
+        is_whole = num_rows <= self.batch_rows
         scores = np.empty(num_rows, dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, num_rows, self.batch_rows):
@@ -169,7 +170,7 @@ class Scorer:
                 logit = self.network(
                     torch.from_numpy(indices[:, part]).to(self.device),
                     torch.from_numpy(numerics[:, part]).to(self.device),
-                    [bag_of(column.slice(start, start + self.batch_rows), self.device) for column in lists],
+                    [bag_of(column if is_whole else column.slice(start, part.stop), self.device) for column in lists],
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores
