@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.features.few_rows import EncodedRows, RowEncoder
 from widedeep.features.plan import UnseenCounts
 from widedeep.scoring.scorer import Scorer
+from widedeep.source.canonical import kind_of
 from widedeep.table.few_rows import RowTyping
 from widedeep.table.side_tables import needed_tables
 from widedeep.table.typed import Typing
@@ -31,6 +33,12 @@ class RowScorer:
         rows = RowTyping.of(typing, scorer.recipe)
         return None if rows is None else cls(scorer, rows, scorer.row_encoder, typing.needed)
 
+    def accepts(self, schema: pl.Schema) -> bool:
+        """Whether a frame has the columns to read, of plain types and of the kinds that training saw."""
+        if not all(name in schema and _is_plain(schema[name]) for name in self.columns):
+            return False
+        return self._typing.accepts({name: kind_of(schema[name]) for name in self.columns})
+
     def encoded(
         self, raw: Mapping[str, Sequence[Any]], num_rows: int
     ) -> tuple[EncodedRows, Mapping[str, Sequence[Any]]] | None:
@@ -50,3 +58,22 @@ class RowScorer:
         encoded, typed = made
         scores = self._scorer.scores_of(encoded.indices, encoded.numerics, encoded.lists)
         return scores, self._encoder.count_unseen(typed, encoded)
+
+
+_PLAIN_TYPES = frozenset(
+    [pl.String, pl.Boolean, pl.Float64, pl.Null, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32]
+)
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+    return inner in _PLAIN_TYPES
+
+
+def score_small_frame(scorer: Scorer, frame: pl.DataFrame) -> tuple[NDArray[np.float32], UnseenCounts] | None:
+    """What `RowScorer.score` gives for the rows of a frame; None for one with columns of other than plain types."""
+    rows = scorer.row_scorer
+    if rows is None or not rows.accepts(frame.schema):
+        return None
+    raw = {name: frame[name].to_list() for name in rows.columns}
+    return rows.score(raw, len(frame))

@@ -16,8 +16,8 @@ from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows, OddValues
-from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, scored_blocks
-from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, one_thread_each, scored_blocks
+from widedeep.scoring.scorer import ROWS_BY_DICTIONARY, Scorer
 from widedeep.source.paths import Frame, Source, refuse_as_output
 
 if TYPE_CHECKING:
@@ -92,17 +92,35 @@ def predict_rows(
     """
     _check_kept(keep)
     odd_values = OddValues()
-    rows = InputRows(
-        scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
-    )
-    kept = _kept_columns(keep, "frame")
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
-        frames = list(_frames(blocks, kept))
-    types = kept.final_types() if kept else {}
-    scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
+    scored = None if keep else _small_frame(scorer, inputs, odd_values)
+    if scored is None:
+        rows = InputRows(
+            scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
+        )
+        kept = _kept_columns(keep, "frame")
+        with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
+            frames = list(_frames(blocks, kept))
+        types = kept.final_types() if kept else {}
+        scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
     for title, fields in odd_value_lists(odd_values.missing, odd_values.unseen).items():
         reporter.note(f"{title}: {', '.join(fields)}")
     return scored
+
+
+def _small_frame(scorer: Scorer, inputs: Sequence[Source | Frame], odd_values: OddValues) -> pl.DataFrame | None:
+    """The scores of few rows in memory, which need no query; None for all else."""
+    (frame,) = inputs if len(inputs) == 1 else (None,)
+    if not isinstance(frame, pl.DataFrame) or not 0 < frame.height <= ROWS_BY_DICTIONARY:
+        return None
+    from widedeep.scoring.few_rows import score_small_frame  # not at the top: most tables have more rows
+
+    with one_thread_each():
+        scored = score_small_frame(scorer, frame)
+    if scored is None:
+        return None
+    scores, counts = scored
+    odd_values.add(counts)
+    return pl.DataFrame([pl.Series(SCORE, scores)])
 
 
 def _check_kept(keep: Sequence[str]) -> None:

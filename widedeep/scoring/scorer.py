@@ -34,6 +34,7 @@ from widedeep.training.objective import score
 
 if TYPE_CHECKING:
     from widedeep.features.few_rows import RowEncoder
+    from widedeep.scoring.few_rows import RowScorer
 
 ROWS_BY_DICTIONARY = 256
 """Up to this number of rows are encoded without a Polars query: one row 50 times as fast, so many still 6 times. The
@@ -158,6 +159,13 @@ class Scorer:
 
         layout = self.layout
         return RowEncoder.of(self.plan, layout.index_columns, layout.numeric_columns, layout.list_columns)
+
+    @cached_property
+    def row_scorer(self) -> "RowScorer | None":
+        """What scores few raw rows; None where rows cannot be taken one by one (see there)."""
+        from widedeep.scoring.few_rows import RowScorer  # not at the top: most tables have more rows
+
+        return RowScorer.of(self, self.typing(labelled=False))
 
     def scores_of(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
         """Scores [N] float32 of encoded rows: indices [F, N] int32, numerics [D, N] float32, and columns of lists."""

@@ -1,12 +1,12 @@
 """Reads a few lines of NDJSON by Python alone: their values by column, for whoever types few rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
 _BLANKS = " \t\r\n"
-_scan = json.JSONDecoder().scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def columns_of_lines(lines: Sequence[bytes], columns: Sequence[str]) -> dict[str, Sequence[Any]] | None:

@@ -56,6 +56,10 @@ class RowTyping:
         """None where the recipe lists numbers as missing, and for runs from before there were forms."""
         return None if typing.forms is None or typing.lists_missing else cls(typing, recipe)
 
+    def accepts(self, kinds: Mapping[str, ValueKind | None]) -> bool:
+        """Whether training saw these kinds in the columns."""
+        return self._typing.accepts(kinds)
+
     def typed(self, raw: RawValues, num_rows: int) -> dict[str, list[Any]] | None:
         """Typed column → values, float, str or list of str, or None; None if `Typing.apply` has to read the rows.
 
@@ -103,7 +107,7 @@ class RowTyping:
             return list(values)
         elif kind == "text" and separator is not None:
             whole = map(texts.trimmed.__getitem__, values)
-            lists = [None if text is None else text.split(separator) for text in whole]
+            lists = [None if text is None else [*text.split(separator)] for text in whole]
         else:
             raise _Seldom
         item_of, most = texts.items.__getitem__, settings.max_length
