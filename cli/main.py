@@ -28,6 +28,8 @@ COMMANDS = {
     "report": "report",
     "predict": "predict",
     "promote": "promote",
+    "runs": "runs",
+    "clean": "clean",
 }
 """Command → its module here, and the function in it, in the order in which `--help` lists them."""
 

@@ -30,6 +30,8 @@ def test_the_commands_are_there() -> None:
         "report",
         "predict",
         "promote",
+        "runs",
+        "clean",
     ]
 
 
@@ -71,6 +73,8 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["promote"], "name the run to serve"),
         (["promote", "--back"], "no recipe has a run served"),
         (["promote", "--back", "small", "new.csv"], "takes no rows"),
+        (["clean"], "--keep"),
+        (["clean", "--keep", "0"], "--keep"),
         (["promote", "--back", "small", "--force"], "no --force"),
         (["predict", "runs/x", "in.csv", "-o", "-", "--json"], "--json"),
         (["predict", "runs/x", "in.csv", "-o", "scores.txt"], "--output-format"),

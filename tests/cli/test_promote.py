@@ -233,6 +233,7 @@ def test_links_of_other_names_are_apart(runs: dict[str, Path], widedeep: Command
     assert widedeep("eval", "runs/small/canary", "new.csv")[0] == 0
     for name in ("latest", "a/b", "..", "20260101", "", "x" * 65):
         assert widedeep("promote", runs["again"], "--as", name)[0] == 2
+        assert widedeep("promote", "--back", "small", "--as", name)[0] == 2
 
 
 def test_a_link_that_dangles_or_is_not_there_is_told_by_every_command(

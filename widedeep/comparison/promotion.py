@@ -116,7 +116,7 @@ def promote_back(folder: Path, *, name: str = SERVING, reporter: Reporter, wait:
 
     Raises ArtefactError if nothing was, or that run is gone or does not load.
     """
-    pointer = Pointer(folder, name)
+    pointer = Pointer.among(folder, name)
     with Workspace(pointer.work_dir).locked(reporter, wait=wait):
         before = pointer.run()
         note = pointer.back({"back": True, "argv": sys.argv}, lambda run: Scorer.load(run.path))

@@ -32,15 +32,20 @@ class Pointer:
     def beside(cls, run: RunDirectory, name: str) -> "Pointer":
         """The link of this name beside a run. Raises UsageError for a run outside of a work directory, or such a name
         as a link cannot have."""
-        if name == LATEST:
-            raise UsageError(f"--as {LATEST}: that link leads to the run finished last, whatever it is worth")
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"--as {name}: must begin with a letter and hold letters, digits, - and _ only, up to 64")
         folder = run.path.parent
         if folder.parent.name != RUNS:
             raise UsageError(
                 f"{run.path}: does not lie in runs/RECIPE/ of a work directory, where the link would be: copy it there"
             )
+        return cls.among(folder, name)
+
+    @classmethod
+    def among(cls, folder: Path, name: str) -> "Pointer":
+        """The link of this name in a folder of runs. Raises UsageError for such a name as a link cannot have."""
+        if name == LATEST:
+            raise UsageError(f"--as {LATEST}: that link leads to the run finished last, whatever it is worth")
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"--as {name}: must begin with a letter and hold letters, digits, - and _ only, up to 64")
         return cls(folder, name)
 
     @property
