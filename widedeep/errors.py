@@ -119,6 +119,12 @@ class WriteError(WidedeepError):
     exit_code = 6
 
 
+class RefusedError(WidedeepError):
+    """What was asked for can be done, and a limit says that it should not: `--force` does it all the same."""
+
+    exit_code = 7
+
+
 class Interrupted(WidedeepError):
     """SIGINT or SIGTERM arrived; what had to be saved has been saved."""
 
