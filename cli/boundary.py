@@ -7,9 +7,18 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
-from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError, is_out_of_memory
+from widedeep.errors import (
+    ArtefactError,
+    DataError,
+    RecipeError,
+    TrainingError,
+    WidedeepError,
+    WriteError,
+    is_out_of_memory,
+)
 from widedeep.figures import visible, visible_message
 
 from .wrapping import wrapped
@@ -29,6 +38,8 @@ Exit codes:
   141  the reader of stdout has gone"""
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+_OF_A_DEVICE = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT}
+"""Faults of a disk or of a network's, which come without a file's name where the file is open already."""
 # Rust libraries (Polars) report the operating system's error as text; its number stands at the end.
 _OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
 _REPORTED_VERSIONS = ("numpy", "polars", "polars-hash", "pydantic", "safetensors", "torch", "typer")
@@ -80,12 +91,33 @@ def _report(error: BaseException) -> int:
     number = _system_error_number(error)
     if number == errno.EPIPE:
         return 128 + signal.SIGPIPE
-    if number in _CANNOT_WRITE:
-        place = getattr(error, "filename", None)
-        advice = "free some space, or choose a place where you may write"
-        return _say_known(WriteError(f"{place or 'output'}: cannot write: {os.strerror(number)}: {advice}"))
+    if number is not None and (told := _told_by_system(error, number)) is not None:
+        return _say_known(told)
     _say_bug(error)
     return 1
+
+
+def _told_by_system(error: BaseException, number: int) -> WidedeepError | None:
+    """The operating system's fault as one of writing, of an artefact or of input data; None if it tells no place."""
+    named = getattr(error, "filename", None)
+    place = os.fsdecode(named) if isinstance(named, str | bytes) else None
+    reason = os.strerror(number)
+    unreadable = place is not None and os.path.isfile(place) and not os.access(place, os.R_OK)
+    if number in _CANNOT_WRITE and not unreadable:
+        advice = "free some space, or choose a place where you may write"
+        return WriteError(f"{place or 'output'}: cannot write: {reason}: {advice}")
+    if place is not None and _is_artefact(Path(place)):
+        return ArtefactError(f"{place}: cannot be read: {reason}: restore it from a copy, or make it again")
+    if place is not None or number in _OF_A_DEVICE:
+        return DataError(f"{place or 'a file'}: cannot be read: {reason}: see that it is there and that its disk works")
+    return None
+
+
+def _is_artefact(path: Path) -> bool:
+    """Whether a path leads into a run or a stage."""
+    return any(
+        os.path.exists(folder / "manifest.json") or folder.parent.parent.name == "stages" for folder in path.parents
+    )
 
 
 def _system_error_number(error: BaseException) -> int | None:

@@ -468,8 +468,11 @@ def _shown(value: Any) -> str:
 
 
 def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read: {error.strerror}: {_DAMAGED}") from error
 
 
 def _digest_of_manifest(manifest: Mapping[str, Any]) -> str:
