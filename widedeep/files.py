@@ -329,7 +329,7 @@ def indented_json(value: Any, margin: str = "\n") -> str:
     if not value or not isinstance(value, dict | list | tuple):
         return encode(value)
     is_object = isinstance(value, dict)
-    parts = value.values() if is_object else value
+    parts = value.values() if isinstance(value, dict) else value
     if not any(isinstance(part, dict | list | tuple) and part for part in parts):
         content = encode(value)[1:-1]
     else:

@@ -155,15 +155,15 @@ class _SplitTable:
         if GROUP in rows.columns:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
-        texts: list[tuple[FormTally, pl.Series]] = []
+        undecided: list[tuple[FormTally, pl.Series]] = []
         for column, tally in self.forms.items():
             form = _form_of_kinds(self._kinds.get(column.column, set()))
             if form is not None:
                 tally.add_kind(form)
             else:
                 name = column.name
-                texts.append((tally, rows.values[name] if name in rows.values else rows.frame[name]))
-        add_columns(texts)
+                undecided.append((tally, rows.values[name] if name in rows.values else rows.frame[name]))
+        add_columns(undecided)
         self.writer.add(rows)
 
     def settle(self, forms: Forms) -> None:
