@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": "evaluate",
     "compare": "compare",
     "ablate": "ablate",
+    "backtest": "backtest",
     "report": "report",
     "predict": "predict",
     "promote": "promote",

@@ -34,6 +34,13 @@ def predict(
         Literal["csv", "ndjson", "parquet"] | None,
         typer.Option("--output-format", help="Default: by the ending of OUT; csv on stdout."),
     ] = None,
+    line_buffered: Annotated[
+        bool,
+        typer.Option(
+            "--line-buffered",
+            help="Answer: write each row's score before the next row is read. For `-` and `-o -`, NDJSON or CSV.",
+        ),
+    ] = False,
     force: ForceOption = False,
     work: WorkOption = Path(),
     as_json: JsonOption = False,
@@ -43,6 +50,8 @@ def predict(
 
     if output == "-" and as_json:
         raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one of them")
+    if line_buffered and (files != ["-"] or output != "-"):
+        raise UsageError("--line-buffered answers a pipe: give - as the only FILE, and -o -")
     tables = side_table_files(table)
     from widedeep.scoring.outputs import format_of
 
@@ -61,6 +70,7 @@ def predict(
         tables=tables,
         force=force,
         trust=trust,
+        line_buffered=line_buffered,
         reporter=reporter,
     )
     odd_values = odd_value_lists(result.missing, result.unseen)

@@ -64,6 +64,9 @@ class DataError(WidedeepError):
 class NoRowsError(DataError):
     """A file is empty, or has a header and no rows. Among others it may be passed over."""
 
+    split: str | None = None
+    """The split of a recipe whose files have no row between them, where that is known."""
+
 
 class ColumnValuesError(DataError):
     """A column that is there holds a value, or a type, that cannot be read."""

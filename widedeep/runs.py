@@ -39,6 +39,7 @@ _MANIFEST = {
     "base_dir": str,
     "keys": {"ingest": str, "encoded": str, "run": str},
     "refit?": {"of": str, "splits": [str], "epochs": int},
+    "from?": ({"run": str, "key": str, "ancestors": [str], "no_new_rows?": bool}, None),
     "argv?": [str],
     "libraries?": {str: str},
     "pins?": {"files": {str: str}, "manifest": str, "seal": str},
@@ -94,6 +95,14 @@ class RunDirectory:
         return self.plan_dir / "memory.safetensors"
 
     @property
+    def memory_sums_path(self) -> Path:
+        return self.plan_dir / "memory_sums.safetensors"
+
+    @property
+    def rare_dir(self) -> Path:
+        return self.plan_dir / "rare"
+
+    @property
     def forms_path(self) -> Path:
         return self.plan_dir / "forms.json"
 
@@ -108,6 +117,10 @@ class RunDirectory:
     @property
     def best_path(self) -> Path:
         return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def best_state_path(self) -> Path:
+        return self.path / "checkpoints" / "best_state.safetensors"
 
     @property
     def last_path(self) -> Path:
@@ -256,7 +269,9 @@ class RunDirectory:
         """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run."""
         manifest = self.manifest()
         manifest.pop("pins", None)
-        paths = [path for path in (*self._pinned_paths(), self.metrics_path) if path.exists()]
+        # Scoring does without these.
+        later = (self.metrics_path, self.best_state_path, self.memory_sums_path, self.rare_dir / "rare.json")
+        paths = [path for path in (*self._pinned_paths(), *later) if path.exists()]
         files = {path.relative_to(self.path).as_posix(): _digest_of_file(path) for path in paths}
         manifest["pins"] = {"files": files, "manifest": "", "seal": ""}
         digest = _digest_of_manifest(manifest)

@@ -120,7 +120,7 @@ def _typed(case: Case) -> None:
     parts = {ending: case.draw.choice([1, 1, 3]) for ending in _FORMATS}
     files = {ending: [f"log-{part}.{ending}" for part in range(count)] for ending, count in parts.items()}
     case.apart(lambda: _write(case, kind, column, files))
-    trained = case.draw.choice(_FORMATS)
+    trained = case.draw.choice([ending for ending in _FORMATS if (case.folder / files[ending][-1]).exists()])
     recipe = _recipe(role, files[trained], case.draw.choice(["error", "missing"]))
     (case.folder / "r.yaml").write_text(yaml.safe_dump(recipe))
     ended = case.widedeep("train", "r.yaml", "--work", "w")
