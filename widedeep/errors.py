@@ -119,8 +119,8 @@ class WriteError(WidedeepError):
     exit_code = 6
 
 
-class RefusedError(WidedeepError):
-    """What was asked for can be done, and a limit says that it should not: `--force` does it all the same."""
+class UnfitRunError(WidedeepError):
+    """A run is not fit to be served in place of the one that is."""
 
     exit_code = 7
 

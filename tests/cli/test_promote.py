@@ -288,3 +288,29 @@ def test_notes_that_lead_out_of_the_folder_are_refused(runs: dict[str, Path], wi
     code, _, err = widedeep("promote", "--back", "small")
 
     assert (code, "no name of a run" in err) == (4, True), err
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "other bytes": lambda path: path.write_bytes(b"\xff\xfe"),
+    "half a line": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "no object": lambda path: path.write_text("[]\n"),
+    "nested deeply": lambda path: path.write_text("[" * 200_000),
+    "other types": lambda path: path.write_text(path.read_text().replace('"before": []', '"before": 7')),
+    "a link out": lambda path: (
+        path.rename(path.parents[3] / "outside") and path.symlink_to(path.parents[3] / "outside")
+    ),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_notes_that_are_damaged_are_told_by_name_and_nothing_moves(
+    damage: str, runs: dict[str, Path], widedeep: CommandLine
+) -> None:
+    promoted(widedeep, runs["good"])
+    DAMAGES[damage](runs["good"] / "promotions.jsonl")
+    for command in (["promote", "--back"], ["promote", runs["again"]], ["runs"], ["clean", "--keep", "1"]):
+        code, out, err = widedeep(*command)
+        assert (code, out, "promotions.jsonl" in err) == (4, "", True), (command, err)
+    assert served() == "good"
+    assert len(list(Path("runs/small").iterdir())) == 5
