@@ -27,6 +27,7 @@ COMMANDS = {
     "ablate": "ablate",
     "report": "report",
     "predict": "predict",
+    "latency": "latency",
 }
 """Command → its module here, and the function in it, in the order in which `--help` lists them."""
 

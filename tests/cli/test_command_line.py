@@ -29,6 +29,7 @@ def test_the_commands_are_there() -> None:
         "ablate",
         "report",
         "predict",
+        "latency",
     ]
 
 
