@@ -64,6 +64,9 @@ class DataError(WidedeepError):
 class NoRowsError(DataError):
     """A file is empty, or has a header and no rows. Among others it may be passed over."""
 
+    split: str | None = None
+    """The split of a recipe whose files have no row between them, where that is known."""
+
 
 class ColumnValuesError(DataError):
     """A column that is there holds a value, or a type, that cannot be read."""
@@ -114,6 +117,12 @@ class WriteError(WidedeepError):
     """Output cannot be written: disk full, read-only, no permission."""
 
     exit_code = 6
+
+
+class RefusedError(WidedeepError):
+    """What was asked for can be done, and a limit says that it should not: `--force` does it all the same."""
+
+    exit_code = 7
 
 
 class Interrupted(WidedeepError):

@@ -133,7 +133,9 @@ def test_the_l1_of_a_wide_table_grows_with_the_root_of_rows_and_of_the_labels_va
     assert settings["early_stopping"] == {"patience": 3}
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(999, 2), (1_000, 40)])
-def test_a_wide_table_with_too_few_valid_rows_to_choose_by_gets_two_epochs(rows: int, epochs: int) -> None:
-    settings = {setting.key: setting.value for setting in training_settings(wide(rows, 3_000))}
+@pytest.mark.parametrize(("rows", "rarer", "epochs"), [(999, 0.5, 2), (1_000, 0.5, 40), (9_999, 0.05, 2)])
+def test_a_wide_table_with_too_few_valid_rows_of_a_class_to_choose_by_gets_two_epochs(
+    rows: int, rarer: float, epochs: int
+) -> None:
+    settings = {setting.key: setting.value for setting in training_settings(wide(rows, 3_000, rarer))}
     assert settings["epochs"] == epochs

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import polars as pl
 
-from widedeep.errors import OutputExistsError, UsageError
+from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.files import check_output
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
@@ -66,8 +67,7 @@ def predict_files(
         raise UsageError("--line-buffered writes csv or ndjson: nothing can be read of a Parquet file before its end")
     if isinstance(output, Path):
         refuse_as_output(output, [*inputs, *tables.values()])
-    if isinstance(output, Path) and output.is_file() and not force:
-        raise OutputExistsError(f"{output}: exists already; --force replaces it")
+        check_output(output, force=force, may_be_stream=True)
     _check_kept(keep)
     scorer = Scorer.load(run, trust=trust)
     odd_values = OddValues()

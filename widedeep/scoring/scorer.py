@@ -121,11 +121,7 @@ class Scorer:
         """Take rows for what they were in the run's training: kinds of values, and forms of texts. Raises
         ArtefactError."""
         self.source_kinds = _read_texts(run.source_kinds_path, get_args(ValueKind))
-        if run.forms_path.exists():
-            of = _read_texts(run.forms_path, get_args(Form))
-            missing = read_json_artefact(run.missing_path, "the run is damaged") if run.missing_path.exists() else None
-            require_shape(missing, ({str: [str]}, None), run.missing_path)
-            self.forms = Forms(of, missing)
+        self.forms = forms_of_run(run)
 
     def typing(self, *, labelled: bool) -> Typing:
         """What types new rows as the rows that the run was trained on."""
@@ -187,6 +183,16 @@ class Scorer:
                 )
                 scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores
+
+
+def forms_of_run(run: RunDirectory) -> Forms | None:
+    """In which writing a run's texts are encoded; None for a run older than forms. Raises ArtefactError."""
+    if not run.forms_path.exists():
+        return None
+    of = _read_texts(run.forms_path, get_args(Form))
+    missing = read_json_artefact(run.missing_path, "the run is damaged") if run.missing_path.exists() else None
+    require_shape(missing, ({str: [str]}, None), run.missing_path)
+    return Forms(of, missing)
 
 
 def _read_texts(path: Path, known: Sequence[str]) -> dict[str, Any]:
@@ -259,9 +265,8 @@ def _check_golden_rows(scorer: Scorer, run: RunDirectory) -> None:
     raw, typed = None, golden
     if isinstance(golden.schema.get(_TYPED), pl.Struct) and isinstance(golden.schema.get(_RAW), pl.Struct):
         raw, typed = golden[_RAW].struct.unnest(), golden[_TYPED].struct.unnest()  # else a run of format 1 or 2
-    columns = {column: typed.schema.get(column) for column in scorer.plan.required_columns()}
-    types = scorer.plan.required_types()
-    if not golden.height or any(columns[name] != types[name] for name in columns):
+    held, types = typed.schema, scorer.plan.required_types()
+    if not golden.height or any(held.get(name) != types[name] for name in scorer.plan.required_columns()):
         raise ArtefactError(f"{path}: it has no rows, or not the columns that the plan encodes: the run is damaged")
     if golden.schema.get(_SCORE) not in (pl.Float32, pl.Float64) or golden[_SCORE].null_count():
         raise ArtefactError(f"{path}: the golden rows have no scores: the run is damaged")
@@ -280,14 +285,18 @@ def _check_golden_rows(scorer: Scorer, run: RunDirectory) -> None:
 def _check_reading(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame, typed: pl.DataFrame) -> None:
     """Raise ArtefactError if the raw rows are typed otherwise than when the run was finished."""
     path, typing = run.golden_path, scorer.typing(labelled=False)
-    if lacking := [name for name in typing.needed if name not in raw.columns]:
+    held = set(raw.columns)
+    if lacking := [name for name in typing.needed if name not in held]:
         raise ArtefactError(f"{path}: the golden rows lack the column {lacking[0]!r}: the run is damaged")
     try:
         again = typing.apply(_block(raw, run))
     except (DataError, *_FAULTS) as error:
         raise ArtefactError(f"{path}: the golden rows are no longer read ({error}): the run is damaged") from error
-    for name in typed.columns:
-        for row, (before, now) in enumerate(zip(typed[name], again[name], strict=True), start=1):
+    for column in typed:
+        name = column.name
+        if column.dtype == again[name].dtype and column.equals(again[name], null_equal=True):
+            continue
+        for row, (before, now) in enumerate(zip(column, again[name], strict=True), start=1):
             if not _equal(before, now):
                 raise ArtefactError(
                     f"{path}: row {row}, column {name!r}, was read as {_told(before)} when the run was finished and is "

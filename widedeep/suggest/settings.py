@@ -15,8 +15,9 @@ _CHANCE = 2.0
 """How large chance alone makes the largest of thousands of gradient sums, in units of the label's standard deviation
 times the square root of the rows. For 3,000 fields whose values have an eighth of the rows each it is about 1.4, and
 for two values about 2."""
-_FEW_ROWS = 1_000
-"""Train rows below which so few valid rows go with them that the best of many epochs is best by chance."""
+_FEW_OF_A_CLASS = 500
+"""Train rows of the rarer class below which so few valid ones go with them that the best of many epochs is best by
+chance."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def training_settings(size: Size) -> tuple[Setting, ...]:
     settings = [
         Setting("batch_size", batch, _batch_reason(size, batch)),
     ]
-    if size.is_wide and rows < _FEW_ROWS:
+    if size.is_wide and rows * size.rarer_share < _FEW_OF_A_CLASS:
         settings.append(
             Setting("epochs", 2, "each lets in weaker fields, and few valid rows cannot tell if rightly so")
         )

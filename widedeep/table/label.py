@@ -72,7 +72,7 @@ def group_values(block: RawBlock, column: str) -> pl.Series:
 def _finite(block: RawBlock, raw: pl.Series, what: str, more: str) -> pl.Series:
     _refuse_missing(block, raw, what)
     numbers = pl.Series(raw.name, [None] * len(raw), pl.Float64)
-    if not raw.dtype.is_temporal():
+    if not (raw.dtype.is_temporal() or raw.dtype.is_nested()):
         numbers = raw.cast(pl.Float64, strict=False)
     if raw.dtype == pl.String and numbers.null_count():
         flags = raw.to_frame("text").select(boolean_text(pl.col("text")) == "true").to_series().cast(pl.Float64)
@@ -80,9 +80,9 @@ def _finite(block: RawBlock, raw: pl.Series, what: str, more: str) -> pl.Series:
     bad = (~numbers.cast(pl.Float32).is_finite().fill_null(False)).arg_true()
     if len(bad):
         row = bad[0]
+        value = raw.slice(row, 1).to_list()[0]
         raise DataError(
-            f"{block.place_of(row)}: column {raw.name!r}: {raw[row]!r} cannot be {what}: a finite number{more} is "
-            "needed"
+            f"{block.place_of(row)}: column {raw.name!r}: {value!r} cannot be {what}: a finite number{more} is needed"
         )
     return numbers
 
