@@ -6,13 +6,13 @@ import os
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
 from types import FrameType
+from typing import IO
 
 from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError, is_out_of_memory
 from widedeep.figures import visible, visible_message
-
-from .wrapping import wrapped
 
 EXIT_CODES = """\
 Exit codes:
@@ -23,6 +23,7 @@ Exit codes:
   4    an artefact: missing, unfinished, corrupt, of a newer format, or locked
   5    training: non-finite loss, out of memory
   6    cannot write: disk full, read-only, no permission
+  7    refused: the rows to score are not such as the model knows
   130  interrupted (Ctrl-C)
   143  terminated (SIGTERM)
   141  the reader of stdout has gone"""
@@ -30,6 +31,7 @@ Exit codes:
 _CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
 # Rust libraries (Polars) report the operating system's error as text; its number stands at the end.
 _OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
+_WIDTH, _LEAST_WIDTH = 80, 40
 _REPORTED_VERSIONS = ("numpy", "polars", "polars-hash", "pydantic", "safetensors", "torch", "typer")
 
 
@@ -145,3 +147,25 @@ def _drop_unwritable_stdout() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
+
+
+def wrapped(message: str, stream: IO[str] | None) -> str:
+    """`message` in lines of the terminal's width, all but the first indented; unchanged if `stream` is no terminal:
+    in a pipe each message is one line, so that `grep` finds it whole. A word, such as a path, is never cut.
+    """
+    if stream is None or not stream.isatty():
+        return message
+    width = max(_width(stream), _LEAST_WIDTH)
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in message.split("\n")
+    )
+
+
+def _width(stream: IO[str]) -> int:
+    if (columns := os.environ.get("COLUMNS", "")).isdigit():
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _WIDTH
+    except OSError:
+        return _WIDTH
