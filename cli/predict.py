@@ -12,7 +12,7 @@ from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
 from widedeep.recipe.kinds import FileKind
 
-from .options import ForceOption, JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
+from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
 from .results import print_facts, print_json, stdout_bytes
 
 
@@ -34,7 +34,30 @@ def predict(
         Literal["csv", "ndjson", "parquet"] | None,
         typer.Option("--output-format", help="Default: by the ending of OUT; csv on stdout."),
     ] = None,
-    force: ForceOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an output that exists; score rows past a limit of refusal.")
+    ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="FIELD.MEASURE=SHARE",
+            help="Refuse (exit code 7) past this share: of rows with a missing or an unseen value beyond the usual "
+            "share, or of a shift; MEASURE=SHARE is for all fields, =none for no limit. May be repeated.",
+        ),
+    ] = None,
+    warn: Annotated[
+        list[str] | None,
+        typer.Option("--warn", metavar="FIELD.MEASURE=SHARE", help="Warn past this share; may be repeated."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.json", help="Write what the rows and the scores looked like."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="FILE.json", help="Compare with an earlier report, such as yesterday's."),
+    ] = None,
     work: WorkOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -44,10 +67,12 @@ def predict(
     if output == "-" and as_json:
         raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one of them")
     tables = side_table_files(table)
+    refuse, warning = _limits(limit, "--limit"), _limits(warn, "--warn")
     from widedeep.scoring.outputs import format_of
 
     target = stdout_bytes() if output == "-" else Path(output)
     chosen_format = output_format or format_of(target)
+    from widedeep.scoring.guard import GuardOptions
     from widedeep.scoring.predict import predict_files  # only now: a bad command line need not wait for torch
 
     reporter = ConsoleReporter()
@@ -61,16 +86,36 @@ def predict(
         tables=tables,
         force=force,
         trust=trust,
+        guard=GuardOptions(warning, refuse, report, against, force),
         reporter=reporter,
     )
     odd_values = odd_value_lists(result.missing, result.unseen)
     if as_json:
-        print_json({"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen})
+        facts = {"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen}
+        print_json({**facts, "limits": [breach.to_json() for breach in result.breaches]})
     elif output == "-":
         for title, fields in odd_values.items():
             reporter.note(f"{title}: {', '.join(fields)}")
     else:
         print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(result.path)})
+
+
+def _limits(options: Sequence[str] | None, option: str) -> dict[str, float | None]:
+    """Key → limit, from the options `FIELD.MEASURE=SHARE`. Raises UsageError for one that is no share."""
+    limits: dict[str, float | None] = {}
+    for text in options or ():
+        key, _, share = text.rpartition("=")
+        try:
+            limits[key] = None if share == "none" else float(share)
+        except ValueError:
+            limits[key] = -1.0
+        chosen = limits[key]
+        if not key or (chosen is not None and not 0.0 <= chosen <= 1.0):
+            raise UsageError(
+                f"{option} {text}: must be FIELD.MEASURE=SHARE, with a share from 0 to 1 or none, as in "
+                "site_id.unseen=0.2"
+            )
+    return limits
 
 
 def _inputs(files: Sequence[str]) -> list[Path | str | BinaryIO]:

@@ -116,6 +116,12 @@ class WriteError(WidedeepError):
     exit_code = 6
 
 
+class RefusedError(WidedeepError):
+    """The limits of a recipe or an option refuse: rows are not such as the model knows."""
+
+    exit_code = 7
+
+
 class Interrupted(WidedeepError):
     """SIGINT or SIGTERM arrived; what had to be saved has been saved."""
 

@@ -14,8 +14,9 @@ from widedeep.figures import odd_value_lists
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
+from widedeep.scoring.guard import Breach, Guard, GuardOptions
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
-from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Frame, Source, refuse_as_output
@@ -37,6 +38,8 @@ class PredictResult:
     """Field → rows without a value."""
     unseen: dict[str, int]
     """Field → rows with a value that train had not, or too rarely."""
+    breaches: list[Breach]
+    """What lies past a limit."""
 
 
 def predict_files(
@@ -50,6 +53,7 @@ def predict_files(
     tables: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
     trust: bool = False,
+    guard: GuardOptions = GuardOptions(),
     reporter: Reporter,
 ) -> PredictResult:
     """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`, `trust` as in
@@ -57,7 +61,7 @@ def predict_files(
 
     A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
     exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the
-    output).
+    output), RefusedError (rows past a limit of refusal, unless `guard` forces them; a stream has got its rows by then).
     """
     chosen = output_format or format_of(output)
     if isinstance(output, Path):
@@ -66,18 +70,33 @@ def predict_files(
         raise OutputExistsError(f"{output}: exists already; --force replaces it")
     _check_kept(keep)
     scorer = Scorer.load(run, trust=trust)
-    odd_values = OddValues()
+    if guard.report is not None:
+        refuse_as_output(guard.report, [*inputs, *tables.values()])
+        if isinstance(output, Path) and guard.report.resolve() == output.resolve():
+            raise UsageError(f"--report {guard.report}: the scores go there: name another file")
+    judge = Guard(scorer, run, guard)
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
     kept = _kept_columns(keep, chosen)
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
-        num_rows = write_frames(_frames(blocks, kept), output, chosen, kept.final_types if kept else dict)
-    return PredictResult(num_rows, output if isinstance(output, Path) else None, odd_values.missing, odd_values.unseen)
+    breaches: list[Breach] = []
+    # A Parquet file for a stream is made whole before it is sent.
+    is_sent = chosen != "parquet" and not (isinstance(output, Path) and (output.is_file() or not output.exists()))
+
+    def judged(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        yield from frames
+        breaches.extend(judge.finish(reporter, lambda: judge.tally.rows if is_sent else 0))
+
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), judge.tally)) as blocks:
+        num_rows = write_frames(judged(_frames(blocks, kept)), output, chosen, kept.final_types if kept else dict)
+    tally = judge.tally
+    path = output if isinstance(output, Path) else None
+    return PredictResult(num_rows, path, tally.missing, tally.unseen, breaches)
 
 
 def predict_rows(
     scorer: Scorer,
+    run: Path,
     inputs: Sequence[Source | Frame],
     *,
     input_format: FileKind | None = None,
@@ -87,21 +106,23 @@ def predict_rows(
 ) -> pl.DataFrame:
     """Score every row of `inputs`, as `predict_files` does: the `keep` columns and `score` (Float32), in input order.
 
-    `reporter` hears how many rows had a missing or an unseen value, by field. Raises UsageError (kept columns that do
+    `reporter` hears how many rows had a missing or an unseen value, by field, and is warned of what lies past a limit;
+    nothing is refused. Raises UsageError (kept columns that do
     not fit), DataError and ColumnError (the rows).
     """
     _check_kept(keep)
-    odd_values = OddValues()
+    judge = Guard(scorer, run, GuardOptions(force=True))
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
     kept = _kept_columns(keep, "frame")
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), judge.tally)) as blocks:
         frames = list(_frames(blocks, kept))
     types = kept.final_types() if kept else {}
     scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
-    for title, fields in odd_value_lists(odd_values.missing, odd_values.unseen).items():
+    for title, fields in odd_value_lists(judge.tally.missing, judge.tally.unseen).items():
         reporter.note(f"{title}: {', '.join(fields)}")
+    judge.finish(reporter)
     return scored
 
 
