@@ -336,7 +336,7 @@ class LimitSettings(Settings):
         return REFUSAL_LIMITS | limits if isinstance(limits, dict) else limits
 
 
-WARNING_LIMITS: Limits = {"missing": 0.05, "unseen": 0.05, "shift": 0.05, "score": 0.1}
+WARNING_LIMITS: Limits = {"missing": 0.05, "unseen": 0.05, "shift": 0.02, "score": 0.05}
 REFUSAL_LIMITS: Limits = {"missing": 0.5, "unseen": 0.5, "shift": None, "score": None}
 """Rows of one day, one country or one user are shifted by their nature: they are told, and not refused."""
 
