@@ -89,6 +89,22 @@ def _report(error: BaseException) -> int:
     return 1
 
 
+def exit_code(error: BaseException) -> int:
+    """The exit code that `error` ends a command with, as `guarded` reports it."""
+    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(error, Terminated):
+        return 128 + signal.SIGTERM
+    if is_out_of_memory(error):
+        return TrainingError.exit_code
+    number = _system_error_number(error)
+    if number == errno.EPIPE:
+        return 128 + signal.SIGPIPE
+    return WriteError.exit_code if number in _CANNOT_WRITE else 1
+
+
 def _system_error_number(error: BaseException) -> int | None:
     """The operating system's error number in `error`; None if it is no system error."""
     if isinstance(error, BrokenPipeError):

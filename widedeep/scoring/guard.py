@@ -207,7 +207,8 @@ class Guard:
             state = f"{gone:,} scores were sent already" if gone else "nothing was written"
             raise RefusedError(
                 f"{_told(refused)}: such rows the model does not know, and {state}: mend the rows, or train again; "
-                "--force scores them all the same, --limit FIELD.MEASURE=SHARE moves the limit"
+                "--force scores them all the same, --limit FIELD.MEASURE=SHARE moves the limit",
+                [breach.to_json() for breach in breaches],
             )
         if breaches:
             reporter.warn(f"the rows are not such as the model was trained on: {_told(breaches)}")

@@ -1,8 +1,10 @@
 """Any table → scores, streaming, in input order."""
 
+import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -11,6 +13,7 @@ import polars as pl
 
 from widedeep.errors import OutputExistsError, UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.files import locked
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
@@ -42,6 +45,24 @@ class PredictResult:
     """What lies past a limit."""
 
 
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What a caller of `predict` asks for, but where rows come from and where scores go."""
+
+    input_format: FileKind | None = None
+    output_format: OutputFormat | None = None
+    """By default what the output's ending says; Parquet in a folder."""
+    keep: Sequence[str] = ()
+    """Columns of the input to copy beside the score."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """As in `InputRows`."""
+    force: bool = False
+    """Whether an output that exists is replaced."""
+    guard: GuardOptions = field(default_factory=GuardOptions)
+    wait: bool = False
+    """Whether to wait while another process writes the output."""
+
+
 def predict_files(
     run: Path,
     inputs: Sequence[Source | BinaryIO],
@@ -52,46 +73,85 @@ def predict_files(
     keep: Sequence[str] = (),
     tables: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
+    guard: GuardOptions | None = None,
+    wait: bool = False,
     trust: bool = False,
-    guard: GuardOptions = GuardOptions(),
     reporter: Reporter,
 ) -> PredictResult:
-    """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`, `trust` as in
-    `Scorer.load`.
+    """Score every row of `inputs` and write the `keep` columns and `score`; options as in `ScoringOptions`, `trust` as
+    in `Scorer.load`.
 
     A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
-    exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows), WriteError (the
-    output), RefusedError (rows past a limit of refusal, unless `guard` forces them; a stream has got its rows by then).
+    exists, or is one of the inputs), ArtefactError (the run, or an output that another process writes), DataError and
+    ColumnError (the rows), WriteError (the output), RefusedError (rows past a limit of refusal, unless forced; a stream
+    has got its scores by then).
     """
+    guard = guard or GuardOptions(force=force)
+    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait)
     chosen = output_format or format_of(output)
+    check_kept(keep)
+    report = guard.report
     if isinstance(output, Path):
-        refuse_as_output(output, [*inputs, *tables.values()])
-    if isinstance(output, Path) and output.is_file() and not force:
-        raise OutputExistsError(f"{output}: exists already; --force replaces it")
-    _check_kept(keep)
-    scorer = Scorer.load(run, trust=trust)
-    if guard.report is not None:
-        refuse_as_output(guard.report, [*inputs, *tables.values()])
-        if isinstance(output, Path) and guard.report.resolve() == output.resolve():
-            raise UsageError(f"--report {guard.report}: the scores go there: name another file")
-    judge = Guard(scorer, run, guard)
+        refuse_as_output(output, [*inputs, *options.tables.values()])
+    if report is not None:
+        refuse_as_output(report, [*inputs, *options.tables.values()])
+        if isinstance(output, Path) and report.resolve() == output.resolve():
+            raise UsageError(f"--report {report}: the scores go there: name another file")
+    with _locked(output, options, reporter):
+        if isinstance(output, Path) and output.is_file() and not options.force:
+            raise OutputExistsError(f"{output}: exists already; --force replaces it")
+        scorer = Scorer.load(run, trust=trust)
+        return score_to(output, scorer, run, inputs, chosen, options, reporter)
+
+
+def score_to(
+    output: Path | BinaryIO,
+    scorer: Scorer,
+    run: Path,
+    inputs: Sequence[Source | BinaryIO],
+    chosen: OutputFormat,
+    options: ScoringOptions,
+    reporter: Reporter,
+) -> PredictResult:
+    """Score every row of `inputs`, judge them all, and write their scores in the `chosen` format.
+
+    Raises what `predict_files` raises of rows and of the output.
+    """
+    guard = Guard(scorer, run, options.guard)
     rows = InputRows(
-        scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
+        scorer,
+        inputs,
+        input_format=options.input_format,
+        keep=options.keep,
+        labelled=False,
+        tables=options.tables,
+        reporter=reporter,
     )
-    kept = _kept_columns(keep, chosen)
+    kept = _kept_columns(options.keep, chosen)
     breaches: list[Breach] = []
     # A Parquet file for a stream is made whole before it is sent.
     is_sent = chosen != "parquet" and not (isinstance(output, Path) and (output.is_file() or not output.exists()))
 
     def judged(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield from frames
-        breaches.extend(judge.finish(reporter, lambda: judge.tally.rows if is_sent else 0))
+        breaches.extend(guard.finish(reporter, lambda: guard.tally.rows if is_sent else 0))
 
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), judge.tally)) as blocks:
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), guard.tally)) as blocks:
         num_rows = write_frames(judged(_frames(blocks, kept)), output, chosen, kept.final_types if kept else dict)
-    tally = judge.tally
-    path = output if isinstance(output, Path) else None
-    return PredictResult(num_rows, path, tally.missing, tally.unseen, breaches)
+    tally = guard.tally
+    return PredictResult(num_rows, output if isinstance(output, Path) else None, tally.missing, tally.unseen, breaches)
+
+
+@contextmanager
+def _locked(output: Path | BinaryIO, options: ScoringOptions, reporter: Reporter) -> Iterator[None]:
+    """Lock the name of a file, so that no second job writes it. Streams, devices and pipes have no lock."""
+    if not isinstance(output, Path) or not output.parent.is_dir() or (output.exists() and not output.is_file()):
+        yield
+        return
+    place = output.resolve()
+    lock = place.with_name(f".widedeep-{hashlib.blake2b(os.fsencode(place.name), digest_size=8).hexdigest()}.lock")
+    with locked(output, lock, "name another output", wait=options.wait, note=reporter.note, keep=False):
+        yield
 
 
 def predict_rows(
@@ -110,7 +170,7 @@ def predict_rows(
     nothing is refused. Raises UsageError (kept columns that do
     not fit), DataError and ColumnError (the rows).
     """
-    _check_kept(keep)
+    check_kept(keep)
     judge = Guard(scorer, run, GuardOptions(force=True))
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
@@ -126,7 +186,8 @@ def predict_rows(
     return scored
 
 
-def _check_kept(keep: Sequence[str]) -> None:
+def check_kept(keep: Sequence[str]) -> None:
+    """Raise UsageError for columns that cannot be kept."""
     if SCORE in keep:
         raise UsageError(
             f"--keep {SCORE}: the output's column `{SCORE}` holds the scores, so that no other can have its name: "
