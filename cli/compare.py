@@ -61,6 +61,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "seeds": [run.recipe.seed for run in line.runs],
         "runs": [run.path for run in line.runs],
         "refit": line.runs[0].refit,
+        "goes_on_from": line.runs[0].goes_on_from,
         "metrics": {name: _figure_object(measured) for name, measured in line.metrics.items()},
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
@@ -110,7 +111,10 @@ def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     seeds = f"{len(line.runs)} seeds" if len(line.runs) > 1 else f"seed {line.runs[0].recipe.seed}"
     seen = line.runs[0].trained_on
     refit = "" if seen is None else f", refit on {seen} rows"
-    return "; ".join([f"{line.name}, {seeds}{refit}", *(f"{name}={value}" for name, value in differs.items())])
+    before = line.runs[0].goes_on_from
+    parents = [] if before is None else [before["run"], *before["ancestors"]]
+    chain = f", going on from {' ← '.join(parents)}" if parents else ""
+    return "; ".join([f"{line.name}, {seeds}{refit}{chain}", *(f"{name}={value}" for name, value in differs.items())])
 
 
 def _warned(line: "TableLine") -> list[str]:

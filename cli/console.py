@@ -267,6 +267,19 @@ def print_comparison(lines: Sequence[Mapping[str, str]]) -> None:
     _print(_figures(lines, name=0))
 
 
+def print_runs(lines: Sequence[Mapping[str, str]]) -> None:
+    """Print a row per run; what is said of it, in the last column, takes as many lines as it needs."""
+    if not lines:
+        return
+    *titles, _ = lines[0]
+    table = _table(*lines[0], right=range(1, len(titles)))
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for line in lines:
+        table.add_row(*map(visible, line.values()))
+    _print(table)
+
+
 def print_columns(columns: Sequence[Mapping[str, Any]], num_rows: int) -> None:
     """Print a line per column of an `ingest` report over `num_rows` rows; values are cut where the line ends.
 

@@ -70,9 +70,7 @@ def crosses(
     ] = None,
     write: Annotated[
         Path | None,
-        typer.Option(
-            "--write", metavar="NEW.yaml", dir_okay=False, help="With --discover: the recipe with the crosses added."
-        ),
+        typer.Option("--write", metavar="NEW.yaml", help="With --discover: the recipe with the crosses added."),
     ] = None,
     force: ForceOption = False,
     trust: TrustOption = False,

@@ -1,12 +1,14 @@
 """`widedeep crosses RECIPE --discover`: finds crosses, shows what they promise, adds them to a recipe."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from widedeep.api.runs import run_path
-from widedeep.errors import OutputExistsError, UsageError
+from widedeep.errors import UsageError
 from widedeep.figures import duration, gain_cell
+from widedeep.files import check_output, write_text
 from widedeep.runs import RunDirectory
 
 from .recipe_argument import open_recipe
@@ -38,14 +40,15 @@ def discover(
     from .console import ConsoleReporter, print_discovery  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
-    if write is not None and write.exists() and not force:
-        raise OutputExistsError(f"{write}: exists already; --force replaces it")
+    if write is not None:
+        check_output(write, force=force)
     if write is not None and overrides:
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
     loaded = open_recipe(recipe, overrides, reporter)
     if write is not None:
+        _refuse_data_file(write, loaded)
         _refuse_other_folder(write, loaded)
-        _refuse_unwritable(write, loaded)
+        _refuse_unwritable(loaded)
     run = None if on is None else RunDirectory(run_path(on, work), trust)
     from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
 
@@ -57,6 +60,13 @@ def discover(
         return
     print_discovery([_cells(cross) for cross in discovery.kept], loss=discovery.loss_name)
     print_facts(_facts(discovery, written))
+
+
+def _refuse_data_file(write: Path, loaded: "LoadedRecipe") -> None:
+    """Raise UsageError if the new recipe would take the place of a table that the recipe reads."""
+    from widedeep.source.paths import expand_paths, refuse_as_output
+
+    refuse_as_output(write, expand_paths(loaded.recipe.data.all_paths(), loaded.base_dir))
 
 
 def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:
@@ -143,13 +153,11 @@ def _facts(discovery: "Discovery", written: str | None) -> dict[str, str]:
     return facts
 
 
-def _refuse_unwritable(path: Path, loaded: "LoadedRecipe") -> None:
-    """Raise UsageError or RecipeError now, before the work, if its result could not be written."""
+def _refuse_unwritable(loaded: "LoadedRecipe") -> None:
+    """Raise RecipeError now, before the work, if crosses could not be added to the recipe's text."""
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.schema import CrossSettings
 
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: there is no such folder; make it first")
     assert loaded.path is not None
     # A trial with a cross of names that no recipe has, which is why they are not validated.
     trial = CrossSettings.model_construct(fields=("\0", "\0\0"))
@@ -162,12 +170,11 @@ def _text(path: Path) -> str:
 
 def _write(path: Path, loaded: "LoadedRecipe", discovery: "Discovery") -> str:
     """Write the recipe's text with the crosses added; returns a text that says so."""
-    from widedeep.files import write_text
     from widedeep.recipe.add_crosses import add_crosses
     from widedeep.recipe.load import load_recipe
 
     assert loaded.path is not None
     text = add_crosses(_text(loaded.path), discovery.crosses, source=str(loaded.path))
-    write_text(path, text)
+    write_text(Path(os.path.realpath(path)), text)
     load_recipe(path, base_dir=loaded.base_dir)
     return f"{path} ({len(discovery.crosses)} crosses added)"

@@ -1,12 +1,9 @@
 """`widedeep init`: a recipe for a table that nobody has described."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from widedeep.errors import OutputExistsError, UsageError
 
 from .options import ForceOption
 from .results import open_stdout
@@ -38,18 +35,16 @@ def init(
     force: ForceOption = False,
 ) -> None:
     """Look at a table and print a recipe for it, with a reason for every choice."""
+    from widedeep.files import check_output, write_text
+
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    if output is not None and output.is_dir():
-        raise UsageError(f"{output}: is a directory; -o names the recipe file to write")
     if output is not None:
         from widedeep.source.paths import refuse_as_output
 
         refuse_as_output(output, [*files, *(valid or ()), *(test or ())])
-    if output is not None and output.exists() and not force:
-        raise OutputExistsError(f"{output}: exists; --force replaces it")
+    target = None if output is None else check_output(output, force=force)
     reporter = ConsoleReporter()
-    from widedeep.files import write_text
     from widedeep.suggest.init import init_recipe
 
     folder = output.parent if output is not None else Path()
@@ -59,10 +54,8 @@ def init(
     )
     for note in suggestion.notes:
         reporter.note(note)
-    if output is None:
+    if target is None:
         open_stdout().write(suggestion.text)
         return
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: there is no such folder; make it first")
-    write_text(output, suggestion.text)
-    reporter.note(f"wrote {output}; train it with: widedeep train {os.fspath(output)}")
+    write_text(target, suggestion.text)
+    reporter.note(f"wrote {output}; train it with: widedeep train {output}")

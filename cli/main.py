@@ -25,16 +25,20 @@ COMMANDS = {
     "eval": "evaluate",
     "compare": "compare",
     "ablate": "ablate",
+    "backtest": "backtest",
     "report": "report",
     "predict": "predict",
+    "promote": "promote",
+    "runs": "runs",
+    "clean": "clean",
 }
 """Command → its module here, and the function in it, in the order in which `--help` lists them."""
 
 _OVERVIEW = """Wide & Deep click-through-rate experiments on tabular data.
 
 A recipe (YAML) names the data, the fields, the crosses and the model. RECIPE is a file or the name of a bundled
-recipe (quickstart, adult, frappe, criteo, movielens-1m, movielens-100k); RUN is a run directory, runs/RECIPE/latest,
-or a recipe, whose latest finished run is meant."""
+recipe (quickstart, adult, frappe, criteo, movielens-1m, movielens-100k); RUN is a run directory, runs/RECIPE/serving or
+latest, or a recipe, whose latest finished run is meant."""
 
 
 def _print_version(wanted: bool) -> None:

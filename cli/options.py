@@ -15,7 +15,7 @@ RunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run directory, runs/RECIPE/latest, or a recipe: its latest finished run.",
+        help="A run directory, runs/RECIPE/serving or latest, or a recipe: its latest finished run.",
         show_default=False,
     ),
 ]

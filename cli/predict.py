@@ -65,6 +65,13 @@ def predict(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another process writes OUT.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when all is well.")] = False,
+    line_buffered: Annotated[
+        bool,
+        typer.Option(
+            "--line-buffered",
+            help="Answer: write each row's score before the next row is read. For `-` and `-o -`, NDJSON or CSV.",
+        ),
+    ] = False,
     work: WorkOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -78,6 +85,8 @@ def predict(
     with _logged(log, run) as facts:
         if output == "-" and as_json:
             raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one")
+        if line_buffered and (files != ["-"] or output != "-"):
+            raise UsageError("--line-buffered answers a pipe: give - as the only FILE, and -o -")
         tables = side_table_files(table)
         refuse, warning = _limits(limit, "--limit"), _limits(warn, "--warn")
         is_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
@@ -106,7 +115,15 @@ def predict(
 
             result = predict_folder(scored, _inputs(files), target, options, reporter, trust=trust)
         else:
-            result = predict_files(scored, _inputs(files), target, trust=trust, reporter=reporter, **vars(options))
+            result = predict_files(
+                scored,
+                _inputs(files),
+                target,
+                trust=trust,
+                line_buffered=line_buffered,
+                reporter=reporter,
+                **vars(options),
+            )
         facts |= {"rows": result.rows, "limits": [breach.to_json() for breach in result.breaches]}
     odd_values = odd_value_lists(result.missing, result.unseen)
     if as_json:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from widedeep.api.experiments import run_paths
-from widedeep.errors import OutputExistsError, UsageError, WriteError
+from widedeep.errors import UsageError
+from widedeep.files import check_output, write_text
 
 from .options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
@@ -51,19 +52,19 @@ def report(
         raise UsageError(
             f"`report` draws with {' and '.join(lacking)}, which is not installed: pip install 'widedeep[report]'"
         )
-    path = None if output == "-" else _checked(Path(output), force)
+    path = None if output == "-" else Path(output)
+    target = None if path is None else check_output(path, force=force)
     from widedeep.comparison.measured_runs import measure_runs
-    from widedeep.files import write_text
     from widedeep.report.page import page
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     measured = measure_runs(run_paths(runs, work), split, slices or (), work, ConsoleReporter(), trust=trust, wait=wait)
     text = page(measured, datetime.now(UTC))
-    if path is None:
+    if path is None or target is None:
         stdout_bytes().write(text.encode())
         return
-    write_text(path.resolve(), text)
+    write_text(target, text)
     if as_json:
         print_json(_as_object(measured, path))
         return
@@ -71,17 +72,6 @@ def report(
         f"{count:,}" for count in sorted({int(measured_run.metrics["rows"] or 0) for measured_run in measured.runs})
     )
     print_facts({f"{measured.split} rows": rows, "runs": str(len(measured.runs)), "path": str(path)})
-
-
-def _checked(path: Path, force: bool) -> Path:
-    """`path`, once it is sure that a page may be written there. Raises WriteError or OutputExistsError."""
-    if not path.parent.is_dir():
-        raise WriteError(f"{path}: its folder does not exist: make it first")
-    if path.is_dir():
-        raise WriteError(f"{path}: is a directory; name a file in it")
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path}: exists already; --force replaces it")
-    return path
 
 
 def _as_object(measured: "RunReport", path: Path) -> dict[str, Any]:

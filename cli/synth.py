@@ -1,12 +1,13 @@
 """`widedeep synth`: a sample log with planted structure, and its recipe."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from widedeep.errors import OutputExistsError, UsageError
+from widedeep.errors import OutputExistsError, UsageError, WriteError
 from widedeep.files import replacing_directory
 
 from .options import ForceOption, JsonOption
@@ -53,12 +54,28 @@ def synth(
             help="clicks: users who come and go, so that this share of the test rows has a user new since training.",
         ),
     ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days", min=2, metavar="N", help="clicks: a log of N days, whose users, items and effects move."
+        ),
+    ] = None,
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            "--drift",
+            min=0.0,
+            metavar="D",
+            help="With --days, how far effects move: 0 not at all, 1 (default) until the last have nothing to do with "
+            "the first.",
+        ),
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a sample click log with planted crosses, and its recipe."""
     from widedeep.synth.criteo import Planting
-    from widedeep.synth.sample_log import FILE_NAMES, write_criteo_log, write_sample_log
+    from widedeep.synth.sample_log import FILE_NAMES, write_criteo_log, write_drifting_log, write_sample_log
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
@@ -72,12 +89,22 @@ def synth(
         raise UsageError(f"--{option} is for --shape criteo: what a click log has planted is fixed")
     if shape == "criteo" and new_users is not None:
         raise UsageError("--new-users is for --shape clicks: a log of Criteo's shape has no users")
+    if drift is not None and days is None:
+        raise UsageError("--drift says how far effects move from day to day: give --days too")
+    if days is not None and (shape == "criteo" or new_users is not None or lift != 1.0):
+        given = "--shape criteo" if shape == "criteo" else "--lift" if new_users is None else "--new-users"
+        raise UsageError(f"--days with {given}: a log of days has its own users and effects; leave one of them out")
     labels = {"lift": lift} | ({} if rate is None else {"rate": rate})
-    folder = output.resolve()
+    folder = Path(os.path.realpath(output))
     _refuse_existing(folder, force)
+    _refuse_to_lose_files(folder, FILE_NAMES)
     with replacing_directory(folder) as temporary:
         if shape == "criteo":
             log = write_criteo_log(temporary, rows, seed, Planting(**asked), ConsoleReporter(), **labels)
+        elif days is not None:
+            moving = {} if drift is None else {"drift": drift}
+            rates = {} if rate is None else {"rate": rate}
+            log = write_drifting_log(temporary, rows, seed, ConsoleReporter(), days=days, **moving, **rates)
         else:
             log = write_sample_log(temporary, rows, seed, ConsoleReporter(), **labels, new_users=new_users)
         _refuse_to_lose_files(folder, FILE_NAMES)
@@ -107,7 +134,11 @@ def synth(
 
 
 def _refuse_existing(folder: Path, force: bool) -> None:
-    if folder.exists() and not folder.is_dir():
+    try:
+        exists = folder.exists()
+    except OSError as error:  # a name that is too long, say
+        raise WriteError(f"{folder}: cannot write: {error.strerror}; choose another place") from error
+    if exists and not folder.is_dir():
         raise OutputExistsError(f"{folder}: this is a file; the log needs a folder of its own")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise OutputExistsError(f"{folder}: there is something in this folder; --force replaces an older sample log")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from widedeep.api.runs import run_path
 from widedeep.figures import duration
 
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
@@ -54,6 +55,14 @@ def train(
             "finished run found best.",
         ),
     ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Go on from this run's weights, optimizers and vocabularies: the recipe's rows are the new ones.",
+        ),
+    ] = None,
     wait: WaitOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No progress, epochs and notes on stderr; warnings and errors still come.")
@@ -67,11 +76,15 @@ def train(
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
+    before = None if from_run is None else run_path(from_run, work)
     if seeds is None:
-        _print_run(experiment.train(loaded, work, reporter, resume=resume, refit=refit, wait=wait), as_json)
+        run = experiment.train(loaded, work, reporter, resume=resume, refit=refit, goes_on_from=before, wait=wait)
+        _print_run(run, as_json)
     else:
-        result = experiment.train_seeds(loaded, work, reporter, seeds=seeds, resume=resume, refit=refit, wait=wait)
-        _print_seeds(result, as_json)
+        runs = experiment.train_seeds(
+            loaded, work, reporter, seeds=seeds, resume=resume, refit=refit, goes_on_from=before, wait=wait
+        )
+        _print_seeds(runs, as_json)
 
 
 def _as_object(result: "TrainResult") -> dict[str, Any]:
@@ -88,6 +101,7 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
         "seconds": result.seconds,
         "already_done": result.already_done,
         "refit": result.refit,
+        "goes_on_from": result.goes_on_from,
     }
 
 
@@ -107,6 +121,7 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
             "parameters": f"{result.parameters:,}",
             "training": f"{duration(result.seconds)}, {result.rows_per_second:,.0f} rows/s",
             **_refit_fact(result.refit),
+            **({} if result.goes_on_from is None else {"went on from": result.goes_on_from["run"]}),
             "run": str(result.run),
         }
     )

@@ -65,6 +65,9 @@ class DataError(WidedeepError):
 class NoRowsError(DataError):
     """A file is empty, or has a header and no rows. Among others it may be passed over."""
 
+    split: str | None = None
+    """The split of a recipe whose files have no row between them, where that is known."""
+
 
 class ColumnValuesError(DataError):
     """A column that is there holds a value, or a type, that cannot be read."""
@@ -118,13 +121,13 @@ class WriteError(WidedeepError):
 
 
 class RefusedError(WidedeepError):
-    """The limits of a recipe or an option refuse: rows are not such as the model knows."""
+    """What was asked for can be done, and a limit says that it should not: `--force` does it all the same."""
 
     exit_code = 7
 
-    def __init__(self, message: str, limits: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, message: str, limits: Sequence[Mapping[str, Any]] = ()) -> None:
         self.limits = list(limits)
-        """The limits that were passed, as plain values."""
+        """The limits that scored rows are past, as plain values."""
         super().__init__(message)
 
 

@@ -37,6 +37,22 @@ def duration(seconds: float) -> str:
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def size(count: int) -> str:
+    """Bytes as `900 B`, `1.4 MB` or `23 GB`."""
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value, units = value / 1e3, units[1:]
+    return f"{value:.1f} {units[0]}" if value < 9.95 and units[0] != "B" else f"{value:.0f} {units[0]}"
+
+
+def age(seconds: float) -> str:
+    """Time gone by as `5 min`, `7 h` or `12 d`."""
+    minutes = max(seconds, 0.0) / 60.0
+    if minutes < 60.0:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60.0:.0f} h" if minutes < 48 * 60.0 else f"{minutes / 1440.0:.0f} d"
+
+
 def rate(speed: float, unit: str) -> str:
     """A speed in `unit` a second; bytes in MB."""
     return f"{speed / 1e6:,.1f} MB/s" if unit == "bytes" else f"{speed:,.0f} {unit}/s"

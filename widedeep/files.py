@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -18,13 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from widedeep.errors import ArtefactError, WriteError
+from widedeep.errors import ArtefactError, OutputExistsError, WriteError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Faults that only writing has."""
 _OF_A_PLACE = {
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.EIO, errno.ESTALE, errno.EILSEQ),
+    *(errno.EEXIST, errno.EIO, errno.ESTALE, errno.EILSEQ),
 }
 """Faults of reading as well as of writing: the name that comes with them tells which."""
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
@@ -356,6 +357,35 @@ def check_readable(path: Path) -> None:
         ) from error
     except OSError:
         return
+
+
+def check_output(path: Path, *, force: bool, may_be_stream: bool = False) -> Path:
+    """The file that `path` means, links followed, once it is known that it may be written: call it before the work.
+
+    With `may_be_stream`, a device or named pipe is taken too, and needs no `force`. Raises WriteError for a place where
+    no file can be written, OutputExistsError for a file that is there, without `force`.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        kind = stat.S_IFMT(target.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        kind = None
+    except OSError as error:
+        raise WriteError(f"{path}: cannot write: {error.strerror}; {_ADVICE}") from error
+    if kind == stat.S_IFDIR:
+        raise WriteError(f"{path}: is a directory; name a file in it")
+    if kind not in {None, stat.S_IFREG}:
+        if not may_be_stream:
+            raise WriteError(f"{path}: is no file but a device, pipe or socket; name a file to write")
+        return target
+    if not target.parent.is_dir():
+        raise WriteError(f"{path}: its folder does not exist: make it first")
+    if kind is not None and not force:
+        raise OutputExistsError(f"{path}: exists already; --force replaces it")
+    # A file takes the place of the old one, so it is the folder that must be writable.
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise WriteError(f"{path}: you may not write in its folder: choose another place")
+    return target
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,6 +24,8 @@ RUNS = "runs"
 
 LATEST = "latest"
 """The link beside the runs of a recipe to the last one that was finished."""
+SERVING = "serving"
+"""The link there to the run that was chosen to be served."""
 _NEXT_LATEST = ".latest.next"
 """This link, to a run that is being finished, becomes `latest` once the run is DONE."""
 
@@ -37,6 +39,7 @@ _MANIFEST = {
     "base_dir": str,
     "keys": {"ingest": str, "encoded": str, "run": str},
     "refit?": {"of": str, "splits": [str], "epochs": int},
+    "from?": ({"run": str, "key": str, "ancestors": [str], "no_new_rows?": bool}, None),
     "argv?": [str],
     "libraries?": {str: str},
     "pins?": {"files": {str: str}, "manifest": str, "seal": str},
@@ -64,6 +67,7 @@ _FACTS = {
     "train_label_mean?": (float, None),
 }
 _EPOCH = {"epoch": int, "train_loss": float, "valid": {str: (float, None)}}
+_PROMOTION = {"time": str, "as": str, "run": str, "incumbent": (str, None), "before": [str]}
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,14 @@ class RunDirectory:
         return self.plan_dir / "memory.safetensors"
 
     @property
+    def memory_sums_path(self) -> Path:
+        return self.plan_dir / "memory_sums.safetensors"
+
+    @property
+    def rare_dir(self) -> Path:
+        return self.plan_dir / "rare"
+
+    @property
     def forms_path(self) -> Path:
         return self.plan_dir / "forms.json"
 
@@ -111,12 +123,20 @@ class RunDirectory:
         return self.path / "checkpoints" / "best.safetensors"
 
     @property
+    def best_state_path(self) -> Path:
+        return self.path / "checkpoints" / "best_state.safetensors"
+
+    @property
     def last_path(self) -> Path:
         return self.path / "checkpoints" / "last.safetensors"
 
     @property
     def events_path(self) -> Path:
         return self.path / "events.jsonl"
+
+    @property
+    def promotions_path(self) -> Path:
+        return self.path / "promotions.jsonl"
 
     @property
     def metrics_path(self) -> Path:
@@ -228,25 +248,34 @@ class RunDirectory:
         Raises ArtefactError for a log that cannot be read.
         """
         path = self.checked(self.events_path)
-        if not os.path.exists(path):
-            return []
-        try:
-            events = [
-                json.loads(line, parse_constant=refuse_constant)
-                for line in path.read_text(encoding="utf-8").splitlines()
-            ]
-        except (OSError, ValueError, RecursionError) as error:
-            raise ArtefactError(f"{path}: cannot read what training logged: the run is damaged") from error
+        events = _read_json_lines(path, "cannot read what training logged: the run is damaged")
         require_shape(events, [{"event": str}], path)
         epochs = [event for event in events if event["event"] == "epoch"]
         require_shape(epochs, [_EPOCH], path)
         return epochs
 
+    def promotions(self) -> list[dict[str, Any]]:
+        """The notes on when and why this run came to be served, or was replaced by another; empty if it never was.
+
+        Each names the link (`as`), the `run` that it led to from then on, the `incumbent`, and the runs that were
+        served `before`, oldest first. Raises ArtefactError for a damaged file.
+        """
+        path, advice = self.checked(self.promotions_path), "delete the file, which only tells what was served"
+        notes: list[dict[str, Any]] = _read_json_lines(path, f"cannot read what was served: {advice}")
+        require_shape(notes, [_PROMOTION], path)
+        for note in notes:
+            for name in (note["run"], *filter(None, [note["incumbent"]]), *note["before"]):
+                if name in ("", ".", "..") or os.path.basename(name) != name:  # it names a folder beside the run
+                    raise ArtefactError(f"{path}: {name[:40]!r} is no name of a run: {advice}")
+        return notes
+
     def pin(self) -> None:
         """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run."""
         manifest = self.manifest()
         manifest.pop("pins", None)
-        paths = [path for path in (*self._pinned_paths(), self.metrics_path) if path.exists()]
+        # Scoring does without these.
+        later = (self.metrics_path, self.best_state_path, self.memory_sums_path, self.rare_dir / "rare.json")
+        paths = [path for path in (*self._pinned_paths(), *later) if path.exists()]
         files = {path.relative_to(self.path).as_posix(): _digest_of_file(path) for path in paths}
         manifest["pins"] = {"files": files, "manifest": "", "seal": ""}
         digest = _digest_of_manifest(manifest)
@@ -311,7 +340,8 @@ def settle_latest(folder: Path) -> None:
 
 
 def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
-    """The run directory that `argument` names: a run, `runs/<recipe>/latest`, or a recipe's latest finished run.
+    """The run directory that `argument` names: a run, a link to one such as `runs/<recipe>/serving` or `latest`, or a
+    recipe's latest finished run.
 
     Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked
     which recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
@@ -320,6 +350,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     for path in places:
         if path.name == LATEST:
             settle_latest(path.parent)
+        _refuse_dangling(path)
         RunDirectory(path).checked(RunDirectory(path).manifest_path)
         if RunDirectory(path).manifest_path.exists():
             return Path(os.path.realpath(path))
@@ -333,9 +364,18 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     for path in places:
         if path.is_dir():
             return Path(os.path.realpath(path))  # what it lacks is for its reader to say
+    if Path(argument).name == SERVING:
+        raise ArtefactError(f"{argument}: no run is served here yet: choose one, `widedeep promote RUN`")
     raise ArtefactError(
         f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
     )
+
+
+def _refuse_dangling(path: Path) -> None:
+    """Raise ArtefactError if `path` is a link to a run that is gone."""
+    if path.is_symlink() and not os.path.exists(path):
+        way = "train again" if path.name == LATEST else "choose another, `widedeep promote RUN`"
+        raise ArtefactError(f"{path}: it leads to {os.readlink(path)}, and there is no such run any more: {way}")
 
 
 def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
@@ -356,6 +396,17 @@ def read_json_artefact(path: Path, meaning: str) -> Any:
         raise ArtefactError(f"{path}: not valid JSON ({error}): {meaning}") from error
     except RecursionError:
         raise ArtefactError(f"{path}: not valid JSON of ours (it nests too deeply): {meaning}") from None
+
+
+def _read_json_lines(path: Path, meaning: str) -> Any:
+    """Parse a file of JSON lines of ours; no lines if there is no such file. Raises ArtefactError with `meaning`."""
+    if not os.path.exists(path):
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line, parse_constant=refuse_constant) for line in lines]
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtefactError(f"{path}: {meaning}") from error
 
 
 def refuse_constant(name: str) -> None:

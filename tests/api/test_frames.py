@@ -10,7 +10,11 @@ from conftest import only_json
 
 import widedeep as wd
 from widedeep.errors import ColumnError, DataError, UsageError
+from widedeep.features.plan import FeaturePlan
+from widedeep.reporting import Reporter
+from widedeep.scoring import predict, scorer
 from widedeep.scoring.scorer import Scorer
+from widedeep.table.typed import Typing
 
 Widedeep = Callable[..., tuple[int, str, str]]
 
@@ -263,3 +267,49 @@ def test_a_frame_of_side_tables_is_joined_as_a_file_is(tmp_path: Path) -> None:
     assert run.predict(log)["score"].equals(run.predict(tmp_path / "log.csv")["score"])
     with pytest.raises(ColumnError, match=r"the frame: the log has a column 'users.city' of its own"):
         run.predict(log.with_columns(pl.lit("Rom").alias("users.city")))
+
+
+def refuse_queries(*_: object) -> None:
+    raise AssertionError("a query was run")
+
+
+@pytest.mark.parametrize("num_rows", [1, 50])
+@pytest.mark.parametrize("kind", ["typed", "texts"])
+def test_few_rows_are_scored_as_in_their_file_without_a_query(
+    kind: str,
+    num_rows: int,
+    run: wd.Run,
+    typed: pl.DataFrame,
+    texts: pl.DataFrame,
+    told: pl.Series,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FeaturePlan, "encode", refuse_queries)
+    monkeypatch.setattr(Typing, "apply", refuse_queries)
+    frame = {"typed": typed, "texts": texts}[kind].head(num_rows)
+    scores = run.predict(frame)
+    assert scores.schema == {"score": pl.Float32}
+    assert scores["score"].to_list() == pytest.approx(told.head(num_rows).to_list(), abs=1e-6)
+
+
+def test_few_rows_of_types_that_only_a_query_reads_are_scored_too(
+    run: wd.Run, typed: pl.DataFrame, told: pl.Series
+) -> None:
+    frame = as_categories(typed).with_columns(pl.col("price").cast(pl.Decimal(12, 2))).head(9)
+    assert run.predict(frame)["score"].to_list() == pytest.approx(told.head(9).to_list(), abs=1e-6)
+
+
+def test_few_rows_tell_of_the_missing_and_unseen_values_that_a_query_would_tell_of(
+    run: wd.Run, typed: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = typed.head(90).with_columns(shape=pl.lit("new"), age=None)
+    notes: list[list[str]] = []
+    for rows_by_dictionary in (256, 0):
+        monkeypatch.setattr(predict, "ROWS_BY_DICTIONARY", rows_by_dictionary)
+        monkeypatch.setattr(scorer, "ROWS_BY_DICTIONARY", rows_by_dictionary)
+        notes.append([])
+        reporter = Reporter()
+        monkeypatch.setattr(reporter, "note", notes[-1].append)
+        run.predict(frame, reporter=reporter)
+    assert notes[0] == notes[1]
+    assert "shape 90" in notes[0][1]

@@ -20,7 +20,7 @@ from widedeep.encoded.store import EncodedStore, write_store
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN
 from widedeep.memory.cross_memory import CrossMemory, FoldMemory
-from widedeep.memory.from_store import cross_column, main_columns, target
+from widedeep.memory.from_store import cross_column, main_columns, numeric_cuts, target
 from widedeep.memory.remember import remember
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -164,15 +164,15 @@ class Contender:
 
     def _remember(self) -> tuple[CrossMemory, FoldMemory]:
         store, layout = self.store, self.layout
-        crosses = [cross_column(store, column) for column in layout.crosses]
+        crosses, numerics = [cross_column(store, column) for column in layout.crosses], layout.numeric_columns
         return remember(
-            main_columns(store, layout.index_columns, layout.numeric_columns),
+            main_columns(store, layout.index_columns, numerics, numeric_cuts(store, numerics)),
             crosses,
             [2] * len(crosses),
             target(store, "binary"),
             row_folds(0, store.rows, self.recipe.model.wide.folds),
             Reporter(),
-        )
+        )[:2]
 
     def trained(self) -> tuple[Trainer, StepClock]:
         """A trainer that has done its one epoch, checkpoint and all, and the clock that watched it."""

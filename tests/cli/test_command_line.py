@@ -27,8 +27,12 @@ def test_the_commands_are_there() -> None:
         "eval",
         "compare",
         "ablate",
+        "backtest",
         "report",
         "predict",
+        "promote",
+        "runs",
+        "clean",
     ]
 
 
@@ -67,6 +71,12 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["eval", "runs/x", "new.csv", "--split", "test"], "not both"),
         (["eval", "runs/x", "--split", "tset"], "--split"),
         (["predict", "runs/x", "in.csv"], "--output"),
+        (["promote"], "name the run to serve"),
+        (["promote", "--back"], "no recipe has a run served"),
+        (["promote", "--back", "small", "new.csv"], "takes no rows"),
+        (["clean"], "--keep"),
+        (["clean", "--keep", "0"], "--keep"),
+        (["promote", "--back", "small", "--force"], "no --force"),
         (["predict", "runs/x", "in.csv", "-o", "-", "--json"], "--json"),
         (["predict", "runs/x", "in.csv", "-o", "scores.txt"], "--output-format"),
         (["synth", "-o", "log", "--rows", "many"], "--rows"),

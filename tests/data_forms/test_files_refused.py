@@ -1,6 +1,7 @@
 """Files that are not read: every command names them as what they are, with what to do; outputs that would destroy."""
 
 import io
+import json
 import os
 import sqlite3
 import tarfile
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
+from widedeep.source.contents import HEAD_BYTES, signature_of
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -43,6 +46,8 @@ def database() -> bytes:
         return connection.serialize()
 
 
+OBJECTS = [{"a": 1, "click": 0}, {"a": 2, "click": 1}]
+NO_LINES = "a JSON document that does not hold one object a line"
 FORMS = {
     "tar": (tar("w"), "a tar archive"),
     "tar.gz": (tar("w:gz"), "a tar archive"),
@@ -54,6 +59,19 @@ FORMS = {
     "Feather 1": (b"FEA1\0\0\0\0" + bytes(90) + b"FEA1", "a Feather file of version 1"),
     "SQLite": (database(), "a SQLite database"),
     "Avro": (b"Obj\x01" + bytes(90), "an Avro file"),
+    "JSON array": (json.dumps(OBJECTS).encode(), NO_LINES),
+    "long JSON array": (json.dumps(OBJECTS * 9_000).encode(), NO_LINES),
+    "JSON array, a row a line": (b"[\n" + b",\n".join(json.dumps(row).encode() for row in OBJECTS) + b"\n]", NO_LINES),
+    "indented JSON array": (b"\xef\xbb\xbf" + json.dumps(OBJECTS, indent=2).encode(), NO_LINES),
+    "indented JSON objects": (b"\n".join(json.dumps(row, indent=2).encode() for row in OBJECTS), NO_LINES),
+    "JSON by columns": (b'{"a": {"0": 1, "1": 2}, "click": {"0": 0, "1": 1}}\n', NO_LINES),
+    "JSON rows under a name": (json.dumps({"data": OBJECTS}).encode(), NO_LINES),
+    "web page": (b"\r\n<!DOCTYPE html>\n<html><body>404, not found</body></html>\n", "a web page"),
+    "XML": (b"<?xml version='1.0'?>\n<rows><row a='1' click='0'/></rows>\n", "an XML document"),
+    "Git LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "a Git LFS pointer in place of the file",
+    ),
     "UTF-32": ("a,click\n1,0\n".encode("utf-32"), "text in UTF-32"),
 }
 
@@ -80,6 +98,25 @@ def test_what_is_no_table_is_named_as_what_it_is_by_every_command(
         told = " ".join(err.split())
         assert f"{name}: {what}" in told
         assert "latin-1" not in told
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"a": 1, "click": 0}\n{"a": 2, "click": 1}\n',
+        b'\n  {"a": 1, "click": 0}  \r\n\r\n{"a": 2, "click": 1}',
+        b'{"a": 1, "click": 0, "device": {"os": "x"}, "path": [{"n": 1}]}\n',
+        b'{"a": [1, 2], "click": [0]}\n',
+        b'{"a": 1, "click": 0, "t": "' + b"x" * 80_000 + b'"}\n',
+        b'[{"k": 1}]\t0\n[{"k": 2}]\t1\n',
+        b'{"k": 1}|0\n',
+        b"{a,b},0\n[a b],1\n",
+        b'[{"k: 1}],0\n',
+        b"<a>,click\nversion,0\n",
+    ],
+)
+def test_rows_that_begin_with_brackets_are_rows(content: bytes) -> None:
+    assert signature_of(content[:HEAD_BYTES]) is None
 
 
 def test_a_kind_that_is_asked_for_and_is_not_that_of_the_bytes_is_refused(

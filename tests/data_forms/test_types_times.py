@@ -1,5 +1,6 @@
 """Times as logs write them, in texts and numbers: what is read, what `init` finds, and what is refused with the way out."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+
+from widedeep.table.parts import read_typed
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -54,6 +57,11 @@ def written(form: str) -> list[str]:
 
 
 FORMS: dict[str, tuple[list[Any], str | None]] = {
+    "BigQuery, which leaves out a fraction of nothing": (
+        [moment.strftime("%Y-%m-%d %H:%M:%S") + (".25 UTC", " UTC")[moment.day % 2] for moment in MOMENTS],
+        "%Y-%m-%d %H:%M:%S%.f UTC",
+    ),
+    "Twitter": (written("%a %b %d %H:%M:%S +0000 %Y"), "%a %b %d %H:%M:%S %z %Y"),
     "Avazu": ([int(text) for text in written("%y%m%d%H")], "%y%m%d%H"),
     "digits of an hour": ([int(text) for text in written("%Y%m%d%H")], "%Y%m%d%H"),
     "hour without minutes": (written("%Y-%m-%d %H"), "%Y-%m-%d %H"),
@@ -162,3 +170,19 @@ def test_a_time_that_is_missing_everywhere_is_refused_by_name(folder: Path, wide
 
     assert code == 3
     assert "column 'hour': missing in all" in " ".join(error.split())
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "ndjson"])
+def test_the_last_moment_of_the_year_9999_is_a_moment_of_that_year(
+    folder: Path, widedeep: CommandLine, ending: str
+) -> None:
+    never = datetime(9999, 12, 31, 23, 59, 59, 999_999)
+    values = [moment.replace(tzinfo=None) if row % 3 else never for row, moment in enumerate(MOMENTS)]
+    file = write(folder / f"log.{ending}", values)
+    (folder / "r.yaml").write_text(RECIPE.format(file=file.name, format=""))
+
+    code, out, _ = widedeep("ingest", "r.yaml", "--json")
+
+    assert code == 0
+    train = read_typed(folder / json.loads(out)["path"], "train")
+    assert ("23", "Fri", "31") in train.select("hour.hour", "hour.weekday", "hour.day").rows()

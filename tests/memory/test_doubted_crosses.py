@@ -35,7 +35,7 @@ def remembered(seed: int, rate: float, strength: float, *, listed: bool) -> Cros
         chunk = Lists(cross, np.ones(ROWS, dtype=np.int64))
         column = ListColumn([chunk], size, 2)
     folds = row_folds(0, ROWS, 5)
-    memory, _ = remember([CodeColumn([field], FIELD)], [column], [2], Target("binary", label), folds, Reporter())
+    memory, *_ = remember([CodeColumn([field], FIELD)], [column], [2], Target("binary", label), folds, Reporter())
     return memory
 
 

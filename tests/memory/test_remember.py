@@ -62,7 +62,7 @@ class Log:
         return Target(kind, label.copy(), self.weight)  # type: ignore[arg-type]
 
     def remembered(self, target: Target, cuts: Sequence[int] = ()) -> tuple[CrossMemory, FoldMemory]:
-        return remember(self.main(cuts), self.crosses(cuts), LEAST, target, self.folds, Reporter())
+        return remember(self.main(cuts), self.crosses(cuts), LEAST, target, self.folds, Reporter())[:2]
 
 
 LOG = Log()

@@ -155,6 +155,14 @@ def test_every_index_has_one_bin_and_the_first_have_their_own(indices: np.ndarra
     assert counts[:34].tolist() == np.bincount(indices[indices < 34], minlength=34).tolist()
 
 
+def test_a_shift_to_a_single_value_is_certain() -> None:
+    draw = np.random.default_rng(3)
+    for _ in range(200):
+        before, after = draw.integers(0, 1000, INDEX_BINS), np.zeros(INDEX_BINS, dtype=np.int64)
+        after[int(draw.integers(INDEX_BINS))] = 1
+        assert 0.0 <= shift_of(Binned(before, 10**9), Binned(after, 10**9)).value <= 1.0
+
+
 def test_equal_distributions_are_never_shifted_by_chance() -> None:
     draw = np.random.default_rng(7)
     shares = draw.dirichlet(np.full(INDEX_BINS, 0.3))

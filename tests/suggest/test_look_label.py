@@ -15,7 +15,9 @@ def label_of(*values: Any, whole: bool = True) -> LabelLook:
 
 
 @pytest.mark.parametrize(
-    "values", [("0", "1", "0"), (0, 1, 0), (False, True, False), ("False", "true", "0"), (0.0, 1.0, 0.0)], ids=str
+    "values",
+    [("0", "1", "0"), (0, 1, 0), (False, True, False), ("False", "true", "0"), (0.0, 1.0, 0.0), ("0.0", "1.0", "0")],
+    ids=str,
 )
 def test_0_1_and_true_false_need_no_word(values: tuple[Any, ...]) -> None:
     look = label_of(*values)
@@ -38,10 +40,8 @@ def test_0_1_and_true_false_need_no_word(values: tuple[Any, ...]) -> None:
         (("<=50K", ">50K", "<=50K"), [">50K"], ["<=50K"], "reads as a yes"),
         (("a", "b", "a"), ["b"], ["a"], "the rarer of the two"),
         (("b", "a", "a"), ["b"], ["a"], "the rarer of the two"),
-        (("1", "2", "2"), ["2"], ["1"], "the larger of the two"),
-        (("2", "1", "1"), ["2"], ["1"], "the larger of the two"),
-        (("-1", "1", "1"), ["1"], ["-1"], "the larger of the two"),
-        ((3, 5, 3), ["5"], ["3"], "the larger of the two"),
+        (("off", "on", "on"), ["on"], ["off"], "reads as a yes"),
+        (("nein", "ja", "ja"), ["ja"], ["nein"], "reads as a yes"),
         (("won", "win", "win"), ["won"], ["win"], "the rarer of the two"),
         # Spelled in several ways, as in the test file of adult.
         (("<=50K", ">50K.", "<=50K.", ">50K", "<=50K"), [">50K", ">50K."], ["<=50K", "<=50K."], "reads as a yes"),
@@ -55,6 +55,26 @@ def test_of_two_classes_the_positive_one_is_named_with_the_reason(
     assert (look.kind, sorted(look.positive or ()), sorted(look.negative or ())) == ("binary", positive, negative)
     assert look.note == note
     assert look.values.tolist() == [float(str(value) in positive) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "negative"),
+    [
+        (("1", "2", "2"), 2, 1),
+        (("2", "1", "1"), 2, 1),
+        (("-1.0", "1.0", "1.0"), 1, -1),
+        ((-1.0, 1.0, 1.0), 1, -1),
+        (("0.50", "2.5e0", "2.5"), 2.5, 0.5),
+        ((3, 5, 3), 5, 3),
+    ],
+)
+def test_two_numbers_are_named_as_numbers_which_mean_any_writing_of_them(
+    values: tuple[Any, ...], positive: float, negative: float
+) -> None:
+    look = label_of(*values)
+    assert (look.kind, look.positive, look.negative) == ("binary", (positive,), (negative,))
+    assert look.note == "the larger of the two"
+    assert look.values.tolist() == [float(float(value) == positive) for value in values]
 
 
 @pytest.mark.parametrize(

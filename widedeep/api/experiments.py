@@ -23,6 +23,7 @@ def train(
     work_dir: str | os.PathLike[str] = ".",
     resume: bool = False,
     refit: Literal["valid", "all"] | None = None,
+    goes_on_from: Run | str | os.PathLike[str] | None = None,
     wait: bool = False,
     reporter: Reporter | None = None,
 ) -> Run:
@@ -31,7 +32,8 @@ def train(
     `recipe` is anything that `load_recipe` takes. Stages and runs are in `work_dir`. With `resume`, an unfinished run
     of exactly this recipe goes on, and a finished run is returned as it is. With `refit`, the result is a run trained
     on the valid rows too ("all": test rows too), for as many epochs as were best in the recipe's finished run. If the
-    work directory is in use, that is an error, unless `wait`.
+    work directory is in use, that is an error, unless `wait`. With `goes_on_from`, the weights, optimizers and
+    vocabularies of that run go on learning from the recipe's rows, as with `--from`.
 
     Raises UsageError and RecipeError (the recipe), DataError and ColumnError (its files), ArtefactError (the work
     directory is in use, or damaged), TrainingError (the loss is not finite), WriteError; Interrupted after Ctrl-C,
@@ -45,7 +47,10 @@ def train(
     loaded = load_recipe(recipe, reporter=reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
-    result = experiment.train(loaded, Path(work_dir), reporter, resume=resume, refit=refit, wait=wait)
+    before = None if goes_on_from is None else run_paths([goes_on_from], Path(work_dir))[0]
+    result = experiment.train(
+        loaded, Path(work_dir), reporter, resume=resume, refit=refit, goes_on_from=before, wait=wait
+    )
     return Run(result.run, work_dir=work_dir)
 
 

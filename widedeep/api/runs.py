@@ -7,11 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from widedeep.errors import UsageError
+from widedeep.errors import ArtefactError, UsageError
 from widedeep.figures import figure
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
-from widedeep.runs import LATEST, RunDirectory, find_run, settle_latest
+from widedeep.runs import LATEST, RUNS, RunDirectory, find_run, settle_latest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -194,7 +194,7 @@ class Run:
 
 
 def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".", trust: bool = False) -> Run:
-    """The finished run that `run` names: its directory, `runs/<recipe>/latest`, or a recipe.
+    """The finished run that `run` names: its directory, `runs/<recipe>/serving` or `latest`, or a recipe.
 
     For a recipe it is the latest run in `work_dir`. Relative paths are tried as they are and from `work_dir`. Of a run
     that another user or another machine made, no file that its recipe names is read (side tables, the data of its
@@ -216,6 +216,28 @@ def run_path(run: str | os.PathLike[str], work_dir: Path) -> Path:
         return recipe_name(argument)
 
     return find_run(argument, work_dir, name_of_recipe)
+
+
+def recipe_folder(argument: str, work_dir: Path) -> Path:
+    """The folder of the runs of a recipe, `runs/<recipe>`, which its name, its file, the folder or a run in it names.
+
+    Raises ArtefactError if there is no such folder.
+    """
+    from widedeep.api.recipes import recipe_name  # only here: most callers name the run itself
+
+    named = Path(argument)
+    if named.parent == Path() and (work_dir / RUNS / argument).is_dir():
+        return (work_dir / RUNS / argument).resolve()
+    for path in (named.resolve(), (work_dir / named).resolve()):
+        for folder in (path, path.parent):
+            if folder.is_dir() and folder.parent.name == RUNS:
+                return folder
+    name = recipe_name(argument)
+    if name is not None and (work_dir / RUNS / name).is_dir():
+        return (work_dir / RUNS / name).resolve()
+    raise ArtefactError(
+        f"{argument}: no runs of such a recipe lie in {work_dir / RUNS}: `widedeep runs` lists those that do"
+    )
 
 
 def check_choice(rows: object | None, split: str | None, tables: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from widedeep.comparison.slice_columns import slice_columns
 from widedeep.errors import DataError, UsageError
-from widedeep.evaluation.comparison import Change, estimates, score_losses
+from widedeep.evaluation.comparison import Change, LabelledRows, estimates, score_losses
 from widedeep.evaluation.slices import SliceReport, compare_slices
 from widedeep.pipeline.past_runs import chosen_split, row_settings, rows_to_score, typed_table
 from widedeep.recipe.load import resolve_paths
@@ -44,6 +44,10 @@ class Comparison:
     """Field of the first run → rows without a value."""
     unseen: dict[str, int]
     """Field of the first run → rows with a value that training has not seen."""
+    labelled: LabelledRows
+    """What both were held against."""
+    scores: tuple[Scores, Scores]
+    """Those of the first and of the second run, [N] each."""
 
 
 def compare_runs(
@@ -65,7 +69,35 @@ def compare_runs(
     of the first run that have few values. `trust` is as in `Scorer.load`. Raises UsageError if the runs predict
     different things, or the second run cannot score the rows.
     """
-    runs = Scorer.load(first, trust=trust), Scorer.load(second, trust=trust)
+    directories = RunDirectory(first, trust), RunDirectory(second, trust)
+    scorers = Scorer.load(first, trust=trust), Scorer.load(second, trust=trust)
+    return compare_scorers(
+        directories,
+        scorers,
+        files,
+        split=split,
+        slices=slices,
+        work_dir=work_dir,
+        reporter=reporter,
+        tables=tables,
+        wait=wait,
+    )
+
+
+def compare_scorers(
+    directories: tuple[RunDirectory, RunDirectory],
+    runs: tuple[Scorer, Scorer],
+    files: Sequence[Source],
+    *,
+    split: str | None,
+    slices: Sequence[str] = (),
+    work_dir: Path,
+    reporter: Reporter,
+    tables: Mapping[str, str] = MappingProxyType({}),
+    wait: bool = False,
+) -> Comparison:
+    """`compare_runs` for two runs that are loaded: where they lie, and what scores for them."""
+    first, second = (directory.path for directory in directories)
     kinds = [run.recipe.data.label.kind for run in runs]
     if kinds[0] != kinds[1]:
         raise UsageError(
@@ -76,9 +108,7 @@ def compare_runs(
     if files:
         scored, others, chosen = *_of_files(*runs, files, names, tables, reporter), None
     else:
-        scored, others, chosen = _of_split(
-            RunDirectory(first, trust), RunDirectory(second, trust), *runs, split, names, work_dir, reporter, wait
-        )
+        scored, others, chosen = _of_split(*directories, *runs, split, names, work_dir, reporter, wait)
     rows = scored.rows(runs[0])
     figures, other_figures = estimates(rows, scored.scores), estimates(rows, others)
     losses = [score_losses(rows.kind, rows.label, scores) for scores in (scored.scores, others)]
@@ -92,6 +122,8 @@ def compare_runs(
         chosen,
         scored.missing,
         scored.unseen,
+        rows,
+        (scored.scores, others),
     )
 
 

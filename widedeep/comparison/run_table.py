@@ -30,11 +30,13 @@ class FinishedRun:
     recipe: Recipe
     base_dir: Path
     data_key: str
-    """Equal for equal encoded rows."""
+    """Equal for equal encoded rows, and the same run before this one if it goes on from one."""
     facts: dict[str, Any]
     """Its `metrics.json`."""
     refit: dict[str, Any] | None
     """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
+    goes_on_from: dict[str, Any] | None
+    """For a run that goes on from another: that `run`, and its `ancestors`, the latest first."""
 
     @property
     def trained_on(self) -> str | None:
@@ -48,7 +50,9 @@ class FinishedRun:
         manifest = run.require_done()
         loaded = load_run_recipe(run, manifest)
         facts = run.facts()
-        return cls(path, loaded.recipe, loaded.base_dir, manifest["keys"]["encoded"], facts, manifest.get("refit"))
+        before = manifest.get("from")
+        data_key = manifest["keys"]["encoded"] + ("" if before is None else before["key"])
+        return cls(path, loaded.recipe, loaded.base_dir, data_key, facts, manifest.get("refit"), before)
 
     @property
     def warnings(self) -> list[dict[str, Any]]:

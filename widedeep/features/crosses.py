@@ -28,13 +28,18 @@ def mix(hashes: Sequence[pl.Expr]) -> pl.Expr:
 
 
 def _mixed(members: Sequence[pl.Series]) -> pl.Series:
-    state = members[0].to_numpy() ^ np.uint64(_START)
+    return pl.Series(members[0].name, mixed_members([member.to_numpy() for member in members]))
+
+
+def mixed_members(members: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """The mix of the members' hashes, arrays of one shape, MISSING_MEMBER for a missing one; see `mix`."""
+    state = members[0] ^ np.uint64(_START)
     _stir(state, _STEP)
     for member in members[1:]:
-        state ^= member.to_numpy()
+        state ^= member
         _stir(state, _STEP)
     _stir(state, _FINISH)
-    return pl.Series(members[0].name, state)
+    return state
 
 
 def _stir(state: NDArray[np.uint64], multiplier: int) -> None:

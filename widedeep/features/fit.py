@@ -24,6 +24,7 @@ from widedeep.features.fields import (
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
+from widedeep.features.rare import RareCounts
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.ordered import in_threads
@@ -45,18 +46,20 @@ def fit_plan(
     spill_dir: Path,
     reporter: Reporter,
     total_rows: int | None,
+    rare: RareCounts | None = None,
 ) -> FeaturePlan:
     """Fit fields in a first pass and crosses in a second, because crosses need the cut points of numeric fields.
 
-    The second pass is left out if no cross has to count its values. Raises RecipeError if
-    `buckets: auto` finds no number that is large enough.
+    The second pass is left out if no cross has to count its values. `rare` is filled with the counts of values that get
+    no index. Raises RecipeError if `buckets: auto` finds no number that is large enough.
     """
+    rare = RareCounts() if rare is None else rare
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
     numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
-    categoricals = _VocabularyFits(features, spill_dir)
-    for block in _with_progress(blocks(), "fit fields", reporter, total_rows):
+    categoricals = VocabularyFits(features, spill_dir, rare)
+    for block in with_progress(blocks(), "fit fields", reporter, total_rows):
         tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
-        in_threads(_run, [*tasks, *categoricals.additions(block)])
+        in_threads(run_task, [*tasks, *categoricals.additions(block)])
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     fits_by_name = {numeric.name: numeric for numeric in numerics}
     taken = plan.members()
@@ -66,10 +69,10 @@ def fit_plan(
         name = cross_name(cross.fields)
         # A field may be called as the cross is: `color x shape`.
         name = f"{name}{OURS}" if name in taken else name
-        cross_fits.append(_CrossFit(name, cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses)))
+        cross_fits.append(CrossFit(name, cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses), rare))
     if any(fit.counts is not None for fit in cross_fits):
-        for block in _with_progress(blocks(), "fit crosses", reporter, total_rows):
-            _count_crosses(plan, cross_fits, block)
+        for block in with_progress(blocks(), "fit crosses", reporter, total_rows):
+            count_crosses(plan, cross_fits, block)
     plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
     _tell_empty_vocabularies(plan, features, crosses, reporter)
     return plan
@@ -88,24 +91,27 @@ def _tell_empty_vocabularies(
             )
 
 
-def _run(task: Callable[[], None]) -> None:
+def run_task(task: Callable[[], None]) -> None:
+    """Call a task, for `in_threads`."""
     task()
 
 
-def _count_crosses(plan: FeaturePlan, fits: Sequence["_CrossFit"], block: CodedRows) -> None:
+def count_crosses(plan: FeaturePlan, fits: Sequence["CrossFit"], block: CodedRows) -> None:
+    """Count the combinations of a block for every cross that has to count them."""
     counted = [fit for fit in fits if fit.counts is not None]
     without_lists = [fit for fit in counted if not plan.list_members(fit.unfitted)]
     hashes = block.select(plan.member_hashes([fit.unfitted for fit in without_lists]))
 
-    def count(fit: _CrossFit) -> None:
+    def count(fit: CrossFit) -> None:
         fit.add(hashes if fit in without_lists else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
 
     in_threads(count, counted)
 
 
-def _with_progress(
+def with_progress(
     blocks: Iterator[pl.DataFrame | CodedRows], title: str, reporter: Reporter, total_rows: int | None
 ) -> Iterator[CodedRows]:
+    """The blocks as coded rows, with a line of progress that counts them."""
     done = 0
     with reporter.work(title, total_rows, "rows") as meter:
         for block in blocks:
@@ -177,31 +183,44 @@ class _NumericFit:
                 return 0.0, 1.0
 
 
-class _VocabularyFits:
+class VocabularyFits:
     """Fits categorical and multi-valued fields. Fields that share a vocabulary are counted together."""
 
-    def __init__(self, features: FeatureSettings, spill_dir: Path) -> None:
-        self.features = features
+    def __init__(
+        self, features: FeatureSettings, spill_dir: Path, rare: RareCounts, grown_from: FeaturePlan | None = None
+    ) -> None:
+        """`rare` is filled by `result`. With a plan to grow from, its counts and those in `rare` are counted on."""
+        self.features, self.rare = features, rare
         fields = features.with_vocabulary()
         self.share = SPILL_ENTRIES // max(1, len(fields))
+        self.old = {} if grown_from is None else {field.name: field for field in grown_from.vocabulary_fields}
         self.counts = {
-            _vocabulary(field): ValueCounts(
+            vocabulary_key(field): ValueCounts(
                 pl.String() if field.buckets is None else pl.UInt64(), spill_dir, spill_entries=self.share
             )
             for field in fields
-            if _is_counted(field)
+            if self._is_counted(field)
         }
+        first_fields = {vocabulary_key(field): self.old[_name(field)] for field in reversed(fields) if self.old}
+        for key, counts in self.counts.items() if self.old else ():
+            counts.add_counted(first_fields[key].vocabulary)
+            if key in rare.vocabularies:
+                counts.add_counted(rare.vocabularies[key])
+
+    def _is_counted(self, field: CategoricalField | MultiValuedField) -> bool:
+        # A number of buckets that was found once is kept by all that goes on from there.
+        return _is_counted(field) and not (self.old and field.buckets == "auto")
 
     def additions(self, block: CodedRows) -> list[Callable[[], None]]:
         """Tasks that count a block's values, one for each vocabulary, which may run in parallel."""
         tasks_by_vocabulary: dict[str, list[Callable[[], None]]] = {}
         for field in self.features.with_vocabulary():
-            if _is_counted(field):
-                tasks_by_vocabulary.setdefault(_vocabulary(field), []).append(partial(self._count, field, block))
+            if self._is_counted(field):
+                tasks_by_vocabulary.setdefault(vocabulary_key(field), []).append(partial(self._count, field, block))
         return [partial(_run_all, tasks) for tasks in tasks_by_vocabulary.values()]
 
     def _count(self, field: CategoricalField | MultiValuedField, block: CodedRows) -> None:
-        counts = self.counts[_vocabulary(field)]
+        counts = self.counts[vocabulary_key(field)]
         column = (
             values_name(field, self.features)
             if isinstance(field, MultiValuedField)
@@ -222,23 +241,28 @@ class _VocabularyFits:
         counted: dict[str, pl.DataFrame] = {}
         chosen: dict[str, int] = {}
         for field in self.features.with_vocabulary():
-            name = _vocabulary(field)
+            name = vocabulary_key(field)
             if field.buckets is None and name not in counted:
-                counted[name] = self.counts[name].result(min_count=field.min_count, max_size=field.max_size)
-            if field.buckets == "auto" and name not in chosen:
+                first = self.old[_name(field)].vocabulary if self.old else NO_VALUES
+                counted[name], self.rare.vocabularies[name] = self.counts[name].kept_and_rare(
+                    first, min_count=field.min_count, max_size=field.max_size
+                )
+            if field.buckets == "auto" and name not in chosen and not self.old:
                 chosen[name] = _enough_buckets(self.counts[name], "features", field.name or field.column)
 
         def facts(field: CategoricalField | MultiValuedField, column: str) -> dict[str, Any]:
-            name = _vocabulary(field)
-            vocabulary = counted.get(name, _NO_VALUES)
-            buckets = chosen[name] if field.buckets == "auto" else field.buckets
+            name = vocabulary_key(field)
+            vocabulary = counted.get(name, NO_VALUES)
+            buckets = chosen.get(name) if field.buckets == "auto" else field.buckets
+            if self.old:
+                buckets = self.old[_name(field)].buckets
             return {
                 "name": field.name or field.column,
                 "column": column,
                 "embedding_dim": field.embedding_dim,
                 "shared": field.vocabulary,
                 "buckets": buckets,
-                "seed": _seed(field),
+                "seed": self.old[_name(field)].seed if self.old else _seed(field),
                 "vocabulary": vocabulary,
                 "cardinality": len(vocabulary) if buckets is None else buckets,
             }
@@ -260,15 +284,24 @@ class _VocabularyFits:
 
 def _run_all(tasks: Sequence[Callable[[], None]]) -> None:
     for task in tasks:
-        _run(task)
+        run_task(task)
 
 
-_NO_VALUES = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
+NO_VALUES = pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
 
 
-def _vocabulary(field: CategoricalField | MultiValuedField) -> str:
-    # The prefixes keep the vocabulary of one field apart from a shared vocabulary that has the field's name.
+def vocabulary_key(field: CategoricalField | MultiValuedField) -> str:
+    """The name of a field's vocabulary among all: its prefix keeps a shared one apart from that of a field."""
     return f"shared {field.vocabulary}" if field.vocabulary is not None else f"of {field.name or field.column}"
+
+
+def cross_key(cross: FittedCross) -> str:
+    """The name of a cross's vocabulary among all."""
+    return f"cross {cross.name}"
+
+
+def _name(field: CategoricalField | MultiValuedField) -> str:
+    return field.name or field.column
 
 
 def _seed(field: CategoricalField | MultiValuedField) -> int:
@@ -291,17 +324,33 @@ def _enough_buckets(counts: ValueCounts, where: str, name: str) -> int:
     return enough
 
 
-class _CrossFit:
+class CrossFit:
+    """Counts a cross's combinations, unless it is hashed into a number of buckets that is known."""
+
     def __init__(
-        self, name: str, cross: CrossSettings, cuts: dict[str, tuple[float, ...]], spill_dir: Path, spill_entries: int
+        self,
+        name: str,
+        cross: CrossSettings,
+        cuts: dict[str, tuple[float, ...]],
+        spill_dir: Path,
+        spill_entries: int,
+        rare: RareCounts,
+        old: FittedCross | None = None,
     ) -> None:
-        self.cross = cross
+        """`rare` is filled by `result`. An `old` cross keeps its cut points and buckets, and is counted on."""
+        self.cross, self.rare, self.old = cross, rare, old
         fields = cross_members(cross.fields)
         buckets = None if cross.buckets == "auto" else cross.buckets
-        self.unfitted = FittedCross(name, fields, buckets, _NO_MIXES, None, cuts)
+        self.unfitted = FittedCross(name, fields, buckets, NO_MIXES, None, cuts)
         """The cross before its combinations were counted."""
-        counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries)
-        self.counts = counts if _is_counted(cross) else None
+        if old is not None:
+            self.unfitted = replace(old, vocabulary=NO_MIXES, distinct=None)
+        counted = _is_counted(cross) if old is None else old.buckets is None
+        self.counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries) if counted else None
+        if old is not None and self.counts is not None:
+            self.counts.add_counted(old.vocabulary)
+            if cross_key(old) in rare.vocabularies:
+                self.counts.add_counted(rare.vocabularies[cross_key(old)])
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
@@ -310,10 +359,13 @@ class _CrossFit:
     def result(self) -> FittedCross:
         if self.counts is None:
             return self.unfitted
-        if self.cross.buckets == "auto":
+        if self.cross.buckets == "auto" and self.old is None:
             return replace(self.unfitted, buckets=_enough_buckets(self.counts, "crosses", self.unfitted.name))
-        vocabulary = self.counts.result(min_count=self.cross.min_count, max_size=self.cross.max_size)
+        first = NO_MIXES if self.old is None else self.old.vocabulary
+        vocabulary, self.rare.vocabularies[cross_key(self.unfitted)] = self.counts.kept_and_rare(
+            first, min_count=self.cross.min_count, max_size=self.cross.max_size
+        )
         return replace(self.unfitted, vocabulary=vocabulary, distinct=self.counts.distinct)
 
 
-_NO_MIXES = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64})
+NO_MIXES = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64})

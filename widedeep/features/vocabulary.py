@@ -12,6 +12,8 @@ SPILL_ENTRIES = 16_000_000
 and written to disk."""
 PARTITIONS = 32
 """Partitions of the counts on disk."""
+RARE_HELD = 1 << 20
+"""Most values without an index whose counts are kept for a run that goes on; of more, those with the highest counts."""
 
 
 class ValueCounts:
@@ -94,13 +96,35 @@ class ValueCounts:
 
         Strings are ordered by their UTF-8 bytes. All counts are then cleared, from disk as well.
         """
-        kept, self.distinct = _ranked(self._empty, min_count, max_size), 0
+        return self.kept_and_rare(self._empty, min_count=min_count, max_size=max_size, num_rare=0)[0]
+
+    def kept_and_rare(
+        self, first: pl.DataFrame, *, min_count: int, max_size: int | None, num_rare: int = RARE_HELD
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The vocabulary as `result` gives it, and the `num_rare` values outside it with the highest counts.
+
+        The `value`s of `first` come first in the vocabulary, in their order and however few they are. `distinct` is set
+        and all counts are cleared, as by `result`.
+        """
+        room = None if max_size is None else max(0, max_size - len(first))
+        old, kept, rare, self.distinct = [], _ranked(self._empty, min_count, room), self._empty, 0
         for part in self.parts():
             self.distinct += len(part)
-            ranked = _ranked(part, min_count, max_size)
-            kept = ranked if kept.is_empty() else _ranked(pl.concat([kept, ranked]), min_count, max_size)
+            if not first.is_empty():
+                old.append(part.join(first.select("value"), on="value", how="semi"))
+                part = part.join(first.select("value"), on="value", how="anti")
+            ranked = _ranked(part, min_count, None)
+            both = ranked if kept.is_empty() else _ranked(pl.concat([kept, ranked]), min_count, None)
+            kept = both if room is None else both.head(room)
+            if num_rare:
+                beyond = both.clear() if room is None else both.slice(room)
+                rest = pl.concat([rare, beyond, part.filter(pl.col("count") < min_count)])
+                rare = _ranked(rest, 1, num_rare)
         self.clear()
-        return kept
+        if not first.is_empty():
+            counted = pl.concat(old)
+            kept = pl.concat([first.select("value").join(counted, on="value", how="left", maintain_order="left"), kept])
+        return kept, rare
 
     def clear(self) -> None:
         """Forget all counts, on disk as well."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn, Mask, Rows, Sums
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn, Mask, Rows, StoredSums, Sums
 from widedeep.recipe.data import LabelKind
 
 LEAST_SHRINKAGE, MOST_SHRINKAGE = 0.05, 1e5
@@ -74,6 +74,7 @@ def fit_additive(
     offset: Floats | None = None,
     start: Additive | None = None,
     list_steps: int = 1,
+    stored: Sequence[StoredSums] | None = None,
 ) -> Additive:
     """Fit on the rows where `used` [n] holds, by `sweeps` over the columns, a column at a time.
 
@@ -85,7 +86,8 @@ def fit_additive(
     "Bayesian interpolation", 1992): lambda = gamma noise / |w|^2, with gamma the number of well-determined weights.
     `offset` [n] is added to the logits. `start` gives the weights of the first columns. A column of lists takes
     `list_steps` steps at its turn: its codes move at the same time, so a single step would not go far enough. The
-    result depends on used rows only, and not on threads.
+    result depends on used rows only, and not on threads. `stored` holds sums of rows that are gone, for each column:
+    they count as used rows do, but not for the bias.
     """
     num_rows = len(target.label)
     weights = [np.zeros(column.size, dtype=np.float32) for column in columns]
@@ -99,7 +101,8 @@ def fit_additive(
     elif offset is None:
         bias = _mean_logit(target, used)
     everywhere = CodeColumn([np.zeros(num_rows, dtype=np.int32)], 1)
-    covers_all_rows = [column.covers_all_rows for column in columns]
+    # Moving a column's mean to the bias would change what the stored sums say of its weights.
+    covers_all_rows = [stored is None and column.covers_all_rows for column in columns]
     for _ in range(sweeps):
         logit = Additive(bias, tuple(weights), ()).logit(columns, num_rows)
         if offset is not None:
@@ -112,6 +115,8 @@ def fit_additive(
         for i, column in enumerate(columns):
             for _ in range(list_steps if isinstance(column, ListColumn) else 1):
                 sums = column.sums(used, rows)
+                if stored is not None:
+                    sums = sums.joined(stored[i], weights[i])
                 step = sums.steps(weights[i], lambdas[i], logistic=rows.logistic)
                 weights[i] += step
                 column.move(step, rows)
@@ -134,8 +139,25 @@ def _centre(weights: Floats, sums: Sums) -> float:
     return float(mean)
 
 
+def stored_sums(
+    model: Additive, columns: Sequence[Column], target: Target, used: Mask, stored: Sequence[StoredSums] | None
+) -> list[StoredSums]:
+    """What is kept of the used rows and of those in `stored`, for each column, once the model is fitted to them."""
+    rows = target.at(model.logit(columns, len(target.label)))
+    kept = []
+    for i, (column, weights) in enumerate(zip(columns, model.weights, strict=True)):
+        sums = column.sums(used, rows)
+        kept.append((sums if stored is None else sums.joined(stored[i], weights)).stored(weights))
+    return kept
+
+
 def shrinkage_and_z(
-    model: Additive, columns: Sequence[Column], positions: Iterable[int], target: Target, used: Mask
+    model: Additive,
+    columns: Sequence[Column],
+    positions: Iterable[int],
+    target: Target,
+    used: Mask,
+    stored: Sequence[StoredSums] | None = None,
 ) -> list[tuple[float, float]]:
     """For the columns at `positions` of a fitted model: the shrinkage by moments, and z, the evidence of any effect.
 
@@ -146,7 +168,10 @@ def shrinkage_and_z(
     noise, kurtosis = _chance(target, used) if target.kind == "binary" else (_noise(target, rows.residual, used), 0.0)
     results = []
     for i in positions:
-        variance, z = columns[i].sums(used, rows).variance_and_z(model.weights[i], noise, kurtosis)
+        sums = columns[i].sums(used, rows)
+        if stored is not None:
+            sums = sums.joined(stored[i], model.weights[i])
+        variance, z = sums.variance_and_z(model.weights[i], noise, kurtosis)
         results.append((noise / variance if variance > 0.0 else MOST_SHRINKAGE, z))
     return results
 

@@ -65,6 +65,41 @@ class Sums:
         known = float(np.square(self.information).sum())
         return (excess / known, excess / deviation) if known > 0.0 else (0.0, 0.0)
 
+    def joined(self, stored: "StoredSums", weights: Floats) -> "Sums":
+        """These sums and stored ones, at the column's weights [size]."""
+        return Sums(
+            self.gradient + stored.gradient - stored.information * weights,
+            self.hessian + stored.information,
+            self.information + stored.information,
+            self.reach,
+        )
+
+    def stored(self, weights: Floats) -> "StoredSums":
+        """What is kept of the rows, once the column's weights [size] are fitted."""
+        return StoredSums(self.gradient + self.information * weights, self.information)
+
+
+@dataclass(frozen=True)
+class StoredSums:
+    """What is kept of rows that are gone, for each code of a column: their log likelihood to the second order.
+
+    A weight w changes it by gradient * w - information * w^2 / 2.
+    """
+
+    gradient: NDArray[np.float64]
+    """[size]."""
+    information: NDArray[np.float64]
+    """[size]."""
+
+    def grown(self, size: int) -> "StoredSums":
+        """The sums of a column that has more codes by now; nothing is stored of the new ones."""
+        more = (0, size - len(self.gradient))
+        return StoredSums(np.pad(self.gradient, more), np.pad(self.information, more))
+
+    def faded(self, factor: float) -> "StoredSums":
+        """The sums as if the rows counted less, by a factor from 0 to 1."""
+        return StoredSums(self.gradient * factor, self.information * factor)
+
 
 @dataclass(frozen=True)
 class CodeColumn:

@@ -1,5 +1,7 @@
 """Reads the columns of an additive model from an encoded store."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -16,10 +18,22 @@ NUMERIC_CODES = 32
 """Quantile codes that a scaled number is cut into, so that crosses need not stand in for main effects that bend."""
 
 
-def main_columns(store: EncodedStore, columns: tuple[IndexColumn, ...], numerics: tuple[str, ...]) -> list[Column]:
-    """The main effects: every categorical column, and every number as quantile codes."""
+def main_columns(
+    store: EncodedStore, columns: tuple[IndexColumn, ...], numerics: tuple[str, ...], cuts: Sequence[Floats]
+) -> list[Column]:
+    """The main effects: every categorical column, and every number as codes between its `cuts`."""
     fields = [_index_column(store, column, first=0) for column in columns if column.kind == "categorical"]
-    return [*fields, *(_numeric_column(store, name) for name in numerics)]
+    numbers = (_numeric_column(store, name, of_number) for name, of_number in zip(numerics, cuts, strict=True))
+    return [*fields, *numbers]
+
+
+def numeric_cuts(store: EncodedStore, numerics: tuple[str, ...]) -> list[Floats]:
+    """For each number the ascending cut points between its quantile codes."""
+    return [_cuts(np.concatenate([chunk.to_numpy() for chunk in store.chunks(name)])) for name in numerics]
+
+
+def _cuts(values: Floats) -> Floats:
+    return np.unique(np.quantile(values, np.arange(1, NUMERIC_CODES) / NUMERIC_CODES, method="lower"))
 
 
 def cross_column(store: EncodedStore, column: IndexColumn) -> Column:
@@ -36,9 +50,8 @@ def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Co
     return ListColumn(lists, column.size, first)
 
 
-def _numeric_column(store: EncodedStore, name: str) -> CodeColumn:
+def _numeric_column(store: EncodedStore, name: str, cuts: Floats) -> CodeColumn:
     chunks = [chunk.to_numpy() for chunk in store.chunks(name)]
-    cuts = np.unique(np.quantile(np.concatenate(chunks), np.arange(1, NUMERIC_CODES) / NUMERIC_CODES, method="lower"))
     codes = [np.searchsorted(cuts, chunk, side="right").astype(np.int32) for chunk in chunks]
     return CodeColumn(codes, len(cuts) + 1)
 

@@ -8,9 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.lists import Lists
-from widedeep.memory.additive import MOST_SHRINKAGE, Additive, Target, fit_additive, shrinkage_and_z
+from widedeep.memory.additive import (
+    MOST_SHRINKAGE,
+    Additive,
+    Target,
+    fit_additive,
+    shrinkage_and_z,
+    stored_sums,
+)
 from widedeep.memory.columns import Column, Floats, ListColumn
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
+from widedeep.memory.sums import MemorySums
 from widedeep.reporting import Reporter
 
 _SWEEPS, _REFIT_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 12, 3, 9, 12
@@ -25,52 +33,89 @@ def remember(
     target: Target,
     folds: NDArray[np.uint8],
     reporter: Reporter,
-) -> tuple[CrossMemory, FoldMemory]:
+    stored: MemorySums | None = None,
+    cuts: Sequence[Floats] = (),
+) -> tuple[CrossMemory, FoldMemory, MemorySums]:
     """Fit the memory of `crosses` on top of the columns of `main`.
 
     `folds` [n] holds each row's fold, from 0. A value of a cross with fewer rows than the cross's `least_support` is
     unknown, as it is when new rows are encoded. A row's label has no influence on its fold's model, except through the
     columns' shrinkage: one number for each column, which is fitted on all rows.
+
+    `stored` holds sums of rows that are gone, on which all models are counted on; the first scales and offsets are then
+    1 and 0, as those are learnt already. The result's last part is such sums of all rows; `cuts` are those of the
+    numbers among `main`, which it keeps.
     """
     columns, num_folds = [*main, *crosses], int(folds.max()) + 1
     num_rows = len(folds)
     with reporter.work("memory of crosses", num_folds + 2, "fits") as meter:
-        whole = _fit_all_rows(columns, len(main), target)
-        value, support = _cross_tables(whole, main, crosses, least_support, np.ones(num_rows, dtype=np.bool_))
+        whole = _fit_all_rows(columns, len(main), target, stored)
+        every_row = np.ones(num_rows, dtype=np.bool_)
+        value, support = _cross_tables(whole, main, crosses, least_support, every_row, stored)
+        sums = _sums(whole, columns, len(main), target, every_row, stored, cuts)
         meter.update(1)
         out_of_fold = np.empty(num_rows, dtype=np.float32)
         tables: list[tuple[Floats, NDArray[np.uint8]]] = []
 
         def fit_fold(fold: int) -> tuple[Floats, NDArray[np.uint8]]:
             used = folds != fold
-            model = fit_additive(columns, target, used, sweeps=_FOLD_SWEEPS, shrinkage=whole.shrinkage)
+            model = fit_additive(
+                columns,
+                target,
+                used,
+                sweeps=_FOLD_SWEEPS,
+                shrinkage=whole.shrinkage,
+                start=None if stored is None else stored.model(),
+                stored=None if stored is None else stored.columns,
+            )
             logit = Additive(model.bias, model.weights[: len(main)], ()).logit(main, num_rows)
             out_of_fold[~used] = logit[~used]
-            return _cross_tables(model, main, crosses, least_support, used)
+            return _cross_tables(model, main, crosses, least_support, used, stored)
 
         with ThreadPoolExecutor(min(num_folds, os.cpu_count() or 1)) as pool:
             for table in pool.map(fit_fold, range(num_folds)):
                 tables.append(table)
                 meter.update(1 + len(tables))
         fold_memory = FoldMemory(np.stack([values for values, _ in tables]), np.stack([rows for _, rows in tables]))
-        scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
-        silent = [penalty == MOST_SHRINKAGE for penalty in whole.shrinkage[len(main) :]]
-        scale[silent], offset[silent] = 1.0, 0.0
+        if stored is None:
+            scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
+            silent = [penalty == MOST_SHRINKAGE for penalty in whole.shrinkage[len(main) :]]
+            scale[silent], offset[silent] = 1.0, 0.0
+        else:
+            scale = np.ones((len(crosses), SUPPORT_BUCKETS, SIGNS), dtype=np.float32)
+            offset = np.zeros((len(crosses), SUPPORT_BUCKETS), dtype=np.float32)
         meter.update(num_folds + 2)
-    return CrossMemory(value, support, scale, offset), fold_memory
+    return CrossMemory(value, support, scale, offset), fold_memory, sums
 
 
-def _fit_all_rows(columns: Sequence[Column], num_main: int, target: Target) -> Additive:
+def _sums(
+    model: Additive,
+    columns: Sequence[Column],
+    num_main: int,
+    target: Target,
+    every_row: NDArray[np.bool_],
+    stored: MemorySums | None,
+    cuts: Sequence[Floats],
+) -> MemorySums:
+    support = [column.support(every_row).astype(np.float64) for column in columns[num_main:]]
+    if stored is not None:
+        support = [rows + old for rows, old in zip(support, stored.support, strict=True)]
+    kept = stored_sums(model, columns, target, every_row, None if stored is None else stored.columns)
+    return MemorySums(model.bias, model.shrinkage, tuple(kept), tuple(support), tuple(cuts))
+
+
+def _fit_all_rows(columns: Sequence[Column], num_main: int, target: Target, stored: MemorySums | None) -> Additive:
     """The model of all rows. A cross that may be chance is left out: its shrinkage is MOST_SHRINKAGE.
 
     If a cross has no effect, the shrinkage of maximal evidence grows too slowly to become large in a few sweeps. The
     cross would keep weights that are noise.
     """
     used = np.ones(len(target.label), dtype=np.bool_)
-    model = fit_additive(columns, target, used, sweeps=_SWEEPS)
+    start, sums = (None, None) if stored is None else (stored.model(), stored.columns)
+    model = fit_additive(columns, target, used, sweeps=_SWEEPS, start=start, stored=sums)
     positions = range(num_main, len(columns))
     shrinkage = list(model.shrinkage)
-    moments = shrinkage_and_z(model, columns, positions, target, used)
+    moments = shrinkage_and_z(model, columns, positions, target, used, sums)
     for position, (by_moments, z) in zip(positions, moments, strict=True):
         if z < _LIKELY_Z:
             shrinkage[position] = MOST_SHRINKAGE
@@ -78,7 +123,7 @@ def _fit_all_rows(columns: Sequence[Column], num_main: int, target: Target) -> A
             shrinkage[position] = min(max(shrinkage[position], by_moments), MOST_SHRINKAGE)
     if shrinkage == list(model.shrinkage):
         return model
-    return fit_additive(columns, target, used, sweeps=_REFIT_SWEEPS, shrinkage=shrinkage, start=model)
+    return fit_additive(columns, target, used, sweeps=_REFIT_SWEEPS, shrinkage=shrinkage, start=model, stored=sums)
 
 
 def _cross_tables(
@@ -87,13 +132,16 @@ def _cross_tables(
     crosses: Sequence[Column],
     least_support: Sequence[int],
     used: NDArray[np.bool_],
+    stored: MemorySums | None,
 ) -> tuple[Floats, NDArray[np.uint8]]:
     values, supports = [], []
     first = len(main)
-    for weights, shrinkage, column, least in zip(
-        model.weights[first:], model.shrinkage[first:], crosses, least_support, strict=True
+    for cross, (weights, shrinkage, column, least) in enumerate(
+        zip(model.weights[first:], model.shrinkage[first:], crosses, least_support, strict=True)
     ):
         rows = column.support(used)
+        if stored is not None:
+            rows = np.rint(rows + stored.support[cross]).astype(np.int64)
         # A cross that was left out has no support either: an offset that is learnt by support would be chance too.
         known = (rows >= least) & (shrinkage < MOST_SHRINKAGE)
         values.append(np.where(known, weights, np.float32(0.0)))

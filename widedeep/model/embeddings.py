@@ -15,6 +15,12 @@ DEVIATION = 0.01
 """Standard deviation of fresh embeddings: small, so that the first logits are the bias and the linear terms."""
 
 
+def embedding_width(column: IndexColumn, settings: EmbeddingSettings) -> int:
+    """Width of a categorical column's embedding."""
+    rule = automatic_dim(column.cardinality) if settings.dim == "auto" else settings.dim
+    return column.embedding_dim or rule
+
+
 class Embeddings(nn.Module):
     """Shape: indices [F, B] int32, numerics [D, B] float32, bags → deep input [B, sum of widths + D].
 
@@ -30,8 +36,7 @@ class Embeddings(nn.Module):
         columns += [(i, column) for i, column in enumerate(layout.list_columns) if column.kind == "categorical"]
         by_width: dict[int, list[tuple[int, IndexColumn]]] = {}
         for position, column in columns:
-            rule = automatic_dim(column.cardinality) if settings.dim == "auto" else settings.dim
-            by_width.setdefault(column.embedding_dim or rule, []).append((position, column))
+            by_width.setdefault(embedding_width(column, settings), []).append((position, column))
         self.tables = nn.ModuleDict()
         vectors: dict[str, tuple[int, int]] = {}
         place = 0

@@ -68,6 +68,12 @@ class Table(nn.Module):
         self.before_lookup: Callable[[Lookups], None] | None = None
         """Called in training before rows are read; set by an optimizer that may still have to update them."""
 
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """(first row, number of rows) of each range, in order; columns that share a range count once."""
+        starts = sorted(set(self._starts))
+        return [(start, end - start) for start, end in zip(starts, [*starts[1:], len(self.weight)], strict=True)]
+
     def initialise(self, deviation: float) -> None:
         """Draw the rows from N(0, deviation²). Those of missing and unknown values start at zero, to have no effect."""
         nn.init.normal_(self.weight, std=deviation)

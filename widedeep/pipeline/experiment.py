@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from widedeep import __version__
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
-from widedeep.errors import UsageError
+from widedeep.errors import NoRowsError, UsageError
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
@@ -27,6 +28,7 @@ from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.finish import finish_run
+from widedeep.pipeline.going_on import Parent, carried_run, new_run_path, remembering
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import EncodingResult, MemoryResult, encoding_stage, memory_stage
@@ -66,6 +68,8 @@ class TrainResult:
     already_done: bool
     refit: dict[str, Any] | None
     """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
+    goes_on_from: dict[str, Any] | None
+    """For a run that goes on: the `run` before it, the `ancestors` before that, the latest first; `no_new_rows`."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def train(
     *,
     resume: bool = False,
     refit: RefitRows | None = None,
+    goes_on_from: Path | None = None,
     wait: bool = False,
 ) -> TrainResult:
     """Run every stage that is missing, train and evaluate. With `resume`, go on with this recipe's unfinished run.
@@ -91,10 +96,14 @@ def train(
     With `refit`, the recipe's last finished run decides the number of epochs; if there is none, it is trained first.
     The result is then a new run, trained on the rows that `refit` names too. Raises UsageError if the recipe holds none
     of these rows out.
+
+    With `goes_on_from`, training goes on from the finished run of that directory, on the recipe's rows. If these have
+    none to train on, the result is that run once more. Raises RecipeError for the settings that differ from its own.
     """
+    parent = _parent(loaded, goes_on_from, refit)
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
-        return _train_or_refit(loaded, workspace, reporter, resume=resume, refit=refit)
+        return _train_or_refit(loaded, workspace, reporter, resume=resume, refit=refit, parent=parent)
 
 
 def train_seeds(
@@ -105,18 +114,23 @@ def train_seeds(
     seeds: int,
     resume: bool = False,
     refit: RefitRows | None = None,
+    goes_on_from: Path | None = None,
     wait: bool = False,
 ) -> SeedsResult:
-    """Train (or refit) with the recipe's seed and the `seeds - 1` that follow it, on the same split."""
+    """Train (or refit) with the recipe's seed and the `seeds - 1` that follow it, on the same split.
+
+    With `goes_on_from`, all of them go on from the same run.
+    """
     if loaded.recipe.seed + seeds > 2**32:
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
+    parent = _parent(loaded, goes_on_from, refit)
     workspace = Workspace(work_dir)
     runs: list[TrainResult] = []
     with workspace.locked(reporter, wait=wait):
         for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
             reporter.note(f"seed {seed} ({len(runs) + 1} of {seeds})")
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
-            runs.append(_train_or_refit(seeded, workspace, reporter, resume=resume, refit=refit))
+            runs.append(_train_or_refit(seeded, workspace, reporter, resume=resume, refit=refit, parent=parent))
     return SeedsResult(runs, _summary([run.metrics for run in runs]))
 
 
@@ -131,11 +145,33 @@ def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dic
     return summary
 
 
+def _parent(loaded: LoadedRecipe, goes_on_from: Path | None, refit: RefitRows | None) -> Parent | None:
+    if goes_on_from is None:
+        return None
+    if refit is not None:
+        raise UsageError(
+            "--from with --refit: a run that goes on chooses its epochs by valid rows that it has not seen; leave one "
+            "of them out"
+        )
+    return Parent.of(goes_on_from, loaded)
+
+
 def _train_or_refit(
-    loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, resume: bool, refit: RefitRows | None
+    loaded: LoadedRecipe,
+    workspace: Workspace,
+    reporter: Reporter,
+    *,
+    resume: bool,
+    refit: RefitRows | None,
+    parent: Parent | None,
 ) -> TrainResult:
     if refit is None:
-        return _train(loaded, workspace, reporter, resume=resume)
+        try:
+            return _train(loaded, workspace, reporter, resume=resume, parent=parent)
+        except NoRowsError as error:
+            if parent is None or error.split != "train":
+                raise
+            return _carry(parent, loaded, workspace, reporter, resume=resume)
     splits = refit_splits(loaded, refit)
     chosen = _train(loaded, workspace, reporter, resume=resume, take_finished=True).run
     planned = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
@@ -153,18 +189,21 @@ def _train(
     resume: bool,
     take_finished: bool = False,
     refit: Refit | None = None,
+    parent: Parent | None = None,
 ) -> TrainResult:
     """Train a new run or resume one. With `take_finished`, the result is the last finished run if there is one."""
     started = time.monotonic()
     recipe = loaded.recipe
     device = choose_device(recipe.training.device)
     threads = set_threads(recipe.training.threads)
-    encoded = encoding_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits)
-    memory = memory_stage(loaded, encoded, workspace, reporter)
+    grows_from = None if parent is None else parent.grows_from
+    encoded = encoding_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits, grows_from)
+    memory = memory_stage(loaded, encoded, workspace, reporter, grows_from)
     recipe_text = dump_recipe(recipe)
     memory_key = {} if memory is None else {"memory": memory.key}
     refit_key = {} if refit is None else {"refit": [refit.key, refit.epochs]}
-    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **memory_key, **refit_key})
+    from_key = {} if parent is None else {"from": parent.key}
+    key = key_of({"recipe": recipe_text, "encoded": encoded.key, **memory_key, **refit_key, **from_key})
     if take_finished and (done := _last_run(workspace, recipe.name, key, finished=True)) is not None:
         return _finished_result(done)
     run = _last_run(workspace, recipe.name, key) if resume else None
@@ -182,7 +221,7 @@ def _train(
         if resume:
             what = "run" if refit is None else "refit"
             reporter.note(f"no unfinished {what} of this recipe on this data: starting a new one")
-        run = _new_run(workspace, loaded, recipe_text, encoded, memory, key, device, threads, refit)
+        run = _new_run(workspace, loaded, recipe_text, encoded, memory, key, device, threads, refit, parent)
     plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
     stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
@@ -195,12 +234,13 @@ def _train(
         bias = _starting_bias(recipe, label_mean)
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if memory is not None:
-            _begin_with_memory(network, layout, run, memory, reporter)
+            _begin_with_memory(network, layout, run, memory, reporter, learnt=parent is not None)
         unknown = None
         if shares := shown_shares(encoded.exposures, recipe.training.unknown_share):
             unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
         if recipe.training.unknown_share == "auto":
             _tell_unknown(encoded.exposures, reporter)
+        known = None if parent is None else parent.memory(network, layout)
         trained_recipe, followed = (recipe, None) if refit is None else (refit.limited(recipe), refit.values)
         trainer = Trainer(
             trained_recipe,
@@ -213,8 +253,14 @@ def _train(
             reporter,
             unknown=unknown,
             followed=followed,
+            as_it_was=None if parent is None else partial(remembering, network, known),
         )
+        if parent is not None and not (resume and run.last_path.exists()):
+            parent.start(network, trainer.optimizers)
         outcome = trainer.run(resume=resume)
+        if known is not None and outcome.best_epoch == 0:
+            known.save(run.memory_path)
+            recall_crosses(network, run)
     seconds = time.monotonic() - started
     finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
     return _with_warnings_told(_finished_result(run, already_done=False), reporter)
@@ -242,12 +288,14 @@ def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None
 
 
 def _begin_with_memory(
-    network: Network, layout: InputLayout, run: RunDirectory, memory: MemoryResult, reporter: Reporter
+    network: Network, layout: InputLayout, run: RunDirectory, memory: MemoryResult, reporter: Reporter, *, learnt: bool
 ) -> None:
+    """Let the crosses remember; unless they are `learnt` already, scales and offsets begin as the memory says."""
     crosses, known = network.cross_memory, recall_crosses(network, run)
     assert crosses is not None
     assert known is not None
-    crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
+    if not learnt:
+        crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
     folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
     if crosses.silent:
@@ -288,43 +336,62 @@ def _new_run(
     device: torch.device,
     threads: int,
     refit: Refit | None,
+    parent: Parent | None,
 ) -> RunDirectory:
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z-{key[:8]}"
-    parent = workspace.runs_dir / loaded.recipe.name
-    path, number = parent / stem, 1
-    while path.exists():
-        number += 1
-        path = parent / f"{stem}-{number}"
+    path = new_run_path(workspace.runs_dir / loaded.recipe.name, key)
+    forms = forms_of(encoded.ingested.path) if parent is None else parent.grows_from.forms
     with replacing_directory(path) as temporary:
         run = RunDirectory(temporary)
         run.best_path.parent.mkdir()
         copy_directory(encoded.path / "plan", run.plan_dir)
         if memory is not None:
             copy_file(memory.memory, run.memory_path)
+            copy_file(memory.sums, run.memory_sums_path)
         source_kinds = read_report(encoded.ingested.path)["source_kinds"]
         write_json(run.plan_dir / "source_kinds.json", source_kinds)
-        write_forms(run.plan_dir, forms_of(encoded.ingested.path))
+        write_forms(run.plan_dir, forms)
         write_text(run.recipe_path, recipe_text)
         write_manifest(
             run,
             {
-                "widedeep": __version__,
-                "python": platform.python_version(),
-                "libraries": {name: version(name) for name in _LIBRARIES},
-                "git_commit": _git_commit(loaded.base_dir),
-                "argv": sys.argv,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "device": torch.cuda.get_device_name(device)
-                if device.type == "cuda"
-                else platform.processor() or "cpu",
-                "threads": threads,
-                "seed": loaded.recipe.seed,
+                **_manifest_head(loaded, device, threads),
                 **({} if refit is None else {"refit": refit.manifest_entry()}),
+                **({} if parent is None else {"from": parent.manifest_entry()}),
                 "keys": {"ingest": encoded.ingested.key, "encoded": encoded.key, "run": key},
                 "base_dir": str(loaded.base_dir.resolve()),
             },
         )
     return RunDirectory(path)
+
+
+def _manifest_head(loaded: LoadedRecipe, device: torch.device, threads: int) -> dict[str, Any]:
+    """What a manifest says of how, when and where the run was made."""
+    return {
+        "widedeep": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "git_commit": _git_commit(loaded.base_dir),
+        "argv": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": threads,
+        "seed": loaded.recipe.seed,
+    }
+
+
+def _carry(
+    parent: Parent, loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, resume: bool
+) -> TrainResult:
+    """The run for a day without new rows: the run before it once more."""
+    key = key_of({"recipe": dump_recipe(loaded.recipe), "from": parent.key, "no_new_rows": True})
+    name = loaded.recipe.name
+    run = _last_run(workspace, name, key, finished=True) if resume else None
+    if run is None:
+        device = choose_device(loaded.recipe.training.device)
+        head = _manifest_head(loaded, device, set_threads(loaded.recipe.training.threads))
+        run = carried_run(parent, name, workspace.runs_dir, key, head)
+    reporter.note(f"no new rows to train on: {run.path} is {parent.run.path} once more, with its scores and figures")
+    return _finished_result(run)
 
 
 def _git_commit(directory: Path) -> str | None:
@@ -352,4 +419,5 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
         facts["seconds"],
         already_done,
         run.manifest().get("refit"),
+        run.manifest().get("from"),
     )

@@ -19,13 +19,19 @@ from widedeep.table.parts import typed_blocks
 if TYPE_CHECKING:
     from widedeep.scoring.scorer import Scorer
 
+STAGES_READ_FROM = 3
+"""The stages of runs of an older format cannot be read: their own columns had other names."""
+
 
 def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None:
-    """The finished stage ("ingest" or "encoded") that the run was trained on; None if it is gone.
+    """The finished stage ("ingest" or "encoded") that the run was trained on; None if it is gone, or too old.
 
     It is searched in `work_dir` and in the run's own work directory.
     """
-    key = run.manifest()["keys"][stage]
+    manifest = run.manifest()
+    if manifest["format"] < STAGES_READ_FROM:
+        return None
+    key = manifest["keys"][stage]
     for directory in (work_dir, *run.path.parents[2:3]):
         if Workspace(directory).is_done(stage, key):
             return Workspace(directory).stage_path(stage, key)
@@ -35,7 +41,7 @@ def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None
 def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Reporter, *, wait: bool) -> Path:
     """The typed table that the run was trained on, from `work_dir` or the run's own work directory.
 
-    If it is gone, it is made again from the recipe's files, with a warning if these have changed. Raises ArtefactError
+    If it is gone, it is made again from the recipe's files; a warning tells if these have changed. Raises ArtefactError
     for the run, also if it is another's, whose files are not read; DataError and ColumnError for the files.
     """
     path = finished_stage(run, "ingest", work_dir)
@@ -43,10 +49,14 @@ def typed_table(run: RunDirectory, recipe: Recipe, work_dir: Path, reporter: Rep
         return path
     manifest = run.manifest()
     run.require_own(manifest, "its data", "name labelled files where the command takes them")
-    reporter.note(f"the run's typed table is gone: reading the recipe's files again, into {work_dir / 'stages'}")
+    older = manifest["format"] < STAGES_READ_FROM
+    why = "is of an older widedeep" if older else "is gone"
+    reporter.note(f"the run's typed table {why}: reading the recipe's files again, into {work_dir / 'stages'}")
     loaded = LoadedRecipe(recipe, run.recipe_path, Path(manifest["base_dir"]), ())
     ingested = ingest(loaded, work_dir, reporter, wait=wait)
-    if ingested.key != manifest["keys"]["ingest"]:
+    if older:
+        reporter.warn("whether the recipe's data files have changed since an older widedeep trained the run is unknown")
+    elif ingested.key != manifest["keys"]["ingest"]:
         reporter.warn("the recipe's data files have changed since the run was trained: these are other rows")
     return ingested.path
 

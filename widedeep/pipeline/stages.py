@@ -4,6 +4,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from widedeep.features.crosses import cross_members
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
+from widedeep.features.grow import GrowthExposure, grow_plan
 from widedeep.features.plan import FeaturePlan
+from widedeep.features.rare import RareCounts
 from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
 from widedeep.ordered import map_in_order
+from widedeep.pipeline.growth import GrowsFrom
 from widedeep.pipeline.keys import file_identity, key_of
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.profile.ingest import columns_read
@@ -34,16 +38,16 @@ from widedeep.source.coded import CodedRows
 from widedeep.source.paths import Source, expand_paths, partition_texts
 from widedeep.source.table_logs import log_of_version
 from widedeep.table.missing_values import missing_values
-from widedeep.table.parts import coded_blocks, typed_names
+from widedeep.table.parts import coded_blocks, forms_of, typed_names
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME, typed_columns
 
 INGEST_FORMAT = 7
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
-ENCODING_FORMAT = 3
+ENCODING_FORMAT = 4
 """Raised likewise when the fitted plan, the encoding or the report on them changes."""
-MEMORY_FORMAT = 4
+MEMORY_FORMAT = 5
 """Raised likewise when the values that crosses remember change."""
 _ENCODED_ROWS = 1 << 16
 """Rows that a thread encodes at a time."""
@@ -86,6 +90,8 @@ class MemoryResult:
     """A CrossMemory: the values that new rows are scored with."""
     folds: Path
     """A FoldMemory: the values that train rows are trained with."""
+    sums: Path
+    """A MemorySums: what a run that goes on from this one counts on."""
 
 
 def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:
@@ -147,11 +153,16 @@ def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter)
 
 
 def encoding_stage(
-    loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, trained_on: Sequence[str] = TRAIN_ONLY
+    loaded: LoadedRecipe,
+    workspace: Workspace,
+    reporter: Reporter,
+    trained_on: Sequence[str] = TRAIN_ONLY,
+    grows_from: GrowsFrom | None = None,
 ) -> EncodingResult:
     """`build_crosses`, for a caller that holds the lock; ingests first if that is not done.
 
     The rows of all splits in `trained_on` are train rows: the plan is fitted on them, and the store `train` holds them.
+    With `grows_from`, they make its plan grow.
     """
     ingested = ingest_stage(loaded, workspace, reporter)
     recipe = loaded.recipe
@@ -162,13 +173,14 @@ def encoding_stage(
             "features": recipe.features.model_dump(mode="json"),
             "crosses": [cross.model_dump(mode="json", exclude={"promised"}) for cross in recipe.crosses],
             **({} if tuple(trained_on) == TRAIN_ONLY else {"trained_on": list(trained_on)}),
+            **({} if grows_from is None else {"grows_from": grows_from.key}),
         }
     )
     path = workspace.stage_path("encoded", key)
     cached = workspace.is_done("encoded", key)
     if not cached:
         with workspace.building("encoded", key) as temporary:
-            _encode(loaded, ingested, temporary, reporter, trained_on)
+            _encode(loaded, ingested, temporary, reporter, trained_on, grows_from)
     facts: dict[str, Any] = read_report(path)
     exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
     splits = _stored_splits(ingested, trained_on)
@@ -180,41 +192,62 @@ def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[s
 
 
 def memory_stage(
-    loaded: LoadedRecipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter
+    loaded: LoadedRecipe,
+    encoded: EncodingResult,
+    workspace: Workspace,
+    reporter: Reporter,
+    grows_from: GrowsFrom | None = None,
 ) -> MemoryResult | None:
-    """Fit the values that crosses remember, unless that is done already; None if no cross is fitted out of fold."""
+    """Fit the values that crosses remember, unless that is done already; None if no cross is fitted out of fold.
+
+    With `grows_from`, from which `encoded` was made, they are counted on from its sums.
+    """
     recipe = loaded.recipe
     if not recipe.crosses or recipe.model.wide.crosses != "out_of_fold":
         return None
     settings = recipe.model.wide
-    key = key_of({"format": MEMORY_FORMAT, "encoded": encoded.key, "folds": settings.folds})
+    half_life = {} if grows_from is None else {"half_life": settings.memory_half_life}
+    key = key_of({"format": MEMORY_FORMAT, "encoded": encoded.key, "folds": settings.folds, **half_life})
     path = workspace.stage_path("memory", key)
     if not workspace.is_done("memory", key):
         with workspace.building("memory", key) as temporary:
-            _remember(recipe, encoded, temporary, reporter)
-    return MemoryResult(key, path / "memory.safetensors", path / "folds.safetensors")
+            _remember(recipe, encoded, temporary, reporter, grows_from)
+    return MemoryResult(key, *(path / f"{name}.safetensors" for name in ("memory", "folds", "sums")))
 
 
-def _remember(recipe: Recipe, encoded: EncodingResult, out_dir: Path, reporter: Reporter) -> None:
-    from widedeep.memory import from_store, remember  # not at the top: Numba takes as long to import as Polars
+def _remember(
+    recipe: Recipe, encoded: EncodingResult, out_dir: Path, reporter: Reporter, grows_from: GrowsFrom | None
+) -> None:
+    # Not at the top: Numba takes as long to import as Polars.
+    from widedeep.memory import from_store, remember
+    from widedeep.memory.sums import MemorySums
 
     plan = FeaturePlan.load(encoded.path / "plan")
     _refuse_endless_memory(plan, recipe.model.wide.folds)
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_members(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
+    stored = None if grows_from is None else MemorySums.load(grows_from.sums)
     with reporter.work("columns of crosses", None, "rows"):
-        main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns)
+        cuts = from_store.numeric_cuts(store, plan.numeric_columns) if stored is None else stored.cuts
+        main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns, cuts)
         crosses = [from_store.cross_column(store, column) for column in plan.cross_columns]
-    memory, folds = remember.remember(
+    if stored is not None:
+        half_life = recipe.model.wide.memory_half_life
+        stored = stored.faded(1.0 if half_life is None else 0.5 ** (1.0 / half_life))
+        stored = stored.grown([c.size for c in (*main, *crosses)], [cross.size for cross in crosses])
+    memory, folds, sums = remember.remember(
         main,
         crosses,
         [least[column.fields] for column in plan.cross_columns],
         from_store.target(store, recipe.data.label.kind),
         row_folds(0, store.rows, recipe.model.wide.folds),
         reporter,
+        stored,
+        cuts,
     )
     memory.save(out_dir / "memory.safetensors")
     folds.save(out_dir / "folds.safetensors")
+    sums.save(out_dir / "sums.safetensors")
 
 
 def _refuse_endless_memory(plan: FeaturePlan, folds: int) -> None:
@@ -231,26 +264,41 @@ def _refuse_endless_memory(plan: FeaturePlan, folds: int) -> None:
 
 
 def _encode(
-    loaded: LoadedRecipe, ingested: IngestResult, out_dir: Path, reporter: Reporter, trained_on: Sequence[str]
+    loaded: LoadedRecipe,
+    ingested: IngestResult,
+    out_dir: Path,
+    reporter: Reporter,
+    trained_on: Sequence[str],
+    grows_from: GrowsFrom | None,
 ) -> None:
     recipe = loaded.recipe
     spill_dir = out_dir / "spill"
     spill_dir.mkdir()
     keep_negatives = recipe.data.keep_negatives
-    plan = fit_plan(
+    forms = forms_of(ingested.path) if grows_from is None else grows_from.forms
+    rare = RareCounts() if grows_from is None else grows_from.rare()
+    fit = fit_plan if grows_from is None else partial(grow_plan, grows_from.plan, widths=grows_from.widths)
+    plan = fit(
         recipe.features,
         recipe.crosses,
-        lambda: trained_blocks(ingested.path, trained_on, keep_negatives),
+        lambda: trained_blocks(ingested.path, trained_on, keep_negatives, forms=forms),
         spill_dir=spill_dir,
         reporter=reporter,
         total_rows=sum(ingested.rows[split] for split in trained_on),
+        rare=rare,
     )
     for leftover in spill_dir.iterdir():
         os.remove(leftover)
     spill_dir.rmdir()
     plan.save(out_dir / "plan")
-    known, late = _KnownRows(plan), _late_from(ingested, trained_on, keep_negatives)
-    exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
+    rare.save(out_dir / "plan" / "rare")
+    known, late = _KnownRows(plan), None
+    exposure: ExposureCounts | GrowthExposure
+    if grows_from is None:
+        late = _late_from(ingested, trained_on, keep_negatives)
+        exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
+    else:
+        exposure = GrowthExposure(plan, grows_from.plan)
     total = sum(ingested.rows.values())
     done = 0
 
@@ -264,9 +312,9 @@ def _encode(
             def frames(split: str = split) -> Iterator[pl.DataFrame]:
                 nonlocal done
                 if split == "train":
-                    blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS)
+                    blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS, forms=forms)
                 else:
-                    blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS)
+                    blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS, forms=forms)
                 for block, is_late in map_in_order(encoded, blocks):
                     if split == "train":
                         known.count(block)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.errors import DataError
+from widedeep.errors import DataError, NoRowsError
 from widedeep.files import writing
 from widedeep.ordered import map_in_order
 from widedeep.profile.columns import ColumnProfile, profile_columns
@@ -225,7 +225,11 @@ def _blocks(
                         done = block.bytes_done
                         meter.update(finished + done)
                 finished += done
-            rowless.settle(reporter)
+            try:
+                rowless.settle(reporter)
+            except NoRowsError as error:
+                error.split = split
+                raise
     side_tables.warn_unmatched()
 
 

@@ -103,6 +103,9 @@ class WideSettings(Settings):
     `gradient`: a weight for each combination, learnt like those of the fields."""
     folds: Annotated[int, Field(ge=2, le=64)] = 10
     """Number of folds of the train rows. Each fold is trained with cross values that are fitted on the others."""
+    memory_half_life: Annotated[float, Field(gt=0)] | None = None
+    """Only for `train --from`: number of runs after which the rows of a run count half in what crosses out of fold
+    remember. Null: old rows count as new ones."""
 
 
 class CrossNetworkSettings(Settings):

@@ -141,7 +141,7 @@ def shift_of(usual: Binned, now: Binned) -> Shift:
     by_chance = freedom + 2 * math.sqrt(freedom * _LOG_CHANCE) + 2 * _LOG_CHANCE
     spread = math.sqrt(
         sum(
-            float((share * term**2).sum() - (share * term).sum() ** 2) / rows
+            max(0.0, float((share * term**2).sum() - (share * term).sum() ** 2)) / rows
             for share, term, rows in zip((p, q), terms, (usual.rows, now.rows), strict=True)
         )
     )
@@ -195,6 +195,7 @@ class Guard:
         `sent` gives how many scores have gone where they cannot be taken back. Raises RefusedError if a limit of
         refusal is passed, unless `force`; WriteError.
         """
+        self.tally.settle()
         breaches = [] if self._usual is None else self._breaches(self._usual)
         refused = [breach for breach in breaches if breach.refused]
         repeated, since = self._since()

@@ -8,8 +8,8 @@ from typing import BinaryIO, Literal
 
 import polars as pl
 
-from widedeep.errors import UsageError, WriteError
-from widedeep.files import for_polars, replacing_file, temporary_directory, writing
+from widedeep.errors import UsageError
+from widedeep.files import check_output, for_polars, replacing_file, temporary_directory, writing
 
 OutputFormat = Literal["csv", "ndjson", "parquet"]
 _FORMAT_OF_ENDING: dict[str, OutputFormat] = {
@@ -45,15 +45,12 @@ def write_frames(
     """
     if not isinstance(output, Path):
         return _write(frames, output, output_format, final_types)
-    if not output.parent.is_dir():
-        raise WriteError(f"{output}: its folder does not exist: make it first")
-    if output.is_dir():
-        raise WriteError(f"{output}: is a directory; name a file in it")
-    if output.exists() and not output.is_file():
+    target = check_output(output, force=True, may_be_stream=True)
+    if target.exists() and not target.is_file():
         # A device or a named pipe takes the rows as they come; it must not be replaced by a file.
         with writing(output), output.open("wb") as stream:
             return _write(frames, stream, output_format, final_types)
-    with replacing_file(output.resolve()) as temporary:
+    with replacing_file(target) as temporary:
         return _write(frames, temporary, output_format, final_types)
 
 

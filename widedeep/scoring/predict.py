@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import polars as pl
 
-from widedeep.errors import OutputExistsError, UsageError
+from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
-from widedeep.files import locked
+from widedeep.files import check_output, locked
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
 from widedeep.scoring.guard import Breach, Guard, GuardOptions
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows
-from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, scored_blocks
-from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, one_thread_each, scored_blocks
+from widedeep.scoring.scorer import ROWS_BY_DICTIONARY, Scorer
+from widedeep.scoring.tally import OddValues
 from widedeep.source.paths import Frame, Source, refuse_as_output
 
 if TYPE_CHECKING:
@@ -76,32 +77,37 @@ def predict_files(
     guard: GuardOptions | None = None,
     wait: bool = False,
     trust: bool = False,
+    line_buffered: bool = False,
     reporter: Reporter,
 ) -> PredictResult:
     """Score every row of `inputs` and write the `keep` columns and `score`; options as in `ScoringOptions`, `trust` as
     in `Scorer.load`.
 
-    A file appears whole or not at all; a stream gets rows as they are scored. Raises UsageError (no format, output
-    exists, or is one of the inputs), ArtefactError (the run, or an output that another process writes), DataError and
-    ColumnError (the rows), WriteError (the output), RefusedError (rows past a limit of refusal, unless forced; a stream
-    has got its scores by then).
+    A file appears whole or not at all; a stream gets rows as they are scored. With `line_buffered`, which takes a
+    single stream of NDJSON or CSV, each score is written before the next row is waited for, and shifts are not judged.
+    Raises UsageError (no format, output exists, or is one of the inputs), ArtefactError (the run, or an output that
+    another process writes), DataError and ColumnError (the rows), WriteError (the output), RefusedError (rows past a
+    limit of refusal, unless forced; a stream has got its scores by then).
     """
     guard = guard or GuardOptions(force=force)
     options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait)
     chosen = output_format or format_of(output)
+    if line_buffered and chosen == "parquet":
+        raise UsageError("--line-buffered writes csv or ndjson: nothing can be read of a Parquet file before its end")
     check_kept(keep)
     report = guard.report
     if isinstance(output, Path):
         refuse_as_output(output, [*inputs, *options.tables.values()])
+        check_output(output, force=True, may_be_stream=True)
     if report is not None:
         refuse_as_output(report, [*inputs, *options.tables.values()])
         if isinstance(output, Path) and report.resolve() == output.resolve():
             raise UsageError(f"--report {report}: the scores go there: name another file")
     with _locked(output, options, reporter):
-        if isinstance(output, Path) and output.is_file() and not options.force:
-            raise OutputExistsError(f"{output}: exists already; --force replaces it")
+        if isinstance(output, Path):
+            check_output(output, force=force, may_be_stream=True)
         scorer = Scorer.load(run, trust=trust)
-        return score_to(output, scorer, run, inputs, chosen, options, reporter)
+        return score_to(output, scorer, run, inputs, chosen, options, reporter, line_buffered=line_buffered)
 
 
 def score_to(
@@ -112,6 +118,8 @@ def score_to(
     chosen: OutputFormat,
     options: ScoringOptions,
     reporter: Reporter,
+    *,
+    line_buffered: bool = False,
 ) -> PredictResult:
     """Score every row of `inputs`, judge them all, and write their scores in the `chosen` format.
 
@@ -136,7 +144,8 @@ def score_to(
         yield from frames
         breaches.extend(guard.finish(reporter, lambda: guard.tally.rows if is_sent else 0))
 
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), guard.tally)) as blocks:
+    answers = _answers(scorer, inputs, rows, guard.tally, options.keep, kept, line_buffered=line_buffered)
+    with closing(answers) as blocks:
         num_rows = write_frames(judged(_frames(blocks, kept)), output, chosen, kept.final_types if kept else dict)
     tally = guard.tally
     return PredictResult(num_rows, output if isinstance(output, Path) else None, tally.missing, tally.unseen, breaches)
@@ -167,23 +176,71 @@ def predict_rows(
     """Score every row of `inputs`, as `predict_files` does: the `keep` columns and `score` (Float32), in input order.
 
     `reporter` hears how many rows had a missing or an unseen value, by field, and is warned of what lies past a limit;
-    nothing is refused. Raises UsageError (kept columns that do
-    not fit), DataError and ColumnError (the rows).
+    nothing is refused, and a frame of up to ROWS_BY_DICTIONARY rows is not judged. Raises UsageError (kept columns that
+    do not fit), DataError and ColumnError (the rows).
     """
     check_kept(keep)
-    judge = Guard(scorer, run, GuardOptions(force=True))
+    few = OddValues()
+    scored = None if keep else _small_frame(scorer, inputs, few)
+    if scored is not None:
+        _note_odd_values(few, reporter)
+        return scored
+    guard = Guard(scorer, run, GuardOptions(force=True))
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
     kept = _kept_columns(keep, "frame")
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), judge.tally)) as blocks:
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), guard.tally)) as blocks:
         frames = list(_frames(blocks, kept))
     types = kept.final_types() if kept else {}
     scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
-    for title, fields in odd_value_lists(judge.tally.missing, judge.tally.unseen).items():
-        reporter.note(f"{title}: {', '.join(fields)}")
-    judge.finish(reporter)
+    _note_odd_values(guard.tally, reporter)
+    guard.finish(reporter)
     return scored
+
+
+def _note_odd_values(odd_values: OddValues, reporter: Reporter) -> None:
+    for title, fields in odd_value_lists(odd_values.missing, odd_values.unseen).items():
+        reporter.note(f"{title}: {', '.join(fields)}")
+
+
+def _answers(
+    scorer: Scorer,
+    inputs: Sequence[Source | BinaryIO],
+    rows: InputRows,
+    odd_values: OddValues,
+    keep: Sequence[str],
+    kept: "KeptColumns | None",
+    *,
+    line_buffered: bool,
+) -> Generator[ScoredBlock]:
+    if not line_buffered:
+        yield from scored_blocks(scorer, _checked(iter(rows), kept), odd_values)
+        return
+    from widedeep.scoring.line_by_line import score_lines  # not at the top: few streams are asked for answers
+
+    (stream,) = inputs
+    assert not isinstance(stream, (str, Path)), "a stream answers, a file does not"
+    for block in score_lines(scorer, stream, rows, odd_values, keep):
+        if kept:
+            kept.check(block.raw)
+        yield block
+
+
+def _small_frame(scorer: Scorer, inputs: Sequence[Source | Frame], odd_values: OddValues) -> pl.DataFrame | None:
+    """The scores of few rows in memory, which need no query; None for all else."""
+    (frame,) = inputs if len(inputs) == 1 else (None,)
+    if not isinstance(frame, pl.DataFrame) or not 0 < frame.height <= ROWS_BY_DICTIONARY:
+        return None
+    from widedeep.scoring.few_rows import score_small_frame  # not at the top: most tables have more rows
+
+    with one_thread_each():
+        scored = score_small_frame(scorer, frame)
+    if scored is None:
+        return None
+    scores, counts = scored
+    odd_values.add(counts)
+    return pl.DataFrame([pl.Series(SCORE, scores)])
 
 
 def check_kept(keep: Sequence[str]) -> None:

@@ -45,15 +45,17 @@ class InputRows:
         self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
             self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
-        self._typing = scorer.typing(labelled=labelled)
-        columns = [*self._typing.needed, *keep]
+        self.typing = scorer.typing(labelled=labelled)
+        """What types the rows."""
+        columns = [*self.typing.needed, *keep]
         for table in needed_tables(scorer.recipe.data, columns):
             if table not in tables and scorer.require_own is not None:
                 scorer.require_own(f"side table {table!r}", f"name its file, --table {table}=FILE")
         self._tables = SideTables.load(
             scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, forms=scorer.forms
         )
-        self._columns = self._tables.log_columns(columns)
+        self.log_columns = self._tables.log_columns(columns)
+        """The columns to read from the log itself."""
 
     def __iter__(self) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
         finished = 0
@@ -63,22 +65,32 @@ class InputRows:
                 done = 0
                 with rowless.passed_over():
                     for block in self._blocks(source):
-                        yield block.frame, self._typing.apply(block)
+                        yield block.frame, self.typing.apply(block)
                         done = block.bytes_done
                         meter.update(finished + done)
                 finished += done
             rowless.settle(self._reporter)
         self._tables.warn_unmatched()
 
+    def typed(self, block: RawBlock) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """(The raw columns, the typed ones) of a block of the log, which has `log_columns`."""
+        joined = self._tables.join(block)
+        return joined.frame, self.typing.apply(joined)
+
+    def settle(self) -> None:
+        """Warn of rows that side tables did not match, once all are read."""
+        self._tables.warn_unmatched()
+
     def _blocks(self, source: Source | BinaryIO | Frame) -> Iterator[RawBlock]:
-        settings = self._format_of(source)
+        settings = self.format_of(source)
         name = STDIN_NAME
         if isinstance(source, (str, Path, Frame)):
             name = FRAME_NAME if isinstance(source, Frame) else str(source)
             self._tables.check_log(source, settings, name=name)
-        return map(self._tables.join, read_blocks(source, settings, self._columns, name=name))
+        return map(self._tables.join, read_blocks(source, settings, self.log_columns, name=name))
 
-    def _format_of(self, source: Source | BinaryIO | Frame) -> FormatSettings:
+    def format_of(self, source: Source | BinaryIO | Frame) -> FormatSettings:
+        """How the bytes of a source are read."""
         if self._input_format is not None:
             return self._recipe_format.model_copy(update={"kind": self._input_format, "version": None})
         # New rows need not come in the format of the training files.

@@ -48,7 +48,7 @@ def scored_blocks(scorer: Scorer, blocks: TypedBlocks, odd_values: OddValues) ->
     """
     num_threads = torch.get_num_threads()
     with (
-        _one_thread_each(),
+        one_thread_each(),
         ThreadPoolExecutor(num_threads, thread_name_prefix="widedeep-score") as workers,
         closing(_Reader(scorer, blocks, odd_values, workers, blocks_ahead=max(1, num_threads // 4))) as reader,
     ):
@@ -62,7 +62,8 @@ def scored_blocks(scorer: Scorer, blocks: TypedBlocks, odd_values: OddValues) ->
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
+    """Torch computes on the calling thread alone."""
     # Threads that each score a part of their own never wait for each other; those that share one matrix product do.
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -176,6 +176,8 @@ class Tally(OddValues):
         self.fields = {name: FieldTally(no_counts(is_number=is_number)) for name, is_number in fields_of(plan).items()}
         self.scores = ScoreTally()
         self.rows = 0
+        self._waiting: list[NDArray[np.float32]] = []
+        self._num_waiting = 0
 
     def count(self, plan: FeaturePlan, typed: pl.DataFrame, encoded: pl.DataFrame) -> PartCounts:
         step = _step(len(typed))
@@ -186,15 +188,29 @@ class Tally(OddValues):
     def add_part(self, part: PartCounts, scores: NDArray[np.float32]) -> None:
         super().add_part(part, scores)
         self.rows += part.rows
-        self.scores.add(scores)
+        for name, counts in part.bins.items():
+            self.fields[name].binned.add(counts, part.binned_rows)
+        # Rows that come one by one wait for others, as an answer must not wait for them.
+        self._waiting.append(scores)
+        self._num_waiting += len(scores)
+        if self._num_waiting >= BINNED_ROWS:
+            self._add_waiting()
+
+    def settle(self) -> None:
+        """Bring all figures up to date with the rows that were added."""
+        self._add_waiting()
         for name, of_field in self.fields.items():
-            of_field.rows += part.rows
-            of_field.missing += part.odd[name]["missing"]
-            of_field.unseen += part.odd[name]["unseen"]
-            of_field.binned.add(part.bins[name], part.binned_rows)
+            of_field.rows = self.rows
+            of_field.missing, of_field.unseen = self.missing.get(name, 0), self.unseen.get(name, 0)
+
+    def _add_waiting(self) -> None:
+        if self._waiting:
+            self.scores.add(np.concatenate(self._waiting))
+            self._waiting, self._num_waiting = [], 0
 
     def to_json(self) -> dict[str, Any]:
-        """The counts as plain values, read again by `Look.of_json`."""
+        """The counts as plain values."""
+        self.settle()
         fields = {name: of_field.to_json() for name, of_field in self.fields.items()}
         return {"fields": fields, "scores": self.scores.to_json()}
 

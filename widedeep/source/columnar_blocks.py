@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -105,6 +106,17 @@ class OpenedTable:
     """Columns of a type that Polars cannot read, and what they hold."""
     in_microseconds: pl.LazyFrame | None = None
     """Of Parquet with times in nanoseconds, the table with these in microseconds, if they are stored in 96 bits."""
+    arrow_file: "Path | io.BytesIO | None" = None
+    """Where the bytes of an Arrow IPC file are; None for other kinds, and for a URL."""
+
+    @cached_property
+    def categories(self) -> pl.DataFrame | None:
+        """All rows of an Arrow file's categories, read by pyarrow; None where it cannot, or is absent."""
+        if self.arrow_file is None:
+            return None
+        from widedeep.source.unknown_types import categories_of  # only here: few files need it
+
+        return categories_of(self.arrow_file)
 
 
 def open_columnar(source: ByteStream | str, kind: ColumnarKind, *, name: str) -> OpenedTable:
@@ -117,13 +129,20 @@ def open_columnar(source: ByteStream | str, kind: ColumnarKind, *, name: str) ->
     try:
         table = _lazy(stored, kind, in_file_format=in_file_format)
         schema = table.collect_schema()
-        return OpenedTable(table, schema, size, in_microseconds=_in_microseconds(stored, kind, schema))
+        arrow_file = stored if kind == "arrow" and not isinstance(stored, str) else None
+        return OpenedTable(table, schema, size, {}, _in_microseconds(stored, kind, schema), arrow_file)
     except _FAULTS as error:
-        if not isinstance(error, pl.exceptions.PanicException) or isinstance(stored, str):
-            raise _unreadable(name, kind, error) from error
-        from widedeep.source.unknown_types import read_around  # only here: few files have such types
+        from widedeep.source.unknown_types import (
+            is_of_a_missing_key,
+            read_around,
+        )  # only here: few files have such types
 
+        of_a_key = is_of_a_missing_key(error)
+        if not (of_a_key or isinstance(error, pl.exceptions.PanicException)) or isinstance(stored, str):
+            raise _unreadable(name, kind, error) from error
         found = read_around(stored, kind)
+        if found is None and of_a_key:
+            raise _missing_category(name) from error
         if found is None:
             raise DataError(
                 f"{name}: a column is of a type that Polars cannot read ({_shortly(error)}): write it as another type "
@@ -183,7 +202,16 @@ def read_slice(table: pl.LazyFrame, first_row: int, num_rows: int, opened: Opene
     try:
         rows = table.slice(first_row, num_rows).collect()
     except _FAULTS as error:
-        raise _lost(table, first_row, num_rows, name, error) from error
+        from widedeep.source.unknown_types import is_of_a_missing_key  # only here: few files need it
+
+        if not is_of_a_missing_key(error):
+            raise _lost(table, first_row, num_rows, name, error) from error
+        if opened.categories is None:
+            raise _missing_category(name) from error
+        try:
+            return _with_categories(table, first_row, num_rows, opened.categories)
+        except _FAULTS as of_others:
+            raise _lost(table, first_row, num_rows, name, of_others) from of_others
     if opened.in_microseconds is None:
         return rows
     far = [column.name for column in rows.iter_columns() if column.dtype in _IN_MICROSECONDS and _is_cut(column)]
@@ -193,6 +221,13 @@ def read_slice(table: pl.LazyFrame, first_row: int, num_rows: int, opened: Opene
         return rows.with_columns(opened.in_microseconds.select(far).slice(first_row, num_rows).collect())
     except pl.exceptions.SchemaError:
         return rows  # not in 96 bits: then the nanoseconds are what was written
+
+
+def _with_categories(table: pl.LazyFrame, first_row: int, num_rows: int, categories: pl.DataFrame) -> pl.DataFrame:
+    names = table.collect_schema().names()
+    others = table.select(name for name in names if name not in categories.columns).slice(first_row, num_rows).collect()
+    wanted = categories.select(name for name in names if name in categories.columns).slice(first_row, num_rows)
+    return pl.concat([others, wanted], how="horizontal").select(names)
 
 
 def _is_cut(moments: pl.Series) -> bool:
@@ -226,6 +261,13 @@ def _fault(table: pl.LazyFrame, first_row: int, num_rows: int) -> BaseException 
     except _FAULTS as error:
         return error
     return None
+
+
+def _missing_category(name: str) -> DataError:
+    return DataError(
+        f"{name}: a column of categories has missing values as pandas writes them, which Polars cannot read: install "
+        "pyarrow (pip install pyarrow), or write Parquet, or turn the column into text before writing"
+    )
 
 
 def _unreadable(name: str, kind: ColumnarKind, error: BaseException) -> DataError:

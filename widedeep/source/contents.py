@@ -1,8 +1,9 @@
 """What a file is by its first bytes, whatever it is called."""
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Content = Literal["gzip", "zstd", "bzip2", "xz", "zip", "parquet", "arrow", "foreign"]
 
@@ -49,6 +50,22 @@ _SIGNATURES = (
     Signature("foreign", "a PDF document", (b"%PDF-",), advice=_SAVE),
     Signature("foreign", "text in UTF-32", (b"\xff\xfe\0\0", b"\0\0\xfe\xff"), advice="save it as UTF-8"),
 )
+_JSON_DOCUMENT = Signature(
+    "foreign",
+    "a JSON document that does not hold one object a line",
+    (),
+    advice="write its rows so, as `jq -c '.[]'` or pandas' to_json(orient='records', lines=True) do",
+)
+_PROSE = (
+    (re.compile(rb"<(?:!doctype html|html)\b", re.I), Signature("foreign", "a web page", (), advice=_SAVE)),
+    (re.compile(rb"<\?xml\b"), Signature("foreign", "an XML document", (), advice=_SAVE)),
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec/v\d"),
+        Signature("foreign", "a Git LFS pointer in place of the file", (), advice="fetch it (git lfs pull)"),
+    ),
+)
+"""What documents in text begin with that are no table."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ARROW_STREAM = b"\xff\xff\xff\xff"
 _ARROW_STREAM_SIGNATURE = Signature("arrow", "an Arrow IPC stream", (_ARROW_STREAM,))
@@ -64,7 +81,34 @@ def signature_of(head: bytes) -> Signature | None:
     size = int.from_bytes(head[4:8], "little")
     if head.startswith(_ARROW_STREAM) and 0 < size < _LARGEST_SCHEMA and size % 8 == 0:
         return _ARROW_STREAM_SIGNATURE
-    return None
+    text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
+    for pattern, signature in _PROSE:
+        if pattern.match(text):
+            return signature
+    return _JSON_DOCUMENT if _is_json_document(text, is_whole=len(head) < HEAD_BYTES) else None
+
+
+def _is_json_document(text: bytes, *, is_whole: bool) -> bool:
+    """Whether a text begins with JSON that is neither an object a line nor the first value of delimited text."""
+    if not re.match(rb"\[\s*\{|\{", text):
+        return False
+    decoded = text.decode("utf-8", errors="replace")
+    try:
+        value, end = json.JSONDecoder().raw_decode(decoded)
+    except (ValueError, RecursionError):
+        # Of a row that is longer than the head nothing is known, but rows do not begin so.
+        return not is_whole and re.match(rb"\[\s*\{|\{\s*\n", text) is not None
+    rest = decoded[end:]
+    if rest.strip() and not rest.lstrip(" \t\r").startswith("\n"):
+        return False  # a separator: it is the first value of a line
+    if isinstance(value, list) or "\n" in decoded[:end]:
+        return True
+    # All rows in one object, by column or under a name: as a row it would have no value that a field can be made of.
+    return is_whole and not rest.strip() and bool(value) and all(map(_holds_values, value.values()))
+
+
+def _holds_values(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict | list) for item in value))
 
 
 def is_utf16(head: bytes) -> bool:
@@ -74,7 +118,7 @@ def is_utf16(head: bytes) -> bool:
 
 def is_json_line(head: bytes) -> bool:
     """Whether the first line that is not blank is a whole JSON object."""
-    line = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0]
+    line = head.removeprefix(_BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]
     if not line.startswith(b"{"):
         return False
     try:

@@ -258,6 +258,74 @@ class _Table:
         return coded_columns(data, width, columns, self._settings)
 
 
+class CsvRows:
+    """Delimited text that comes line by line: each record is a row as soon as its last line is there."""
+
+    def __init__(self, settings: FormatSettings, columns: Sequence[str], *, name: str) -> None:
+        """Raises RecipeError for a separator or a quote that cannot be one."""
+        self._settings, self._dialect, self._name = settings, dialect_of(settings), name
+        self._table = _Table(settings, self._dialect.of_rewritten, columns, name, (), compiled=False)
+        self._special = tuple(c for c in (self._dialect.quote, self._dialect.comment, b"\r") if c is not None)
+        self._to_skip = settings.skip_lines
+        self._pending, self._first = b"", 1
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The columns of the table; None until the header is read."""
+        return self._table.names
+
+    def values_of(self, line: bytes) -> dict[str, Sequence[str]] | None:
+        """Column → the one text of a plain line as it stands there; None for any other line, which `add` takes."""
+        names = self._table.names
+        if names is None or self._pending or self._to_skip:
+            return None
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if len(names) == 1 or any(character in line for character in self._special):
+            return None
+        try:
+            values = line.decode().split(self._settings.separator)
+        except UnicodeDecodeError:
+            return None
+        return (
+            {name: (value,) for name, value in zip(names, values, strict=True)} if len(values) == len(names) else None
+        )
+
+    def add(self, line: bytes, number: int) -> RawBlock | None:
+        """The record that ends with this line, which is line `number`; None for a header, a comment, a blank line, and
+        a record that goes on. Raises ColumnError and DataError as `read_csv_blocks` does."""
+        if number == 1 and not self._to_skip and (separator := named_separator(line)) is not None:
+            if separator != self._settings.separator:
+                raise DataError(
+                    f"{self._name}:1: the first line names {separator!r} as separator: set data.format.separator to it"
+                )
+            return None
+        if self._to_skip:
+            self._to_skip -= 1
+            return None
+        if not self._pending:
+            self._first = number
+        self._pending += line
+        run = complete_records(self._pending, self._dialect)
+        if not run.records:
+            if len(self._pending) > _RECORD_LIMIT:
+                self.refuse_open_quote()
+            return None
+        self._pending = b""
+        for rest in self._table.without_header([_Run(run.records, self._first, 0)]):
+            block = self._table.parse(rest)
+            if block.num_rows:
+                return block
+        return None
+
+    def refuse_open_quote(self) -> None:
+        """Raise DataError if a record goes on where the stream ends, or has gone on for too long."""
+        if self._pending:
+            raise DataError(
+                f"{self._name}:{self._first}: a quoted value is never closed, or not within {_RECORD_LIMIT >> 20} MiB; "
+                "close or double the quote, or set data.format.quote: null"
+            )
+
+
 # --------------------------------------------------------------------------------------------- records checked, parsed
 
 

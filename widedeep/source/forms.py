@@ -37,7 +37,7 @@ _ANY_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?$"
 """With leading zeros and a plus: what a number in a recipe may be compared with."""
 _INFINITE = r"^[+-]?inf(?:inity)?$"
 _INTEGRAL = r"^(-?\d+)(?:\.0*)?$"
-_WRITTEN: dict[Form, str] = {
+WRITTEN: dict[Form, str] = {
     "number": r"^(?:0|-?[1-9]\d*)$",
     "boolean": r"^(?:true|false)$",
     "time": r"^\d{4}-\d{2}-\d{2}$",
@@ -167,7 +167,7 @@ def series_in_form(texts: pl.Series, form: Form | None) -> pl.Series:
     if isinstance(texts.dtype, pl.List):
         return texts.list.eval(pl.coalesce(in_form(pl.element(), form), pl.element()))
     # Few texts are written in another way: finding them takes a tenth of the time of rewriting all.
-    other = texts.to_frame("text").select(~pl.col("text").str.contains(_WRITTEN[form])).to_series().arg_true()
+    other = texts.to_frame("text").select(~pl.col("text").str.contains(WRITTEN[form])).to_series().arg_true()
     if not len(other):
         return texts
     rewritten = texts.gather(other).to_frame("text").select(in_form(pl.col("text"), form)).to_series()
@@ -200,7 +200,7 @@ class FormTally:
         if not len(texts):
             return
         self._any = True
-        if texts.str.contains(_WRITTEN["number"]).all():  # ids in digits, which most numbers among texts are
+        if texts.str.contains(WRITTEN["number"]).all():  # ids in digits, which most numbers among texts are
             self.add_kind("number")
             return
         # Most columns of other texts show it in their first rows.

@@ -82,6 +82,25 @@ def json_columns(stream: ByteStream, *, name: str, block_bytes: int) -> list[str
     return _Reader(run, (), name).first_keys if run is not None else []
 
 
+def block_of_line(
+    line: bytes, number: int, settings: FormatSettings, columns: Sequence[str], *, name: str
+) -> RawBlock | None:
+    """The row of a single line, which is line `number`; None for a blank one. Keys that it lacks are null.
+
+    Raises DataError as `read_json_blocks` does.
+    """
+    run = _Lines(line, number)
+    if not run.texts:
+        return None
+    frame = clean_texts(_Reader(run, columns, name).frame(run), settings)
+    return RawBlock(frame, name, 0, 0, number)
+
+
+def keys_of_line(line: bytes, *, name: str) -> list[str]:
+    """The keys of the object in a line, in order. Raises DataError."""
+    return _Reader(_Lines(line, 1), (), name).first_keys
+
+
 class _Lines:
     """Whole lines, blank ones left out, and where they stand."""
 

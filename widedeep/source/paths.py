@@ -130,7 +130,7 @@ def _gives_once(path: Path) -> bool:
 
 def refuse_as_output(output: Path, inputs: Iterable[Source | BinaryIO | Frame]) -> None:
     """Raise UsageError if `output` is, under any name, a file that is to be read; DataError for one that is gone."""
-    if not output.is_file():
+    if not os.path.isfile(output):  # as pathlib raises for a name that is too long
         return
     there = output.stat()
     for given in inputs:

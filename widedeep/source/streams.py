@@ -87,7 +87,7 @@ class ByteStream:
         signature = signature_of(self.head)
         if signature is not None:
             advice = f": {signature.advice}" if signature.advice else ""
-            raise DataError(f"{self.name}: {signature.title}, not text{advice}")
+            raise DataError(f"{self.name}: {signature.title}, not delimited text or NDJSON{advice}")
         if (
             self.path is not None
             and self.as_stored

@@ -11,16 +11,17 @@ from widedeep.errors import DataError, UsageError
 from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Scalar
 from widedeep.source.canonical import canonical_text
+from widedeep.source.forms import boolean_text, number_text
 
 _PAIRS = {"y": "n", "t": "f", "p": "n", "+": "-", "j": "n", "s": "n", "o": "n"}
 """Single letters mean yes and no only beside each other: `F` beside `M` is no false."""
 _YES = re.compile(
     r"yes|true|1|\+1|pos|positive|click(ed)?|conver(t|ted|sion)|buy|bought|purchased?|churn(ed)?|win|won|success|"
-    r"defaulted|fraud|spam|lead|open(ed)?|accept(ed)?|install(ed)?|present|>.*|≥.*"
+    r"defaulted|fraud|spam|lead|open(ed)?|accept(ed)?|install(ed)?|present|on|ja|oui|s[ií]|sim|>.*|≥.*"
 )
 _NO = re.compile(
     r"no|false|0|-1|neg|negative|none|(no|non|not)[ _-].*|noclick|nonclick|unclicked|lost|fail(ed|ure)?|ham|absent|"
-    r"ignored?|reject(ed)?|skip(ped)?|<.*|≤.*"
+    r"ignored?|reject(ed)?|skip(ped)?|off|nein|nee|non|n[aã]o|<.*|≤.*"
 )
 
 
@@ -61,6 +62,8 @@ def look_at_label(column: pl.Series, file_name: str, *, whole: bool) -> LabelLoo
         raise UsageError(f"{where} cannot be a label: {error}") from None
     if column.dtype.is_temporal() or column.dtype.is_nested():
         raise UsageError(f"{where} holds {column.dtype} values, which cannot be a label: name another column")
+    if column.dtype == pl.String:
+        texts = _as_values(texts)
     counts = texts.value_counts(sort=True)
     values = counts["t"].to_list()
     if len(values) == 1:
@@ -81,6 +84,13 @@ def look_at_label(column: pl.Series, file_name: str, *, whole: bool) -> LabelLoo
         f"{where} has {len(values):,} values ({shown}): a label has two, or is a number everywhere; name another "
         "column, or make a column with two values of it"
     )
+
+
+def _as_values(texts: pl.Series) -> pl.Series:
+    """The texts in their one writing where all are numbers or booleans: `1.0` is 1, and `True` true."""
+    plain = pl.coalesce(number_text(pl.col("t")), boolean_text(pl.col("t")))
+    values = texts.unique().to_frame("t").select("t", value=plain)
+    return texts if values["value"].null_count() else texts.replace(values["t"], values["value"])
 
 
 def _spelling(value: str) -> str:
@@ -126,4 +136,13 @@ def _binary(
     name: str, texts: pl.Series, positive: tuple[str, ...], negative: tuple[str, ...] | None, note: str
 ) -> LabelLook:
     values = texts.is_in(list(positive)).cast(pl.Float64).to_numpy()
-    return LabelLook(name, "binary", values, None if negative is None else positive, negative, note)
+    if negative is None:
+        return LabelLook(name, "binary", values, None, None, note)
+    return LabelLook(name, "binary", values, _scalars(positive, negative), _scalars(negative, positive), note)
+
+
+def _scalars(values: tuple[str, ...], others: tuple[str, ...]) -> tuple[Scalar, ...]:
+    """The values of a class as a recipe lists them: numbers, which mean any writing of them, where all values are."""
+    if any(_number(value) is None or not value.isascii() for value in (*values, *others)):
+        return values
+    return tuple(int(value) if value.lstrip("-").isdecimal() else float(value) for value in values)

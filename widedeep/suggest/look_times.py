@@ -40,6 +40,8 @@ _DIGIT_FORMS = {
     6: ("%y%m%d",),
 }
 _DIRECTIVE = re.compile(r"%\.f|%#z|%[A-Za-z]")
+_FRACTION = re.compile(r"(:\d\d)\.\d{1,9}")
+_OFFSET = re.compile(r"(:\d\d ?)[+-]\d\d(?::?\d\d)?")
 _NO_MARK = re.compile(r"[A-Za-z0-9]")
 _LONG_EPOCH = r"^\d{15,16}$|^\d{18,19}$"
 """Micro- and nanoseconds of our time."""
@@ -170,10 +172,13 @@ def _plausible(values: pl.Series, form: str | None) -> bool:
 def _forms_like(text: str) -> list[str]:
     """The forms with the text's own punctuation; seconds' fractions and zones may add to it."""
     marks = _NO_MARK.sub("", text)
+    bare = _NO_MARK.sub("", _OFFSET.sub(r"\1", _FRACTION.sub(r"\1", text)))
     return [
         form
         for form, skeleton in _forms().items()
-        if skeleton == marks or (("%.f" in form or "%#z" in form) and marks.startswith(skeleton))
+        if skeleton == marks
+        or (("%.f" in form or "%#z" in form) and marks.startswith(skeleton))
+        or (("%.f" in form or "z" in form) and skeleton == bare)
     ]
 
 

@@ -16,6 +16,7 @@ from widedeep.files import for_polars, temporary_directory, writing
 from widedeep.reporting import Reporter
 from widedeep.synth.criteo import LABEL_RATE, CriteoWorld, Planting
 from widedeep.synth.draws import BoolArray, Counter, FloatArray
+from widedeep.synth.drift import DRIFTING, DriftingWorld, drifting_recipe
 from widedeep.synth.heavy import HeavyValue
 from widedeep.synth.recipes import clicks_recipe, criteo_recipe
 from widedeep.synth.users import Users
@@ -122,6 +123,48 @@ def write_criteo_log(
     return SampleLog(rows, **best, planted=[*world.crosses, *world.triples], low_rank=world.low_rank, files=files)
 
 
+def write_drifting_log(
+    out_dir: Path,
+    rows: int,
+    seed: int,
+    reporter: Reporter,
+    *,
+    days: int,
+    drift: float = 1.0,
+    rate: float = CLICK_RATE,
+) -> SampleLog:
+    """Write `log.csv`, `truth.json` and `recipe.yaml` of a log over `days` days into the existing folder `out_dir`.
+
+    Items and users come and go, and effects move by `drift`, see `DriftingWorld`. truth.json has the best figures of
+    each day, and the moving effects of single values on the first and the last instant. Errors are as for
+    `write_sample_log`; UsageError also for days below 2 and a negative drift.
+    """
+    _check(rows, seed, rate, 1.0)
+    if days < 2:
+        raise UsageError(f"--days must be at least 2, not {days}: within a day nothing moves")
+    if not 0.0 <= drift < inf:
+        raise UsageError(f"--drift must be a number of at least 0, not {drift}: 1 changes every moving effect wholly")
+    files = [out_dir / name for name in ("log.csv", "truth.json", "recipe.yaml")]
+    world, truth = DriftingWorld(seed, rows, days, drift, rate), _Truth(rows)
+    with _naming(out_dir):
+        with files[0].open("wb") as file:
+            for frame in _blocks(world.labelled, truth, reporter):
+                file.write(frame.write_csv(include_header=file.tell() == 0).encode())
+        best, day = truth.best(), world.day_of(np.arange(rows, dtype=np.uint64))
+        by_day = [{"day": number, **truth.of_rows(day == number).figures()} for number in range(days)]
+        pairs = [columns for columns in DRIFTING if len(columns) == 2]
+        moving = {
+            columns[0]: {"first": world.weights(columns[0], 0.0), "last": world.weights(columns[0], 1.0)}
+            for columns in DRIFTING
+            if len(columns) == 1
+        }
+        content = {"rows": rows, "seed": seed, "days": days, "drift": drift, "ctr": truth.rate(), "planted": pairs}
+        content |= {**best, "by_day": by_day, "moving": moving}
+        files[1].write_text(json.dumps(content) + "\n", encoding="utf-8")
+        files[2].write_text(drifting_recipe(rows, seed, days, best["best_auc"]), encoding="utf-8")
+    return SampleLog(rows, **best, planted=list(pairs), low_rank=[], files=files)
+
+
 def _check(rows: int, seed: int, rate: float, lift: float) -> None:
     if rows < MIN_ROWS:
         raise UsageError(f"--rows must be at least {MIN_ROWS}, not {rows}: fewer cannot be split and learnt from")
@@ -161,7 +204,19 @@ class _Truth:
         self.probability, self.label = np.empty(rows), np.empty(rows, dtype=np.bool_)
 
     def rate(self) -> float:
-        return float(self.label.mean())
+        return float(self.label.mean()) if len(self.label) else 0.0
+
+    def of_rows(self, rows: BoolArray) -> "_Truth":
+        """Of some of the rows."""
+        part = _Truth(0)
+        part.probability, part.label = self.probability[rows], self.label[rows]
+        return part
+
+    def figures(self) -> dict[str, float | None]:
+        """The number of rows, their rate and the best figures, None where the rows have one label."""
+        if not 0.0 < self.rate() < 1.0:
+            return {"rows": len(self.label), "ctr": self.rate(), "best_auc": None, "best_log_loss": None}
+        return {"rows": len(self.label), "ctr": self.rate(), **self.best()}
 
     def best(self) -> dict[str, float]:
         log_loss = -np.log(np.where(self.label, self.probability, 1.0 - self.probability)).mean()

@@ -169,7 +169,8 @@ def write_first_rows(directory: Path, rows: pl.DataFrame) -> None:
 
 def first_rows(directory: Path, count: int) -> pl.DataFrame:
     """The first `count` of the rows that `write_first_rows` kept."""
-    return pl.read_ipc(io.BytesIO((directory / _FIRST_ROWS).read_bytes()), n_rows=count)
+    content = (directory / _FIRST_ROWS).read_bytes()
+    return pl.read_ipc(content, n_rows=count)
 
 
 def write_forms(directory: Path, forms: Forms) -> None:

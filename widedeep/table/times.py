@@ -1,5 +1,6 @@
 """Reads dates, epoch numbers and texts as seconds since 1970 UTC, and takes moments apart (hour, weekday, …)."""
 
+import math
 import re
 
 import polars as pl
@@ -33,6 +34,8 @@ _FIRST_EPOCH, _LAST_EPOCH = 631_152_000.0, 4_102_444_800.0
 """The years 1990 to 2099 in seconds since 1970: only there is a number a time without a format that says so."""
 _LATEST = 253_402_300_800.0
 """The year 10000 in seconds since 1970. A larger number is not in seconds."""
+_LAST_MOMENT = math.nextafter(_LATEST, 0.0)
+"""The last moment of the year 9999, which stands for "never" in many tables, as a float: its microseconds round up."""
 _WEEKDAYS = {
     str(number): name for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), start=1)
 }
@@ -78,14 +81,14 @@ def moment_values(
     rows = bad.arg_true()
     if len(rows) and not bad_is_missing:
         raise _not_a_time(block, settings, rows[0], where)
-    far = (moments.abs() >= _LATEST).fill_null(False).arg_true()
+    far = (moments.abs() > _LATEST).fill_null(False).arg_true()
     if len(far):
         value = block.frame[settings.column][far[0]]
         raise DataError(
             f"{block.place_of(far[0])}: column {settings.column!r}: {value!r} is no time in seconds since 1970; "
             f"set {where} to epoch_ms, epoch_us or epoch_ns"
         )
-    return moments, len(rows)
+    return moments.clip(upper_bound=_LAST_MOMENT), len(rows)
 
 
 def part_of(moment: pl.Expr, part: DatePart) -> pl.Expr:

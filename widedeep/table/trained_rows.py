@@ -7,6 +7,7 @@ import polars as pl
 
 from widedeep.draws import random_draws
 from widedeep.source.coded import CodedRows
+from widedeep.source.forms import Forms
 from widedeep.table.parts import PART_ROWS, coded_blocks
 from widedeep.table.split import SPLITS
 from widedeep.table.typed_columns import LABEL
@@ -40,16 +41,17 @@ def trained_blocks(
     keep_negatives: float,
     rows: int = PART_ROWS,
     columns: Sequence[str] | None = None,
+    forms: Forms | None = None,
 ) -> Iterator[CodedRows]:
     """Yield the rows of the typed table's `splits`, one split after the other, in blocks of at most `rows` rows.
 
     `ingest` has sampled the negatives of train already. Those of the other splits are sampled here with the same share,
-    since scores are corrected for a single share.
+    since scores are corrected for a single share. Texts are in the `forms` given, by default in those of the table.
     """
     for split in splits:
         sampling = NegativeSampling(1.0 if split == "train" else keep_negatives, split)
         read = columns if columns is None or LABEL in columns else [*columns, LABEL]
-        for block in coded_blocks(directory, split, rows, read):
+        for block in coded_blocks(directory, split, rows, read, forms):
             kept = sampling.kept(block)
             if kept.height:
                 yield kept if columns is None else kept.on_rows(kept.frame.select(columns))

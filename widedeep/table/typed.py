@@ -55,7 +55,7 @@ class Typing:
         `forms` are those that a run was trained with, None for a run from before there were any.
         """
         self._data, self._features = recipe.data, recipe.features
-        self._forms = forms
+        self.forms = forms
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
         """The source columns to read."""
@@ -85,14 +85,14 @@ class Typing:
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
         self.note_kinds(block)
-        return rows_in_forms(self.convert(block), self._forms or _NO_FORMS).decoded()
+        return rows_in_forms(self.convert(block), self.forms or _NO_FORMS).decoded()
 
     def convert(self, block: RawBlock) -> CodedRows:
         """Like `apply`, for a block whose kinds are noted. Columns that came as codes stay codes.
 
         Several threads may convert blocks at the same time.
         """
-        if self._forms is not None:
+        if self.forms is not None:
             block = replace(block, frame=as_decimals(block.frame))
         if self._missing:
             from widedeep.table.missing_values import without_missing
@@ -109,7 +109,7 @@ class Typing:
         )
         frame = pl.DataFrame([*series.values(), *codes, *features]).select(column.name for column in self.columns)
         typed = CodedRows(frame, values)
-        if self._forms is not None:
+        if self.forms is not None:
             typed = self._with_booleans(block, typed)
         for column in self.columns:
             if column.role == "number":
@@ -150,6 +150,20 @@ class Typing:
         for column, kind in seen.items():
             self.seen_kinds.setdefault(column, set()).add(kind)
         self.kinds = {**seen, **self.kinds}
+
+    def accepts(self, kinds: Mapping[str, ValueKind | None]) -> bool:
+        """Note the kinds of some rows' values, None for a column without any; whether `note_kinds` would take them."""
+        for column, kind in kinds.items():
+            before = self.kinds.get(column)
+            if kind is not None and before is not None and kind != before and "text" not in (kind, before):
+                return False
+        self.kinds |= {column: kind for column, kind in kinds.items() if kind is not None and column not in self.kinds}
+        return True
+
+    @property
+    def lists_missing(self) -> bool:
+        """Whether numbers, booleans or times are among the missing values that the recipe lists."""
+        return bool(self._missing)
 
     def _targets(self, block: RawBlock) -> Iterator[tuple[str, pl.Series]]:
         targets = [column for column in self.columns if column.role in TARGETS]

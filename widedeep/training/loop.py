@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import ArtefactError, Interrupted, TrainingError
 from widedeep.evaluation.formulas import metric_direction, metric_title
+from widedeep.figures import figure
 from widedeep.kernels import reference
 from widedeep.kernels.choose import kernels_for
 from widedeep.model.layout import InputLayout
@@ -106,16 +108,18 @@ class Trainer:
         *,
         unknown: UnknownDraws | None = None,
         followed: Sequence[float | None] | None = None,
+        as_it_was: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         """`unknown` draws the known values that are shown as unknown. `followed` holds another training's valid metric
-        of each epoch, by which learning rates then fall.
+        of each epoch, by which learning rates then fall. If the network is trained already, `as_it_was` gives a context
+        in which it scores as it did: this counts as epoch 0, which may be the best.
         """
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
         self.run_dir, self.reporter = run, reporter
         self._unknown = unknown
-        self._followed = followed
+        self._followed, self._as_it_was = followed, as_it_was
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
@@ -139,11 +143,16 @@ class Trainer:
         """
         for message in misfits(self.settings, self.train_store.rows, normalises=self._normalises):
             self.reporter.warn(message)
-        if resume and self.run_dir.last_path.exists():
+        resumed = resume and self.run_dir.last_path.exists()
+        if resumed:
             self._restore()
         progress = self.progress
-        events = EventLog(self.run_dir.events_path, keep_until_step=progress.step, keep_until_epoch=progress.epoch)
+        kept = progress.step if resumed else -1
+        events = EventLog(self.run_dir.events_path, keep_until_step=kept, keep_until_epoch=progress.epoch)
         try:
+            if self._as_it_was is not None and self.valid_store is not None and not resumed:
+                with self._as_it_was():
+                    self._judge_start(events)
             with InterruptWatch() as watch:
                 self._epochs(watch, events)
         finally:
@@ -172,6 +181,12 @@ class Trainer:
                 self._expect_end(meter)
                 if watch.received is not None:
                     self._leave(watch.received)
+
+    def _judge_start(self, events: EventLog) -> None:
+        metrics, metric = self._valid_metrics(), self.recipe.training.early_stopping.metric
+        self._record(0, metrics)
+        self.reporter.note(f"before its first step: valid {metric_title(metric)} {figure(metrics.get(metric))}")
+        events.append({"event": "start", "step": 0, "valid": metrics})
 
     def _expect_end(self, meter: Meter) -> None:
         """Tell the meter how many rows to expect: those of all epochs, or of fewer once the valid metric stalls."""
@@ -297,26 +312,10 @@ class Trainer:
     def _finish_epoch(self, events: EventLog, seconds: float) -> None:
         progress, metric = self.progress, self.recipe.training.early_stopping.metric
         self.optimizers.settle()
-        metrics: dict[str, float | None] = {}
-        if self.valid_store is not None:
-            metrics = evaluate_store(
-                self.network,
-                self.valid_store,
-                self.layout,
-                self.kind,
-                self.device,
-                cutoffs=self.recipe.evaluation.cutoffs,
-            )
+        metrics = self._valid_metrics()
         scale = progress.schedule.scale(self.settings, progress.step)
         progress.epoch += 1
-        direction = metric_direction(metric)
-        assert direction is not None, "the recipe's checks allow only metrics that have a direction"
-        value = metrics.get(metric) if self._followed is None else self._followed[progress.epoch - 1]
-        is_best = progress.schedule.record(self.settings, progress.epoch, value, direction)
-        if is_best:
-            checkpoints.save_checkpoint(
-                self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": progress.epoch}
-            )
+        is_best = self._record(progress.epoch, metrics)
         figures: dict[str, Any] = {"epoch": progress.epoch, "train_loss": self._train_loss()}
         events.append(
             {
@@ -346,6 +345,31 @@ class Trainer:
         progress.batch, progress.loss_sum, progress.weight_sum = 0, 0.0, 0.0
         self._save()
 
+    def _valid_metrics(self) -> dict[str, float | None]:
+        if self.valid_store is None:
+            return {}
+        cutoffs = self.recipe.evaluation.cutoffs
+        return evaluate_store(self.network, self.valid_store, self.layout, self.kind, self.device, cutoffs=cutoffs)
+
+    def _record(self, epoch: int, metrics: Mapping[str, float | None]) -> bool:
+        """Tell the schedule of an epoch's valid metrics; the best so far is saved with the state of its optimizers."""
+        metric = self.recipe.training.early_stopping.metric
+        direction = metric_direction(metric)
+        assert direction is not None, "the recipe's checks allow only metrics that have a direction"
+        value = metrics.get(metric) if self._followed is None else self._followed[epoch - 1]
+        is_best = self.progress.schedule.record(self.settings, epoch, value, direction)
+        if is_best:
+            checkpoints.save_checkpoint(
+                self.run_dir.best_state_path, self._optimizer_tensors(), {"optimizers": self.optimizers.numbers()}
+            )
+            checkpoints.save_checkpoint(
+                self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": epoch}
+            )
+        return is_best
+
+    def _optimizer_tensors(self) -> dict[str, Tensor]:
+        return {f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()}
+
     def _leave(self, signal_number: int) -> None:
         self._save()
         raise Interrupted(
@@ -361,7 +385,7 @@ class Trainer:
             )
         self._absorb_recent()
         tensors: dict[str, Tensor] = checkpoints.model_tensors(self.network)
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()}
+        tensors |= self._optimizer_tensors()
         tensors |= checkpoints.random_state(self.device)
         state = {"progress": asdict(self.progress), "optimizers": self.optimizers.numbers()}
         checkpoints.save_checkpoint(self.run_dir.last_path, tensors, state)
@@ -372,11 +396,16 @@ class Trainer:
         tensors, state = checkpoints.load_checkpoint(path)
         require_shape(state, _SHAPE, path)
         checkpoints.restore_model(self.network, tensors, path)
-        optimizer = {n.removeprefix("optimizer."): t for n, t in tensors.items() if n.startswith("optimizer.")}
         try:
-            self.optimizers.restore(optimizer, state["optimizers"])
+            restore_optimizers(self.optimizers, tensors, state)
             checkpoints.restore_random_state(tensors, self.device)
             saved = state["progress"]
             self.progress = Progress(**{**saved, "schedule": Schedule(**saved["schedule"])})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(f"{path}: checkpoint of another model or version ({error}); train again") from error
+
+
+def restore_optimizers(optimizers: Optimizers, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Restore what a checkpoint holds of the optimizers. Raises KeyError or ValueError for those of another model."""
+    named = {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}
+    optimizers.restore(named, state["optimizers"])

@@ -1,0 +1,102 @@
+"""Every command judges the place of its output by one rule, before it works."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+CommandLine = Callable[..., tuple[int, str, str]]
+
+WRITERS: dict[str, Callable[[str], Sequence[str]]] = {
+    "init": lambda place: ["init", "log.csv", "--label", "click", "-o", place],
+    "report": lambda place: ["report", "runs/small/latest", "-o", place],
+    "predict": lambda place: ["predict", "runs/small/latest", "log.csv", "--output-format", "csv", "-o", place],
+    "crosses": lambda place: ["crosses", "small.yaml", "--discover", "--budget", "2", "--write", place],
+}
+
+
+@pytest.fixture
+def here(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copy = tmp_path / "here"
+    shutil.copytree(trained, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    (copy / "folder").mkdir()
+    (copy / "file").write_text("mine")
+    (copy / "loop").symlink_to("loop")
+    return copy
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize(
+    ("place", "code", "told"),
+    [
+        ("nowhere/out", 6, "nowhere/out: its folder does not exist: make it first"),
+        ("file/out", 6, "file/out: its folder does not exist: make it first"),
+        ("folder", 6, "folder: is a directory; name a file in it"),
+        ("n" * 300, 6, "cannot write: File name too long"),
+        ("loop", 6, "loop: cannot write: Too many levels of symbolic links"),
+        ("file", 2, "file: exists already; --force replaces it"),
+    ],
+    ids=lambda value: str(value)[:10],
+)
+def test_a_place_where_nothing_can_be_written_is_told_alike_by_all_commands(
+    command: str, place: str, code: int, told: str, here: Path, widedeep: CommandLine
+) -> None:
+    before = sorted(os.listdir(here))
+
+    ended, out, err = widedeep(*WRITERS[command](place))
+
+    assert (ended, out) == (code, "")
+    assert told in err
+    assert err.count("\n") == 1, "nothing else is told, as no work has begun"
+    assert sorted(os.listdir(here)) == before
+
+
+@pytest.mark.parametrize("command", ["init", "report", "crosses"])
+def test_a_device_is_not_replaced_by_a_file(command: str, here: Path, widedeep: CommandLine) -> None:
+    os.mkfifo("pipe")
+
+    code, _, err = widedeep(*WRITERS[command]("pipe"), "--force")
+
+    assert (code, "pipe: is no file but a device, pipe or socket" in err) == (6, True), err
+    assert Path("pipe").is_fifo()
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_where_the_output_is_a_link_the_file_behind_it_is_written(
+    command: str, here: Path, widedeep: CommandLine
+) -> None:
+    Path("link").symlink_to("folder/new")
+
+    code, _, err = widedeep(*WRITERS[command]("link"))
+
+    assert code == 0, err
+    assert Path("link").is_symlink()
+    assert (here / "folder" / "new").stat().st_size > 0
+
+
+def test_discovered_crosses_do_not_take_the_place_of_the_data(here: Path, widedeep: CommandLine) -> None:
+    before = (here / "log.csv").read_bytes()
+
+    code, _, err = widedeep(*WRITERS["crosses"]("log.csv"), "--force")
+
+    assert (code, "log.csv: is what is read" in err) == (2, True), err
+    assert (here / "log.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(("place", "code"), [("n" * 300, 6), ("file/log", 6), ("file", 2)], ids=ascii)
+def test_a_sample_log_is_refused_a_place_that_cannot_be_a_folder(
+    place: str, code: int, here: Path, widedeep: CommandLine
+) -> None:
+    ended, _, err = widedeep("synth", "--rows", "300", "-o", place)
+
+    assert ended == code, err
+    assert (err.count("\n"), place in err) == (1, True)
+
+
+def test_a_folder_of_other_files_is_refused_before_a_sample_log_is_drawn(here: Path, widedeep: CommandLine) -> None:
+    code, _, err = widedeep("synth", "--rows", "10000000000", "-o", str(here), "--force")
+
+    assert (code, "which is no part of a sample log" in err) == (2, True), err

@@ -1,0 +1,219 @@
+"""`widedeep backtest`: every step is scored before any model learns of it; what is done is not done again."""
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from widedeep.comparison import backtest as module
+from widedeep.comparison.backtest import Backtest, backtest
+from widedeep.errors import Interrupted, UsageError
+from widedeep.features.targets import LABEL_COLUMN
+from widedeep.pipeline.experiment import train
+from widedeep.pipeline.steps import steps_stage
+from widedeep.pipeline.workspace import Workspace
+from widedeep.recipe.load import load_recipe
+from widedeep.reporting import Reporter
+from widedeep.runs import RunDirectory
+
+CommandLine = Callable[..., tuple[int, str, str]]
+DAY = 86_400.0
+RECIPE = """\
+name: days
+data:
+  train: log.csv
+  label: click
+  time: {column: time, format: epoch}
+features:
+  categorical: [user, shape]
+crosses: [[user, shape]]
+model:
+  embeddings: {dim: 4}
+  deep: {hidden: [8]}
+training:
+  epochs: 4
+  batch_size: 32
+  deep: {learning_rate: 0.02}
+  threads: 1
+"""
+
+
+def write_log(path: Path, days: list[int], rows: int = 260) -> None:
+    """Shuffled rows of these days. Every second user clicks often; each day three users come and three go."""
+    draw = random.Random(8)
+    lines = []
+    for day in days:
+        for _ in range(rows):
+            user, shape = draw.randrange(3 * day, 3 * day + 12), draw.choice(["round", "flat"])
+            clicked = int(draw.random() < (0.75 if user % 2 else 0.2))
+            lines.append([day * int(DAY) + draw.randrange(int(DAY)), f"u{user}", shape, clicked])
+    draw.shuffle(lines)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["time", "user", "shape", "click"], *lines])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of five days, of which one has no rows."""
+    folder = tmp_path_factory.mktemp("days")
+    write_log(folder / "log.csv", [0, 1, 2, 4, 5])
+    (folder / "days.yaml").write_text(RECIPE)
+    return folder
+
+
+def run_backtest(folder: Path, **settings: object) -> Backtest:
+    loaded = load_recipe(folder / "days.yaml")
+    return backtest(loaded, folder / "work", Reporter(), step=DAY, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def result(folder: Path) -> Backtest:
+    return run_backtest(folder)
+
+
+def test_steps_hold_the_rows_of_their_time_and_all_rows_once(folder: Path) -> None:
+    loaded, workspace = load_recipe(folder / "days.yaml"), Workspace(folder / "work")
+    steps = steps_stage(loaded, DAY, workspace, Reporter())
+    assert [step.start / DAY for step in steps] == [0, 1, 2, 4, 5]
+    log = pl.read_csv(folder / "log.csv", infer_schema=False)
+    for step in steps:
+        rows = pl.concat(pl.read_parquet(file) for file in step.files)
+        of_day = log.filter(pl.col("time").cast(pl.Float64).is_between(step.start, step.start + DAY, closed="left"))
+        assert rows.select(log.columns).equals(of_day)
+        assert step.rows == len(rows)
+
+
+def test_figures_are_those_of_scikit_learn_on_all_rows_after_the_first_step(folder: Path, result: Backtest) -> None:
+    assert [step.start / DAY for step in result.steps] == [1, 2, 4, 5]
+    assert [step.rows for step in result.steps] == [260] * 4
+    scored = {path: pl.read_ipc(path) for path in folder.glob("work/stages/scored/*/scores.arrow")}
+    # All ways share the first model, which scores its step once; the frozen one and the others then part.
+    assert len(scored) == 1 + 3 * 3
+    known = [(log_loss(frame[LABEL_COLUMN], frame["score"]), frame) for frame in scored.values()]
+    for step in result.steps:
+        for figures in step.figures.values():
+            loss, frame = min(known, key=lambda pair: abs(pair[0] - figures["log_loss"].value))
+            assert figures["log_loss"].value == pytest.approx(loss, abs=1e-6)
+            assert figures["auc"].value == pytest.approx(roc_auc_score(frame[LABEL_COLUMN], frame["score"]))
+            assert figures["log_loss"].low < loss < figures["log_loss"].high
+    assert set(result.differences) == {("cold", "frozen"), ("warm", "frozen"), ("warm", "cold")}
+    for (one, other), changes in result.differences.items():
+        difference = result.overall[one]["log_loss"].value - result.overall[other]["log_loss"].value
+        assert changes["log_loss"].value == pytest.approx(difference)
+
+
+def test_no_model_has_seen_the_rows_that_it_scores(folder: Path, result: Backtest) -> None:
+    runs = [RunDirectory(path) for path in folder.glob("work/runs/days-backtest/*") if not path.is_symlink()]
+    trained = {path.path.name: set(json.loads((path.path / "metrics.json").read_text())["rows"]) for path in runs}
+    assert len(runs) == 1 + 3 + 3
+    assert all(splits == {"train", "valid"} for splits in trained.values())
+    chains = sorted(len(run.manifest()["from"]["ancestors"]) for run in runs if "from" in run.manifest())
+    assert chains == [0, 1, 2]
+    cold = [sum(run.facts()["rows"].values()) for run in runs if "from" not in run.manifest()]
+    warm = [sum(run.facts()["rows"].values()) for run in runs if "from" in run.manifest()]
+    assert sorted(cold) == [260, 520, 780, 1040]
+    assert warm == [260] * 3
+
+
+def test_models_that_learn_on_beat_the_one_left_alone_where_the_log_moves(result: Backtest) -> None:
+    for way in ("cold", "warm"):
+        assert result.differences[way, "frozen"]["log_loss"].high < 0.0  # type: ignore[index]
+
+
+def test_what_is_finished_is_not_done_again(folder: Path, result: Backtest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(module, "_scored", refused)
+    before = {path.name for path in folder.glob("work/runs/days-backtest/*")}
+    again = run_backtest(folder)
+    assert again == result
+    assert {path.name for path in folder.glob("work/runs/days-backtest/*")} == before
+
+
+def test_interrupted_and_started_again_it_ends_in_the_same_figures(
+    folder: Path, result: Backtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupted(*arguments: object, **settings: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Interrupted(2, "interrupted")
+        return train(*arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", interrupted)
+    loaded = load_recipe(folder / "days.yaml")
+    with pytest.raises(Interrupted):
+        backtest(loaded, folder / "other", Reporter(), step=DAY)
+    monkeypatch.undo()
+    again = backtest(loaded, folder / "other", Reporter(), step=DAY)
+    assert (again.steps, again.overall, again.differences) == (result.steps, result.overall, result.differences)
+
+
+def test_days_scores_the_last_steps_and_ways_are_chosen(folder: Path) -> None:
+    result = run_backtest(folder, days=2, ways=["frozen", "warm"])
+    assert [step.start / DAY for step in result.steps] == [4, 5]
+    assert result.first_rows == 3 * 260
+    assert set(result.overall) == {"frozen", "warm"}
+    with pytest.raises(UsageError, match="--days 5"):
+        run_backtest(folder, days=5)
+
+
+def test_a_step_of_one_class_is_scored_and_not_learnt_from(tmp_path: Path) -> None:
+    write_log(tmp_path / "log.csv", [0, 1, 2])
+    rows = list(csv.reader((tmp_path / "log.csv").open()))
+    rows = [rows[0]] + [[*row[:3], "0" if DAY <= int(row[0]) < 2 * DAY else row[3]] for row in rows[1:]]
+    with (tmp_path / "log.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    (tmp_path / "days.yaml").write_text(RECIPE)
+    result = run_backtest(tmp_path, ways=["warm", "frozen"])
+    assert result.unlearnt == 1
+    assert np.isfinite(result.overall["warm"]["log_loss"].value)
+    assert result.overall["warm"] == result.overall["frozen"]
+
+
+def test_the_command_prints_a_table_for_each_metric_or_one_json_object(folder: Path, widedeep: CommandLine) -> None:
+    command = ["backtest", folder / "days.yaml", "--work", folder / "work", "--warm", "--frozen", "--days", "2"]
+    code, out, err = widedeep(*command)
+    assert code == 0, err
+    for text in ("log loss", "AUC", "calibration", "1970-01-05", "all", "warm", "frozen", "first model"):
+        assert text in out
+    assert "cold" not in out
+    code, out, err = widedeep(*command, "--json")
+    answer = json.loads(out)
+    assert [step["start"] for step in answer["steps"]] == [4 * DAY, 5 * DAY]
+    figures = answer["all"]["warm"]["log_loss"]
+    assert figures["low"] < figures["value"] < figures["high"]
+    assert set(answer["seconds"]) == {"frozen", "warm"}
+
+
+@pytest.mark.parametrize("step", ["0d", "1x", "", "-1d", "day"])
+def test_a_step_that_is_no_length_is_refused(step: str, folder: Path, widedeep: CommandLine) -> None:
+    code, _, err = widedeep("backtest", folder / "days.yaml", f"--step={step}")
+    assert (code, "--step" in err) == (2, True)
+
+
+def test_a_step_that_makes_too_few_or_too_many_of_them_is_refused(folder: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(folder / "days.yaml")
+    for step in (1e9, 1.0):
+        if step == 1.0:
+            write_log(tmp_path / "log.csv", list(range(9)))
+            (tmp_path / "days.yaml").write_text(RECIPE)
+            loaded = load_recipe(tmp_path / "days.yaml")
+        with pytest.raises(UsageError, match="--step"):
+            backtest(loaded, tmp_path / "work", Reporter(), step=step)
+
+
+def test_a_recipe_without_a_time_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "days.yaml").write_text(RECIPE.replace("  time: {column: time, format: epoch}\n", ""))
+    write_log(tmp_path / "log.csv", [0, 1])
+    with pytest.raises(UsageError, match=r"data\.time"):
+        run_backtest(tmp_path)

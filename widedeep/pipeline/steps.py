@@ -1,0 +1,134 @@
+"""The stage of `widedeep backtest`: the recipe's rows, cut by time into steps of equal length, as raw Parquet files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from widedeep.errors import UsageError
+from widedeep.files import write_json
+from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.stages import ingest_key
+from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.profile.ingest import columns_read
+from widedeep.recipe.load import LoadedRecipe
+from widedeep.reporting import Reporter
+from widedeep.source.blocks import RawBlock
+from widedeep.source.paths import expand_paths, total_size
+from widedeep.source.sources import RowlessFiles, read_blocks
+from widedeep.table.side_tables import SideTables
+from widedeep.table.split import SPLITS
+from widedeep.table.times import time_values
+
+STEPS_FORMAT = 1
+"""Raised when the files change for equal inputs, so that no older cache is read."""
+MOST_STEPS = 2_000
+"""More steps are refused: the step is then nearly always in another unit than meant."""
+_HELD_ROWS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Step:
+    """The rows of one step. Steps without rows are left out."""
+
+    start: float
+    """Where it starts, in the unit of `data.time` (seconds since 1970 UTC for dates and times)."""
+    rows: int
+    files: tuple[Path, ...]
+
+
+def steps_stage(loaded: LoadedRecipe, step: float, workspace: Workspace, reporter: Reporter) -> list[Step]:
+    """All rows that the recipe names (train, valid and test), by steps of length `step`, in the order of time.
+
+    For a caller that holds the lock; done only once for equal rows. Within a step rows are in the order of the files.
+    Raises UsageError for a recipe without `data.time`, and where there are fewer than two steps, or too many;
+    DataError and ColumnError for the files.
+    """
+    if loaded.recipe.data.time is None:
+        raise UsageError(f"{loaded.title}: a backtest goes by `data.time`, the column that says when a row happened")
+    key = key_of({"format": STEPS_FORMAT, "ingest": ingest_key(loaded), "step": step})
+    path = workspace.stage_path("steps", key)
+    if not workspace.is_done("steps", key):
+        with workspace.building("steps", key) as temporary:
+            writer = _StepFiles(temporary)
+            for block in _blocks(loaded, reporter):
+                writer.add(block.frame, np.floor(time_values(block, loaded.recipe.data.time).to_numpy() / step))
+            writer.finish()
+            _check_number(len(writer.files), step)
+            entries = [
+                {"number": number, "rows": writer.rows[number], "files": writer.files[number]}
+                for number in sorted(writer.files)
+            ]
+            write_json(temporary / "report.json", {"steps": entries})
+    facts: dict[str, Any] = read_report(path)
+    return [
+        Step(entry["number"] * step, entry["rows"], tuple(path / name for name in entry["files"]))
+        for entry in facts["steps"]
+    ]
+
+
+def _check_number(steps: int, step: float) -> None:
+    if not 2 <= steps <= MOST_STEPS:
+        raise UsageError(
+            f"--step: the rows' times fill {steps:,} step{'s' * (steps != 1)} of {step:,.0f} seconds (or units of a "
+            f"time that is a bare number); at least 2 and at most {MOST_STEPS:,} are needed: choose another length, or "
+            "say by data.time.format how the time is written"
+        )
+
+
+def _blocks(loaded: LoadedRecipe, reporter: Reporter) -> Iterator[RawBlock]:
+    data = loaded.recipe.data
+    assert data.time is not None
+    sources = [
+        source
+        for split in SPLITS
+        if (paths := getattr(data, split)) is not None
+        for source in expand_paths(paths, loaded.base_dir)
+    ]
+    needed = columns_read(loaded.recipe, "train")
+    of_log = SideTables.load(data, loaded.base_dir, needed, reporter).log_columns(needed)
+    columns = list(dict.fromkeys([*of_log, data.time.column]))
+    finished, rowless = 0, RowlessFiles()
+    with reporter.work("cut by time", total_size(chain(sources)), "bytes") as meter:
+        for source in sources:
+            done = 0
+            with rowless.passed_over():
+                for block in read_blocks(source, data.format, columns, name=str(source)):
+                    yield block
+                    done = block.bytes_done
+                    meter.update(finished + done)
+            finished += done
+        rowless.settle(reporter)
+
+
+class _StepFiles:
+    """Writes rows to the files of their steps, some hundred thousand rows at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.files: dict[int, list[str]] = {}
+        self.rows: dict[int, int] = {}
+        self._directory = directory
+        self._waiting: dict[int, list[pl.DataFrame]] = {}
+        self._held = 0
+
+    def add(self, frame: pl.DataFrame, numbers: np.ndarray) -> None:
+        for number in np.unique(numbers).astype(np.int64).tolist():
+            part = frame.filter(pl.Series(numbers == number))
+            self._waiting.setdefault(number, []).append(part)
+            self.rows[number] = self.rows.get(number, 0) + len(part)
+        self._held += len(frame)
+        if self._held >= _HELD_ROWS:
+            self.finish()
+
+    def finish(self) -> None:
+        for number, frames in self._waiting.items():
+            alike = all(frame.schema == frames[0].schema for frame in frames)
+            for frame in [pl.concat(frames)] if alike else frames:
+                names = self.files.setdefault(number, [])
+                names.append(f"step-{number}-{len(names):05d}.parquet")
+                frame.write_parquet(self._directory / names[-1])
+        self._waiting, self._held = {}, 0
