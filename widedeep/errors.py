@@ -120,6 +120,12 @@ class WriteError(WidedeepError):
     exit_code = 6
 
 
+class RefusedError(WidedeepError):
+    """The rows to score are not such as the model knows: a limit of the recipe or of an option refuses them."""
+
+    exit_code = 7
+
+
 class UnfitRunError(WidedeepError):
     """A run is not fit to be served in place of the one that is."""
 
