@@ -317,7 +317,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
         if path.name == LATEST:
             settle_latest(path.parent)
         RunDirectory(path).checked(RunDirectory(path).manifest_path)
-        if RunDirectory(path).manifest_path.exists():
+        if os.path.exists(RunDirectory(path).manifest_path):  # pathlib raises for a name that is too long
             return Path(os.path.realpath(path))
     name = recipe_name()
     if name is not None:
@@ -327,7 +327,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
             return Path(os.path.realpath(latest))
         raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
     for path in places:
-        if path.is_dir():
+        if os.path.isdir(path):
             return Path(os.path.realpath(path))  # what it lacks is for its reader to say
     raise ArtefactError(
         f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
