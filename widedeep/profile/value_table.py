@@ -130,7 +130,10 @@ def each_by_value(
     stacked = pl.DataFrame({"number": number, "value": pl.concat([column.alias("value") for column in columns])})
     stacked = stacked.with_columns(pl.Series(name, values) for name, values in repeated.items())
     # In order of appearance: sums of a regression's labels must not depend on the threads.
-    found = stacked.group_by(["number", "value"], maintain_order=True).agg(aggregates)
+    keys = ["number", "value"] if len(columns) > 1 else ["value"]
+    found = stacked.group_by(keys, maintain_order=True).agg(aggregates)
+    if len(columns) == 1:
+        return iter([found])
     ends = np.cumsum(np.bincount(found["number"].to_numpy(), minlength=len(columns))).tolist()
     found = found.drop("number")
     return (found.slice(start, end - start) for start, end in zip([0, *ends], ends, strict=False))
