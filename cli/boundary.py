@@ -6,13 +6,22 @@ import os
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import IO
 
-from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError, is_out_of_memory
+from widedeep.errors import (
+    ArtefactError,
+    DataError,
+    RecipeError,
+    TrainingError,
+    WidedeepError,
+    WriteError,
+    is_out_of_memory,
+)
 from widedeep.figures import visible, visible_message
-
-from .wrapping import wrapped
 
 EXIT_CODES = """\
 Exit codes:
@@ -23,14 +32,17 @@ Exit codes:
   4    an artefact: missing, unfinished, corrupt, of a newer format, or locked
   5    training: non-finite loss, out of memory
   6    cannot write: disk full, read-only, no permission
-  7    refused by a limit: a run is not fit to be served
+  7    refused by a limit: rows are not such as the model knows, or a run is not fit to be served
   130  interrupted (Ctrl-C)
   143  terminated (SIGTERM)
   141  the reader of stdout has gone"""
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+_OF_A_DEVICE = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT}
+"""Faults of a disk or of a network's, which come without a file's name where the file is open already."""
 # Rust libraries (Polars) report the operating system's error as text; its number stands at the end.
 _OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
+_WIDTH, _LEAST_WIDTH = 80, 40
 _REPORTED_VERSIONS = ("numpy", "polars", "polars-hash", "pydantic", "safetensors", "torch", "typer")
 
 
@@ -64,28 +76,65 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _report(error: BaseException) -> int:
-    """Write on stderr what happened, and return the exit code."""
-    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
-        return _say_known(error)
+def exit_code(error: BaseException) -> int:
+    """The exit code that `error` ends a command with, as `guarded` reports it."""
+    if (known := _known(error)) is not None:
+        return known.exit_code
     if isinstance(error, KeyboardInterrupt):
-        _say("widedeep: interrupted")
         return 128 + signal.SIGINT
     if isinstance(error, Terminated):
-        _say("widedeep: terminated")
         return 128 + signal.SIGTERM
+    return 128 + signal.SIGPIPE if _system_error_number(error) == errno.EPIPE else 1
+
+
+def _report(error: BaseException) -> int:
+    """Write on stderr what happened, and return the exit code."""
+    known, code = _known(error), exit_code(error)
+    if known is not None:
+        _say_known(known)
+    elif isinstance(error, KeyboardInterrupt):
+        _say("widedeep: interrupted")
+    elif isinstance(error, Terminated):
+        _say("widedeep: terminated")
+    elif code == 1:
+        _say_bug(error)
+    return code
+
+
+def _known(error: BaseException) -> WidedeepError | None:
+    """What `error` is told as in a message of ours; None for an interrupt, a pipe that is gone and a bug."""
+    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
+        return error
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        return None
     if is_out_of_memory(error):
         advice = "close other programs or raise the limit on memory, or try a smaller `training.batch_size`"
-        return _say_known(TrainingError(f"out of memory: {advice}"))
+        return TrainingError(f"out of memory: {advice}")
     number = _system_error_number(error)
-    if number == errno.EPIPE:
-        return 128 + signal.SIGPIPE
-    if number in _CANNOT_WRITE:
-        place = getattr(error, "filename", None)
+    return None if number is None or number == errno.EPIPE else _told_by_system(error, number)
+
+
+def _told_by_system(error: BaseException, number: int) -> WidedeepError | None:
+    """The operating system's fault as one of writing, of an artefact or of input data; None if it tells no place."""
+    named = getattr(error, "filename", None)
+    place = os.fsdecode(named) if isinstance(named, str | bytes) else None
+    reason = os.strerror(number)
+    unreadable = place is not None and os.path.isfile(place) and not os.access(place, os.R_OK)
+    if number in _CANNOT_WRITE and not unreadable:
         advice = "free some space, or choose a place where you may write"
-        return _say_known(WriteError(f"{place or 'output'}: cannot write: {os.strerror(number)}: {advice}"))
-    _say_bug(error)
-    return 1
+        return WriteError(f"{place or 'output'}: cannot write: {reason}: {advice}")
+    if place is not None and _is_artefact(Path(place)):
+        return ArtefactError(f"{place}: cannot be read: {reason}: restore it from a copy, or make it again")
+    if place is not None or number in _OF_A_DEVICE:
+        return DataError(f"{place or 'a file'}: cannot be read: {reason}: see that it is there and that its disk works")
+    return None
+
+
+def _is_artefact(path: Path) -> bool:
+    """Whether a path leads into a run or a stage."""
+    return any(
+        os.path.exists(folder / "manifest.json") or folder.parent.parent.name == "stages" for folder in path.parents
+    )
 
 
 def _system_error_number(error: BaseException) -> int | None:
@@ -98,11 +147,10 @@ def _system_error_number(error: BaseException) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _say_known(error: WidedeepError) -> int:
+def _say_known(error: WidedeepError) -> None:
     messages = [str(fault) for fault in error.faults] if isinstance(error, RecipeError) else [str(error)]
     for message in messages:
         _say(wrapped(f"widedeep: error: {visible_message(message)}", sys.stderr))
-    return error.exit_code
 
 
 def _say_bug(error: BaseException) -> None:
@@ -146,3 +194,25 @@ def _drop_unwritable_stdout() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
+
+
+def wrapped(message: str, stream: IO[str] | None) -> str:
+    """`message` in lines of the terminal's width, all but the first indented; unchanged if `stream` is no terminal:
+    in a pipe each message is one line, so that `grep` finds it whole. A word, such as a path, is never cut.
+    """
+    if stream is None or not stream.isatty():
+        return message
+    width = max(_width(stream), _LEAST_WIDTH)
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in message.split("\n")
+    )
+
+
+def _width(stream: IO[str]) -> int:
+    if (columns := os.environ.get("COLUMNS", "")).isdigit():
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _WIDTH
+    except OSError:
+        return _WIDTH

@@ -15,8 +15,8 @@ from rich.text import Text
 from widedeep.figures import duration, figure, gain_cell, rate, visible, visible_message
 from widedeep.reporting import Meter, Reporter
 
+from .boundary import wrapped
 from .results import open_stdout
-from .wrapping import wrapped
 
 _WARNING = "widedeep: warning: "
 _EPOCH_TITLES = {

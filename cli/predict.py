@@ -1,9 +1,10 @@
 """`widedeep predict`: scores for any table, from files or stdin, to a file or stdout."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
@@ -12,7 +13,7 @@ from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
 from widedeep.recipe.kinds import FileKind
 
-from .options import ForceOption, JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
+from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
 from .results import print_facts, print_json, stdout_bytes
 
 
@@ -34,6 +35,36 @@ def predict(
         Literal["csv", "ndjson", "parquet"] | None,
         typer.Option("--output-format", help="Default: by the ending of OUT; csv on stdout."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an output that exists; score rows past a limit of refusal.")
+    ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="FIELD.MEASURE=SHARE",
+            help="Refuse (exit code 7) past this share: of rows with a missing or an unseen value beyond the usual "
+            "share, or of a shift; MEASURE=SHARE is for all fields, =none for no limit. May be repeated.",
+        ),
+    ] = None,
+    warn: Annotated[
+        list[str] | None,
+        typer.Option("--warn", metavar="FIELD.MEASURE=SHARE", help="Warn past this share; may be repeated."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.json", help="Write what the rows and the scores looked like."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="FILE.json", help="Compare with an earlier report, such as yesterday's."),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE.jsonl", help="Append a line on this command: rows, seconds, limits, exit."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait while another process writes OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing when all is well.")] = False,
     line_buffered: Annotated[
         bool,
         typer.Option(
@@ -41,46 +72,97 @@ def predict(
             help="Answer: write each row's score before the next row is read. For `-` and `-o -`, NDJSON or CSV.",
         ),
     ] = False,
-    force: ForceOption = False,
     work: WorkOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Score any table with a run, row by row, in input order."""
+    """Score any table with a run, row by row, in input order.
+
+    Where OUT is a folder (it exists as one, or ends in /), each file gets one of its own there, and _SUCCESS comes
+    last; started again, the command does what is missing.
+    """
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    if output == "-" and as_json:
-        raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one of them")
-    if line_buffered and (files != ["-"] or output != "-"):
-        raise UsageError("--line-buffered answers a pipe: give - as the only FILE, and -o -")
-    tables = side_table_files(table)
-    from widedeep.scoring.outputs import format_of
+    with _logged(log, run) as facts:
+        if output == "-" and as_json:
+            raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one")
+        if line_buffered and (files != ["-"] or output != "-"):
+            raise UsageError("--line-buffered answers a pipe: give - as the only FILE, and -o -")
+        tables = side_table_files(table)
+        refuse, warning = _limits(limit, "--limit"), _limits(warn, "--warn")
+        is_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
+        from widedeep.scoring.outputs import format_of
 
-    target = stdout_bytes() if output == "-" else Path(output)
-    chosen_format = output_format or format_of(target)
-    from widedeep.scoring.predict import predict_files  # only now: a bad command line need not wait for torch
+        target = stdout_bytes() if output == "-" else Path(output)
+        chosen_format = output_format if is_folder else output_format or format_of(target)
+        # Only now: a bad command line need not wait for torch.
+        from widedeep.scoring.guard import GuardOptions
+        from widedeep.scoring.predict import ScoringOptions, predict_files
 
-    reporter = ConsoleReporter()
-    result = predict_files(
-        run_path(run, work),
-        _inputs(files),
-        target,
-        input_format=input_format,
-        output_format=chosen_format,
-        keep=keep or (),
-        tables=tables,
-        force=force,
-        trust=trust,
-        line_buffered=line_buffered,
-        reporter=reporter,
-    )
+        reporter = ConsoleReporter(quiet=quiet)
+        options = ScoringOptions(
+            input_format,
+            chosen_format,
+            keep or (),
+            tables,
+            force,
+            GuardOptions(warning, refuse, report, against, force),
+            wait,
+        )
+        scored = run_path(run, work)
+        facts["run"] = str(scored)
+        if is_folder and isinstance(target, Path):
+            from widedeep.scoring.folder import predict_folder  # most outputs are files
+
+            result = predict_folder(scored, _inputs(files), target, options, reporter, trust=trust)
+        else:
+            result = predict_files(
+                scored,
+                _inputs(files),
+                target,
+                trust=trust,
+                line_buffered=line_buffered,
+                reporter=reporter,
+                **vars(options),
+            )
+        facts |= {"rows": result.rows, "limits": [breach.to_json() for breach in result.breaches]}
     odd_values = odd_value_lists(result.missing, result.unseen)
     if as_json:
-        print_json({"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen})
+        found = {"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen}
+        print_json({**found, "limits": facts["limits"]})
     elif output == "-":
         for title, fields in odd_values.items():
             reporter.note(f"{title}: {', '.join(fields)}")
-    else:
+    elif not quiet:
         print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(result.path)})
+
+
+@contextmanager
+def _logged(log: Path | None, run: str) -> Iterator[dict[str, Any]]:
+    if log is None:
+        yield {}
+        return
+    from .command_log import logged  # most commands write no log
+
+    with logged(log, run) as facts:
+        yield facts
+
+
+def _limits(options: Sequence[str] | None, option: str) -> dict[str, float | None]:
+    """Key → limit, from the options `FIELD.MEASURE=SHARE`. Raises UsageError for one that is no share."""
+    limits: dict[str, float | None] = {}
+    for text in options or ():
+        key, _, share = text.rpartition("=")
+        try:
+            limits[key] = None if share == "none" else float(share)
+        except ValueError:
+            limits[key] = -1.0
+        chosen = limits[key]
+        if not key or (chosen is not None and not 0.0 <= chosen <= 1.0):
+            raise UsageError(
+                f"{option} {text}: must be FIELD.MEASURE=SHARE, with a share from 0 to 1 or none, as in "
+                "site_id.unseen=0.2"
+            )
+    return limits
 
 
 def _inputs(files: Sequence[str]) -> list[Path | str | BinaryIO]:

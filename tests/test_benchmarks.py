@@ -277,3 +277,14 @@ def test_models_with_and_without_the_user_are_measured_where_users_are_new(tmp_p
     assert 0.3 < row["new"] < 0.7
     for kind in ("wide", "wide_deep"):
         assert row[kind]["with"]["log_loss"] != row[kind]["without"]["log_loss"]
+
+
+def test_the_guard_tells_planted_drifts_by_the_fields_name_and_nothing_else(tmp_path: Path) -> None:
+    import guard
+
+    told = guard.drift(tmp_path, rows=12_000)
+    silent = [name for name, (field, warnings) in told.items() if not any(field in warning for warning in warnings)]
+
+    assert told["nothing"] == ("", [])
+    assert len(told) >= 21
+    assert len(silent) <= 3  # the first among them: nothing has happened

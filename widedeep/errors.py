@@ -1,8 +1,9 @@
 """Every exception that widedeep raises on purpose; the command line turns each into a message and an exit code."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class WidedeepError(Exception):
@@ -119,10 +120,21 @@ class WriteError(WidedeepError):
     exit_code = 6
 
 
+class RefusedError(WidedeepError):
+    """The rows to score are not such as the model knows: a limit of the recipe or of an option refuses them."""
+
+    exit_code = 7
+
+
 class UnfitRunError(WidedeepError):
     """A run is not fit to be served in place of the one that is."""
 
     exit_code = 7
+
+    def __init__(self, message: str, limits: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.limits = list(limits)
+        """The limits that scored rows are past, as plain values."""
+        super().__init__(message)
 
 
 class Interrupted(WidedeepError):

@@ -10,12 +10,14 @@ import platform
 import re
 import shutil
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from widedeep.errors import ArtefactError, OutputExistsError, WriteError
 
@@ -30,6 +32,7 @@ _OF_A_PLACE = {
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
 _ADVICE = "free some space or choose another place"
 _COPIED_BYTES = 1 << 22
+_WAIT_SECONDS = 0.2
 
 _CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+")
 """The name of a temporary place says whose it is: machine, its start, process, the start of that."""
@@ -169,6 +172,56 @@ def _state_and_start(process: int) -> tuple[str, int] | None:
     # The name of the program, in parentheses, may hold anything.
     fields = _text(f"/proc/{process}/stat").rpartition(")")[2].split()
     return (fields[0], int(fields[19])) if len(fields) > 19 else None
+
+
+@contextmanager
+def locked(
+    path: Path, lock_path: Path, choose: str, *, wait: bool, note: Callable[[str], None], keep: bool = True
+) -> Iterator[None]:
+    """Lock `path` against other processes, by the file `lock_path`. The lock ends with the process, however that ends.
+
+    If it is locked already, raises ArtefactError that names the other process and what to `choose`, or says so to
+    `note` and waits. Unless `keep`, the file is gone afterwards.
+    """
+    import fcntl  # not at the top: Windows, which lacks it, is told so in a message
+
+    announced = False
+    while True:
+        with writing(path):
+            lock_file = lock_path.open("a+", encoding="utf-8")
+        with lock_file:
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock_file.seek(0)
+                holder = lock_file.read().strip() or "another process"
+                if not wait:
+                    raise ArtefactError(f"{path}: in use by {holder}; wait for it (--wait) or {choose}") from error
+                if not announced:
+                    note(f"waiting for {path}, in use by {holder}")
+                    announced = True
+                time.sleep(_WAIT_SECONDS)
+                continue
+            if not _is_at(lock_file, lock_path):
+                continue  # who held it before has removed it
+            lock_file.truncate(0)
+            lock_file.write(f"process {os.getpid()} ({' '.join(['widedeep', *sys.argv[1:]])[:200]})\n")
+            lock_file.flush()
+            try:
+                yield
+            finally:
+                lock_file.truncate(0)
+                if not keep:
+                    with suppress(OSError):
+                        lock_path.unlink()
+            return
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -343,12 +396,33 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON (no NaN), atomically."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = indented_json(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # a path in it is not UTF-8
-        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    write_text(path, text)
+        text = json.dumps(value, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def indented_json(value: Any, margin: str = "\n") -> str:
+    """What `json.dumps` writes with an indent of 2, strict and in Unicode, in a quarter of the time: what holds nothing
+    but values is left to its compiled encoder. Raises ValueError for NaN and infinities."""
+    inner = margin + "  "
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=("," + inner, ": ")).encode
+    if not value or not isinstance(value, dict | list | tuple):
+        return encode(value)
+    is_object = isinstance(value, dict)
+    parts = value.values() if isinstance(value, dict) else value
+    if not any(isinstance(part, dict | list | tuple) and part for part in parts):
+        content = encode(value)[1:-1]
+    else:
+        texts = (indented_json(part, inner) for part in parts)
+        if is_object:
+            names = (name if isinstance(name, str) else json.dumps(name) for name in value)
+            texts = (f"{encode(name)}: {text}" for name, text in zip(names, texts, strict=True))
+        content = ("," + inner).join(texts)
+    opening, closing = "{}" if is_object else "[]"
+    return f"{opening}{inner}{content}{margin}{closing}"
 
 
 def sync_file(path: Path) -> None:

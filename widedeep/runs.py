@@ -115,6 +115,10 @@ class RunDirectory:
         return self.plan_dir / "missing.json"
 
     @property
+    def reference_path(self) -> Path:
+        return self.plan_dir / "reference.json"
+
+    @property
     def best_path(self) -> Path:
         return self.path / "checkpoints" / "best.safetensors"
 
@@ -281,7 +285,7 @@ class RunDirectory:
     def _pinned_paths(self) -> Iterator[Path]:
         # Vocabularies are pinned by the checksums in plan.json.
         yield from (self.recipe_path, self.plan_dir / "plan.json", self.source_kinds_path, self.forms_path)
-        yield from (self.missing_path, self.memory_path, self.best_path, self.golden_path)
+        yield from (self.missing_path, self.memory_path, self.reference_path, self.best_path, self.golden_path)
 
     def finish(self) -> None:
         """Mark the run as finished and let `latest` beside it point to it.
@@ -468,8 +472,11 @@ def _shown(value: Any) -> str:
 
 
 def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read: {error.strerror}: {_DAMAGED}") from error
 
 
 def _digest_of_manifest(manifest: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widedeep.features.buckets import bucket_interval
+from widedeep.features.fields import bucket_interval
 from widedeep.features.fit import fit_plan
 from widedeep.features.inverse import find_values, planned_values
 from widedeep.features.plan import FeaturePlan

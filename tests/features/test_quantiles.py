@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from widedeep.features.buckets import bucket_number
+from widedeep.features.fields import bucket_number
 from widedeep.features.quantiles import QuantileGrid
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -17,12 +17,14 @@ from widedeep.comparison.run_table import FinishedRun
 from widedeep.errors import ArtefactError
 from widedeep.features.plan import FeaturePlan
 from widedeep.runs import RunDirectory
+from widedeep.scoring.guard import Guard, GuardOptions
 from widedeep.scoring.scorer import Scorer
 
 CommandLine = Callable[..., tuple[int, str, str]]
 JSON_FILES = ("manifest.json", "metrics.json", "plan/plan.json", "plan/source_kinds.json", "plan/forms.json")
 SCORED_WITH = (
     *JSON_FILES,
+    "plan/reference.json",
     "recipe.yaml",
     "plan/memory.safetensors",
     "plan/vocabularies/field-0000.arrow",
@@ -60,7 +62,7 @@ class PanicException(pl.exceptions.PanicException):  # type: ignore[misc]
 
 
 def load_all(run: Path) -> None:
-    Scorer.load(run)
+    Guard(Scorer.load(run), run, GuardOptions())
     FinishedRun.read(run)
     RunDirectory(run).epochs()
 

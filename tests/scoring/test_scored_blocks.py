@@ -20,9 +20,10 @@ from widedeep.errors import DataError
 from widedeep.reporting import Reporter
 from widedeep.scoring import scored_blocks as module
 from widedeep.scoring.predict import predict_files
-from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scored_blocks import TypedBlocks, scored_blocks
 from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.tally import OddValues
 
 
 @pytest.fixture(autouse=True)

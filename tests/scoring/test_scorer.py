@@ -19,8 +19,9 @@ from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.evaluate import evaluate_rows, evaluate_typed
 from widedeep.scoring.labelled import score_labelled, score_only
-from widedeep.scoring.rows import STDIN_NAME, InputRows, OddValues
+from widedeep.scoring.rows import STDIN_NAME, InputRows
 from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
+from widedeep.scoring.tally import OddValues
 
 RUN = Path(__file__).with_name("run-format-1")
 ROWS = Path(__file__).with_name("run-format-1-scores.csv")

@@ -127,6 +127,8 @@ class Run:
         missing texts are null; kept categories are returned as texts. `tables` maps side tables to files that replace
         the recipe's.
 
+        `reporter` is warned if the rows are past a limit of the recipe's `scoring.limits`; nothing is refused.
+
         The scores are those of `widedeep predict`. They are equal to the bit if the rows come in the same blocks (up to
         131,072 rows, and 16 MB of text); otherwise the last digit of a few rows may differ.
 
@@ -144,6 +146,7 @@ class Run:
 
         return predict_rows(
             self._scorer,
+            self.path,
             _sources(rows),
             input_format=input_format,
             keep=[keep] if isinstance(keep, str) else keep,

@@ -1,12 +1,12 @@
 """Fitted fields and crosses: what each learnt from train rows, and the Polars expressions that encode it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import polars as pl
 
-from widedeep.features.buckets import bucket_interval, bucket_number
 from widedeep.features.crosses import MixTable, mix
 from widedeep.features.value_hash import CROSS_SEED, value_hash
 from widedeep.recipe.base import OURS
@@ -110,6 +110,32 @@ def weight_name(field: str) -> str:
 def hash_name(field: str, cuts: tuple[float, ...] | None = None) -> str:
     """Temporary column of a member's hash while crosses are encoded. `cuts`: cut points of a number for this cross."""
     return f"\0hash of {field}" if cuts is None else f"\0hash at {cuts} of {field}"
+
+
+def bucket_number(expr: pl.Expr, cuts: list[float]) -> pl.Expr:
+    """The number of the ascending `cuts` at or below each Float64 value, as Int32; null for null."""
+    number = pl.lit(pl.Series(cuts, dtype=pl.Float64)).search_sorted(expr, side="right").cast(pl.Int32)
+    return pl.when(expr.is_not_null()).then(number)
+
+
+def bucket_interval(cuts: Sequence[float], bucket: int) -> str:
+    """The numbers that a bucket between ascending `cuts` holds, as `< 3`, `[3, 12.5)` or `>= 12.5`.
+
+    Bounds have six digits, or as many as it takes to tell the two apart.
+    """
+    if not cuts:
+        return "any number"
+    bounds = cuts[max(bucket - 1, 0) : bucket + 1]
+    digits = next((n for n in range(6, 17) if len({_bound_text(bound, n) for bound in bounds}) == len(bounds)), 17)
+    if bucket == 0:
+        return f"< {_bound_text(bounds[0], digits)}"
+    if bucket == len(cuts):
+        return f">= {_bound_text(bounds[0], digits)}"
+    return f"[{_bound_text(bounds[0], digits)}, {_bound_text(bounds[1], digits)})"
+
+
+def _bound_text(value: float, digits: int) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.files import write_json
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.pipeline.reference import write_reference
 from widedeep.pipeline.stages import EncodingResult
 from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.scoring.realised import realised_gains
 from widedeep.scoring.scorer import Scorer, logit_correction, write_golden_rows
+from widedeep.scoring.tally import ScoreTally
 from widedeep.table.parts import first_rows
 from widedeep.training.checkpoints import load_checkpoint, model_tensors, restore_model, save_checkpoint
 from widedeep.training.device import peak_memory_bytes
@@ -46,9 +48,14 @@ def finish_run(
     shift = _set_level(kind, run, layout, network, stores.get("valid"), device)
     held_out = [split for split in ("valid", "test") if split in stores]
     cutoffs = recipe.evaluation.cutoffs
+    scores = {split: ScoreTally() for split in held_out}
     measured = {
-        split: evaluate_with_errors(network, stores[split], layout, kind, device, cutoffs=cutoffs) for split in held_out
+        split: evaluate_with_errors(
+            network, stores[split], layout, kind, device, cutoffs=cutoffs, on_scores=scores[split].add
+        )
+        for split in held_out
     }
+    write_reference(run, plan, stores, encoded, scores.get("valid"))
     if recipe.evaluation.golden_rows:
         scorer = Scorer(recipe, plan, network, device)
         scorer.read_as(run)

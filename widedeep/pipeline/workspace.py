@@ -1,21 +1,17 @@
 """The work directory: its lock, its cache of finished stages and its runs."""
 
-import fcntl
 import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from widedeep.errors import ArtefactError
-from widedeep.files import replacing_directory, sweep, unreadable, writing
+from widedeep.files import locked, replacing_directory, sweep, unreadable, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, read_json_artefact, settle_latest
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
-_WAIT_SECONDS = 0.2
 
 
 class Workspace:
@@ -73,30 +69,15 @@ class Workspace:
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock_path = self.path / ".widedeep.lock"
-            lock_file = lock_path.open("a+", encoding="utf-8")
-        with lock_file:
-            announced = False
-            while True:
-                try:
-                    fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    holder = lock_path.read_text(encoding="utf-8").strip() or "another process"
-                    if not wait:
-                        raise ArtefactError(
-                            f"{self.path}: in use by {holder}; wait for it (--wait) or choose another --work directory"
-                        ) from error
-                    if not announced:
-                        reporter.note(f"waiting for {self.path}, in use by {holder}")
-                        announced = True
-                    time.sleep(_WAIT_SECONDS)
-            lock_file.truncate(0)
-            lock_file.write(f"process {os.getpid()} ({' '.join(['widedeep', *sys.argv[1:]])[:200]})\n")
-            lock_file.flush()
+        with locked(
+            self.path,
+            self.path / ".widedeep.lock",
+            "choose another --work directory",
+            wait=wait,
+            note=reporter.note,
+        ):
             self._complete()
             yield
-            lock_file.truncate(0)
 
     def _complete(self) -> None:
         """Complete what a killed process has all but finished, and remove what it has not."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -87,9 +88,14 @@ class ColumnProfile:
     """Of texts: share of valid and test rows with a value that no train row has; where train is a sample, None but for
     columns that drift, whose values are then counted over all rows (to about half a percent)."""
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain dicts, lists, texts and numbers, which it shares with the profile."""
+        rates = None if self.label_rates is None else vars(self.label_rates)
+        return {**vars(self), "top": [vars(value) for value in self.top], "label_rates": rates}
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The profile that `dataclasses.asdict` made a dict of."""
+        """The profile that `to_json` wrote."""
         rates = value["label_rates"]
         top = tuple(TopValue(**one) for one in value["top"])
         return cls(**{**value, "top": top, "label_rates": rates if rates is None else LabelRates(**rates)})
@@ -240,8 +246,8 @@ def _profile_of_values(
         distinct_is=rows.distinct_is,
         # The train rows come first, so that their values are numbered as they are in `table`.
         top=tuple(
-            TopValue(_shortened(value), int(train[i]) / len(values), float(label_sums[i]) / int(train[i]))
-            for i, value in counts.most_frequent(train, NUM_TOP)
+            TopValue(_shortened(counts.values[i]), int(train[i]) / len(values), float(label_sums[i]) / int(train[i]))
+            for i in counts.most_frequent(train, NUM_TOP).tolist()
         ),
         quantiles=None,
         label_rates=_label_rates(
@@ -288,25 +294,31 @@ class _SplitCounts:
         counted = (
             pl.DataFrame({"value": pl.concat(values.alias("value") for values in each), "split": split})
             .group_by("value", maintain_order=True)
-            .agg((pl.col("split") == number).sum().cast(pl.Int64).alias(str(number)) for number in range(len(each)))
+            .agg(_rows_of_splits(len(each)))
         )
         rows = {name: counted[str(number)].to_numpy() for number, name in enumerate(columns)}
         return cls(counted["value"], rows, counted["value"].is_not_null().to_numpy())
 
-    def most_frequent(self, rows: NDArray[np.int64], most: int) -> list[tuple[int, str]]:
-        """The `most` values with the highest of the counts `rows`, equal ones by value, and where they stand."""
+    @cached_property
+    def _ranks(self) -> NDArray[np.int64]:
+        """[values]: where each stands among all in ascending order."""
+        ranks = np.empty(len(self.values), dtype=np.int64)
+        ranks[self.values.arg_sort().to_numpy()] = np.arange(len(ranks))
+        return ranks
+
+    def most_frequent(self, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """Where the `most` values with the highest of the counts `rows` stand, equally frequent ones in ascending
+        order."""
         held = np.flatnonzero(self.present & (rows > 0))
         if len(held) > most:
             held = held[rows[held] >= np.partition(rows[held], len(held) - most)[-most]]
-        held = held[self.values.gather(held).arg_sort().to_numpy()]
-        held = held[np.argsort(-rows[held], kind="stable")][:most]
-        return list(zip(held.tolist(), self.values.gather(held).to_list(), strict=True))
+        return held[np.lexsort((self._ranks[held], -rows[held]))][:most]
 
     def drift_cells(self, other: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows in train and in another split: of every frequent value, of missing ones, of all the rest."""
         train = self.rows["train"]
-        frequent = {value: i for rows in (train, other) for i, value in self.most_frequent(rows, _DRIFT_VALUES)}
-        cells = [frequent[value] for value in sorted(frequent)]
+        cells = np.unique(np.concatenate([self.most_frequent(rows, _DRIFT_VALUES) for rows in (train, other)]))
+        cells = cells[np.argsort(self._ranks[cells])]
         before, after = (
             np.append(
                 rows[cells], [missing := int(rows[~self.present].sum()), rows.sum() - rows[cells].sum() - missing]
@@ -314,6 +326,11 @@ class _SplitCounts:
             for rows in (train, other)
         )
         return before, after
+
+
+@cache
+def _rows_of_splits(num_splits: int) -> tuple[pl.Expr, ...]:
+    return tuple((pl.col("split") == number).sum().cast(pl.Int64).alias(str(number)) for number in range(num_splits))
 
 
 def _drift_by_new(counts: _SplitCounts, other: NDArray[np.int64]) -> float:

@@ -26,7 +26,7 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import NAN, Form, Forms, FormTally, in_form, is_of
+from widedeep.source.forms import NAN, Form, Forms, FormTally, add_columns, in_form, is_of
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
@@ -155,13 +155,15 @@ class _SplitTable:
         if GROUP in rows.columns:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
+        undecided: list[tuple[FormTally, pl.Series]] = []
         for column, tally in self.forms.items():
             form = _form_of_kinds(self._kinds.get(column.column, set()))
             if form is not None:
                 tally.add_kind(form)
             else:
                 name = column.name
-                tally.add(rows.values[name] if name in rows.values else rows.frame[name])
+                undecided.append((tally, rows.values[name] if name in rows.values else rows.frame[name]))
+        add_columns(undecided)
         self.writer.add(rows)
 
     def settle(self, forms: Forms) -> None:

@@ -1,7 +1,7 @@
 """Rows and labels of each value of a column, in two halves of the rows, as values or as buckets of numbers."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ _CLASS_ROWS = 10
 _MOSTLY = 0.98
 """Share of the rows with a value that must hold a number: a few odd values do not make a text of a column."""
 _EXACT = 2.0**53
+_CODE = r"^[-+]?(?:0\d|\d{16,}$)"
 _HALVES_SEED = 1
 
 Floats = NDArray[np.float64]
@@ -70,19 +71,19 @@ class ValueTable:
     label_sums: Floats
     label_squares: Floats
 
-    @property
+    @cached_property
     def counts(self) -> Floats:
         """Rows per value: [values]."""
         total: Floats = self.rows.sum(axis=0)
         return total
 
-    @property
+    @cached_property
     def label_totals(self) -> Floats:
         """Sum of the labels per value: [values]."""
         total: Floats = self.label_sums.sum(axis=0)
         return total
 
-    @property
+    @cached_property
     def is_present(self) -> NDArray[np.bool_]:
         """Which values are not missing: [values]."""
         return self.values.is_not_null().to_numpy()
@@ -109,16 +110,22 @@ def value_table(column: pl.Series, target: Target) -> ValueTable:
 
 def sums_by_value(frame: pl.DataFrame) -> ValueTable:
     """The table of rows `value`, `half` and `label`; values in order of appearance."""
+    # In order of appearance: sums of a regression's labels must not depend on the threads.
+    values, *sums = frame.group_by("value", maintain_order=True).agg(_sums()).get_columns()
+    parts = [series.to_numpy() for series in sums]
+    return ValueTable(values, *(np.stack(parts[start : start + 2]) for start in range(0, len(parts), 2)))
+
+
+@cache
+def _sums() -> tuple[pl.Expr, ...]:
+    """Rows, labels and their squares, each in both halves; made once for the thousands of columns of a wide table."""
     second, label = pl.col("half") == 1, pl.col("label")
     measures = {"rows": pl.lit(1.0), "label": label, "squares": label.pow(2)}
-    # In order of appearance: sums of a regression's labels must not depend on the threads.
-    sums = frame.group_by("value", maintain_order=True).agg(
+    return tuple(
         pl.when(second == bool(half)).then(measure).otherwise(0.0).sum().alias(f"{name}{half}")
         for name, measure in measures.items()
         for half in (0, 1)
     )
-    parts = (np.stack([sums[f"{name}{half}"].to_numpy() for half in (0, 1)]) for name in measures)
-    return ValueTable(sums["value"], *parts)
 
 
 def numbers_of(table: ValueTable) -> Floats | None:
@@ -130,18 +137,16 @@ def numbers_of(table: ValueTable) -> Floats | None:
     values, dtype = table.values, table.values.dtype
     if not (dtype.is_numeric() or dtype == pl.String):
         return None
-    if dtype == pl.String:
-        texts = values.drop_nulls()
-        if texts.str.contains(r"^[-+]?0\d").any() or texts.str.contains(r"^[-+]?\d{16,}$").any():
-            return None
-    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().copy()
-    numbers[~np.isfinite(numbers)] = np.nan
+    numbers = values.cast(pl.Float64, strict=False).to_numpy().copy()  # null is NaN
+    is_number = np.isfinite(numbers)
+    if not is_number.any() or (dtype == pl.String and values.str.contains(_CODE).any()):
+        return None
+    numbers[~is_number] = np.nan
     if len(numbers) and dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= _EXACT:
         return None
     present, counts = table.is_present, table.counts
-    is_number = np.isfinite(numbers)
     rows = counts[present].sum()
-    return numbers if is_number.any() and counts[is_number].sum() >= _MOSTLY * rows else None
+    return numbers if counts[is_number].sum() >= _MOSTLY * rows else None
 
 
 # ------------------------------------------------------------------------------------------------------------- buckets

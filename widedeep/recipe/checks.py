@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence, Set
 
-from widedeep.recipe.kinds import KINDS
+from widedeep.recipe.kinds import FIELD_MEASURES, KINDS, MEASURES
 from widedeep.recipe.places import Finding, KeyPath, dotted
 from widedeep.recipe.schema import (
     CategoricalField,
@@ -278,6 +278,28 @@ def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, _Field]]:
             yield ("features", "date_time", index), field.column, field
 
 
+def _limits_name_fields(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    names = [name for _, name, _ in _fields(recipe)]
+    limits = recipe.scoring.limits
+    for level, chosen in (("warn", limits.warn), ("refuse", limits.refuse)):
+        for key in chosen:
+            if (reason := why_no_limit(key, names)) is not None:
+                yield Finding(("scoring", "limits", level, key), reason)
+
+
+def why_no_limit(key: str, fields: Sequence[str]) -> str | None:
+    """Why no limit can be of `key`; None for a measure, and for one of a field."""
+    name, dot, measure = key.rpartition(".")
+    if not dot and key in MEASURES:
+        return None
+    if not dot or measure not in FIELD_MEASURES:
+        return (
+            f"must be a measure ({', '.join(MEASURES)}), or a field and one of {', '.join(FIELD_MEASURES)}, as in "
+            "site_id.unseen"
+        )
+    return None if name in fields else f"there is no field '{name}'{did_you_mean(name, fields)}"
+
+
 _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]], ...] = (
     (frozenset({"features"}), _some_field),
     (frozenset({"features"}), _names_differ),
@@ -294,4 +316,5 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"model"}), _blocks_can_be_halved),
     (frozenset({"model", "training"}), _batches_can_be_normalised),
     (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
+    (frozenset({"features", "scoring"}), _limits_name_fields),
 )

@@ -7,6 +7,10 @@ from typing import Literal
 FileKind = Literal["csv", "ndjson", "parquet", "arrow"]
 """What input files are: `data.format.kind` and `predict --input-format`."""
 
+FIELD_MEASURES = ("missing", "unseen", "shift")
+MEASURES = (*FIELD_MEASURES, "score")
+"""What limits on scored rows are of: of every field, and of the scores."""
+
 
 @dataclass(frozen=True)
 class ModelKind:

@@ -3,9 +3,9 @@
 `data.py` and `fields.py` hold the settings of data and of fields; everything can be imported from here.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from widedeep.recipe.base import MOST_COUNT, MOST_NAME, ColumnName, Paths, Scalar, Scalars, Settings
 from widedeep.recipe.data import (
@@ -51,6 +51,7 @@ __all__ = [
     "FormatSettings",
     "KeySplit",
     "LabelSettings",
+    "LimitSettings",
     "ModelSettings",
     "MultiValuedField",
     "NumericField",
@@ -60,6 +61,7 @@ __all__ = [
     "Recipe",
     "Scalar",
     "Scalars",
+    "ScoringSettings",
     "Settings",
     "SideTable",
     "Split",
@@ -276,6 +278,9 @@ class TrainingSettings(Settings):
 
     epochs: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 10
     """Most passes over the train rows."""
+    going_on_epochs: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 2
+    """Most passes over the new rows of `train --from`, where that is fewer than `epochs`. The rows of a day are alike:
+    valid rows among them speak for more passes, for which the rows of the next day pay."""
     batch_size: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 4096
     """Rows per step."""
     wide: WideOptimizer = WideOptimizer()
@@ -309,6 +314,45 @@ class EvaluationSettings(Settings):
     """Each K of map@K, ndcg@K and hit_rate@K, the metrics that `data.group` adds."""
 
 
+Limits = dict[str, Annotated[float, Field(ge=0, le=1)] | None]
+
+
+class LimitSettings(Settings):
+    """How far rows that `predict` scores may differ from the run's valid rows (without any: from its train rows).
+
+    A limit is of a measure, in all fields, or of `FIELD.MEASURE`; null for none. `missing` and `unseen` are shares of
+    the rows, over and above the share among the valid rows. `shift` is the Jensen-Shannon divergence of a field's
+    values, from 0 (equal) to 1 (no value in common), and `score` that of the scores. Of fields made of a date or time,
+    only a limit of their own judges the shift.
+    """
+
+    warn: Limits = Field(default_factory=lambda: dict(WARNING_LIMITS))
+    """Past these `predict` warns, in one line. What is not named keeps its default."""
+    refuse: Limits = Field(default_factory=lambda: dict(REFUSAL_LIMITS))
+    """Past these it writes no scores and ends with exit code 7. What is not named keeps its default."""
+
+    @field_validator("warn", mode="before")
+    @classmethod
+    def _with_usual_warnings(cls, limits: Any) -> Any:
+        return WARNING_LIMITS | limits if isinstance(limits, dict) else limits
+
+    @field_validator("refuse", mode="before")
+    @classmethod
+    def _with_usual_refusals(cls, limits: Any) -> Any:
+        return REFUSAL_LIMITS | limits if isinstance(limits, dict) else limits
+
+
+WARNING_LIMITS: Limits = {"missing": 0.05, "unseen": 0.05, "shift": 0.02, "score": 0.05}
+REFUSAL_LIMITS: Limits = {"missing": 0.5, "unseen": 0.5, "shift": None, "score": None}
+"""Rows of one day, one country or one user are shifted by their nature: they are told, and not refused."""
+
+
+class ScoringSettings(Settings):
+    """How new rows are scored."""
+
+    limits: LimitSettings = LimitSettings()
+
+
 class Recipe(Settings):
     """A whole experiment."""
 
@@ -323,3 +367,4 @@ class Recipe(Settings):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    scoring: ScoringSettings = ScoringSettings()

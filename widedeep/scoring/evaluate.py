@@ -11,9 +11,10 @@ from widedeep.evaluation.judgement import LabelTally
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, stored_targets
 from widedeep.reporting import Reporter
-from widedeep.scoring.rows import FRAME_NAME, InputRows, OddValues
+from widedeep.scoring.rows import FRAME_NAME, InputRows
 from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.tally import OddValues
 from widedeep.source.paths import Frame, Source
 
 

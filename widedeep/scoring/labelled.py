@@ -14,9 +14,9 @@ from widedeep.evaluation.comparison import LabelledRows
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.evaluation.slices import SliceColumn
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, stored_targets
-from widedeep.scoring.rows import OddValues
 from widedeep.scoring.scored_blocks import scored_blocks
 from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.tally import OddValues
 
 Scores = NDArray[np.float32]
 

@@ -11,9 +11,10 @@ import polars as pl
 from widedeep.errors import NoRowsError, UsageError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.scoring.few_rows import RowScorer
-from widedeep.scoring.rows import STDIN_NAME, InputRows, OddValues
+from widedeep.scoring.rows import STDIN_NAME, InputRows
 from widedeep.scoring.scored_blocks import ScoredBlock, one_thread_each
 from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.tally import OddValues, PartCounts
 from widedeep.source.blocks import RawBlock, clean_texts, require_columns
 from widedeep.source.contents import is_json_line
 from widedeep.source.csv_blocks import CsvRows
@@ -36,7 +37,7 @@ def score_lines(
     """
     row_scorer = RowScorer.of(scorer, rows.typing)
     num_rows = 0
-    with one_thread_each(), _short_collections():
+    with one_thread_each(), short_collections():
         reader, lines = _opened(stream, rows)
         for number, line in lines:
             values = None if row_scorer is None else reader.plain(line)
@@ -51,7 +52,7 @@ def score_lines(
                 raw, typed = rows.typed(block)
                 scores, encoded = scorer.score(typed)
                 counts = scorer.plan.count_unseen(typed, encoded)
-            odd_values.add(counts)
+            odd_values.add_part(PartCounts(counts, rows=len(scores)), scores)
             num_rows += 1
             yield ScoredBlock(raw, _NO_COLUMNS, scores)
         reader.finish()
@@ -140,7 +141,8 @@ def _kept(values: Values, keep: Sequence[str], settings: FormatSettings) -> pl.D
 
 
 @contextmanager
-def _short_collections() -> Iterator[None]:
+def short_collections() -> Iterator[None]:
+    """Collections of garbage look at nothing that is there by now."""
     # Without this a collection now and then visits every object of every library: a row would wait for tens of
     # milliseconds.
     gc.collect()

@@ -1,8 +1,10 @@
 """Any table → scores, streaming, in input order."""
 
+import hashlib
+import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -11,14 +13,16 @@ import polars as pl
 
 from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
-from widedeep.files import check_output
+from widedeep.files import check_output, locked
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
+from widedeep.scoring.guard import Breach, Guard, GuardOptions
 from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
-from widedeep.scoring.rows import InputRows, OddValues
+from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, one_thread_each, scored_blocks
 from widedeep.scoring.scorer import ROWS_BY_DICTIONARY, Scorer
+from widedeep.scoring.tally import OddValues
 from widedeep.source.paths import Frame, Source, refuse_as_output
 
 if TYPE_CHECKING:
@@ -38,6 +42,26 @@ class PredictResult:
     """Field → rows without a value."""
     unseen: dict[str, int]
     """Field → rows with a value that train had not, or too rarely."""
+    breaches: list[Breach]
+    """What lies past a limit."""
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """What a caller of `predict` asks for, but where rows come from and where scores go."""
+
+    input_format: FileKind | None = None
+    output_format: OutputFormat | None = None
+    """By default what the output's ending says; Parquet in a folder."""
+    keep: Sequence[str] = ()
+    """Columns of the input to copy beside the score."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """As in `InputRows`."""
+    force: bool = False
+    """Whether an output that exists is replaced."""
+    guard: GuardOptions = field(default_factory=GuardOptions)
+    wait: bool = False
+    """Whether to wait while another process writes the output."""
 
 
 def predict_files(
@@ -50,38 +74,98 @@ def predict_files(
     keep: Sequence[str] = (),
     tables: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
+    guard: GuardOptions | None = None,
+    wait: bool = False,
     trust: bool = False,
     line_buffered: bool = False,
     reporter: Reporter,
 ) -> PredictResult:
-    """Score every row of `inputs` and write the `keep` columns and `score`; `tables` as in `InputRows`, `trust` as in
-    `Scorer.load`.
+    """Score every row of `inputs` and write the `keep` columns and `score`; options as in `ScoringOptions`, `trust` as
+    in `Scorer.load`.
 
     A file appears whole or not at all; a stream gets rows as they are scored. With `line_buffered`, which takes a
-    single stream of NDJSON or CSV, each score is written before the next row is waited for. Raises UsageError (no
-    format, output exists, or is one of the inputs), ArtefactError (the run), DataError and ColumnError (the rows),
-    WriteError (the output).
+    single stream of NDJSON or CSV, each score is written before the next row is waited for, and shifts are not judged.
+    Raises UsageError (no format, output exists, or is one of the inputs), ArtefactError (the run, or an output that
+    another process writes), DataError and ColumnError (the rows), WriteError (the output), RefusedError (rows past a
+    limit of refusal, unless forced; a stream has got its scores by then).
     """
+    guard = guard or GuardOptions(force=force)
+    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait)
     chosen = output_format or format_of(output)
     if line_buffered and chosen == "parquet":
         raise UsageError("--line-buffered writes csv or ndjson: nothing can be read of a Parquet file before its end")
+    check_kept(keep)
+    report = guard.report
     if isinstance(output, Path):
-        refuse_as_output(output, [*inputs, *tables.values()])
-        check_output(output, force=force, may_be_stream=True)
-    _check_kept(keep)
-    scorer = Scorer.load(run, trust=trust)
-    odd_values = OddValues()
+        refuse_as_output(output, [*inputs, *options.tables.values()])
+        check_output(output, force=True, may_be_stream=True)
+    if report is not None:
+        refuse_as_output(report, [*inputs, *options.tables.values()])
+        if isinstance(output, Path) and report.resolve() == output.resolve():
+            raise UsageError(f"--report {report}: the scores go there: name another file")
+    with _locked(output, options, reporter):
+        if isinstance(output, Path):
+            check_output(output, force=force, may_be_stream=True)
+        scorer = Scorer.load(run, trust=trust)
+        return score_to(output, scorer, run, inputs, chosen, options, reporter, line_buffered=line_buffered)
+
+
+def score_to(
+    output: Path | BinaryIO,
+    scorer: Scorer,
+    run: Path,
+    inputs: Sequence[Source | BinaryIO],
+    chosen: OutputFormat,
+    options: ScoringOptions,
+    reporter: Reporter,
+    *,
+    line_buffered: bool = False,
+) -> PredictResult:
+    """Score every row of `inputs`, judge them all, and write their scores in the `chosen` format.
+
+    Raises what `predict_files` raises of rows and of the output.
+    """
+    guard = Guard(scorer, run, options.guard)
     rows = InputRows(
-        scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
+        scorer,
+        inputs,
+        input_format=options.input_format,
+        keep=options.keep,
+        labelled=False,
+        tables=options.tables,
+        reporter=reporter,
     )
-    kept = _kept_columns(keep, chosen)
-    with closing(_answers(scorer, inputs, rows, odd_values, keep, kept, line_buffered=line_buffered)) as blocks:
-        num_rows = write_frames(_frames(blocks, kept), output, chosen, kept.final_types if kept else dict)
-    return PredictResult(num_rows, output if isinstance(output, Path) else None, odd_values.missing, odd_values.unseen)
+    kept = _kept_columns(options.keep, chosen)
+    breaches: list[Breach] = []
+    # A Parquet file for a stream is made whole before it is sent.
+    is_sent = chosen != "parquet" and not (isinstance(output, Path) and (output.is_file() or not output.exists()))
+
+    def judged(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        yield from frames
+        breaches.extend(guard.finish(reporter, lambda: guard.tally.rows if is_sent else 0))
+
+    answers = _answers(scorer, inputs, rows, guard.tally, options.keep, kept, line_buffered=line_buffered)
+    with closing(answers) as blocks:
+        num_rows = write_frames(judged(_frames(blocks, kept)), output, chosen, kept.final_types if kept else dict)
+    tally = guard.tally
+    return PredictResult(num_rows, output if isinstance(output, Path) else None, tally.missing, tally.unseen, breaches)
+
+
+@contextmanager
+def _locked(output: Path | BinaryIO, options: ScoringOptions, reporter: Reporter) -> Iterator[None]:
+    """Lock the name of a file, so that no second job writes it. Streams, devices and pipes have no lock."""
+    if not isinstance(output, Path) or not output.parent.is_dir() or (output.exists() and not output.is_file()):
+        yield
+        return
+    place = output.resolve()
+    lock = place.with_name(f".widedeep-{hashlib.blake2b(os.fsencode(place.name), digest_size=8).hexdigest()}.lock")
+    with locked(output, lock, "name another output", wait=options.wait, note=reporter.note, keep=False):
+        yield
 
 
 def predict_rows(
     scorer: Scorer,
+    run: Path,
     inputs: Sequence[Source | Frame],
     *,
     input_format: FileKind | None = None,
@@ -91,24 +175,33 @@ def predict_rows(
 ) -> pl.DataFrame:
     """Score every row of `inputs`, as `predict_files` does: the `keep` columns and `score` (Float32), in input order.
 
-    `reporter` hears how many rows had a missing or an unseen value, by field. Raises UsageError (kept columns that do
-    not fit), DataError and ColumnError (the rows).
+    `reporter` hears how many rows had a missing or an unseen value, by field, and is warned of what lies past a limit;
+    nothing is refused, and a frame of up to ROWS_BY_DICTIONARY rows is not judged. Raises UsageError (kept columns that
+    do not fit), DataError and ColumnError (the rows).
     """
-    _check_kept(keep)
-    odd_values = OddValues()
-    scored = None if keep else _small_frame(scorer, inputs, odd_values)
-    if scored is None:
-        rows = InputRows(
-            scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
-        )
-        kept = _kept_columns(keep, "frame")
-        with closing(scored_blocks(scorer, _checked(iter(rows), kept), odd_values)) as blocks:
-            frames = list(_frames(blocks, kept))
-        types = kept.final_types() if kept else {}
-        scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
+    check_kept(keep)
+    few = OddValues()
+    scored = None if keep else _small_frame(scorer, inputs, few)
+    if scored is not None:
+        _note_odd_values(few, reporter)
+        return scored
+    guard = Guard(scorer, run, GuardOptions(force=True))
+    rows = InputRows(
+        scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
+    )
+    kept = _kept_columns(keep, "frame")
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), guard.tally)) as blocks:
+        frames = list(_frames(blocks, kept))
+    types = kept.final_types() if kept else {}
+    scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
+    _note_odd_values(guard.tally, reporter)
+    guard.finish(reporter)
+    return scored
+
+
+def _note_odd_values(odd_values: OddValues, reporter: Reporter) -> None:
     for title, fields in odd_value_lists(odd_values.missing, odd_values.unseen).items():
         reporter.note(f"{title}: {', '.join(fields)}")
-    return scored
 
 
 def _answers(
@@ -150,7 +243,8 @@ def _small_frame(scorer: Scorer, inputs: Sequence[Source | Frame], odd_values: O
     return pl.DataFrame([pl.Series(SCORE, scores)])
 
 
-def _check_kept(keep: Sequence[str]) -> None:
+def check_kept(keep: Sequence[str]) -> None:
+    """Raise UsageError for columns that cannot be kept."""
     if SCORE in keep:
         raise UsageError(
             f"--keep {SCORE}: the output's column `{SCORE}` holds the scores, so that no other can have its name: "

@@ -1,4 +1,4 @@
-"""New rows on their way to a score: read, typed as in training; their odd values summed up."""
+"""New rows on their way to a score: read, typed as in training."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import BinaryIO
 
 import polars as pl
 
-from widedeep.features.plan import UnseenCounts
 from widedeep.recipe.kinds import FileKind
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
@@ -96,18 +95,3 @@ class InputRows:
             return self._recipe_format.model_copy(update={"kind": self._input_format, "version": None})
         # New rows need not come in the format of the training files.
         return believed_format(source, self._recipe_format) if isinstance(source, (str, Path)) else self._recipe_format
-
-
-class OddValues:
-    """Sums up the rows whose value was missing or unseen in train; only fields that have any."""
-
-    def __init__(self) -> None:
-        self.missing: dict[str, int] = {}
-        self.unseen: dict[str, int] = {}
-
-    def add(self, counts: UnseenCounts) -> None:
-        """Add the counts of some rows."""
-        for field, of_field in counts.items():
-            for total, number in ((self.missing, of_field["missing"]), (self.unseen, of_field["unseen"])):
-                if number:
-                    total[field] = total.get(field, 0) + number

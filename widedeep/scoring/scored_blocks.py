@@ -12,9 +12,8 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from widedeep.features.plan import UnseenCounts
-from widedeep.scoring.rows import OddValues
 from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.tally import OddValues, PartCounts
 
 PART_ROWS = 1 << 15
 """Rows that a thread encodes and scores at a time: Polars takes milliseconds to set a query up, for few rows too."""
@@ -25,7 +24,7 @@ WAKE_SECONDS = 0.1
 
 TypedBlocks = Generator[tuple[pl.DataFrame, pl.DataFrame]]
 """(Raw columns, typed ones) of the same rows."""
-_Part = Future[tuple[NDArray[np.float32], UnseenCounts]]
+_Part = Future[tuple[NDArray[np.float32], PartCounts]]
 _Read = tuple[pl.DataFrame, pl.DataFrame, list[_Part]] | BaseException | None
 """A block and its parts under way, what ended the reading early, or the end."""
 
@@ -51,14 +50,14 @@ def scored_blocks(scorer: Scorer, blocks: TypedBlocks, odd_values: OddValues) ->
     with (
         one_thread_each(),
         ThreadPoolExecutor(num_threads, thread_name_prefix="widedeep-score") as workers,
-        closing(_Reader(scorer, blocks, workers, blocks_ahead=max(1, num_threads // 4))) as reader,
+        closing(_Reader(scorer, blocks, odd_values, workers, blocks_ahead=max(1, num_threads // 4))) as reader,
     ):
         for raw, typed, parts in reader:
             scores = []
             for part in parts:
                 of_part, counts = part.result()
                 scores.append(of_part)
-                odd_values.add(counts)
+                odd_values.add_part(counts, of_part)
             yield ScoredBlock(raw, typed, np.concatenate(scores) if scores else np.empty(0, dtype=np.float32))
 
 
@@ -77,8 +76,16 @@ def one_thread_each() -> Iterator[None]:
 class _Reader:
     """Takes blocks on a thread of its own and hands their parts to the workers; iterates over both in order."""
 
-    def __init__(self, scorer: Scorer, blocks: TypedBlocks, workers: ThreadPoolExecutor, *, blocks_ahead: int) -> None:
-        self._scorer, self._blocks, self._workers = scorer, blocks, workers
+    def __init__(
+        self,
+        scorer: Scorer,
+        blocks: TypedBlocks,
+        odd_values: OddValues,
+        workers: ThreadPoolExecutor,
+        *,
+        blocks_ahead: int,
+    ) -> None:
+        self._scorer, self._blocks, self._odd_values, self._workers = scorer, blocks, odd_values, workers
         self._read: Queue[_Read] = Queue(blocks_ahead)
         self._left = threading.Event()
         # A daemon, since the process must not wait for one that waits for a silent pipe.
@@ -121,6 +128,6 @@ class _Reader:
         if not self._left.is_set():
             self._read.put(end)
 
-    def _score(self, part: pl.DataFrame) -> tuple[NDArray[np.float32], UnseenCounts]:
+    def _score(self, part: pl.DataFrame) -> tuple[NDArray[np.float32], PartCounts]:
         scores, encoded = self._scorer.score(part)
-        return scores, self._scorer.plan.count_unseen(part, encoded)
+        return scores, self._odd_values.count(self._scorer.plan, part, encoded)

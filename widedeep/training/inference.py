@@ -117,16 +117,23 @@ def evaluate_with_errors(
     device: torch.device,
     *,
     cutoffs: Sequence[int],
+    on_scores: Callable[[NDArray[np.float32]], None] = lambda _scores: None,
 ) -> tuple[dict[str, float | None], dict[str, float]]:
     """The metrics of `evaluate_store`, and standard errors of AUC, GAUC and log loss (or RMSE).
 
     The errors are for rows, or groups of rows, drawn anew. An error that cannot be estimated from so few rows is left
     out. Errors need all scores in memory: above ERROR_ROWS rows, where they hardly matter, there are none.
+    `on_scores` as in `evaluate_store`.
     """
     scores: list[NDArray[np.float32]] = []
     if store.rows > ERROR_ROWS:
-        return evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs), {}
-    metrics = evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=scores.append)
+        return evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=on_scores), {}
+
+    def keep(batch: NDArray[np.float32]) -> None:
+        scores.append(batch)
+        on_scores(batch)
+
+    metrics = evaluate_store(network, store, layout, kind, device, cutoffs=cutoffs, on_scores=keep)
     columns = [name for name in (LABEL_COLUMN, WEIGHT_COLUMN, GROUP_COLUMN) if name in store.columns]
     read = store.read(0, store.rows, columns)
     rows = LabelledRows.of(kind, read[LABEL_COLUMN], read.get(WEIGHT_COLUMN), read.get(GROUP_COLUMN))
