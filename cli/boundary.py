@@ -32,7 +32,7 @@ Exit codes:
   4    an artefact: missing, unfinished, corrupt, of a newer format, or locked
   5    training: non-finite loss, out of memory
   6    cannot write: disk full, read-only, no permission
-  7    refused by a limit: rows are not such as the model knows, or a run is not fit to be served
+  7    refused: rows unlike those of training, or a run unfit to be served
   130  interrupted (Ctrl-C)
   143  terminated (SIGTERM)
   141  the reader of stdout has gone"""

@@ -125,16 +125,16 @@ class RefusedError(WidedeepError):
 
     exit_code = 7
 
+    def __init__(self, message: str, limits: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.limits = list(limits)
+        """The limits that scored rows are past, as plain values."""
+        super().__init__(message)
+
 
 class UnfitRunError(WidedeepError):
     """A run is not fit to be served in place of the one that is."""
 
     exit_code = 7
-
-    def __init__(self, message: str, limits: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.limits = list(limits)
-        """The limits that scored rows are past, as plain values."""
-        super().__init__(message)
 
 
 class Interrupted(WidedeepError):
