@@ -57,7 +57,7 @@ def test_a_place_where_nothing_can_be_written_is_told_alike_by_all_commands(
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
-        (["ingest", "{}"], 2, "there is no such recipe file"),
+        (["ingest", "{}"], 2, "cannot be read: File name too long"),
         (["predict", "{}", "log.csv", "-o", "-"], 4, "there is no run here"),
         (["eval", "runs/small/latest", "--against", "{}"], 4, "there is no run here"),
         (["crosses", "{}", "--weights"], 4, "there is no run here"),

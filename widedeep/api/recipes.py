@@ -85,8 +85,11 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
 def _file_of(argument: str) -> tuple[Path, Path | None]:
     """The recipe file and, for a bundled recipe, the folder that its relative paths start from. Raises UsageError."""
     path = Path(argument)
-    if os.path.isfile(path):  # pathlib raises for a name that is too long
-        return path, None
+    try:
+        if path.is_file():
+            return path, None
+    except OSError as error:  # a folder that may not be read, a name that is too long
+        raise UsageError(f"{argument}: cannot be read: {error.strerror}") from error
     bundled = bundled_recipes()
     if argument in bundled:
         return bundled[argument], Path.cwd()
