@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -283,14 +284,15 @@ class FeaturePlan:
             counts[field.name] = {"missing": typed[field.column].null_count(), "unseen": unseen}
         return counts
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of everything that was fitted: two plans are equal if and only if their digests are."""
         digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
         waiting: list[pl.DataFrame] = []
         num_waiting = 0
+        value_and_count = pl.concat_str("value", "count", separator="\0")
         for _, vocabulary in self._vocabularies():
-            waiting.append(vocabulary.select(pl.concat_str("value", "count", separator="\0")))
+            waiting.append(vocabulary.select(value_and_count))
             num_waiting += vocabulary.height
             if num_waiting >= _DIGESTED_ROWS:
                 digest.update(pl.concat(waiting).write_ndjson().encode())
