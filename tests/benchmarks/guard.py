@@ -164,6 +164,8 @@ def cost(run: Path, file: Path, repeats: int = 7) -> list[float]:
         scoring.predict_files(run, [file], file.with_name("scores.csv"), force=True, reporter=wd.Reporter())
         return time.process_time() - start
 
+    for guarded in (True, False):
+        timed(guarded=guarded)  # the first of all is slower
     for number in range(repeats):
         order = (True, False) if number % 2 else (False, True)
         seconds = {guarded: timed(guarded=guarded) for guarded in order}

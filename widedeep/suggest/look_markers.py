@@ -11,21 +11,8 @@ _CLEAR = (
 )
 """Nobody writes them to mean a value."""
 _UNCLEAR = (
-    "NA",
-    "na",
-    "None",
-    "none",
-    "-",
-    "--",
-    ".",
-    "NONE",
-    "NIL",
-    "nil",
-    "Null",
-    "missing",
-    "unknown",
-    "Unknown",
-    "UNKNOWN",
+    *("NA", "na", "None", "none", "NONE", "NIL", "nil", "Null", "-", "--", "."),
+    *("missing", "unknown", "Unknown", "UNKNOWN"),
 )
 """Values in a column of texts (Namibia, no housing, …), no values among numbers and dates."""
 _ZERO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00")
