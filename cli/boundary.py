@@ -8,10 +8,19 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from widedeep.errors import RecipeError, TrainingError, WidedeepError, WriteError, is_out_of_memory
+from widedeep.errors import (
+    ArtefactError,
+    DataError,
+    RecipeError,
+    TrainingError,
+    WidedeepError,
+    WriteError,
+    is_out_of_memory,
+)
 from widedeep.figures import visible, visible_message
 
 EXIT_CODES = """\
@@ -23,12 +32,14 @@ Exit codes:
   4    an artefact: missing, unfinished, corrupt, of a newer format, or locked
   5    training: non-finite loss, out of memory
   6    cannot write: disk full, read-only, no permission
-  7    refused by a limit: rows are not such as the model knows, or a run is not fit to be served
+  7    refused: rows unlike those of training, or a run unfit to be served
   130  interrupted (Ctrl-C)
   143  terminated (SIGTERM)
   141  the reader of stdout has gone"""
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EFBIG}
+_OF_A_DEVICE = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT}
+"""Faults of a disk or of a network's, which come without a file's name where the file is open already."""
 # Rust libraries (Polars) report the operating system's error as text; its number stands at the end.
 _OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
 _WIDTH, _LEAST_WIDTH = 80, 40
@@ -65,44 +76,65 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _report(error: BaseException) -> int:
-    """Write on stderr what happened, and return the exit code."""
-    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
-        return _say_known(error)
-    if isinstance(error, KeyboardInterrupt):
-        _say("widedeep: interrupted")
-        return 128 + signal.SIGINT
-    if isinstance(error, Terminated):
-        _say("widedeep: terminated")
-        return 128 + signal.SIGTERM
-    if is_out_of_memory(error):
-        advice = "close other programs or raise the limit on memory, or try a smaller `training.batch_size`"
-        return _say_known(TrainingError(f"out of memory: {advice}"))
-    number = _system_error_number(error)
-    if number == errno.EPIPE:
-        return 128 + signal.SIGPIPE
-    if number in _CANNOT_WRITE:
-        place = getattr(error, "filename", None)
-        advice = "free some space, or choose a place where you may write"
-        return _say_known(WriteError(f"{place or 'output'}: cannot write: {os.strerror(number)}: {advice}"))
-    _say_bug(error)
-    return 1
-
-
 def exit_code(error: BaseException) -> int:
     """The exit code that `error` ends a command with, as `guarded` reports it."""
-    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
-        return error.exit_code
+    if (known := _known(error)) is not None:
+        return known.exit_code
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     if isinstance(error, Terminated):
         return 128 + signal.SIGTERM
+    return 128 + signal.SIGPIPE if _system_error_number(error) == errno.EPIPE else 1
+
+
+def _report(error: BaseException) -> int:
+    """Write on stderr what happened, and return the exit code."""
+    known, code = _known(error), exit_code(error)
+    if known is not None:
+        _say_known(known)
+    elif isinstance(error, KeyboardInterrupt):
+        _say("widedeep: interrupted")
+    elif isinstance(error, Terminated):
+        _say("widedeep: terminated")
+    elif code == 1:
+        _say_bug(error)
+    return code
+
+
+def _known(error: BaseException) -> WidedeepError | None:
+    """What `error` is told as in a message of ours; None for an interrupt, a pipe that is gone and a bug."""
+    if isinstance(error, WidedeepError) and (isinstance(error, TrainingError) or not is_out_of_memory(error)):
+        return error
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        return None
     if is_out_of_memory(error):
-        return TrainingError.exit_code
+        advice = "close other programs or raise the limit on memory, or try a smaller `training.batch_size`"
+        return TrainingError(f"out of memory: {advice}")
     number = _system_error_number(error)
-    if number == errno.EPIPE:
-        return 128 + signal.SIGPIPE
-    return WriteError.exit_code if number in _CANNOT_WRITE else 1
+    return None if number is None or number == errno.EPIPE else _told_by_system(error, number)
+
+
+def _told_by_system(error: BaseException, number: int) -> WidedeepError | None:
+    """The operating system's fault as one of writing, of an artefact or of input data; None if it tells no place."""
+    named = getattr(error, "filename", None)
+    place = os.fsdecode(named) if isinstance(named, str | bytes) else None
+    reason = os.strerror(number)
+    unreadable = place is not None and os.path.isfile(place) and not os.access(place, os.R_OK)
+    if number in _CANNOT_WRITE and not unreadable:
+        advice = "free some space, or choose a place where you may write"
+        return WriteError(f"{place or 'output'}: cannot write: {reason}: {advice}")
+    if place is not None and _is_artefact(Path(place)):
+        return ArtefactError(f"{place}: cannot be read: {reason}: restore it from a copy, or make it again")
+    if place is not None or number in _OF_A_DEVICE:
+        return DataError(f"{place or 'a file'}: cannot be read: {reason}: see that it is there and that its disk works")
+    return None
+
+
+def _is_artefact(path: Path) -> bool:
+    """Whether a path leads into a run or a stage."""
+    return any(
+        os.path.exists(folder / "manifest.json") or folder.parent.parent.name == "stages" for folder in path.parents
+    )
 
 
 def _system_error_number(error: BaseException) -> int | None:
@@ -115,11 +147,10 @@ def _system_error_number(error: BaseException) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _say_known(error: WidedeepError) -> int:
+def _say_known(error: WidedeepError) -> None:
     messages = [str(fault) for fault in error.faults] if isinstance(error, RecipeError) else [str(error)]
     for message in messages:
         _say(wrapped(f"widedeep: error: {visible_message(message)}", sys.stderr))
-    return error.exit_code
 
 
 def _say_bug(error: BaseException) -> None:

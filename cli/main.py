@@ -28,6 +28,7 @@ COMMANDS = {
     "backtest": "backtest",
     "report": "report",
     "predict": "predict",
+    "latency": "latency",
     "promote": "promote",
     "runs": "runs",
     "clean": "clean",

@@ -36,6 +36,9 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process uses the work directory.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", help="No progress, epochs and notes on stderr; warnings and errors still come.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 TrustOption = Annotated[
     bool,

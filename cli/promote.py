@@ -10,7 +10,7 @@ from widedeep.errors import UsageError
 from widedeep.figures import figure
 from widedeep.runs import RUNS, SERVING, RunDirectory
 
-from .options import JsonOption, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
+from .options import JsonOption, QuietOption, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def promote(
     trust: TrustOption = False,
     work: WorkOption = Path(),
     wait: WaitOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let runs/RECIPE/serving lead to a run, unless it is worse than the run that is served.
@@ -63,7 +64,7 @@ def promote(
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    reporter = ConsoleReporter()
+    reporter = ConsoleReporter(quiet=quiet)
     if folder is not None:
         promotion = promote_back(folder, name=name, reporter=reporter, wait=wait)
     else:

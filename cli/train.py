@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from widedeep.api.runs import run_path
 from widedeep.figures import duration
 
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .options import JsonOption, QuietOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
@@ -64,9 +64,7 @@ def train(
         ),
     ] = None,
     wait: WaitOption = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress, epochs and notes on stderr; warnings and errors still come.")
-    ] = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run every stage that is missing, train the model and evaluate it."""

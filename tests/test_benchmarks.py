@@ -7,6 +7,7 @@ from typing import Any
 
 import bench
 import numpy as np
+import polars as pl
 import pytest
 import rows
 from click_log import CATEGORICAL, NUMERIC, WIDEDEEP, ClickLog, make_log, open_log, write_recipe
@@ -288,3 +289,23 @@ def test_the_guard_tells_planted_drifts_by_the_fields_name_and_nothing_else(tmp_
     assert told["nothing"] == ("", [])
     assert len(told) >= 21
     assert len(silent) <= 3  # the first among them: nothing has happened
+
+
+def test_the_page_of_latencies_has_two_rows_for_each_size_of_request(trained: Path) -> None:
+    from latency import report, request_times
+
+    from widedeep.scoring.scorer import Scorer
+
+    run = (trained / "runs" / "small" / "latest").resolve()
+    scorer = Scorer.load(run)
+    lines = pl.read_csv(trained / "new.csv").write_ndjson().encode().splitlines()
+    times = {num_rows: request_times(scorer, lines, num_rows, rounds=6) for num_rows in (1, 50)}
+    for of_size in times.values():
+        assert {name: len(both) for name, both in of_size.items()} == {"forward": 6, "before": 2, "after": 6}
+    page = report(run, times, [0.001] * 5)
+    assert [line.split(" | ")[:2] for line in page.splitlines() if line[:3] in ("| 1", "| 5")] == [
+        ["| 1", "p50"],
+        ["| 1", "computing"],
+        ["| 50", "p50"],
+        ["| 50", "computing"],
+    ]

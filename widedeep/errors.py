@@ -121,7 +121,7 @@ class WriteError(WidedeepError):
 
 
 class RefusedError(WidedeepError):
-    """What was asked for can be done, and a limit says that it should not: `--force` does it all the same."""
+    """The rows to score are not such as the model knows: a limit of the recipe or of an option refuses them."""
 
     exit_code = 7
 
@@ -129,6 +129,12 @@ class RefusedError(WidedeepError):
         self.limits = list(limits)
         """The limits that scored rows are past, as plain values."""
         super().__init__(message)
+
+
+class UnfitRunError(WidedeepError):
+    """A run is not fit to be served in place of the one that is."""
+
+    exit_code = 7
 
 
 class Interrupted(WidedeepError):

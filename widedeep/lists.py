@@ -33,7 +33,9 @@ class Lists:
     @property
     def bounds(self) -> NDArray[np.int64]:
         """[rows + 1]: the position where each row's values start, and N."""
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths)])
+        bounds = np.zeros(len(self.lengths) + 1, dtype=np.int64)
+        self.lengths.cumsum(out=bounds[1:])
+        return bounds
 
     def row_of_values(self) -> NDArray[np.int64]:
         """[N]: the number of the row that each value belongs to."""

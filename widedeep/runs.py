@@ -352,7 +352,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
             settle_latest(path.parent)
         _refuse_dangling(path)
         RunDirectory(path).checked(RunDirectory(path).manifest_path)
-        if RunDirectory(path).manifest_path.exists():
+        if os.path.exists(RunDirectory(path).manifest_path):  # pathlib raises for a name that is too long
             return Path(os.path.realpath(path))
     name = recipe_name()
     if name is not None:
@@ -362,7 +362,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
             return Path(os.path.realpath(latest))
         raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
     for path in places:
-        if path.is_dir():
+        if os.path.isdir(path):
             return Path(os.path.realpath(path))  # what it lacks is for its reader to say
     if Path(argument).name == SERVING:
         raise ArtefactError(f"{argument}: no run is served here yet: choose one, `widedeep promote RUN`")
@@ -472,8 +472,11 @@ def _shown(value: Any) -> str:
 
 
 def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read: {error.strerror}: {_DAMAGED}") from error
 
 
 def _digest_of_manifest(manifest: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -99,6 +100,29 @@ def test_what_cannot_be_written_is_named(name: str, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("widedeep: error: runs/a/last: cannot write: ")
 
 
+@pytest.mark.parametrize("reason", [errno.EIO, errno.ESTALE, errno.ENOENT, errno.EISDIR])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("log.csv", 3), ("run/plan/plan.json", 4), ("run/metrics.json", 4), ("stages/ingest/0a/train/p.arrow", 4)],
+)
+def test_a_file_that_fails_while_it_is_read_is_named_as_what_it_is(
+    reason: int, name: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").touch()
+
+    assert guarded(failing(OSError(reason, "whatever", str(tmp_path / name)))) == code
+    told = capsys.readouterr().err
+    assert told.startswith(f"widedeep: error: {tmp_path / name}: cannot be read: {os.strerror(reason)}: ")
+    assert told.count("\n") == 1
+
+
+def test_a_disk_that_fails_is_no_bug_where_no_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(failing(OSError(errno.EIO, "Input/output error"))) == 3
+    assert guarded(failing(pl.exceptions.ComputeError("reading: (os error 5)"))) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_a_full_disk_is_seen_in_the_words_of_a_library(capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(failing(RuntimeError("parquet: io error: no space left (os error 28)"))) == 6
     assert "cannot write: No space left on device" in capsys.readouterr().err
@@ -143,7 +167,7 @@ def test_ctrl_c_is_130_without_a_traceback(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == "widedeep: interrupted\n"
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), OSError(errno.ENOENT, "gone", "f")])
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), OSError(errno.EBADF, "which file?")])
 def test_anything_else_is_a_bug_with_a_traceback_versions_and_where_to_report(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:

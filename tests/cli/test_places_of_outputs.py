@@ -54,6 +54,31 @@ def test_a_place_where_nothing_can_be_written_is_told_alike_by_all_commands(
     assert sorted(os.listdir(here)) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        (["ingest", "{}"], 2, "there is no such recipe file"),
+        (["predict", "{}", "log.csv", "-o", "-"], 4, "there is no run here"),
+        (["eval", "runs/small/latest", "--against", "{}"], 4, "there is no run here"),
+        (["crosses", "{}", "--weights"], 4, "there is no run here"),
+        (["crosses", "small.yaml", "--discover", "--on", "{}"], 4, "there is no run here"),
+        (["compare", "{}"], 4, "there is no run here"),
+        (["report", "{}", "-o", "-"], 4, "there is no run here"),
+        (["predict", "runs/small/latest", "{}.csv", "-o", "-"], 3, "File name too long"),
+        (["init", "{}.csv", "--label", "click"], 3, "File name too long"),
+        (["ingest", "small.yaml", "--work", "{}"], 6, "cannot write: File name too long"),
+    ],
+    ids=str,
+)
+def test_a_name_that_no_file_system_takes_is_a_name_of_nothing(
+    command: Sequence[str], code: int, told: str, here: Path, widedeep: CommandLine
+) -> None:
+    ended, out, err = widedeep(*(part.format("n" * 300) for part in command))
+
+    assert (ended, out, err.count("\n")) == (code, "", 1), err
+    assert told in err
+
+
 @pytest.mark.parametrize("command", ["init", "report", "crosses"])
 def test_a_device_is_not_replaced_by_a_file(command: str, here: Path, widedeep: CommandLine) -> None:
     os.mkfifo("pipe")

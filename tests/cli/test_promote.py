@@ -16,7 +16,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sklearn.metrics import log_loss
 
+from widedeep.comparison import promotion
 from widedeep.pipeline.experiment import train
+from widedeep.pipeline.serving import Pointer
+from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -288,3 +291,55 @@ def test_notes_that_lead_out_of_the_folder_are_refused(runs: dict[str, Path], wi
     code, _, err = widedeep("promote", "--back", "small")
 
     assert (code, "no name of a run" in err) == (4, True), err
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "other bytes": lambda path: path.write_bytes(b"\xff\xfe"),
+    "half a line": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "no object": lambda path: path.write_text("[]\n"),
+    "nested deeply": lambda path: path.write_text("[" * 200_000),
+    "other types": lambda path: path.write_text(path.read_text().replace('"before": []', '"before": 7')),
+    "a link out": lambda path: (
+        path.rename(path.parents[3] / "outside") and path.symlink_to(path.parents[3] / "outside")
+    ),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_notes_that_are_damaged_are_told_by_name_and_nothing_moves(
+    damage: str, runs: dict[str, Path], widedeep: CommandLine
+) -> None:
+    promoted(widedeep, runs["good"])
+    DAMAGES[damage](runs["good"] / "promotions.jsonl")
+    for command in (["promote", "--back"], ["promote", runs["again"]], ["runs"], ["clean", "--keep", "1"]):
+        code, out, err = widedeep(*command)
+        assert (code, out, "promotions.jsonl" in err) == (4, "", True), (command, err)
+    assert served() == "good"
+    assert len(list(Path("runs/small").iterdir())) == 5
+
+
+def test_a_link_that_another_command_moves_meanwhile_is_left_to_it(
+    runs: dict[str, Path], widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promoted(widedeep, runs["poor"])
+    compare = promotion.compare_scorers
+
+    def meanwhile(*arguments: Any, **settings: Any) -> Any:
+        Pointer(runs["again"].parent).move(RunDirectory(runs["again"]), {})
+        return compare(*arguments, **settings)
+
+    monkeypatch.setattr(promotion, "compare_scorers", meanwhile)
+    code, out, err = widedeep("promote", runs["good"])
+
+    assert (code, out, "moved it meanwhile" in err) == (4, "", True), err
+    assert served() == "again"
+
+
+def test_a_work_directory_in_use_is_told(runs: dict[str, Path], widedeep: CommandLine) -> None:
+    promoted(widedeep, runs["poor"])
+    with Workspace(Path()).locked(Reporter(), wait=False):
+        for command in (["promote", runs["good"]], ["promote", "--back", "small"]):
+            code, out, err = widedeep(*command)
+            assert (code, out, "in use" in err) == (4, "", True), err
+    assert served() == "poor"

@@ -159,6 +159,24 @@ def test_what_is_unfinished_goes_after_a_week_and_what_is_newer_or_damaged_never
     assert left() == [*(path.name for path in nights[2:]), "notes"]
 
 
+@pytest.mark.parametrize("entry", ["from", "refit"])
+def test_what_an_unfinished_run_goes_on_from_stays(entry: str, nights: list[Path], widedeep: CommandLine) -> None:
+    manifest = json.loads((nights[4] / "manifest.json").read_text())
+    manifest["from"] = {"run": nights[1].name, "key": "0", "ancestors": [nights[0].name]}
+    if entry == "refit":
+        manifest["refit"] = {"of": nights[2].name, "splits": ["train", "valid"], "epochs": 1}
+    manifest.pop("pins")  # which are written at its end
+    (nights[4] / "manifest.json").write_text(json.dumps(manifest))
+    (nights[4] / "DONE").unlink()
+    cleaned(widedeep, "--keep", "1")
+
+    assert left() == [
+        path.name
+        for path in nights
+        if path in (nights[1], nights[4], nights[5]) or (entry == "refit" and path == nights[2])
+    ]
+
+
 def test_where_no_run_is_finished_nothing_goes(nights: list[Path], widedeep: CommandLine) -> None:
     for run in nights:
         (run / "DONE").unlink()

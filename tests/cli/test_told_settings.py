@@ -118,6 +118,10 @@ def test_no_age_counts_from_the_label(widedeep: Run, project: Path) -> None:
     [
         (["training.warmup_steps=1000"], "training.warmup_steps: the warm-up takes 1,000 steps, and training has 22"),
         (["training.plateau.patience=1"], "training.plateau.patience: with 1 no rate can fall within 2 epochs"),
+        (
+            ["training.early_stopping.patience=2"],
+            "training.early_stopping.patience: with 2 nothing can stop a training of 2 epochs early",
+        ),
         (["training.batch_size=5000"], "training.batch_size: 5,000 rows a step, and there are 1,"),
     ],
 )
@@ -143,6 +147,7 @@ def test_a_last_batch_of_one_row_that_batch_norm_leaves_out_is_told(widedeep: Ru
 
 def test_settings_that_fit_are_not_spoken_of(widedeep: Run, project: Path) -> None:
     settings = ["training.warmup_steps=20", "training.epochs=3", "training.plateau.patience=0"]
+    settings += ["training.early_stopping.patience=2"]
 
     code, _, err = widedeep("train", "small.yaml", "--quiet", *(part for one in settings for part in ("--set", one)))
 

@@ -384,3 +384,20 @@ def test_nothing_with_enough_support_is_an_empty_result(run: Path, widedeep: Com
     code, out, _ = widedeep("crosses", run, "--weights", "--min-support", "1000000")
     assert code == 0
     assert "at least 1,000,000 of" in out
+
+
+def test_a_cross_has_its_plain_name_where_a_field_is_called_so_too(project: Path, widedeep: CommandLine) -> None:
+    for name in ("log.csv", "small.yaml"):
+        text = (project / name).read_text()
+        text = text.replace("id,color,shape,user,", "id,color,shape,color x shape,").replace(
+            "column: user", "column: color x shape"
+        )
+        (project / name).write_text(text)
+    code, out, err = widedeep("train", "small.yaml", "--json", "--set", "training.epochs=1")
+    assert code == 0, err
+
+    weights = shown(widedeep, json.loads(out)["run"], "--top", "500", "--min-support", "1")["weights"]
+
+    kinds = {(weight["column"], weight["kind"]) for weight in weights}
+    assert {("color x shape", "categorical"), ("color x shape", "cross")} <= kinds
+    assert not [column for column, _ in kinds if "\x01" in column]

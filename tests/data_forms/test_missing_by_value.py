@@ -233,3 +233,20 @@ def test_a_model_scores_every_format_alike_and_an_older_run_as_it_did(
     golden["typed"].struct.unnest().with_columns(golden["score"]).write_parquet(run.directory.golden_path)
     older = wd.Run(run.path).predict("log.parquet")["score"]
     assert not older.equals(expected)
+
+
+def test_values_have_their_one_writing_where_an_empty_text_is_no_missing_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds = {"id": [12, None, 7], "flag": [True, None, False], "day": [dt.datetime(2024, 1, 5), None, None]}
+    table = pl.DataFrame({"y": cycled([0, 1, 1, 0, 1]), **{name: cycled(values) for name, values in kinds.items()}})
+    table.to_pandas().to_csv("log.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
+    table.write_parquet("log.parquet")
+    frames = []
+    for name in ("log.csv", "log.parquet"):
+        data = {"train": name, "label": "y", "format": {"missing": ["NA"]}, "split": {"valid": 0.2, "test": 0}}
+        features = {"categorical": [{"column": column, "min_count": 1} for column in kinds]}
+        recipe = recipe_of_data({"name": "r", "data": data, "features": features}, tmp_path, ())
+        frames.append(read_typed(ingest(recipe, tmp_path / "work", Reporter()).path, "train").select(*kinds))
+    assert frames[0].to_dict(as_series=False) == frames[1].fill_null("").to_dict(as_series=False)

@@ -285,6 +285,13 @@ def test_settings_of_how_the_new_rows_are_read_and_learnt_may_change(folder: Pat
     assert trained(folder, *overrides, before=first.path).goes_on_from is not None
 
 
+def test_new_rows_are_gone_through_a_few_times_at_most(folder: Path, first: RunDirectory) -> None:
+    day = ["data.train=day-2.csv", "training.epochs=9", "training.early_stopping={patience: null}"]
+    assert trained(folder, *day, before=first.path).epochs == 2
+    assert trained(folder, *day, "training.going_on_epochs=3", before=first.path).epochs == 3
+    assert trained(folder, "data.train=day-2.csv", "training.epochs=1", before=first.path).epochs == 1
+
+
 def test_the_half_life_decides_what_old_rows_count_in_the_memory(folder: Path, first: RunDirectory) -> None:
     day = ["data.train=wrong.csv", "training.epochs=1"]
     kept = RunDirectory(trained(folder, *day, before=first.path).run)

@@ -66,6 +66,7 @@ def counts_of(
         "ingest": ["ingest", recipe, "--work", folder],
         "train": ["train", recipe, "--work", folder, "--set", "training.epochs=1"],
         "predict": ["predict", folder / "runs/many/latest", path, "-o", folder / "scores.csv"],
+        "eval": ["eval", folder / "runs/many/latest", path],
     }
     for name, arguments in steps.items():
         with counted(monkeypatch) as counts:
@@ -87,6 +88,10 @@ def counts_of(
         ("ingest", "number", "ndjson"),
         ("predict", "category", "parquet"),
         ("predict", "number", "csv"),
+        ("train", "category", "csv"),
+        ("train", "number", "parquet"),
+        ("eval", "category", "ndjson"),
+        ("eval", "number", "csv"),
     ],
 )
 def test_queries_and_listed_columns_grow_at_most_linearly_with_the_columns(

@@ -162,6 +162,15 @@ def test_what_is_left_out_of_lists_is_counted_and_told(tmp_path: Path) -> None:
     assert found["tags@weights"].profile is None
 
 
+def test_warnings_of_many_columns_of_lists_are_bounded(tmp_path: Path) -> None:
+    columns = {f"tags{number}": ["a|b|", "a|b"] * (ROWS // 2) for number in range(40)}
+    fields = [{"column": name, "separator": "|"} for name in columns]
+    _, said, _ = report_of(tmp_path, columns, {"multi_valued": fields})
+    left_out = [message for kind, message in said if kind == "warning"]
+    assert len(left_out) < 40
+    assert left_out[-1].endswith("more (`widedeep ingest --json` lists all)")
+
+
 def test_numbers_that_are_none_are_counted_over_all_splits_and_told(tmp_path: Path) -> None:
     numbers = ["1.5", "x", *[str(row % 10) for row in range(ROWS - 2)]]
     data = {"bad_numbers": "missing", "split": {"valid": 0.3, "test": 0.3}}

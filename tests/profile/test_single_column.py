@@ -20,6 +20,7 @@ from widedeep.profile.value_table import (
     bucketed,
     numbers_of,
     value_table,
+    value_tables,
 )
 
 ROWS = 400
@@ -347,3 +348,14 @@ def test_recurrence_says_how_often_a_value_comes_again_in_the_other_half() -> No
 def test_a_column_without_values_does_not_come_again() -> None:
     table = ValueTable(pl.Series([None]), *(np.ones((2, 1)) for _ in range(3)))
     assert (recurrence(table, 10).seen, recurrence(table, 10).others) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("values", [["a", None, "b", "a"], [1.5, None, -0.0, 0.0], [True, None, False, True]])
+def test_columns_counted_together_have_the_tables_that_each_has_alone(values):
+    target = target_of([0.25, 1.5, 2.0, 4.125])
+    columns = [pl.Series(values), pl.Series(values[::-1]), pl.Series(values)]
+    for column, table in zip(columns, value_tables(columns, target), strict=True):
+        alone = value_table(column, target)
+        assert table.values.to_list() == alone.values.to_list()
+        for part in ("rows", "label_sums", "label_squares"):
+            assert np.array_equal(getattr(table, part), getattr(alone, part))

@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from widedeep.errors import OutputExistsError, UsageError, WriteError
 from widedeep.reporting import Reporter
@@ -225,3 +227,17 @@ def test_a_kept_column_that_changes_its_type_fits_no_parquet_file(tmp_path: Path
         UsageError, match="--keep price: holds Float64 values first and Float32 later, which one Parquet"
     ):
         predict_files(RUN, inputs, tmp_path / "s.parquet", keep=["price"], reporter=Reporter())
+
+
+@pytest.mark.parametrize("output_format", ["csv", "ndjson"])
+@given(
+    scores=st.lists(st.floats(width=32) | st.floats(0, 1, width=32) | st.floats(2**-11, 2**21, width=32), max_size=9)
+)
+@example(scores=[0.5, 1.0, 0.0, 1e-3, 1e6, 999999.94, 0.1, 1e-4, 123456.0, float("nan"), float("inf"), -0.25])
+def test_a_score_at_a_time_is_written_as_all_scores_at_once(output_format: OutputFormat, scores: list[float]) -> None:
+    frame = pl.DataFrame({"score": scores}, schema={"score": pl.Float32})
+    one_by_one, at_once = io.BytesIO(), io.BytesIO()
+    frames = (frame[row : row + 1] for row in range(len(scores)))
+    assert write_frames(frames, one_by_one, output_format) == len(scores)
+    write_frames(iter([frame] if scores else []), at_once, output_format)
+    assert one_by_one.getvalue() == at_once.getvalue()

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from widedeep.source.canonical import canonical_text
-from widedeep.source.forms import Form, FormTally, number_text, series_in_form
+from widedeep.source.forms import Form, FormTally, add_columns, number_text, series_in_form
 
 
 def form_of(texts: list[str | None]) -> Form | None:
@@ -36,7 +36,11 @@ def written(texts: list[str], form: Form) -> list[str | None]:
         (["00", "1"], None),
         (["1.10", "1.9"], None),
         (["1", "a"], None),
-        (["1", None, ""], None),
+        (["1.0", None, ""], "number"),
+        (["", "True", "False"], "boolean"),
+        (["2024-01-05 00:00:00", ""], "time"),
+        (["", "a"], None),
+        (["", None], None),
         (["4.0", "inf", "NaN"], "number"),
         (["NaN"] * 200 + ["4.0"], "number"),
         (["inf", "nan"], None),
@@ -119,3 +123,17 @@ def test_what_python_reads_as_no_number_has_no_number_text(text: str) -> None:
     except ValueError:
         read = pl.DataFrame({"t": [text]}).select(number_text(pl.col("t"))).item()
         assert read is None
+
+
+_TEXTS_OF_A_COLUMN = st.lists(
+    st.none()
+    | st.sampled_from(["1", "1.50", "nan", "inf", "true", "False", "2024-01-05", "12:30:00", "word", "", "-"]),
+    max_size=4,
+)
+
+
+@given(st.lists(_TEXTS_OF_A_COLUMN, max_size=5))
+def test_columns_looked_at_together_have_the_forms_that_each_has_alone(columns):
+    tallies = [FormTally() for _ in columns]
+    add_columns(zip(tallies, (pl.Series(texts, dtype=pl.String) for texts in columns), strict=True))
+    assert [tally.form for tally in tallies] == [form_of(texts) for texts in columns]

@@ -288,6 +288,19 @@ def test_every_spelling_of_a_key_is_that_key(key, is_escaped):
     assert json_blocks.has_key(f'{{"another": 0}}\n{line}'.encode(), key)
 
 
+def test_thousands_of_keys_that_no_line_has_are_sought_in_one_pass_over_the_lines(monkeypatch):
+    texts_sought = []
+    has_key = json_blocks.has_key
+    monkeypatch.setattr(json_blocks, "has_key", lambda lines, key: texts_sought.append(key) or has_key(lines, key))
+    lines = b'{"a": {"inner": 1}}\n{"b": null}\n'
+    keys = [*(f"k{number}" for number in range(100)), "a", "b", "inner"]
+    assert json_blocks.held_keys(lines * 3, keys) == {"a", "b"}
+    line_of_all = json.dumps(dict.fromkeys(keys)).encode()
+    texts_sought.clear()
+    assert json_blocks.held_keys(lines + line_of_all, keys) == set(keys)
+    assert not texts_sought
+
+
 # ---------------------------------------------------------------------------------------------------------- any content
 
 _INTEGERS = st.integers() | st.sampled_from([2**53 + 1, 2**63, 2**64, 2**127, -(2**127), 2**130])

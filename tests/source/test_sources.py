@@ -369,3 +369,11 @@ def test_a_url_behind_which_nothing_lies_is_refused_in_one_short_line(server):
         list(read_blocks(url, FormatSettings(), None, name=url))
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_in_another_letter_case_is_named_as_the_one_that_may_be_meant(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("USER_ID,Ad,PRICE\n1,2,3\n")
+    for wanted, meant in (("price", "PRICE"), ("user_id", "USER_ID"), ("ad", "Ad")):
+        with pytest.raises(ColumnError, match=rf"no column '{wanted}'; did you mean '{meant}'\? It has: USER_ID, Ad"):
+            read(path, [wanted])

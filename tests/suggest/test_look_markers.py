@@ -12,12 +12,12 @@ def markers(label: str = "y", **columns: list[Any]) -> set[str]:
     return set(find_markers(pl.DataFrame(columns), label).texts)
 
 
-@pytest.mark.parametrize("text", ["?", "\\N", "NULL", "n/a", "<NA>", "nan", "0000-00-00"])
+@pytest.mark.parametrize("text", ["?", "\\N", "NULL", "n/a", "<NA>", "nan", "0000-00-00", "#DIV/0!", "-1.#IND"])
 def test_some_texts_are_never_a_value(text: str) -> None:
     assert markers(x=["a", text, "b"]) == {text}
 
 
-@pytest.mark.parametrize("text", ["NA", "none", "-", ".", "unknown", "missing"])
+@pytest.mark.parametrize("text", ["NA", "none", "-", ".", "unknown", "missing", "nil"])
 def test_others_are_values_among_texts_and_none_among_numbers_and_dates(text: str) -> None:
     assert markers(x=["a", text, "b"]) == set()
     assert markers(x=["1", text, "2.5"]) == {text}

@@ -130,7 +130,8 @@ def test_the_l1_of_a_wide_table_grows_with_the_root_of_rows_and_of_the_labels_va
     settings = {setting.key: setting.value for setting in training_settings(wide(rows, 3_000, rarer))}
     assert settings["wide"] == {"learning_rate": 0.1, "l1": l1}
     assert "deep" not in settings
-    assert settings["early_stopping"] == {"patience": 3}
+    # Two epochs leave nothing to stop.
+    assert settings.get("early_stopping") == (None if settings["epochs"] == 2 else {"patience": 3})
 
 
 @pytest.mark.parametrize(("rows", "rarer", "epochs"), [(999, 0.5, 2), (1_000, 0.5, 40), (9_999, 0.05, 2)])

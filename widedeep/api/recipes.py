@@ -85,7 +85,7 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
 def _file_of(argument: str) -> tuple[Path, Path | None]:
     """The recipe file and, for a bundled recipe, the folder that its relative paths start from. Raises UsageError."""
     path = Path(argument)
-    if path.is_file():
+    if os.path.isfile(path):  # pathlib raises for a name that is too long
         return path, None
     bundled = bundled_recipes()
     if argument in bundled:
@@ -102,6 +102,6 @@ def recipe_name(argument: str) -> str | None:
 
     Raises RecipeError for a file that is no recipe.
     """
-    if not Path(argument).is_file():
+    if not os.path.isfile(argument):
         return argument if argument in bundled_recipes() else None
     return load_recipe(argument).recipe.name

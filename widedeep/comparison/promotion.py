@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from widedeep.comparison.against import Comparison, compare_scorers
-from widedeep.errors import ArtefactError, DataError, RefusedError, UsageError, WidedeepError
+from widedeep.errors import ArtefactError, DataError, UnfitRunError, UsageError, WidedeepError
 from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.shift import ScoreShift, score_shift
 from widedeep.evaluation.verdict import better, verdict
@@ -63,7 +63,7 @@ def promote(
     It is held against that on labelled files, `rows`, or on its own held-out rows. Where nothing is served yet, it has
     to load and to score its golden rows, and the files if there are any. `tables` is as in `InputRows`.
 
-    Raises RefusedError for a run that is not fit, unless `force` and it can score at all. Raises ArtefactError for a
+    Raises UnfitRunError for a run that is not fit, unless `force` and it can score at all. Raises ArtefactError for a
     run that is missing or unfinished, and where there are no rows to measure on; UsageError for runs that cannot be
     measured on the same rows; DataError and ColumnError for the files.
     """
@@ -75,7 +75,7 @@ def promote(
     try:
         scorer = Scorer.load(run.path, trust=run.trust)
     except ArtefactError as error:
-        raise RefusedError(f"{run.path}: is not fit to be served: {error}") from error
+        raise UnfitRunError(f"{run.path}: is not fit to be served: {error}") from error
     judged = _Judged.first()
     if incumbent is not None:
         judged = _against(run, scorer, incumbent, rows, work_dir, reporter, tables, force=force)
@@ -89,7 +89,7 @@ def promote(
         judged = _Judged([], {"rows": result.rows, "metric": metric, "run": {metric: result.metrics[metric]}}, [])
     if judged.faults and not force:
         served = "" if incumbent is None else f" in place of {incumbent.path.name}"
-        raise RefusedError(
+        raise UnfitRunError(
             f"{run.path}: is not fit to be served{served}: {'; '.join(judged.faults)}: {pointer.path} stays as it is; "
             "--force moves it all the same"
         )

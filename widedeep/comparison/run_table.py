@@ -121,7 +121,7 @@ def runs_in(argument: str, work_dir: Path) -> list[Path]:
 
 
 def _finished_in(folder: Path) -> list[Path]:
-    if not folder.is_dir() or RunDirectory(folder).manifest_path.exists():
+    if not os.path.isdir(folder) or os.path.exists(RunDirectory(folder).manifest_path):
         return []
     settle_latest(folder)
     return [path for path in sorted(folder.iterdir()) if not path.is_symlink() and RunDirectory(path).is_done]

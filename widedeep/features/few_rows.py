@@ -262,7 +262,7 @@ class _Numbers:
         scaled = values.copy()
         for place, number in enumerate(self._numerics):
             if number.transform == "cdf":
-                scaled[place] = np.searchsorted(self._cuts[place], values[place], side="right")
+                scaled[place] = self._cuts[place].searchsorted(values[place], "right")
             elif number.transform == "log1p":
                 # The C library's, as Polars takes: NumPy's own differs in the last bit.
                 logarithms = [math.copysign(math.log1p(abs(value)), value) for value in values[place].tolist()]
@@ -273,7 +273,7 @@ class _Numbers:
             scaled /= self._scale
         for place in self._minmax:
             scaled[place] = np.clip(scaled[place], 0.0, 1.0)
-        scaled = np.clip(np.where(missing, self._fill, scaled), -LARGEST, LARGEST)
+        scaled = np.minimum(np.maximum(np.where(missing, self._fill, scaled), -LARGEST), LARGEST)
         if len(columns) == len(self._numerics):  # no flags
             return scaled.astype(np.float32)
         made: list[NDArray[Any]] = []
@@ -310,6 +310,8 @@ class _Flat:
 def _combinations(lists: Sequence[_Flat]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
     """All combinations of the values of each row's lists: their rows, and for each list the places of their values."""
     rows = np.arange(len(lists[0].lengths))
+    if len(lists) == 1:
+        return np.repeat(rows, lists[0].lengths), [np.arange(len(lists[0].values))]
     places: list[NDArray[np.int64]] = []
     for of_field in lists:
         counts = of_field.lengths[rows]

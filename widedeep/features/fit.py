@@ -319,7 +319,7 @@ def _enough_buckets(counts: ValueCounts, where: str, name: str) -> int:
     if enough is None:
         rule = f"no number of buckets keeps less than {COLLISION_LIMIT:.0%} of the rows in shared ones"
         remedy = "name a number, or keep a vocabulary with a `min_count`"
-        message = f"{name}: `buckets: auto`: {rule} ({traffic.distinct:,} values): {remedy}"
+        message = f"{name.removesuffix(OURS)}: `buckets: auto`: {rule} ({traffic.distinct:,} values): {remedy}"
         raise RecipeError([Fault(where, message)])
     return enough
 

@@ -241,9 +241,14 @@ def _train(
         if recipe.training.unknown_share == "auto":
             _tell_unknown(encoded.exposures, reporter)
         known = None if parent is None else parent.memory(network, layout)
-        trained_recipe, followed = (recipe, None) if refit is None else (refit.limited(recipe), refit.values)
+        epochs = recipe.training.epochs
+        if refit is not None:
+            epochs = refit.epochs
+        elif parent is not None:
+            epochs = min(epochs, recipe.training.going_on_epochs)
+        training = recipe.training.model_copy(update={"epochs": epochs})
         trainer = Trainer(
-            trained_recipe,
+            recipe.model_copy(update={"training": training}),
             network,
             layout,
             stores["train"],
@@ -252,7 +257,7 @@ def _train(
             device,
             reporter,
             unknown=unknown,
-            followed=followed,
+            followed=None if refit is None else refit.values,
             as_it_was=None if parent is None else partial(remembering, network, known),
         )
         if parent is not None and not (resume and run.last_path.exists()):

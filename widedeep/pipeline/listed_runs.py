@@ -47,6 +47,8 @@ class ListedRun:
     """What tells the best run; None for a run that was not measured on valid rows."""
     valid: float | None = None
     """Its figure on the valid rows."""
+    goes_on_from: frozenset[str] = frozenset()
+    """The names of the runs that it needs to be finished; empty for a finished one."""
     is_best: bool = False
     """Whether no other run of the recipe has a lower figure on its valid rows."""
 
@@ -88,9 +90,11 @@ def _began(path: Path) -> datetime | None:
 def _read(listed: ListedRun) -> ListedRun:
     run = RunDirectory(listed.path)
     try:
-        keys = run.manifest()["keys"]
+        manifest = run.manifest()
+        keys = manifest["keys"]
         if not run.is_done:
-            return replace(listed, keys=keys)
+            origins = manifest.get("from", {}).get("run"), manifest.get("refit", {}).get("of")
+            return replace(listed, keys=keys, goes_on_from=frozenset(filter(None, origins)))
         run.require_done()
         facts = run.facts()
     except WidedeepError:
@@ -132,10 +136,10 @@ class Cleared:
 def clean(work_dir: Path, *, keep: int, dry_run: bool = False, reporter: Reporter, wait: bool = False) -> Cleared:
     """Remove all but the last `keep` finished runs of each recipe, and the stages that no other run was trained on.
 
-    A run stays that a link leads to or that `promote --back` may return to; so does one that is damaged, newer than
-    the last finished one, or unfinished and less than a week old. A stage stays that was made after the last finished
-    run began. Each is renamed before it is removed, so that none is ever seen in part; what a killed process leaves is
-    swept by the next command. Raises ArtefactError if the work directory is in use.
+    A run stays that a link leads to or that `promote --back` may return to; so does one that is damaged, or newer than
+    the last finished one; an unfinished one for a week, with the runs that it goes on from. A stage stays that was made
+    after the last finished run began. Each is renamed before it is removed, so that none is ever seen in part; what a
+    killed process leaves is swept by the next command. Raises ArtefactError if the work directory is in use.
     """
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
@@ -144,6 +148,9 @@ def clean(work_dir: Path, *, keep: int, dry_run: bool = False, reporter: Reporte
         for folder in folders_of_runs(work_dir):
             for run, stays in _judged(list_runs(folder), keep):
                 (kept if stays else dropped).append(run)
+        needed = frozenset[str]().union(*(run.goes_on_from for run in kept))
+        kept += [run for run in dropped if run.path.name in needed]
+        dropped = [run for run in dropped if run.path.name not in needed]
         stages = list(_idle_stages(workspace, kept))
         freed = sum(run.bytes for run in dropped) + sum(map(bytes_of, stages))
         if not dry_run:

@@ -63,7 +63,3 @@ class Refit:
     def manifest_entry(self) -> dict[str, Any]:
         """The entry in the refit's manifest."""
         return {"of": self.name, "splits": list(self.splits), "epochs": self.epochs}
-
-    def limited(self, recipe: Recipe) -> Recipe:
-        """The recipe with this refit's number of epochs."""
-        return recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": self.epochs})})

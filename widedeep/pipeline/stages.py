@@ -43,7 +43,7 @@ from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME, typed_columns
 
-INGEST_FORMAT = 7
+INGEST_FORMAT = 8
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 ENCODING_FORMAT = 4
 """Raised likewise when the fitted plan, the encoding or the report on them changes."""

@@ -1,8 +1,10 @@
 """What each column of the typed table holds and what it says about the label."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,7 +17,16 @@ from widedeep.profile.drift import drift
 from widedeep.profile.leaks import Judged, leaks
 from widedeep.profile.row_sample import RowSample
 from widedeep.profile.single_column import Evidence, ListItems, evidence_of, evidence_of_list, list_items
-from widedeep.profile.value_table import Target, ValueTable, bucket_codes, bucket_cuts, numbers_of, value_table
+from widedeep.profile.value_table import (
+    Target,
+    ValueTable,
+    batches_of_columns,
+    bucket_codes,
+    bucket_cuts,
+    each_by_value,
+    numbers_of,
+    value_tables,
+)
 from widedeep.table.typed_columns import LABEL, TARGETS, Role, TypedColumn
 
 __all__ = ["ColumnProfile", "TopValue", "profile_columns"]
@@ -87,9 +98,14 @@ class ColumnProfile:
     """Of texts: share of valid and test rows with a value that no train row has; where train is a sample, None but for
     columns that drift, whose values are then counted over all rows (to about half a percent)."""
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain dicts, lists, texts and numbers, which it shares with the profile."""
+        rates = None if self.label_rates is None else vars(self.label_rates)
+        return {**vars(self), "top": [vars(value) for value in self.top], "label_rates": rates}
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The profile that `dataclasses.asdict` made a dict of."""
+        """The profile that `to_json` wrote."""
         rates = value["label_rates"]
         top = tuple(TopValue(**one) for one in value["top"])
         return cls(**{**value, "top": top, "label_rates": rates if rates is None else LabelRates(**rates)})
@@ -111,25 +127,44 @@ def profile_columns(
         is_whole=samples["train"].is_whole,
     )
 
-    def profiled(column: TypedColumn) -> tuple[ColumnProfile, Evidence]:
-        values = train[column.name]
-        others = {split: frame[column.name] for split, frame in alike.items()}
-        if values.dtype.is_numeric():
-            profile, evidence = _profile_of_numbers(values, others, rows)
-        else:
-            held_out = {split: frames[split][column.name] for split in alike} if keep_negatives < 1.0 else others
-            profile, evidence = _profile_of_values(values, others, held_out, rows)
-        if column.role == "label" and binary:
-            profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
-        return (profile if column.role not in TARGETS else _without_label(profile, column.role)), evidence
+    def profiled(names: Sequence[str]) -> list[tuple[ColumnProfile, Evidence]]:
+        """Of columns of one type."""
+        values = [train[name] for name in names]
+        others = [{split: frame[name] for split, frame in alike.items()} for name in names]
+        if values[0].dtype.is_numeric():
+            tables = value_tables(values, rows.target)
+            return [_profile_of_numbers(*of_column, rows) for of_column in zip(values, others, tables, strict=True)]
+        is_list = isinstance(values[0].dtype, pl.List)
+        tables_or_none: Iterable[ValueTable | None] = (
+            itertools.repeat(None, len(names)) if is_list else value_tables(values, rows.target)
+        )
+        held_out = others
+        if keep_negatives < 1.0:
+            held_out = [{split: frames[split][name] for split in alike} for name in names]
+        counts = _SplitCounts.of_each([{"train": column, **rest} for column, rest in zip(values, others, strict=True)])
+        return [
+            _profile_of_values(*of_column, rows)
+            for of_column in zip(values, others, held_out, tables_or_none, counts, strict=True)
+        ]
 
     shown = [column for column in columns if column.role != "weights"]
+    batches = batches_of_columns(train[column.name] for column in shown)
+    found = {
+        name: of_column
+        for names, of_batch in zip(batches, map_in_order(profiled, batches), strict=True)
+        for name, of_column in zip(names, of_batch, strict=True)
+    }
     profiles: dict[str, ColumnProfile] = {}
     judged: dict[str, Judged] = {}
-    for column, (profile, evidence) in zip(shown, map_in_order(profiled, shown), strict=True):
-        profiles[column.name] = profile
-        if column.role not in TARGETS:
+    for column in shown:
+        profile, evidence = found[column.name]
+        if column.role == "label" and binary:
+            profile = replace(profile, distinct_is="exact")  # both classes were found, and there is no third
+        if column.role in TARGETS:
+            profile = _without_label(profile, column.role)
+        else:
             judged[column.name] = Judged(column.column, evidence)
+        profiles[column.name] = profile
     return profiles | {name: replace(profiles[name], leak=reason) for name, reason in leaks(judged).items()}
 
 
@@ -171,7 +206,7 @@ class _TrainRows:
 
 
 def _profile_of_numbers(
-    values: pl.Series, others: Mapping[str, pl.Series], rows: _TrainRows
+    values: pl.Series, others: Mapping[str, pl.Series], table: ValueTable, rows: _TrainRows
 ) -> tuple[ColumnProfile, Evidence]:
     numbers, label = _as_floats(values), rows.target.values
     present = np.sort(numbers[~np.isnan(numbers)])
@@ -181,7 +216,6 @@ def _profile_of_numbers(
     num_cells = len(cuts) + 2
     before = np.bincount(codes, minlength=num_cells)
     label_sums = np.bincount(codes, label, num_cells).astype(np.float64)
-    table = value_table(values, rows.target)
     evidence = evidence_of(table, _as_floats(table.values), rows.target)
     frequent = np.lexsort((found, -counts))[:NUM_TOP]
     profile = ColumnProfile(
@@ -226,13 +260,18 @@ def _rank(share: float, num_rows: int) -> int:
 
 
 def _profile_of_values(
-    values: pl.Series, others: Mapping[str, pl.Series], held_out: Mapping[str, pl.Series], rows: _TrainRows
+    values: pl.Series,
+    others: Mapping[str, pl.Series],
+    held_out: Mapping[str, pl.Series],
+    table: ValueTable | None,
+    counts: "_SplitCounts",
+    rows: _TrainRows,
 ) -> tuple[ColumnProfile, Evidence]:
-    """`others`: held-out rows that are thinned as the train rows are; `held_out`: all of them."""
-    is_list = isinstance(values.dtype, pl.List)
-    table, evidence = _table_and_evidence(values, rows.target)
+    """`others`: held-out rows that are thinned as the train rows are; `held_out`: all of them; `table`: of what is no
+    list."""
+    is_list = table is None
+    table, evidence = _table_and_evidence(values, table, rows.target)
     present, label_sums = table.is_present, table.label_totals
-    counts = _SplitCounts.of({"train": values, **others})
     train = counts.rows["train"]
     profile = ColumnProfile(
         type="list" if is_list else "text",
@@ -240,8 +279,8 @@ def _profile_of_values(
         distinct_is=rows.distinct_is,
         # The train rows come first, so that their values are numbered as they are in `table`.
         top=tuple(
-            TopValue(_shortened(value), int(train[i]) / len(values), float(label_sums[i]) / int(train[i]))
-            for i, value in counts.most_frequent(train, NUM_TOP)
+            TopValue(_shortened(counts.values[i]), int(train[i]) / len(values), float(label_sums[i]) / int(train[i]))
+            for i in counts.most_frequent(train, NUM_TOP).tolist()
         ),
         quantiles=None,
         label_rates=_label_rates(
@@ -259,11 +298,10 @@ def _profile_of_values(
     return profile, evidence
 
 
-def _table_and_evidence(values: pl.Series, target: Target) -> tuple[ValueTable, Evidence]:
-    if isinstance(values.dtype, pl.List):
+def _table_and_evidence(values: pl.Series, table: ValueTable | None, target: Target) -> tuple[ValueTable, Evidence]:
+    if table is None:
         items = ListItems.of(values, target)
         return items.table, evidence_of_list(items, values, target)
-    table = value_table(values, target)
     return table, evidence_of(table, numbers_of(table), target)
 
 
@@ -285,28 +323,47 @@ class _SplitCounts:
             list_items(column)["value"] if isinstance(column.dtype, pl.List) else column for column in columns.values()
         ]
         split = np.repeat(np.arange(len(each)), [len(values) for values in each])
-        counted = (
-            pl.DataFrame({"value": pl.concat(values.alias("value") for values in each), "split": split})
-            .group_by("value", maintain_order=True)
-            .agg((pl.col("split") == number).sum().cast(pl.Int64).alias(str(number)) for number in range(len(each)))
-        )
-        rows = {name: counted[str(number)].to_numpy() for number, name in enumerate(columns)}
-        return cls(counted["value"], rows, counted["value"].is_not_null().to_numpy())
+        values = pl.concat(values.alias("value") for values in each)
+        (counted,) = each_by_value([values], {"split": split}, _rows_of_splits(len(each)))
+        return cls._counted(columns, counted)
 
-    def most_frequent(self, rows: NDArray[np.int64], most: int) -> list[tuple[int, str]]:
-        """The `most` values with the highest of the counts `rows`, equal ones by value, and where they stand."""
+    @classmethod
+    def of_each(cls, columns: Sequence[Mapping[str, pl.Series]]) -> "Iterator[_SplitCounts]":
+        """`of` for each of columns of one type in the same splits, by one query unless they are lists."""
+        splits = list(columns[0].values())
+        if isinstance(splits[0].dtype, pl.List):
+            return (cls.of(column) for column in columns)
+        split = np.repeat(np.arange(len(splits)), [len(values) for values in splits])
+        values = [pl.concat([each.alias("value") for each in column.values()]) for column in columns]
+        counted = each_by_value(values, {"split": split}, _rows_of_splits(len(splits)))
+        return (cls._counted(column, of_column) for column, of_column in zip(columns, counted, strict=True))
+
+    @classmethod
+    def _counted(cls, columns: Mapping[str, pl.Series], counted: pl.DataFrame) -> "_SplitCounts":
+        values, *rows = counted.get_columns()
+        of_splits = {name: of_split.to_numpy() for name, of_split in zip(columns, rows, strict=True)}
+        return cls(values, of_splits, values.is_not_null().to_numpy())
+
+    @cached_property
+    def _ranks(self) -> NDArray[np.int64]:
+        """[values]: where each stands among all in ascending order."""
+        ranks = np.empty(len(self.values), dtype=np.int64)
+        ranks[self.values.arg_sort().to_numpy()] = np.arange(len(ranks))
+        return ranks
+
+    def most_frequent(self, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """Where the `most` values with the highest of the counts `rows` stand, equally frequent ones in ascending
+        order."""
         held = np.flatnonzero(self.present & (rows > 0))
         if len(held) > most:
             held = held[rows[held] >= np.partition(rows[held], len(held) - most)[-most]]
-        held = held[self.values.gather(held).arg_sort().to_numpy()]
-        held = held[np.argsort(-rows[held], kind="stable")][:most]
-        return list(zip(held.tolist(), self.values.gather(held).to_list(), strict=True))
+        return held[np.lexsort((self._ranks[held], -rows[held]))][:most]
 
     def drift_cells(self, other: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows in train and in another split: of every frequent value, of missing ones, of all the rest."""
         train = self.rows["train"]
-        frequent = {value: i for rows in (train, other) for i, value in self.most_frequent(rows, _DRIFT_VALUES)}
-        cells = [frequent[value] for value in sorted(frequent)]
+        cells = np.unique(np.concatenate([self.most_frequent(rows, _DRIFT_VALUES) for rows in (train, other)]))
+        cells = cells[np.argsort(self._ranks[cells])]
         before, after = (
             np.append(
                 rows[cells], [missing := int(rows[~self.present].sum()), rows.sum() - rows[cells].sum() - missing]
@@ -314,6 +371,11 @@ class _SplitCounts:
             for rows in (train, other)
         )
         return before, after
+
+
+@cache
+def _rows_of_splits(num_splits: int) -> tuple[pl.Expr, ...]:
+    return tuple((pl.col("split") == number).sum().cast(pl.Int64).alias(str(number)) for number in range(num_splits))
 
 
 def _drift_by_new(counts: _SplitCounts, other: NDArray[np.int64]) -> float:

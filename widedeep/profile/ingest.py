@@ -26,7 +26,7 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import NAN, Form, Forms, FormTally, in_form, is_of
+from widedeep.source.forms import NAN, Form, Forms, FormTally, add_columns, in_form, is_of
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
@@ -155,13 +155,15 @@ class _SplitTable:
         if GROUP in rows.columns:
             self.groups.add(rows.column(GROUP))
         self.sample.add(rows)
+        undecided: list[tuple[FormTally, pl.Series]] = []
         for column, tally in self.forms.items():
             form = _form_of_kinds(self._kinds.get(column.column, set()))
             if form is not None:
                 tally.add_kind(form)
             else:
                 name = column.name
-                tally.add(rows.values[name] if name in rows.values else rows.frame[name])
+                undecided.append((tally, rows.values[name] if name in rows.values else rows.frame[name]))
+        add_columns(undecided)
         self.writer.add(rows)
 
     def settle(self, forms: Forms) -> None:
@@ -180,16 +182,19 @@ def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally
     """Typed column of texts → what tells its form: one tally for all columns of a vocabulary."""
     texts = {c.name: c for c in typing.columns if c.role in ("text", "values", "group")}
     tallies = {name: FormTally() for name in texts}
-    first_of: dict[str, FormTally] = {}
+    names_of = {tally: [name] for name, tally in tallies.items()}
+    first_of: dict[str, str] = {}
+    """Vocabulary → its first column."""
     for field in recipe.features.with_vocabulary():
         if field.vocabulary is None:
             continue
         multi_valued = isinstance(field, MultiValuedField)
         name = values_name(field, recipe.features) if multi_valued else text_name(field.column, recipe.features)  # type: ignore[arg-type]
-        shared, own = first_of.setdefault(field.vocabulary, tallies[name]), tallies[name]
-        # The column may be of another vocabulary too, whose columns then come along.
-        tallies = {other: shared if tally is own else tally for other, tally in tallies.items()}
-        first_of = {other: shared if tally is own else tally for other, tally in first_of.items()}
+        shared, own = tallies[first_of.setdefault(field.vocabulary, name)], tallies[name]
+        if shared is not own:  # the column may be of another vocabulary too, whose columns then come along
+            for other in (moved := names_of.pop(own)):
+                tallies[other] = shared
+            names_of[shared] += moved
     return {column: tallies[name] for name, column in texts.items()}
 
 
@@ -384,9 +389,7 @@ def _warn_of_lists(typing: Typing, reporter: Reporter) -> None:
         (lists.bad_lists, "texts are no lists of its `form`, counted as missing"),
         (lists.bad_weights, "values are left out, because their weights are no numbers"),
     ):
-        for column, count in counts.items():
-            if count:
-                reporter.warn(f"column {column!r}: {count:,} {what}")
+        warn_of_columns([f"column {column!r}: {count:,} {what}" for column, count in counts.items() if count], reporter)
 
 
 def _warn_of_bad_numbers(report: IngestReport, reporter: Reporter) -> None:

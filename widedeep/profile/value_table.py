@@ -1,7 +1,8 @@
 """Rows and labels of each value of a column, in two halves of the rows, as values or as buckets of numbers."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,8 @@ _CLASS_ROWS = 10
 _MOSTLY = 0.98
 """Share of the rows with a value that must hold a number: a few odd values do not make a text of a column."""
 _EXACT = 2.0**53
+_COUNTED_VALUES = 1 << 16
+_CODE = r"^[-+]?(?:0\d|\d{16,}$)"
 _HALVES_SEED = 1
 
 Floats = NDArray[np.float64]
@@ -70,21 +73,23 @@ class ValueTable:
     label_sums: Floats
     label_squares: Floats
 
-    @property
+    @cached_property
     def counts(self) -> Floats:
         """Rows per value: [values]."""
         total: Floats = self.rows.sum(axis=0)
         return total
 
-    @property
+    @cached_property
     def label_totals(self) -> Floats:
         """Sum of the labels per value: [values]."""
         total: Floats = self.label_sums.sum(axis=0)
         return total
 
-    @property
+    @cached_property
     def is_present(self) -> NDArray[np.bool_]:
         """Which values are not missing: [values]."""
+        if not self.values.null_count():
+            return np.ones(len(self.values), dtype=np.bool_)
         return self.values.is_not_null().to_numpy()
 
     def grouped(self, groups: Integers) -> "ValueTable":
@@ -107,18 +112,65 @@ def value_table(column: pl.Series, target: Target) -> ValueTable:
     return sums_by_value(pl.DataFrame({"value": column, "half": target.half, "label": target.values}))
 
 
+def value_tables(columns: Sequence[pl.Series], target: Target) -> Iterator[ValueTable]:
+    """`value_table` of each of the columns, all of one type, by one query."""
+    rows = {"half": target.half, "label": target.values}
+    return (_table_of(sums) for sums in each_by_value(columns, rows, _sums()))
+
+
+def each_by_value(
+    columns: Sequence[pl.Series], rows: Mapping[str, NDArray[np.generic]], aggregates: Sequence[pl.Expr]
+) -> Iterator[pl.DataFrame]:
+    """For each of the columns [rows], all of one type: `value`, in order of appearance, and aggregates of `rows`.
+
+    One query for all, because a query for each would take most of the time where thousands of columns have few rows.
+    """
+    number = np.repeat(np.arange(len(columns), dtype=np.uint32), [len(column) for column in columns])
+    repeated = {name: np.tile(values, len(columns)) for name, values in rows.items()}
+    stacked = pl.DataFrame({"number": number, "value": pl.concat([column.alias("value") for column in columns])})
+    stacked = stacked.with_columns(pl.Series(name, values) for name, values in repeated.items())
+    # In order of appearance: sums of a regression's labels must not depend on the threads.
+    keys = ["number", "value"] if len(columns) > 1 else ["value"]
+    found = stacked.group_by(keys, maintain_order=True).agg(aggregates)
+    if len(columns) == 1:
+        return iter([found])
+    ends = np.cumsum(np.bincount(found["number"].to_numpy(), minlength=len(columns))).tolist()
+    found = found.drop("number")
+    return (found.slice(start, end - start) for start, end in zip([0, *ends], ends, strict=False))
+
+
+def batches_of_columns(columns: Iterable[pl.Series]) -> list[list[str]]:
+    """The names of columns that are counted together: those of one type, of at most 2^16 values in all."""
+    batches: dict[pl.DataType, list[list[str]]] = {}
+    for column in columns:
+        of_type = batches.setdefault(column.dtype, [[]])
+        if len(of_type[-1]) >= max(1, _COUNTED_VALUES // max(len(column), 1)):
+            of_type.append([])
+        of_type[-1].append(column.name)
+    return [batch for of_type in batches.values() for batch in of_type]
+
+
 def sums_by_value(frame: pl.DataFrame) -> ValueTable:
     """The table of rows `value`, `half` and `label`; values in order of appearance."""
+    return _table_of(frame.group_by("value", maintain_order=True).agg(_sums()))
+
+
+def _table_of(frame: pl.DataFrame) -> ValueTable:
+    values, *sums = frame.get_columns()
+    parts = [series.to_numpy() for series in sums]
+    return ValueTable(values, *(np.stack(parts[start : start + 2]) for start in range(0, len(parts), 2)))
+
+
+@cache
+def _sums() -> tuple[pl.Expr, ...]:
+    """Rows, labels and their squares, each in both halves; made once for the thousands of columns of a wide table."""
     second, label = pl.col("half") == 1, pl.col("label")
     measures = {"rows": pl.lit(1.0), "label": label, "squares": label.pow(2)}
-    # In order of appearance: sums of a regression's labels must not depend on the threads.
-    sums = frame.group_by("value", maintain_order=True).agg(
+    return tuple(
         pl.when(second == bool(half)).then(measure).otherwise(0.0).sum().alias(f"{name}{half}")
         for name, measure in measures.items()
         for half in (0, 1)
     )
-    parts = (np.stack([sums[f"{name}{half}"].to_numpy() for half in (0, 1)]) for name in measures)
-    return ValueTable(sums["value"], *parts)
 
 
 def numbers_of(table: ValueTable) -> Floats | None:
@@ -130,18 +182,16 @@ def numbers_of(table: ValueTable) -> Floats | None:
     values, dtype = table.values, table.values.dtype
     if not (dtype.is_numeric() or dtype == pl.String):
         return None
-    if dtype == pl.String:
-        texts = values.drop_nulls()
-        if texts.str.contains(r"^[-+]?0\d").any() or texts.str.contains(r"^[-+]?\d{16,}$").any():
-            return None
-    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().copy()
-    numbers[~np.isfinite(numbers)] = np.nan
+    numbers = values.cast(pl.Float64, strict=False).to_numpy().copy()  # null is NaN
+    is_number = np.isfinite(numbers)
+    if not is_number.any() or (dtype == pl.String and values.str.contains(_CODE).any()):
+        return None
+    numbers[~is_number] = np.nan
     if len(numbers) and dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= _EXACT:
         return None
     present, counts = table.is_present, table.counts
-    is_number = np.isfinite(numbers)
     rows = counts[present].sum()
-    return numbers if is_number.any() and counts[is_number].sum() >= _MOSTLY * rows else None
+    return numbers if counts[is_number].sum() >= _MOSTLY * rows else None
 
 
 # ------------------------------------------------------------------------------------------------------------- buckets

@@ -278,6 +278,9 @@ class TrainingSettings(Settings):
 
     epochs: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 10
     """Most passes over the train rows."""
+    going_on_epochs: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 2
+    """Most passes over the new rows of `train --from`, where that is fewer than `epochs`. The rows of a day are alike:
+    valid rows among them speak for more passes, for which the rows of the next day pay."""
     batch_size: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 4096
     """Rows per step."""
     wide: WideOptimizer = WideOptimizer()

@@ -37,7 +37,7 @@ def score_lines(
     """
     row_scorer = RowScorer.of(scorer, rows.typing)
     num_rows = 0
-    with one_thread_each(), _short_collections():
+    with one_thread_each(), short_collections():
         reader, lines = _opened(stream, rows)
         for number, line in lines:
             values = None if row_scorer is None else reader.plain(line)
@@ -141,7 +141,8 @@ def _kept(values: Values, keep: Sequence[str], settings: FormatSettings) -> pl.D
 
 
 @contextmanager
-def _short_collections() -> Iterator[None]:
+def short_collections() -> Iterator[None]:
+    """Collections of garbage look at nothing that is there by now."""
     # Without this a collection now and then visits every object of every library: a row would wait for tens of
     # milliseconds.
     gc.collect()

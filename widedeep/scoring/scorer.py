@@ -138,6 +138,11 @@ class Scorer:
 
     def score_by_query(self, frame: pl.DataFrame) -> tuple[np.ndarray, pl.DataFrame]:
         """What `score` gives, by the Polars expressions whatever the number of rows: they take no dictionaries."""
+        indices, numerics, lists, encoded = self.encode_by_query(frame)
+        return self.scores_of(indices, numerics, lists), encoded
+
+    def encode_by_query(self, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, list[Lists], pl.DataFrame]:
+        """What `scores_of` takes of the typed rows, and the encoded columns."""
         encoded = self.plan.encode(frame, self._columns)
         # One matrix per block; a column missing here would be a bug, so nothing is checked twice.
         indices = _matrix(encoded, [column.name for column in self.layout.index_columns], np.int32)
@@ -146,7 +151,7 @@ class Scorer:
             Lists.of(encoded[column.name], None if column.weights is None else encoded[column.weights])
             for column in self.layout.list_columns
         ]
-        return self.scores_of(indices, numerics, lists), encoded
+        return indices, numerics, lists, encoded
 
     @cached_property
     def row_encoder(self) -> "RowEncoder | None":
@@ -234,6 +239,14 @@ def write_golden_rows(scorer: Scorer, run: RunDirectory, raw: pl.DataFrame) -> N
     golden = pl.DataFrame([raw.to_struct(_RAW), typed.to_struct(_TYPED), pl.Series(_SCORE, scores)])
     with replacing_file(run.golden_path) as temporary, temporary.open("wb") as file:
         golden.write_parquet(file)
+
+
+def golden_raw_rows(run: RunDirectory) -> pl.DataFrame | None:
+    """The golden rows of a run that was loaded, as they were read; None for a run that keeps none."""
+    if not run.golden_path.exists():
+        return None
+    golden = pl.read_parquet(for_polars(run.golden_path), glob=False)
+    return golden[_RAW].struct.unnest() if isinstance(golden.schema.get(_RAW), pl.Struct) else None
 
 
 def _block(raw: pl.DataFrame, run: RunDirectory) -> RawBlock:

@@ -17,6 +17,7 @@ from widedeep.features.plan import FeaturePlan, IndexColumn
 from widedeep.files import check_readable, plain_name, temporary_directory
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, contribution
 from widedeep.model.layout import InputLayout
+from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 
@@ -212,7 +213,7 @@ def _described(
     # A cross is never missing as a whole: a missing member is a value of its own there.
     missing = index == MISSING and column.kind != "cross"
     return WideWeight(
-        column=column.fields[0] if column.kind == "bucketed" else column.name,
+        column=column.fields[0] if column.kind == "bucketed" else column.name.removesuffix(OURS),
         kind=column.kind,
         stands_for="missing" if missing else "unknown" if index < FIRST else "values",
         values={column.fields[0]: None} if missing else values,

@@ -91,8 +91,9 @@ def require_columns(wanted: Sequence[str], present: Sequence[str], name: str) ->
     for column in wanted:
         if column in held:
             continue
-        close = difflib.get_close_matches(column, present, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        by_letters = {shown.casefold(): shown for shown in present}
+        close = difflib.get_close_matches(column.casefold(), by_letters, n=1)
+        hint = f"; did you mean {by_letters[close[0]]!r}?" if close else ""
         if len(present) == 1 and any(separator in present[0] for separator in "\t;|,"):
             hint = "; is `data.format.separator` right?"
         listed = ", ".join(present[:30]) + (", …" if len(present) > 30 else "")

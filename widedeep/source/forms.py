@@ -5,8 +5,9 @@ or a moment, whose canonical texts are `true`, `4` and `2024-01-05`. Which form 
 in the train rows and kept: zip codes `007` and `7` stay two values, because a number has no leading zeros.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import polars as pl
@@ -199,13 +200,17 @@ class FormTally:
         texts = texts.drop_nulls()
         if not len(texts):
             return
-        self._any = True
         if texts.str.contains(WRITTEN["number"]).all():  # ids in digits, which most numbers among texts are
             self.add_kind("number")
             return
+        # Where the recipe's missing texts lack the empty one it is a value, and yet how a number is left out.
+        texts = texts.filter(texts != "")
+        if not len(texts):
+            return
+        self._any = True
         # Most columns of other texts show it in their first rows.
         for part in (texts.head(100), texts) if len(texts) > 100 else (texts,):
-            self._possible = {form for form in self._possible if self._all_are(part, form)}
+            self._possible &= _forms_of_all(part)
         if "number" in self._possible:
             self._has_numbers |= bool(texts.to_frame("text").select(_is_number(pl.col("text")).any()).item())
             self._note_decimals(texts)
@@ -228,9 +233,14 @@ class FormTally:
             return None
         return next((form for form in ("number", "boolean", "time") if form in self._possible), None)
 
-    @staticmethod
-    def _all_are(texts: pl.Series, form: Form) -> bool:
-        return bool(texts.to_frame("text").select(is_of(pl.col("text"), form).all()).item())
+    @property
+    def is_undecided(self) -> bool:
+        """Whether more texts may say something of the form."""
+        return bool(self._possible)
+
+    def add_word(self) -> None:
+        """Note a text that may stand in a column of no form."""
+        self._any, self._possible = True, set()
 
     def _note_decimals(self, texts: pl.Series) -> None:
         fractions = texts.to_frame("text").select(pl.col("text").str.extract(r"\.(\d+)$", 1)).to_series().drop_nulls()
@@ -239,3 +249,36 @@ class FormTally:
         if len(fractions):
             self._has_padding |= bool(fractions.str.ends_with("0").any())
             self._decimals |= set(fractions.str.len_bytes().unique().to_list())
+
+
+@cache
+def _is_of_each() -> dict[Form, pl.Expr]:
+    return {form: is_of(pl.col("text"), form).alias(form) for form in FORMS}
+
+
+def _forms_of_all(texts: pl.Series) -> set[Form]:
+    """The forms that all of the texts may have."""
+    are_all = texts.to_frame("text").select(is_form.all() for is_form in _is_of_each().values()).row(0)
+    return {form for form, are_of_it in zip(FORMS, are_all, strict=True) if are_of_it}
+
+
+def add_columns(columns: Iterable[tuple[FormTally, pl.Series]]) -> None:
+    """`FormTally.add` for each column of a block.
+
+    A text of each is looked at first, all in one query: it tells most columns, of which a table may have thousands.
+    """
+    undecided = [(tally, texts) for tally, texts in columns if tally.is_undecided]
+    firsts = pl.Series("text", [_first_text(texts) for _, texts in undecided], dtype=pl.String)
+    are_words = firsts.to_frame().select(~pl.any_horizontal(_is_of_each().values())).to_series().to_list()
+    for (tally, texts), is_word in zip(undecided, are_words, strict=True):
+        if is_word:  # None where there is no text among the first values
+            tally.add_word()
+        else:
+            tally.add(texts)
+
+
+def _first_text(texts: pl.Series) -> str | None:
+    """A text that stands among the first two values: the values of a coded column begin with null."""
+    if texts.dtype != pl.String:
+        return None
+    return next((text for text in map(texts.__getitem__, range(min(len(texts), 2))) if text is not None), None)

@@ -27,6 +27,8 @@ _LINE_LIMIT = 64 << 20
 """Most bytes in one line. Without a limit, a file without line breaks would be read into memory whole."""
 _TYPED_LINES = 1000
 """The types to start with are taken from this many lines."""
+_SOUGHT_BY_TEXT = 16
+"""Keys up to which looking for the text of each is quicker than parsing every line."""
 _SHOWN = 60
 _SHORT_ESCAPES = {
     '"': b'"',
@@ -161,6 +163,21 @@ def has_key(lines: bytes, key: str) -> bool:
     return False
 
 
+def held_keys(lines: bytes, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that one of the lines has (see `has_key`): many are sought line by line, few by their texts."""
+    sought = set(keys)
+    for line in io.BytesIO(lines):
+        if len(sought) <= _SOUGHT_BY_TEXT:
+            break
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # whoever reads the line says what is wrong with it
+        if isinstance(value, dict):
+            sought -= value.keys()
+    return set(keys) - {key for key in sought if not has_key(lines, key)}
+
+
 def _plain_spellings(key: str) -> set[bytes]:
     """The ways in which most writers of JSON spell the key, in quotes."""
     return {json.dumps(key).encode(), json.dumps(key, ensure_ascii=False).encode(errors="replace")}
@@ -188,8 +205,10 @@ def _absent(source: Path, keys: list[str], name: str) -> list[str]:
         stream.as_text()
         while absent and (chunk := stream.read(max(1 << 20, len(carry)))):
             lines, line_break, carry = (carry + chunk).rpartition(b"\n")
-            absent = [key for key in absent if not has_key(lines, key)] if line_break else absent
-    return [key for key in absent if not has_key(carry, key)]
+            held = held_keys(lines, absent) if line_break else set()
+            absent = [key for key in absent if key not in held]
+    held = held_keys(carry, absent)
+    return [key for key in absent if key not in held]
 
 
 # ----------------------------------------------------------------------------------------------- lines to typed columns
@@ -214,9 +233,9 @@ class _Reader:
         frame = self._by_polars(run)
         if frame is None:
             frame = self._by_python(run, self._objects(run))
-        self.unseen = [
-            key for key in self.unseen if frame[key].null_count() == frame.height and not has_key(run.data, key)
-        ]
+        without_value = [key for key in self.unseen if frame[key].null_count() == frame.height]
+        held = held_keys(run.data, without_value)
+        self.unseen = [key for key in without_value if key not in held]
         return frame
 
     def _by_polars(self, run: _Lines) -> pl.DataFrame | None:

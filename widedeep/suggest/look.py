@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from widedeep.errors import DataError
 from widedeep.profile.leaks import Judged, leaks
 from widedeep.profile.single_column import Evidence, ListItems, Recurrence, evidence_of, evidence_of_list, recurrence
-from widedeep.profile.value_table import Target, ValueTable, value_table
+from widedeep.profile.value_table import Target, ValueTable, batches_of_columns, value_tables
 from widedeep.recipe.data import DataSettings
 from widedeep.recipe.fields import MultiValuedField
 from widedeep.source.blocks import RawBlock
@@ -87,7 +89,7 @@ def look(sample: SpreadSample, label: str, file_name: str) -> Look:
     seen_label = look_at_label(sample.frame[label], file_name, whole=sample.whole)
     target = Target.of(seen_label.values, is_binary=seen_label.kind == "binary")
     names = [name for name in sample.frame.columns if name != label]
-    columns = [_one_column(sample.frame[name], target, sample) for name in names]
+    columns = _by_themselves([sample.frame[name] for name in names], target, sample)
     columns += [ColumnLook(name, "left_out", why) for name, why in sample.left_out.items()]
     columns = _without_leaks(columns)
     columns = _without_copies(columns, sample.frame)
@@ -99,7 +101,19 @@ def look(sample: SpreadSample, label: str, file_name: str) -> Look:
 # ------------------------------------------------------------------------------------------------- one column by itself
 
 
-def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnLook:
+def _by_themselves(columns: Sequence[pl.Series], target: Target, sample: SpreadSample) -> list[ColumnLook]:
+    of_name = {column.name: column for column in columns}
+    looks: dict[str, ColumnLook] = {}
+    for names in batches_of_columns(columns):
+        batch = [of_name[name] for name in names]
+        is_list = isinstance(batch[0].dtype, pl.List)
+        tables: Iterable[ValueTable | None] = repeat(None, len(batch)) if is_list else value_tables(batch, target)
+        looks |= {raw.name: _one_column(raw, table, target, sample) for raw, table in zip(batch, tables, strict=True)}
+    return [looks[column.name] for column in columns]
+
+
+def _one_column(raw: pl.Series, table: ValueTable | None, target: Target, sample: SpreadSample) -> ColumnLook:
+    """`table`: of what is no list."""
     name = raw.name
     if not name:
         return ColumnLook(name, "left_out", "a column without a name")
@@ -110,9 +124,8 @@ def _one_column(raw: pl.Series, target: Target, sample: SpreadSample) -> ColumnL
     missing = raw.null_count() / len(raw)
     if missing == 1.0:
         return ColumnLook(name, "left_out", _everywhere("missing", sample), missing=1.0)
-    if isinstance(raw.dtype, pl.List):
+    if table is None:
         return _list_column(raw, target, missing, sample)
-    table = value_table(raw, target)
     values = table.values
     distinct = values.drop_nulls().len()
     if distinct == 1 and not missing:

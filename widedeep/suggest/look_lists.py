@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -52,12 +53,26 @@ def look_for_lists(column: pl.Series, values: pl.Series, counts: pl.Series) -> L
     if column.dtype != pl.String:
         return None
     texts = pl.DataFrame({"text": values, "rows": counts}).drop_nulls().head(_MOST_TEXTS)
-    if texts.height and texts["text"].str.contains(f"(?s){_IN_BRACKETS}").all():
+    if not texts.height:
+        return None
+    in_brackets, thousands, marked = texts.select(_signs()).row(0)
+    if in_brackets:
         return _in_brackets(texts)
-    if texts.height < 5 or float(texts["text"].str.contains(_THOUSANDS).mean() or 0.0) > 0.5:  # type: ignore[arg-type]
+    if texts.height < 5 or thousands > 0.5 or not marked:
         return None
     found = [look for mark in _marks_in(texts) if (look := _cut_by(texts, mark)) is not None]
     return min(found, key=lambda look: look.num_values) if found else None
+
+
+@cache
+def _signs() -> tuple[pl.Expr, ...]:
+    """Whether all texts stand in brackets, the share that looks like numbers with commas, whether any holds a mark."""
+    text = pl.col("text").str
+    brackets, thousands, marked = (
+        text.contains(pattern).alias(name)
+        for name, pattern in {"b": f"(?s){_IN_BRACKETS}", "t": _THOUSANDS, "m": _ANY_MARK}.items()
+    )
+    return brackets.all(), thousands.mean(), marked.any()
 
 
 def _of_lists(column: pl.Series) -> ListLook | None:
@@ -100,8 +115,6 @@ def _in_brackets(texts: pl.DataFrame) -> ListLook | None:
 def _marks_in(texts: pl.DataFrame) -> list[str]:
     """The marks that stand in three texts or more, and in a fiftieth of the rows: one question for all of them."""
     rows, text = pl.col("rows"), pl.col("text")
-    if not texts["text"].str.contains(_ANY_MARK).any():
-        return []
     held = [text.str.contains(mark, literal=True) for mark in _MARKS]
     counts = texts.select(
         *(has.sum().alias(f"texts{number}") for number, has in enumerate(held)),

@@ -4,9 +4,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-_CLEAR = ("\\N", "NULL", "null", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "<NA>", "?", "(null)", "[NULL]")
+_CLEAR = (
+    *("\\N", "NULL", "null", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "<NA>", "?", "(null)", "[NULL]"),
+    *("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?"),  # faults of cells in Excel
+    *("-1.#IND", "1.#IND", "1.#QNAN", "-1.#QNAN"),  # NaN as old programs for Windows print it
+)
 """Nobody writes them to mean a value."""
-_UNCLEAR = ("NA", "na", "None", "none", "-", "--", ".", "NONE", "missing", "unknown", "Unknown", "UNKNOWN")
+_UNCLEAR = (
+    *("NA", "na", "None", "none", "NONE", "NIL", "nil", "Null", "-", "--", "."),
+    *("missing", "unknown", "Unknown", "UNKNOWN"),
+)
 """Values in a column of texts (Namibia, no housing, …), no values among numbers and dates."""
 _ZERO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00")
 _NUMERIC = 0.98

@@ -80,8 +80,10 @@ def why_no_number(values: pl.Series) -> str:
     if texts.dtype != pl.String or not len(texts):
         return ""
     written = texts.str.contains(_WRITTEN_NUMBER)
+    if float(written.mean() or 0.0) < _MOSTLY:  # type: ignore[arg-type]
+        return ""
     signed = texts.filter(written & texts.str.contains(_NUMBER_SIGNS))
-    if float(written.mean() or 0.0) < _MOSTLY or not len(signed):  # type: ignore[arg-type]
+    if not len(signed):
         return ""
     return (
         f"numbers that are written as {signed[0]!r}, which are read as texts: write them with digits and a decimal "

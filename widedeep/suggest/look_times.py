@@ -117,6 +117,9 @@ def look_for_time(column: pl.Series, values: pl.Series, numbers: NDArray[np.floa
 
 
 def _may_be_dates(values: pl.Series) -> bool:
+    text = values[0]
+    if not 6 <= len(text) <= 40 or sum(character.isdecimal() for character in text) < 3:
+        return False  # as most texts are: the others need not be looked at
     first = values.head(_TRIED_FIRST)
     fits = first.str.contains(r"\d") & first.str.len_chars().is_between(6, 40)
     return bool((fits & (first.str.count_matches(r"\d") >= 3)).all())

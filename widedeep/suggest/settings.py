@@ -71,7 +71,8 @@ def training_settings(size: Size) -> tuple[Setting, ...]:
     settings = [
         Setting("batch_size", batch, _batch_reason(size, batch)),
     ]
-    if size.is_wide and rows * size.rarer_share < _FEW_OF_A_CLASS:
+    two_epochs = size.is_wide and rows * size.rarer_share < _FEW_OF_A_CLASS
+    if two_epochs:
         settings.append(
             Setting("epochs", 2, "each lets in weaker fields, and few valid rows cannot tell if rightly so")
         )
@@ -84,7 +85,8 @@ def training_settings(size: Size) -> tuple[Setting, ...]:
         settings.append(Setting("wide", {"learning_rate": 0.2 if small else 0.05}, ""))
         settings.append(Setting("deep", {"learning_rate": 0.001, "embedding_l2": embedding_l2(rows)}))
     patience = 3 if size.is_wide else 5 if few_steps else 4 if small else 2
-    settings.append(Setting("early_stopping", {"patience": patience}))
+    if not two_epochs:
+        settings.append(Setting("early_stopping", {"patience": patience}))
     return tuple(settings)
 
 

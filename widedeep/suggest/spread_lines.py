@@ -15,7 +15,7 @@ from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import require_columns
 from widedeep.source.csv_blocks import dialect_of
 from widedeep.source.csv_quotes import complete_records
-from widedeep.source.json_blocks import has_key
+from widedeep.source.json_blocks import held_keys
 from widedeep.source.partitions import with_path_columns
 from widedeep.source.sources import own_columns, read_blocks
 from widedeep.source.streams import ByteStream
@@ -82,7 +82,8 @@ class Lines:
         if not self.is_csv:
             settings = self.settings
             # A key may be rare, and the reader refuses one that it never sees.
-            columns = [column for column in columns if has_key(data, column)]
+            held = held_keys(data, columns)
+            columns = [column for column in columns if column in held]
         elif names is not None:
             settings = settings.model_copy(update={"header": False, "columns": tuple(names)})
         blocks = read_blocks(io.BytesIO(data), settings, columns, name=place, block_bytes=2 * len(data) + 2)

@@ -6,7 +6,7 @@ makes of a value is the same (a contract test holds both).
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -49,7 +49,7 @@ class RowTyping:
         self._query.needed = tuple(dict.fromkeys(source for column in self._query.columns for source in column.sources))
         self._plain = [column for column in typing.columns if _is_plain(column)]
         forms = {} if typing.forms is None else typing.forms.of
-        self._texts = {c.name: _Texts(recipe.data.format, forms.get(c.name)) for c in self._plain}
+        self._texts = {c.name: _Texts(recipe.data.format, forms.get(c.name), c.field) for c in self._plain}
 
     @classmethod
     def of(cls, typing: Typing, recipe: Recipe) -> "RowTyping | None":
@@ -86,7 +86,7 @@ class RowTyping:
             return [None if value is None else float(value) for value in values]
         if column.role == "values":
             assert isinstance(column.field, MultiValuedField)
-            return self._lists(column.field, values, kind, texts)
+            return _lists(column.field, values, kind, texts)
         if kind == "text":
             return list(map(texts.cleaned.__getitem__, values))
         if kind == "list":
@@ -94,25 +94,6 @@ class RowTyping:
         if kind == "number" and float not in set(map(type, values)):
             return list(map(texts.integers.__getitem__, values))
         return [texts.written[_text_of(value)] for value in values]
-
-    def _lists(
-        self, settings: MultiValuedField, values: Sequence[Any], kind: ValueKind | None, texts: "_Texts"
-    ) -> list[Any]:
-        separator = settings.separator
-        lists: list[list[str | None] | None]
-        if kind == "list":
-            _refuse_mixed_items(values)
-            lists = [None if items is None else [_text_of(item) for item in items] for items in values]
-        elif kind is None:
-            return list(values)
-        elif kind == "text" and separator is not None:
-            whole = map(texts.trimmed.__getitem__, values)
-            lists = [None if text is None else [*text.split(separator)] for text in whole]
-        else:
-            raise _Seldom
-        item_of, most = texts.items.__getitem__, settings.max_length
-        kept = ([item for item in map(item_of, items) if item is not None] if items else None for items in lists)
-        return [(items if most is None else items[:most]) if items else None for items in kept]
 
     def _by_query(self, raw: RawValues, num_rows: int) -> dict[str, list[Any]]:
         frame = pl.DataFrame([column_of(name, list(raw[name])) for name in self._query.needed])
@@ -123,19 +104,30 @@ class RowTyping:
         return typed.to_dict(as_series=False)
 
 
+def _lists(settings: MultiValuedField, values: Sequence[Any], kind: ValueKind | None, texts: "_Texts") -> list[Any]:
+    if kind is None:
+        return list(values)
+    if kind == "text" and settings.separator is not None:
+        return list(map(texts.lists.__getitem__, values))
+    if kind != "list":
+        raise _Seldom
+    _refuse_mixed_items(values)
+    return [None if items is None else texts.listed(map(_text_of, items)) for items in values]
+
+
 class _Texts:
     """What becomes of the texts of one column, each different one worked out once."""
 
-    def __init__(self, settings: FormatSettings, form: Form | None) -> None:
+    def __init__(self, settings: FormatSettings, form: Form | None, field: object) -> None:
+        self._field = field if isinstance(field, MultiValuedField) else None
         self._missing, self._trim, self._form = frozenset(settings.missing), settings.trim, form
         self.written: Memo[str | None, str | None] = Memo(self._written)
         """Text → the text in its column's one writing."""
-        self.trimmed: Memo[str | None, str | None] = Memo(self._trimmed)
-        """Text → the text without blanks around it; None for a missing one."""
         self.cleaned: Memo[str | None, str | None] = Memo(lambda text: self.written[self._trimmed(text)])
         """Text as it was read → the typed text."""
-        self.items: Memo[str | None, str | None] = Memo(self._item)
-        """Item of a list → the typed item; None for one that is left out."""
+        self._items: Memo[str | None, str | None] = Memo(self._item)
+        self.lists: Memo[str | None, list[str] | None] = Memo(self._split)
+        """Text of a list as it was read → the typed list, which is nobody's to change."""
         self.integers: Memo[int | None, str | None] = Memo(lambda number: self.written[_text_of(number)])
         """Integer → the typed text. No boolean may be asked for: it would find the text of 0 or 1."""
         self.numbers: Memo[str | None, float | None] = Memo(self._number)
@@ -147,6 +139,17 @@ class _Texts:
         text.encode()  # half a character is refused
         text = text.strip(BLANKS) if self._trim else text
         return None if text in self._missing else text
+
+    def listed(self, items: Iterable[str | None]) -> list[str] | None:
+        """The typed list of a row's items; None where none is left."""
+        kept = [item for item in map(self._items.__getitem__, items) if item is not None]
+        most = None if self._field is None else self._field.max_length
+        return kept[:most] or None
+
+    def _split(self, text: str | None) -> list[str] | None:
+        text = self._trimmed(text)
+        assert self._field is not None
+        return None if text is None else self.listed(text.split(self._field.separator))
 
     def _item(self, text: str | None) -> str | None:
         item = self._trimmed(text) or None

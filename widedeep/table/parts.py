@@ -27,6 +27,7 @@ FIRST_ROWS = 1000
 """Rows that are kept as they were read, at most: no recipe may ask for more golden rows."""
 _FORMS, _MISSING = "forms.json", "missing.json"
 _FIRST_ROWS = "first-rows.arrow"
+_FEW_ROWS = 1 << 10
 _ROWS_PER_VALUE = 4
 """A column with fewer rows per distinct value is stored without codes, which would save nothing."""
 
@@ -103,6 +104,8 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     """The columns joined, coded by null and the values that occur; None if there are too few rows per value."""
     codes = [block.codes.to_numpy() for block in blocks]
     used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
+    if sum(map(len, codes)) <= _FEW_ROWS and _are_many(blocks, used, sum(map(len, codes))):
+        return None
     values = pl.concat([block.values.gather(held) for block, held in zip(blocks, used, strict=True)]).rechunk()
     numbers = _numbered(values)
     num_values = int(numbers.max(initial=0)) + 1
@@ -120,6 +123,20 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     return CodedColumn(
         pl.concat([null, values.gather(firsts[1:])]).rechunk(), pl.Series(values=np.concatenate(recoded))
     )
+
+
+def _are_many(blocks: list[CodedColumn], used: list[NDArray[np.int64]], num_rows: int) -> bool:
+    """Whether the values that occur are too many for a coding: Python counts few values sooner than Polars begins to.
+
+    Values that Python takes for one, such as 0.0 and -0.0, make it say no, and the coding itself decides.
+    """
+    if max(len(block.values) for block in blocks) > _FEW_ROWS:
+        return False
+    distinct: set[object] = set()
+    for block, held in zip(blocks, used, strict=True):
+        values = block.values.to_list()
+        distinct.update(values[number] for number in held.tolist())
+    return (len(distinct - {None}) + 1) * _ROWS_PER_VALUE > num_rows
 
 
 def _numbered(values: pl.Series) -> NDArray[np.int64]:

@@ -141,7 +141,9 @@ class Trainer:
         Raises TrainingError for a loss that is not finite, Interrupted after SIGINT or SIGTERM (once a checkpoint is
         written), and ArtefactError if the checkpoint to resume from belongs to another model.
         """
-        for message in misfits(self.settings, self.train_store.rows, normalises=self._normalises):
+        for message in misfits(
+            self.settings, self.train_store.rows, normalises=self._normalises, has_valid=self.valid_store is not None
+        ):
             self.reporter.warn(message)
         resumed = resume and self.run_dir.last_path.exists()
         if resumed:

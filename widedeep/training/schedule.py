@@ -45,10 +45,10 @@ class Schedule:
         return patience is not None and self.epochs_since_best >= patience
 
 
-def misfits(settings: TrainingSettings, rows: int, *, normalises: bool) -> Iterator[str]:
+def misfits(settings: TrainingSettings, rows: int, *, normalises: bool, has_valid: bool) -> Iterator[str]:
     """What cannot come to pass in a training on `rows` train rows, in words.
 
-    `normalises` says whether a layer has batch norm.
+    `normalises` says whether a layer has batch norm, `has_valid` whether there are valid rows to stop by.
     """
     size, epochs = settings.batch_size, settings.epochs
     batches = math.ceil(rows / size)
@@ -67,6 +67,13 @@ def misfits(settings: TrainingSettings, rows: int, *, normalises: bool) -> Itera
             f"training.warmup_steps: the warm-up takes {settings.warmup_steps:,} steps, and training has "
             f"{batches * epochs:,} at most ({epochs:,} epochs of {batches:,}): the learning rates never reach their "
             "values; take fewer steps"
+        )
+    stopping = settings.early_stopping
+    # A trial of one epoch leaves nothing to stop, and the default is nobody's mistake.
+    if has_valid and "patience" in stopping.model_fields_set and (stopping.patience or 0) >= epochs > 1:
+        yield (
+            f"training.early_stopping.patience: with {stopping.patience:,} nothing can stop a training of {epochs:,} "
+            "epochs early; take a smaller one, more epochs, or null"
         )
     # The first epoch is the best so far, and the last one's end lowers nothing any more.
     if settings.plateau is not None and settings.plateau.patience + 2 >= epochs:
