@@ -59,7 +59,7 @@ def _ends_swapped(values: pl.Series) -> pl.Series:
 DRIFTS: dict[str, tuple[str, Drift]] = {
     "a value renamed": ("device", lambda r: r.with_columns(pl.col("device").replace({"phone": "Phone"}))),
     "two values swapped": ("device", lambda r: r.with_columns(_ends_swapped(r["device"]))),
-    "two values of about equal shares swapped": ("slot", lambda r: r.with_columns(_ends_swapped(r["slot"]))),
+    "two values swapped whose shares are 2 to 1": ("slot", lambda r: r.with_columns(_ends_swapped(r["slot"]))),
     "a new country at 10%": ("country", lambda r: r.with_columns(_every(10, pl.lit("zz"), "country"))),
     "a known country instead of all others": ("country", lambda r: r.with_columns(country=pl.lit(r["country"][0]))),
     "ids with a new prefix": ("advertiser", lambda r: r.with_columns(advertiser=pl.lit("x") + pl.col("advertiser"))),
