@@ -1,5 +1,6 @@
 """`widedeep predict`: scores for any table, from files or stdin, to a file or stdout."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ def predict(
             raise UsageError("--line-buffered answers a pipe: give - as the only FILE, and -o -")
         tables = side_table_files(table)
         refuse, warning = _limits(limit, "--limit"), _limits(warn, "--warn")
-        is_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
+        is_folder = output != "-" and (output.endswith("/") or os.path.isdir(output))
         from widedeep.scoring.outputs import format_of
 
         target = stdout_bytes() if output == "-" else Path(output)

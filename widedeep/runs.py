@@ -373,7 +373,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
 
 def _refuse_dangling(path: Path) -> None:
     """Raise ArtefactError if `path` is a link to a run that is gone."""
-    if path.is_symlink() and not os.path.exists(path):
+    if os.path.islink(path) and not os.path.exists(path):  # pathlib raises for a name that is too long
         way = "train again" if path.name == LATEST else "choose another, `widedeep promote RUN`"
         raise ArtefactError(f"{path}: it leads to {os.readlink(path)}, and there is no such run any more: {way}")
 

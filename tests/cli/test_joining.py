@@ -318,7 +318,8 @@ def test_a_side_table_of_another_kind_of_values_is_refused_at_scoring(joined: Pa
     pl.read_ndjson("items.ndjson").with_columns(color=pl.lit("2024-01-01").str.to_date()).write_parquet("days.parquet")
     pl.read_csv("users.csv").with_columns(age=True).write_parquet("flags.parquet")
     code, _, err = widedeep("predict", "joined.yaml", "new.csv", "-o", "s.csv", "--table", "items=days.parquet")
-    assert code == 0, err  # text stands for any kind
+    assert code == 7, err  # text stands for any kind; but no such color was known
+    assert "items.color 100.0% unseen" in err
     pl.read_csv("users.csv").write_parquet("users.parquet")
     Path("typed.yaml").write_text(RECIPE.replace("users.csv", "users.parquet").replace("name: joined", "name: typed"))
     assert widedeep("train", "typed.yaml")[0] == 0

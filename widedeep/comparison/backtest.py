@@ -147,9 +147,11 @@ class _Table:
         with self._workspace.locked(self._reporter, wait=self._wait):
             if not self._workspace.is_done("scored", key):
                 with self._workspace.building("scored", key) as temporary:
-                    _scored(run, step).write_ipc(temporary / "scores.arrow")
+                    with (temporary / "scores.arrow").open("wb") as file:
+                        _scored(run, step).write_ipc(file)
                     write_json(temporary / "report.json", {"rows": step.rows})
-        return pl.read_ipc(path / "scores.arrow")
+        content = (path / "scores.arrow").read_bytes()
+        return pl.read_ipc(content)
 
 
 def _data(data: DataSettings, files: tuple[str, ...]) -> DataSettings:
