@@ -154,8 +154,8 @@ def test_a_file_is_known_by_its_ending(tmp_path, name):
         ('{"a": 1}\n\n{"a": 2', "log.ndjson:3: not valid JSON (Expecting ',' delimiter at character 8): '{\"a\": 2'"),
         ('{"a": 1}\nfoo\n', "log.ndjson:2: not valid JSON (Expecting value at character 1): 'foo'"),
         ('{"a": 1} {"a": 2}\n', "log.ndjson:1: not valid JSON (Extra data at character 10)"),
-        ('{\n  "a": 1\n}\n', "log.ndjson:1: not valid JSON"),
-        ('[{"a": 1}]\n', "log.ndjson:1: '[{\"a\": 1}]' is no JSON object; every line must hold one"),
+        ('{\n  "a": 1\n}\n', "log.ndjson: a JSON document that does not hold one object a line"),
+        ('[{"a": 1}]\n', "log.ndjson: a JSON document that does not hold one object a line"),
         (b'{"a": 1}\n{"b": "\xff"}\n', "log.ndjson:2: byte 0xff is not valid UTF-8"),
         ('{"a": 1}\n{"a": {"b": 1}}\n', "log.ndjson:2: column 'a': '{\"b\": 1}' is an object; flatten it"),
         ('{"a": "x"}\n{"a": {"b": 1}}\n', "log.ndjson:2: column 'a': '{\"b\": 1}' is an object; flatten it"),
@@ -166,7 +166,7 @@ def test_a_file_is_known_by_its_ending(tmp_path, name):
         ('{"a": ["x", "\\ud800"]}\n', "log.ndjson:1: column 'a': ['x', '\\ud800'] holds half a character"),
         ('{"a": ' + "1" * 5000 + "}\n", "log.ndjson:1: cannot be read as JSON (Exceeds the limit"),
         ('{"a": ' + "[" * 100_000 + "\n", "log.ndjson:1: cannot be read as JSON (maximum recursion depth"),
-        ('{"b": 1, "A": 2}\n', "log.ndjson: no column 'a'. It has: b, A"),
+        ('{"b": 1, "A": 2}\n', "log.ndjson: no column 'a'; did you mean 'A'? It has: b, A"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_with_the_place(content, message):
