@@ -372,5 +372,6 @@ def _column(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _packed(name: str, values: NDArray[Any], lists: Lists, dtype: pl.DataType) -> pl.Series:
-    flat = pl.DataFrame({"row": lists.row_of_values(), name: pl.Series(values, dtype=dtype)})
-    return flat.group_by("row", maintain_order=True).agg(name)[name]
+    # The names are ours, whatever the field is called.
+    flat = pl.DataFrame({"row": lists.row_of_values(), "value": pl.Series(values, dtype=dtype)})
+    return flat.group_by("row", maintain_order=True).agg("value")["value"].alias(name)
