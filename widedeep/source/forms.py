@@ -278,7 +278,8 @@ def add_columns(columns: Iterable[tuple[FormTally, pl.Series]]) -> None:
 
 
 def _first_text(texts: pl.Series) -> str | None:
-    """A text that stands among the first two values: the values of a coded column begin with null."""
+    """A text that stands among the first two values: the values of a coded column begin with null. An empty one says
+    nothing, see `FormTally.add`."""
     if texts.dtype != pl.String:
         return None
-    return next((text for text in map(texts.__getitem__, range(min(len(texts), 2))) if text is not None), None)
+    return next((text for text in map(texts.__getitem__, range(min(len(texts), 2))) if text), None)
