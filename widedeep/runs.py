@@ -192,9 +192,7 @@ class RunDirectory:
 
         A missing file is for its reader to tell, unless it is pinned. Raises ArtefactError.
         """
-        resolved = os.path.realpath(path)
-        if not resolved.startswith(os.path.realpath(self.path) + os.sep):
-            raise ArtefactError(f"{path}: a link that leads out of the run, which is not followed: put the file there")
+        resolved = self._within(path)
         if os.path.exists(resolved) and not stat.S_ISREG(os.stat(resolved).st_mode):
             raise ArtefactError(f"{path}: is no file: {_DAMAGED}")
         check_readable(path)
@@ -211,12 +209,33 @@ class RunDirectory:
             )
         return path
 
+    def _within(self, path: Path) -> str:
+        """Where `path` leads, links followed. Raises ArtefactError if that is outside of the run."""
+        resolved = os.path.realpath(path)
+        if not resolved.startswith(os.path.realpath(self.path) + os.sep):
+            raise ArtefactError(f"{path}: a link that leads out of the run, which is not followed: put the file there")
+        return resolved
+
+    def check_files_in(self, folder: Path) -> None:
+        """Raise ArtefactError unless every file below a folder of the run is one that may be opened, see `checked`.
+
+        A missing folder, and a file without permission to read it, are for their reader to tell.
+        """
+        self._within(folder)
+        entries: list[os.DirEntry[str]] = []
+        with suppress(OSError), os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                self.check_files_in(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):  # the folder tells the rest, which are thousands
+                self.checked(Path(entry.path))
+
     def check_scoring(self, manifest: Mapping[str, Any]) -> None:
         """Raise ArtefactError unless all files that scoring depends on are those that the run was finished with."""
         for path in self._pinned_paths():
             self.checked(path, manifest)
-        for vocabulary in sorted((self.plan_dir / "vocabularies").glob("*")):
-            self.checked(vocabulary)
+        self.check_files_in(self.plan_dir / "vocabularies")
 
     def is_own(self, manifest: Mapping[str, Any]) -> bool:
         """Whether this user made the run on this machine: by the seal of its manifest, which runs of older versions
@@ -269,8 +288,11 @@ class RunDirectory:
                     raise ArtefactError(f"{path}: {name[:40]!r} is no name of a run: {advice}")
         return notes
 
-    def pin(self) -> None:
-        """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run."""
+    def pin(self, *, own: bool = True) -> None:
+        """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run.
+
+        One that is not your `own`, as its recipe is of another's, gets no seal.
+        """
         manifest = self.manifest()
         manifest.pop("pins", None)
         # Scoring does without these.
@@ -279,7 +301,7 @@ class RunDirectory:
         files = {path.relative_to(self.path).as_posix(): _digest_of_file(path) for path in paths}
         manifest["pins"] = {"files": files, "manifest": "", "seal": ""}
         digest = _digest_of_manifest(manifest)
-        manifest["pins"] |= {"manifest": digest, "seal": _seal(digest)}
+        manifest["pins"] |= {"manifest": digest, "seal": _seal(digest) if own else ""}
         write_json(self.manifest_path, manifest)
 
     def _pinned_paths(self) -> Iterator[Path]:

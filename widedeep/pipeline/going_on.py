@@ -66,6 +66,7 @@ class Parent:
         run = RunDirectory(path)
         manifest = run.require_done()
         run.check_scoring(manifest)
+        run.check_files_in(run.plan_dir)  # all of which may be copied
         recipe = load_run_recipe(run, manifest).recipe
         if not (run.best_state_path.exists() and run.rare_dir.exists() and run.forms_path.exists()):
             raise ArtefactError(
@@ -178,7 +179,7 @@ def carried_run(parent: Parent, name: str, runs_dir: Path, key: str, head: Mappi
             },
         )
     run = RunDirectory(path)
-    run.pin()
+    run.pin(own=parent.run.is_own(parent.manifest))  # its recipe, which names files, is the parent's
     run.finish()
     return run
 
