@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence, Set
 
 from widedeep.recipe.kinds import FIELD_MEASURES, KINDS, MEASURES
-from widedeep.recipe.places import Finding, KeyPath, dotted
+from widedeep.recipe.places import Finding, KeyPath, did_you_mean, dotted, told
 from widedeep.recipe.schema import (
     CategoricalField,
     ColumnSplit,
@@ -14,7 +14,6 @@ from widedeep.recipe.schema import (
     NumericField,
     Recipe,
 )
-from widedeep.recipe.wording import did_you_mean, told
 
 CHOOSABLE_METRICS = {
     "binary": ("log_loss", "auc", "normalized_entropy", "brier", "average_precision"),
