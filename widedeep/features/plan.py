@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
 from widedeep.features.fields import (
     FIRST,
@@ -25,7 +26,6 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import check_readable, write_json, writing
-from widedeep.runs import read_json_artefact, require_shape
 from widedeep.source.coded import CodedRows
 
 PLAN_FORMAT = 1
@@ -318,7 +318,7 @@ class FeaturePlan:
             for name, vocabulary in self._vocabularies():
                 with (folder / name).open("wb") as file:
                     vocabulary.write_ipc(file)
-        checksums = {name: _checksum((folder / name).read_bytes()) for name, _ in self._vocabularies()}
+        checksums = {name: digest_of_bytes((folder / name).read_bytes()) for name, _ in self._vocabularies()}
         write_json(directory / "plan.json", {**self._facts(), "digest": self.digest, "checksums": checksums})
 
     def refuse_unfit(self) -> None:
@@ -381,7 +381,7 @@ class FeaturePlan:
                 check_readable(folder / name)
                 content = (folder / name).read_bytes()
                 # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-                if _checksum(content) != facts["checksums"][name]:
+                if digest_of_bytes(content) != facts["checksums"][name]:
                     raise ValueError(f"{name} is damaged")
                 values = pl.read_ipc(content)
                 if values.schema.get("value") != (pl.UInt64 if kind == "cross" else pl.String):
@@ -422,10 +422,6 @@ def _product(weights: list[str]) -> pl.Expr:
     for name in weights:
         product = product * pl.col(name).fill_null(1.0)
     return product
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _without_vocabulary(fitted: FittedCategorical | FittedCross) -> dict[str, Any]:

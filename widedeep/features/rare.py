@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.artefacts import digest_of_bytes
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, write_json, writing
 
@@ -40,7 +41,7 @@ class RareCounts:
             path = directory / f"rare-{number:04d}.arrow"
             with writing(path), path.open("wb") as file:
                 counts.write_ipc(file, compression="lz4")
-            entries[name] = {"file": path.name, "checksum": _checksum(path.read_bytes())}
+            entries[name] = {"file": path.name, "checksum": digest_of_bytes(path.read_bytes())}
         write_json(directory / _INDEX, {"vocabularies": entries, "digest": self.digest})
 
     @classmethod
@@ -69,10 +70,6 @@ def _read(path: Path, checksum: str) -> pl.DataFrame:
     check_readable(path)
     content = path.read_bytes()
     # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-    if _checksum(content) != checksum:
+    if digest_of_bytes(content) != checksum:
         raise ValueError(f"{path.name} is damaged")
     return pl.read_ipc(content)
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

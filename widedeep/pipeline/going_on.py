@@ -1,6 +1,5 @@
 """Going on from a finished run (`train --from`): whether a recipe can, and the start that it gets from the run."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from widedeep.artefacts import digest_of_file, read_json_artefact
 from widedeep.errors import ArtefactError, Fault, RecipeError
 from widedeep.features.plan import FeaturePlan
 from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
@@ -24,7 +24,7 @@ from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, load_run_recipe
 from widedeep.recipe.schema import Recipe
-from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
+from widedeep.runs import RunDirectory, write_manifest
 from widedeep.scoring.scorer import forms_of_run, input_layout
 from widedeep.training.carry_over import carry_over
 from widedeep.training.checkpoints import load_checkpoint, restore_model
@@ -88,10 +88,10 @@ class Parent:
             "rare": read_json_artefact(run.rare_dir / "rare.json", "the run is damaged")["digest"],
             "forms": [forms.of, forms.missing],
             "widths": widths,
-            "sums": _digest(sums) if sums.exists() else None,
+            "sums": digest_of_file(sums) if sums.exists() else None,
         }
         grows_from = GrowsFrom(key_of(of_plan), plan, run.rare_dir, forms, widths, sums)
-        weights = [_digest(file) for file in (run.best_path, run.best_state_path)]
+        weights = [digest_of_file(file) for file in (run.best_path, run.best_state_path)]
         return cls(run, recipe, manifest, grows_from, key_of({"plan": of_plan, "weights": weights}))
 
     def manifest_entry(self) -> dict[str, Any]:
@@ -219,8 +219,3 @@ def _is_below(name: str, parts: tuple[str, ...]) -> bool:
 def _without_promises(recipe: Recipe) -> Recipe:
     crosses = tuple(cross.model_copy(update={"promised": None}) for cross in recipe.crosses)
     return recipe.model_copy(update={"crosses": crosses})
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

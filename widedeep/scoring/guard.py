@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import ArtefactError, RefusedError, UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.files import write_text
@@ -16,7 +17,7 @@ from widedeep.recipe.checks import why_no_limit
 from widedeep.recipe.kinds import FIELD_MEASURES
 from widedeep.recipe.schema import CategoricalField, NumericField, Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact, require_shape
+from widedeep.runs import RunDirectory
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.tally import (
     FIELD_SHAPE,
