@@ -1,4 +1,4 @@
-"""Files of runs and stages as they are read: JSON of ours, the shape that it must have, digests of files."""
+"""Files of runs and stages as they are read: JSON of ours, the shape that it must have, digests, what is unreadable."""
 
 import hashlib
 import json
@@ -100,6 +100,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     return json.dumps(value)[:60]
+
+
+def unreadable(path: Path, error: Exception) -> ArtefactError:
+    """What to raise when a file of a stage cannot be read."""
+    reason = getattr(error, "strerror", None) or error
+    return ArtefactError(f"{path}: cannot be read: {reason}: delete stages/ and run again")
 
 
 def digest_of_file(path: Path, advice: str = DAMAGED) -> str:

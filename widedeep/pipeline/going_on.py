@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import torch
 from widedeep.artefacts import digest_of_file, read_json_artefact
 from widedeep.errors import ArtefactError, Fault, RecipeError
 from widedeep.features.plan import FeaturePlan
-from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
+from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.embeddings import embedding_width
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.growth import GrowsFrom
 from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.new_run import copy_directory, copy_file, new_run_path
 from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, load_run_recipe
@@ -182,16 +182,6 @@ def carried_run(parent: Parent, name: str, runs_dir: Path, key: str, head: Mappi
     run.pin(own=parent.run.is_own(parent.manifest))  # its recipe, which names files, is the parent's
     run.finish()
     return run
-
-
-def new_run_path(folder: Path, key: str) -> Path:
-    """A directory for a new run in the folder of its recipe, that no run has yet: the time and the run's key."""
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z-{key[:8]}"
-    path, number = folder / stem, 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}"
-    return path
 
 
 def _refuse_other_settings(run: RunDirectory, first: Recipe, loaded: LoadedRecipe) -> None:

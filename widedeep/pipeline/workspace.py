@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from widedeep.artefacts import read_json_artefact
+from widedeep.artefacts import read_json_artefact, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import locked, replacing_directory, sweep, unreadable, writing
+from widedeep.files import locked, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 
