@@ -62,6 +62,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "runs": [run.path for run in line.runs],
         "refit": line.runs[0].refit,
         "goes_on_from": line.runs[0].goes_on_from,
+        "precisions": line.precisions,
         "metrics": {name: _figure_object(measured) for name, measured in line.metrics.items()},
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
@@ -114,7 +115,8 @@ def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     before = line.runs[0].goes_on_from
     parents = [] if before is None else [before["run"], *before["ancestors"]]
     chain = f", going on from {' ← '.join(parents)}" if parents else ""
-    return "; ".join([f"{line.name}, {seeds}{refit}{chain}", *(f"{name}={value}" for name, value in differs.items())])
+    trained = f"{seeds}{''.join(f', {precision}' for precision in line.precisions)}{refit}{chain}"
+    return "; ".join([f"{line.name}, {trained}", *(f"{name}={value}" for name, value in differs.items())])
 
 
 def _warned(line: "TableLine") -> list[str]:

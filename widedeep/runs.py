@@ -48,6 +48,7 @@ _MANIFEST = {
     "from?": ({"run": str, "key": str, "ancestors": [str], "no_new_rows?": bool}, None),
     "argv?": [str],
     "libraries?": {str: str},
+    "precision?": str,
     "pins?": {"files": {str: str}, "manifest": str, "seal": str},
 }
 _GAIN = [float, float, float]

@@ -36,7 +36,7 @@ from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
-from widedeep.training.device import training_precision
+from widedeep.training.device import layers_in
 from widedeep.training.feed import CopyingFeed, DeviceBatch, Feed, HostFeed, ResidentFeed
 from widedeep.training.loop import Trainer
 
@@ -79,7 +79,12 @@ class Bench:
         network = Network(layout, recipe.model)
         run = RunDirectory(folder / "run")
         return cls(
-            shape, recipe, layout, store, Trainer(recipe, network, layout, store, None, run, device, notes), notes
+            shape,
+            recipe,
+            layout,
+            store,
+            Trainer(recipe, network, layout, store, None, run, device, notes, precision="bfloat16"),
+            notes,
         )
 
     def stream(self, batch_size: int, seed: int | None) -> BatchStream:
@@ -179,7 +184,7 @@ def measure(full: Shape, small_batch: int, device: torch.device) -> str:
         rows.append(("fed from host against resident", "≥ 0.8", f"{ratio:.2f}"))
         scored = bench.eval_rates(resident, nullcontext())
         add("scoring in float32, as `eval` does", "≥ 30,000,000 rows/s (H200)", scored, training=False)
-        halved = bench.eval_rates(resident, training_precision(device))
+        halved = bench.eval_rates(resident, layers_in("bfloat16", device))
         add("scoring in bfloat16, which `eval` does not", "–", halved, training=False)
         recipe = dump_recipe(bench.recipe)
         notes = list(bench.notes.notes)

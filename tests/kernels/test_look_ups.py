@@ -114,6 +114,32 @@ def test_every_place_of_the_output_holds_what_the_table_says(name: str) -> None:
     hold_for_cases(name, 60, check)
 
 
+def test_a_deep_input_in_bfloat16_is_the_float32_one_rounded_once() -> None:
+    def check(kernels: ModuleType, case: Case) -> None:
+        if not case.lookups.columns.summed:  # sums are float32 in every precision
+            rounded = case.read(kernels).bfloat16()
+            assert torch.equal(case.read(kernels, torch.bfloat16), rounded)
+
+    hold_for_cases("cpu", 60, check)
+
+
+@pytest.mark.parametrize("bits", [0x3F808000, 0x3F818000, 0x3F808001, 0x3F807FFF, 0x7F7FFFFF, 0x7F800000, 0x80000001])
+def test_halves_are_rounded_to_even_and_the_ends_of_the_scale_stay(bits: int) -> None:
+    table = torch.tensor([bits], dtype=torch.int64).to(torch.uint32).view(torch.float32).reshape(1, 1)
+    out = torch.empty(1, 1, dtype=torch.bfloat16)
+    cpu.look_up(table, Lookups(Columns([Column(0, 0, 0)]), torch.zeros(1, 1, dtype=torch.int32), []), out)
+    assert torch.equal(out, table.bfloat16())
+
+
+def test_gradients_in_bfloat16_are_summed_in_float32() -> None:
+    case = Case(5, 300, 10, summed=False, sizes=[3, 50], bags=["sum", "mean", "max"])
+    case.gradient = case.gradient.bfloat16()
+    halved, whole = case.table.clone(), case.table.clone()
+    cpu.update(Sgd(0.1), halved, [], case.lookups, case.gradient)
+    cpu.update(Sgd(0.1), whole, [], case.lookups, case.gradient.float())
+    assert torch.equal(halved, whole)
+
+
 def assert_same_update(
     kernels: ModuleType, rule: Rule, case: Case, factor: float, other_rule: Rule | None = None
 ) -> None:

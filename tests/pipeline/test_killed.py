@@ -28,21 +28,24 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["write", "step"])
-def test_training_killed_at_writes_and_steps_and_resumed_ends_in_the_same_weights(kind: str, project: Path) -> None:
-    total = run_to_call(kind, 0, "train", "small.yaml", "--work", "quiet", *SETTINGS, cwd=project)
+@pytest.mark.parametrize(("kind", "precision"), [("write", "float32"), ("step", "float32"), ("step", "bfloat16")])
+def test_training_killed_at_writes_and_steps_and_resumed_ends_in_the_same_weights(
+    kind: str, precision: str, project: Path
+) -> None:
+    settings = [*SETTINGS, "--set", f"training.precision={precision}"]
+    total = run_to_call(kind, 0, "train", "small.yaml", "--work", "quiet", *settings, cwd=project)
     assert total is not None
     expected = weights(project / "quiet")
     kills = works = 0
     for number in moments(total, kills=6, seed=20):
         work = f"work-{works}"
-        if run_to_call(kind, number, "train", "small.yaml", "--work", work, "--resume", *SETTINGS, cwd=project) is None:
+        if run_to_call(kind, number, "train", "small.yaml", "--work", work, "--resume", *settings, cwd=project) is None:
             kills += 1
         else:
             assert weights(project / work) == expected
             works += 1
     assert kills >= 2
-    assert run_forked("train", "small.yaml", "--work", f"work-{works}", "--resume", *SETTINGS, cwd=project)[0] == 0
+    assert run_forked("train", "small.yaml", "--work", f"work-{works}", "--resume", *settings, cwd=project)[0] == 0
     assert weights(project / f"work-{works}") == expected
 
 

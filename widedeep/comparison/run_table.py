@@ -37,6 +37,8 @@ class FinishedRun:
     """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
     goes_on_from: dict[str, Any] | None
     """For a run that goes on from another: that `run`, and its `ancestors`, the latest first."""
+    precision: str | None
+    """The type in which its layers multiplied in training; None in runs of older versions."""
 
     @property
     def trained_on(self) -> str | None:
@@ -52,7 +54,8 @@ class FinishedRun:
         facts = run.facts()
         before = manifest.get("from")
         data_key = manifest["keys"]["encoded"] + ("" if before is None else before["key"])
-        return cls(path, loaded.recipe, loaded.base_dir, data_key, facts, manifest.get("refit"), before)
+        precision = manifest.get("precision")
+        return cls(path, loaded.recipe, loaded.base_dir, data_key, facts, manifest.get("refit"), before, precision)
 
     @property
     def warnings(self) -> list[dict[str, Any]]:
@@ -87,6 +90,11 @@ class TableLine:
     differs: dict[str, Any]
     """Setting → value, for settings that are not the same in all lines."""
     metrics: dict[str, Figure]
+
+    @property
+    def precisions(self) -> list[str]:
+        """The precisions in which the runs were trained, as far as known."""
+        return sorted({run.precision for run in self.runs if run.precision is not None})
 
     def mean_of(self, fact: str) -> float:
         """The mean over seeds of a number in `metrics.json`, such as `seconds`."""

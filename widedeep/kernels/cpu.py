@@ -30,24 +30,28 @@ _LEAST_ROWS = 256
 
 
 def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
-    """As reference.look_up."""
+    """As reference.look_up; `out` may be bfloat16 unless the columns are summed."""
     columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
-    weights, target = table.numpy(), out.numpy()
+    weights, halved = table.numpy(), out.dtype == torch.bfloat16
+    target = out.view(torch.uint16).numpy() if halved else out.numpy()
+    assert not (halved and columns.summed), "sums are float32"
 
     def part(number: int, parts: int) -> None:
         first, last = (lookups.num_rows * (number + i) // parts for i in (0, 1))
+        rows = (target, first, last)
+        places = (indices, stride, columns.positions, columns.starts, columns.places)
         if columns.summed:
-            reading.gather_sum(indices, stride, columns.positions, columns.starts, weights, target, first, last)
+            reading.gather_sum(indices, stride, columns.positions, columns.starts, weights, *rows)
+        elif halved:
+            reading.gather_halved(*places, weights.view(np.uint32), *rows)
         else:
-            reading.gather(
-                indices, stride, columns.positions, columns.starts, columns.places, weights, target, first, last
-            )
+            reading.gather(*places, weights, *rows)
         for column in columns.bags:
-            values, bounds, factors = _arrays(lookups.bags[column.position])
-            how = _HOW[column.pooling or "sum"]
-            reading.pool(
-                values, bounds, factors, column.start, how, weights, column.place, columns.summed, target, first, last
-            )
+            bag = (*_arrays(lookups.bags[column.position]), column.start, _HOW[column.pooling or "sum"], weights)
+            if halved:
+                reading.pool_halved(*bag, column.place, *rows)
+            else:
+                reading.pool(*bag, column.place, columns.summed, *rows)
 
     in_parts(part, _parts(lookups))
 
@@ -116,6 +120,7 @@ def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None
 
 def _entries(lookups: Lookups, table: Tensor, gradient: Tensor, factor: float) -> sparse.Entries:
     columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
+    gradient = gradient.to(torch.float32)  # it may be bfloat16, where sums would be rounded again
     slopes = (gradient if factor == 1.0 else gradient * factor).contiguous().numpy()
     sizes = [len(lookups.bags[column.position].values) for column in columns.bags]
     ends = np.cumsum([0, *sizes], dtype=np.int64)

@@ -3,7 +3,8 @@
 Each call does one part of the work: the batch rows from `first` to before `last`.
 
 Shapes: `indices` [F * stride], with column f's index of batch row b at f * stride + b; `columns`, `starts`, `places`
-[C] as in lookups.Column; `out` and `gradient` [B, W]; tables [R, D]. All floats are float32.
+[C] as in lookups.Column; `out` and `gradient` [B, W]; tables [R, D]. All floats are float32,
+but that `halved` is the upper half of the bits of float32 numbers, which is bfloat16.
 """
 
 import numpy as np
@@ -15,6 +16,8 @@ from widedeep.kernels.prefetch import prefetch
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
+Bits = NDArray[np.uint32]
+Halved = NDArray[np.uint16]
 
 SUM, MEAN, MAX = 0, 1, 2
 """Numbers for the ways of pooling."""
@@ -46,6 +49,37 @@ def gather(
 
 
 @compiled
+def _rounded(bits: np.uint32) -> np.uint16:
+    """A finite float32 number to the nearest bfloat16, halves to even, by their bits."""
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@compiled
+def gather_halved(
+    indices: Ints,
+    stride: int,
+    columns: Longs,
+    starts: Longs,
+    places: Longs,
+    table: Bits,
+    halved: Halved,
+    first: int,
+    last: int,
+) -> None:
+    """As `gather`, in bfloat16 from the bits of the table."""
+    width = table.shape[1]
+    for b in range(first, last):
+        for c in range(len(columns)):
+            index = columns[c] * stride + b
+            if b + 1 < last:
+                prefetch(table, starts[c] + np.int64(indices[index + 1]))
+            row = np.uint64(starts[c] + indices[index])
+            place = np.uint64(places[c])
+            for d in range(width):
+                halved[np.uint64(b), place + np.uint64(d)] = _rounded(table[row, np.uint64(d)])
+
+
+@compiled
 def gather_sum(
     indices: Ints, stride: int, columns: Longs, starts: Longs, table: Floats, out: Floats, first: int, last: int
 ) -> None:
@@ -57,6 +91,30 @@ def gather_sum(
         column, weights = indices[columns[c] * stride + first : columns[c] * stride + last], table.ravel()[starts[c] :]
         for b in range(last - first):
             sums[np.uint64(b)] += weights[np.uint64(column[np.uint64(b)])]
+
+
+@compiled
+def _pooled(
+    values: Ints, first: int, end: int, weights: Floats, start: int, how: int, table: Floats, pooled: Floats
+) -> None:
+    width = table.shape[1]
+    pooled[:] = np.float32(0.0)
+    total = np.float32(0.0)
+    for j in range(first, end):
+        row = np.uint64(start + values[j])
+        weight = weights[j] if len(weights) else np.float32(1.0)
+        total += weight
+        if how == MAX:
+            for d in range(width):
+                value = weight * table[row, d]
+                if j == first or value > pooled[d]:
+                    pooled[d] = value
+        else:
+            for d in range(width):
+                pooled[d] += weight * table[row, d]
+    if how == MEAN and total > 0:
+        for d in range(width):
+            pooled[d] /= total
 
 
 @compiled
@@ -80,28 +138,35 @@ def pool(
     width = table.shape[1]
     pooled = np.empty(width, dtype=np.float32)
     for b in range(first, last):
-        pooled[:] = np.float32(0.0)
-        total = np.float32(0.0)
-        for j in range(bounds[b], bounds[b + 1]):
-            row = np.uint64(start + values[j])
-            weight = weights[j] if len(weights) else np.float32(1.0)
-            total += weight
-            if how == MAX:
-                for d in range(width):
-                    value = weight * table[row, d]
-                    if j == bounds[b] or value > pooled[d]:
-                        pooled[d] = value
-            else:
-                for d in range(width):
-                    pooled[d] += weight * table[row, d]
-        if how == MEAN and total > 0:
-            for d in range(width):
-                pooled[d] /= total
+        _pooled(values, bounds[b], bounds[b + 1], weights, start, how, table, pooled)
         for d in range(width):
             if added:
                 out[b, place + d] += pooled[d]
             else:
                 out[b, place + d] = pooled[d]
+
+
+@compiled
+def pool_halved(
+    values: Ints,
+    bounds: Longs,
+    weights: Floats,
+    start: int,
+    how: int,
+    table: Floats,
+    place: int,
+    halved: Halved,
+    first: int,
+    last: int,
+) -> None:
+    """As `pool`, in bfloat16; a vector is rounded once, after it is pooled."""
+    width = table.shape[1]
+    pooled = np.empty(width, dtype=np.float32)
+    bits = pooled.view(np.uint32)
+    for b in range(first, last):
+        _pooled(values, bounds[b], bounds[b + 1], weights, start, how, table, pooled)
+        for d in range(width):
+            halved[b, place + d] = _rounded(bits[d])
 
 
 @compiled

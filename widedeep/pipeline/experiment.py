@@ -23,7 +23,7 @@ from widedeep.model.network import Network
 from widedeep.pipeline.finish import finish_run
 from widedeep.pipeline.going_on import Parent, carried_run, remembering
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path
+from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path, precision_of
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import MemoryResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
@@ -256,6 +256,7 @@ def _train(
             run,
             device,
             reporter,
+            precision=precision_of(run, device),
             unknown=unknown,
             followed=None if refit is None else refit.values,
             as_it_was=None if parent is None else partial(remembering, network, known),

@@ -13,6 +13,7 @@ import torch
 
 from widedeep import __version__
 from widedeep.artefacts import unreadable
+from widedeep.errors import ArtefactError
 from widedeep.files import replacing_directory, write_json, write_text, writing
 from widedeep.pipeline.stages import EncodingResult, MemoryResult
 from widedeep.pipeline.workspace import Workspace, read_report
@@ -20,6 +21,7 @@ from widedeep.recipe.load import LoadedRecipe
 from widedeep.runs import RunDirectory, write_manifest
 from widedeep.source.forms import Forms
 from widedeep.table.parts import write_forms
+from widedeep.training.device import Precision, choose_precision
 
 _LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 _COPIED_BYTES = 1 << 22
@@ -92,8 +94,23 @@ def manifest_head(loaded: LoadedRecipe, device: torch.device, threads: int) -> d
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "threads": threads,
+        "precision": choose_precision(loaded.recipe, device),
         "seed": loaded.recipe.seed,
     }
+
+
+def precision_of(run: RunDirectory, device: torch.device) -> Precision:
+    """The precision that a run began in, and goes on in on any device. Raises ArtefactError if it is none of ours."""
+    begun: str | None = run.manifest().get("precision")
+    match begun:
+        case "float32" | "bfloat16":
+            return begun
+        case None:  # older runs had no choice
+            return "bfloat16" if device.type == "cuda" else "float32"
+    raise ArtefactError(
+        f"{run.manifest_path}: `precision` must be float32 or bfloat16, is {begun!r}: the file is damaged; restore "
+        "it from a copy or train again"
+    )
 
 
 def _git_commit(directory: Path) -> str | None:

@@ -293,6 +293,9 @@ class TrainingSettings(Settings):
     """Tables with more rows than this (all fields of one width together) are updated on the batch's rows only."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes cuda where there is a device, else the CPU."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """The type in which the layers multiply while they are trained; weights, optimizers, embeddings, the wide part, the
+    loss and all scoring stay float32. `auto` takes bfloat16 where the processor gains by it (docs/training.md)."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads; by default all. Two trainings give equal bytes only with the same number."""
     unknown_share: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"

@@ -52,6 +52,7 @@ def environment(report: RunReport) -> Section:
         "trained in": lambda run: _training(run.finished.facts),
         "peak memory": lambda run: _memory(run.finished.facts.get("peak_memory_bytes")),
         "device": lambda run: f"{_text(run.manifest, 'device')}, {_text(run.manifest, 'threads')} threads",
+        "precision": lambda run: _text(run.manifest, "precision"),
         "seed": lambda run: _text(run.manifest, "seed"),
         "widedeep": lambda run: _text(run.manifest, "widedeep"),
         "Python": lambda run: _text(run.manifest, "python"),

@@ -10,6 +10,11 @@ from typing import Literal
 import torch
 
 from widedeep.errors import TrainingError, is_out_of_memory
+from widedeep.kernels.products import vendor
+from widedeep.recipe.kinds import KINDS
+from widedeep.recipe.schema import Recipe
+
+Precision = Literal["float32", "bfloat16"]
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -28,9 +33,26 @@ def set_threads(threads: int | None) -> int:
     return count
 
 
-def training_precision(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 autocast on cuda (Hopper's matrix units double their rate); float32 on cpu, where bfloat16 is slower."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+def choose_precision(recipe: Recipe, device: torch.device) -> Precision:
+    """The type in which the layers multiply in training; `auto` takes bfloat16 where that was measured to be faster.
+
+    That is on CUDA and on CPUs with AMX tiles or, of AMD, with AVX512-BF16 (docs/training.md). Nothing is timed here. A
+    model without layers (`wide`, `fm`) is float32.
+    """
+    wanted = recipe.training.precision
+    if wanted == "float32" or set(KINDS[recipe.model.kind].towers) <= {"fm"}:
+        return "float32"
+    return "bfloat16" if wanted == "bfloat16" or device.type == "cuda" or _multiplies_bfloat16() else "float32"
+
+
+def _multiplies_bfloat16() -> bool:
+    amx, avx512 = torch.cpu._is_amx_tile_supported(), torch.cpu._is_avx512_bf16_supported()
+    return torch._C._has_mkldnn and (amx or (avx512 and vendor() == "AuthenticAMD"))
+
+
+def layers_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """A context in which the layers multiply in `precision`; their weights stay float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 @contextmanager

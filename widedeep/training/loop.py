@@ -25,7 +25,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.training import checkpoints
-from widedeep.training.device import training_precision
+from widedeep.training.device import Precision, layers_in
 from widedeep.training.events import EventLog
 from widedeep.training.feed import DeviceBatch, Feed, feed_for
 from widedeep.training.graph import CapturedStep
@@ -107,18 +107,21 @@ class Trainer:
         device: torch.device,
         reporter: Reporter,
         *,
+        precision: Precision = "float32",
         unknown: UnknownDraws | None = None,
         followed: Sequence[float | None] | None = None,
         as_it_was: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
-        """`unknown` draws the known values that are shown as unknown. `followed` holds another training's valid metric
-        of each epoch, by which learning rates then fall. If the network is trained already, `as_it_was` gives a context
-        in which it scores as it did: this counts as epoch 0, which may be the best.
+        """The layers multiply in `precision`; all else is float32.
+
+        `unknown` draws the known values that are shown as unknown. `followed` holds another training's valid metric of
+        each epoch, by which learning rates then fall. If the network is trained already, `as_it_was` gives a context in
+        which it scores as it did: this counts as epoch 0, which may be the best.
         """
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
-        self.run_dir, self.reporter = run, reporter
+        self.run_dir, self.reporter, self.precision = run, reporter, precision
         self._unknown = unknown
         self._followed, self._as_it_was = followed, as_it_was
         self.optimizers = Optimizers(network, recipe.training)
@@ -253,7 +256,7 @@ class Trainer:
 
     def _learn_from(self, batch: DeviceBatch, scale: float) -> None:
         """The part of a step that runs on the device; it waits for nothing."""
-        with training_precision(self.device):
+        with layers_in(self.precision, self.device):
             logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds).float()
         loss = objective = mean_loss(self.kind, logit, batch.label, batch.weight)
         if self.network.branches:

@@ -15,7 +15,8 @@ class FactorizationMachine(nn.Module):
 
     It is computed in linear time as (|sum_i v_i x_i|^2 - sum_i |v_i x_i|^2) / 2 (Rendle, lemma 3.1). A categorical
     field has x_i = 1 and its embedding as v_i, a list its pooled embedding. A numeric input x_i has a vector of its
-    own, which is learnt and penalised like tower weights. All vectors have the width K = `model.embeddings.dim`.
+    own, which is learnt and penalised like tower weights. All vectors have the width K = `model.embeddings.dim`. It is
+    computed in float32 in every precision: the difference of two sums of squares loses what bfloat16 rounds.
 
     Shape: deep input [B, F * K + D] → [B].
     """
@@ -31,6 +32,10 @@ class FactorizationMachine(nn.Module):
         nn.init.normal_(self.numeric_vectors, std=DEVIATION)
 
     def forward(self, deep_input: Tensor) -> Tensor:
+        with torch.autocast(deep_input.device.type, enabled=False):
+            return self._interactions(deep_input.float())
+
+    def _interactions(self, deep_input: Tensor) -> Tensor:
         vectors_dim = self.num_vectors * self.dim
         vectors = deep_input[:, :vectors_dim].reshape(len(deep_input), self.num_vectors, self.dim)
         numerics = deep_input[:, vectors_dim:]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from widedeep.kernels.products import Linear
 from widedeep.recipe.schema import DeepSettings
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -22,7 +23,7 @@ def linear(input_dim: int, output_dim: int, *, bias: bool = True) -> nn.Linear:
 
     Shape: [B, input_dim] → [B, output_dim].
     """
-    layer = nn.Linear(input_dim, output_dim, bias=bias)
+    layer = Linear(input_dim, output_dim, bias=bias)
     nn.init.xavier_normal_(layer.weight)
     if bias:
         nn.init.zeros_(layer.bias)
