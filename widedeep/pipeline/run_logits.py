@@ -10,6 +10,7 @@ from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.memory.columns import Floats
 from widedeep.memory.cross_memory import FoldMemory
+from widedeep.pipeline.past_runs import STAGES_READ_FROM
 from widedeep.pipeline.stages import IngestResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
@@ -29,6 +30,8 @@ def run_logits(
     """
     path = run.path
     manifest = run.require_done()
+    if manifest["format"] < STAGES_READ_FROM:
+        raise UsageError(f"--on {path}: an older version of widedeep trained it on rows read otherwise; train it again")
     if manifest["keys"]["ingest"] != ingested.key:
         raise UsageError(f"--on {path}: this run was trained on other rows than the recipe's; train it again")
     if refit := manifest.get("refit"):
