@@ -10,8 +10,9 @@ from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.memory.columns import Floats
 from widedeep.memory.cross_memory import FoldMemory
+from widedeep.pipeline.ingest_stage import IngestResult
 from widedeep.pipeline.past_runs import STAGES_READ_FROM
-from widedeep.pipeline.stages import IngestResult, encoding_stage, memory_stage
+from widedeep.pipeline.stages import encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
