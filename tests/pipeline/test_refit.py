@@ -251,7 +251,7 @@ def test_discovery_refuses_a_run_of_an_older_version_as_that(
     arguments = ("--discover", "--on", tmp_path / "older", "--work", folder)
     code, _, err = widedeep("crosses", folder / "small.yaml", *arguments)
     assert (code, "other rows" in err) == (2, False)
-    assert "an older version of widedeep trained it" in err
+    assert "trained by an older version of widedeep, on rows read otherwise" in err
 
 
 def test_the_newest_finished_run_is_the_latest_and_a_refit_leaves_the_other_runs_alone(

@@ -31,10 +31,11 @@ def run_logits(
     """
     path = run.path
     manifest = run.require_done()
-    if manifest["format"] < STAGES_READ_FROM:
-        raise UsageError(f"--on {path}: an older version of widedeep trained it on rows read otherwise; train it again")
     if manifest["keys"]["ingest"] != ingested.key:
-        raise UsageError(f"--on {path}: this run was trained on other rows than the recipe's; train it again")
+        how = "on other rows than the recipe's"
+        if manifest["format"] < STAGES_READ_FROM:
+            how = "by an older version of widedeep, on rows read otherwise"
+        raise UsageError(f"--on {path}: this run was trained {how}; train it again")
     if refit := manifest.get("refit"):
         raise UsageError(
             f"--on {path}: this run is a refit, trained on the {' + '.join(refit['splits'])} rows, and discovery may "
