@@ -372,8 +372,9 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     """The run directory that `argument` names: a run, a link to one such as `runs/<recipe>/serving` or `latest`, or a
     recipe's latest finished run.
 
-    Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked
-    which recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
+    Relative paths are tried as they are and from the work directory. Where no run lies there, it is the name of a
+    recipe that has runs here, whatever else is called so; else `recipe_name` is asked which recipe is meant, if any.
+    Raises ArtefactError when nothing is there, or a run that may not be read.
     """
     places = (Path(argument), work_dir / argument)
     for path in places:
@@ -383,7 +384,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
         RunDirectory(path).checked(RunDirectory(path).manifest_path)
         if os.path.exists(RunDirectory(path).manifest_path):  # pathlib raises for a name that is too long
             return Path(os.path.realpath(path))
-    name = recipe_name()
+    name = argument if folder_of_runs(argument, work_dir) is not None else recipe_name()
     if name is not None:
         latest = work_dir / RUNS / name / LATEST
         settle_latest(latest.parent)
@@ -398,6 +399,13 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     raise ArtefactError(
         f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
     )
+
+
+def folder_of_runs(recipe: str, work_dir: Path) -> Path | None:
+    """`runs/<recipe>`, links followed; None if no recipe of this name has runs here."""
+    folder = work_dir / RUNS / recipe
+    is_name = recipe == os.path.basename(recipe) and recipe not in {"", os.curdir, os.pardir}
+    return Path(os.path.realpath(folder)) if is_name and os.path.isdir(folder) else None
 
 
 def _refuse_dangling(path: Path) -> None:

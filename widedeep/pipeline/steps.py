@@ -11,8 +11,8 @@ import polars as pl
 
 from widedeep.errors import UsageError
 from widedeep.files import write_json
+from widedeep.pipeline.ingest_stage import ingest_key
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.stages import ingest_key
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.profile.ingest import columns_read
 from widedeep.recipe.load import LoadedRecipe
