@@ -1,8 +1,11 @@
 """Vocabularies that grow: old values first, new ones by counts of old and new rows, the rest kept as rare."""
 
+import json
+import re
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.errors import ArtefactError
+from widedeep.features.plan import checksum
 from widedeep.features.rare import RareCounts
 from widedeep.features.vocabulary import ValueCounts
 
@@ -81,4 +85,68 @@ def test_damaged_rare_counts_are_refused_before_they_are_parsed(tmp_path: Path) 
     path = tmp_path / "rare" / "rare-0000.arrow"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ArtefactError, match="damaged"):
+        RareCounts.load(tmp_path / "rare")
+
+
+REMOVED = object()
+
+
+@pytest.mark.parametrize(
+    ("place", "new"),
+    [
+        ((), []),
+        (("digest",), REMOVED),
+        (("digest",), 5),
+        (("vocabularies",), REMOVED),
+        (("vocabularies",), []),
+        (("vocabularies", "of user"), "rare-0000.arrow"),
+        (("vocabularies", "of user", "file"), REMOVED),
+        (("vocabularies", "of user", "file"), 5),
+        (("vocabularies", "of user", "file"), ".."),
+        (("vocabularies", "of user", "checksum"), None),
+    ],
+)
+def test_rare_counts_whose_list_has_another_shape_are_refused_with_its_name(
+    place: tuple[str, ...], new: object, tmp_path: Path
+) -> None:
+    RareCounts({"of user": counted(["a", "b"])}).save(tmp_path / "rare")
+    path = tmp_path / "rare" / "rare.json"
+    content: dict[str, Any] = {"": json.loads(path.read_text())}
+    inner = content
+    *folders, last = ("", *place)
+    for key in folders:
+        inner = inner[key]
+    if new is REMOVED:
+        del inner[last]
+    else:
+        inner[last] = new
+    path.write_text(json.dumps(content[""]))
+    with pytest.raises(ArtefactError, match=re.escape(str(path))):
+        RareCounts.load(tmp_path / "rare")
+    if place[:1] != ("vocabularies",) or len(place) < 2:
+        with pytest.raises(ArtefactError, match=re.escape(str(path))):
+            RareCounts.saved_digest(tmp_path / "rare")
+
+
+@pytest.mark.parametrize("name", ["of user", "cross a x b"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        [pl.col("value")],
+        [pl.col("count").alias("value"), pl.col("count")],
+        [pl.col("value"), pl.col("count").cast(pl.String)],
+    ],
+    ids=["no counts", "values of another type", "counts of another type"],
+)
+def test_rare_counts_of_other_types_are_refused(name: str, other: list[pl.Expr], tmp_path: Path) -> None:
+    counts = counted(["a", "a", "b"])
+    if name.startswith("cross"):
+        counts = counts.with_columns(pl.col("count").cast(pl.UInt64).alias("value"))
+    RareCounts({name: counts}).save(tmp_path / "rare")
+    path, index = tmp_path / "rare" / "rare-0000.arrow", tmp_path / "rare" / "rare.json"
+    counts.select(other).write_ipc(path)
+    facts = json.loads(index.read_text())
+    facts["vocabularies"][name]["checksum"] = checksum(path.read_bytes())
+    index.write_text(json.dumps(facts))
+    with pytest.raises(ArtefactError, match="holds no"):
         RareCounts.load(tmp_path / "rare")

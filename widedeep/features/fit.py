@@ -24,7 +24,7 @@ from widedeep.features.fields import (
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
-from widedeep.features.rare import RareCounts
+from widedeep.features.rare import CROSS_PREFIX, RareCounts
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.ordered import in_threads
@@ -297,7 +297,7 @@ def vocabulary_key(field: CategoricalField | MultiValuedField) -> str:
 
 def cross_key(cross: FittedCross) -> str:
     """The name of a cross's vocabulary among all."""
-    return f"cross {cross.name}"
+    return f"{CROSS_PREFIX}{cross.name}"
 
 
 def _name(field: CategoricalField | MultiValuedField) -> str:

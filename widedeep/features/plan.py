@@ -47,7 +47,8 @@ _OF_FIELD = {
     "cardinality": int,
 }
 _TRANSFORMS = ("standard", "log1p", "cdf", "minmax", "none")
-_FAULTS = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What may be raised by reading files of a plan that are damaged."""
 _SHAPE = {
     "numerics": [
         {
@@ -318,7 +319,7 @@ class FeaturePlan:
             for name, vocabulary in self._vocabularies():
                 with (folder / name).open("wb") as file:
                     vocabulary.write_ipc(file)
-        checksums = {name: _checksum((folder / name).read_bytes()) for name, _ in self._vocabularies()}
+        checksums = {name: checksum((folder / name).read_bytes()) for name, _ in self._vocabularies()}
         write_json(directory / "plan.json", {**self._facts(), "digest": self.digest, "checksums": checksums})
 
     def refuse_unfit(self) -> None:
@@ -378,15 +379,7 @@ class FeaturePlan:
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
                 name = f"{kind}-{number:04d}.arrow"
-                check_readable(folder / name)
-                content = (folder / name).read_bytes()
-                # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-                if _checksum(content) != facts["checksums"][name]:
-                    raise ValueError(f"{name} is damaged")
-                values = pl.read_ipc(content)
-                if values.schema.get("value") != (pl.UInt64 if kind == "cross" else pl.String):
-                    raise ValueError(f"{name} holds no values of a {kind}")
-                return values
+                return read_counts(folder / name, facts["checksums"][name], of_cross=kind == "cross")
 
             plan = cls(
                 tuple(FittedNumeric(**_tuples(number)) for number in facts["numerics"]),
@@ -406,7 +399,7 @@ class FeaturePlan:
             if plan.digest != facts["digest"]:
                 raise ValueError("its content does not match its digest")
             plan.refuse_unfit()
-        except _FAULTS as error:
+        except UNREADABLE as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
 
@@ -424,8 +417,27 @@ def _product(weights: list[str]) -> pl.Expr:
     return product
 
 
-def _checksum(content: bytes) -> str:
+def checksum(content: bytes) -> str:
+    """What `read_counts` knows a file again by."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def read_counts(path: Path, expected: str, *, of_cross: bool) -> pl.DataFrame:
+    """The values and counts of a vocabulary, from an Arrow file whose `checksum` is as `expected`.
+
+    Raises what is `UNREADABLE`, and ArtefactError for a file that may not be read.
+    """
+    check_readable(path)
+    content = path.read_bytes()
+    # Checked before parsing, because Polars may panic on damaged Arrow bytes.
+    if checksum(content) != expected:
+        raise ValueError(f"{path.name} is damaged")
+    counts = pl.read_ipc(content)
+    if counts.schema.get("value") != (pl.UInt64 if of_cross else pl.String):
+        raise ValueError(f"{path.name} holds no values of a {'cross' if of_cross else 'field'}")
+    if not counts.schema.get("count", pl.Null()).is_integer():
+        raise ValueError(f"{path.name} holds no counts")
+    return counts
 
 
 def _without_vocabulary(fitted: FittedCategorical | FittedCross) -> dict[str, Any]:

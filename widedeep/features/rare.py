@@ -10,9 +10,13 @@ from typing import Any
 import polars as pl
 
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, write_json, writing
+from widedeep.features.plan import UNREADABLE, checksum, read_counts
+from widedeep.files import write_json, writing
+from widedeep.runs import read_json_artefact, require_shape
 
 _INDEX = "rare.json"
+CROSS_PREFIX = "cross "
+"""What the name of a cross's vocabulary begins with."""
 
 
 @dataclass
@@ -40,39 +44,38 @@ class RareCounts:
             path = directory / f"rare-{number:04d}.arrow"
             with writing(path), path.open("wb") as file:
                 counts.write_ipc(file, compression="lz4")
-            entries[name] = {"file": path.name, "checksum": _checksum(path.read_bytes())}
+            entries[name] = {"file": path.name, "checksum": checksum(path.read_bytes())}
         write_json(directory / _INDEX, {"vocabularies": entries, "digest": self.digest})
 
     @classmethod
     def load(cls, directory: Path) -> "RareCounts":
         """Read what `save` wrote. Raises ArtefactError for missing or damaged counts."""
-        path = directory / _INDEX
-        check_readable(path)
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))["vocabularies"]
             return cls(
                 {
-                    name: _read(directory / Path(entry["file"]).name, entry["checksum"])
-                    for name, entry in entries.items()
+                    name: read_counts(
+                        directory / Path(entry["file"]).name, entry["checksum"], of_cross=name.startswith(CROSS_PREFIX)
+                    )
+                    for name, entry in _index(directory)["vocabularies"].items()
                 }
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise ArtefactError(
-                f"{path}: cannot read the counts of rare values ({error}): the run is damaged; restore it from a copy"
+                f"{directory / _INDEX}: cannot read the counts of rare values ({error}): the run is damaged; restore "
+                "it from a copy"
             ) from error
+
+    @staticmethod
+    def saved_digest(directory: Path) -> str:
+        """The `digest` of what `save` wrote. Raises ArtefactError for missing or damaged counts."""
+        return str(_index(directory)["digest"])
 
     def _with_values(self) -> Iterator[tuple[str, pl.DataFrame]]:
         return ((name, counts) for name, counts in sorted(self.vocabularies.items()) if len(counts))
 
 
-def _read(path: Path, checksum: str) -> pl.DataFrame:
-    check_readable(path)
-    content = path.read_bytes()
-    # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-    if _checksum(content) != checksum:
-        raise ValueError(f"{path.name} is damaged")
-    return pl.read_ipc(content)
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _index(directory: Path) -> dict[str, Any]:
+    path = directory / _INDEX
+    facts: dict[str, Any] = read_json_artefact(path, "the run is damaged; restore it from a copy")
+    require_shape(facts, {"vocabularies": {str: {"file": str, "checksum": str}}, "digest": str}, path)
+    return facts

@@ -13,6 +13,7 @@ import torch
 
 from widedeep.errors import ArtefactError, Fault, RecipeError
 from widedeep.features.plan import FeaturePlan
+from widedeep.features.rare import RareCounts
 from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.embeddings import embedding_width
@@ -24,7 +25,7 @@ from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, load_run_recipe
 from widedeep.recipe.schema import Recipe
-from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
+from widedeep.runs import RunDirectory, write_manifest
 from widedeep.scoring.scorer import forms_of_run, input_layout
 from widedeep.training.carry_over import carry_over
 from widedeep.training.checkpoints import load_checkpoint, restore_model
@@ -84,7 +85,7 @@ class Parent:
             run.checked(file, manifest)
         of_plan = {
             "plan": plan.digest,
-            "rare": read_json_artefact(run.rare_dir / "rare.json", "the run is damaged")["digest"],
+            "rare": RareCounts.saved_digest(run.rare_dir),
             "forms": [forms.of, forms.missing],
             "widths": widths,
             "sums": _digest(sums) if sums.exists() else None,
@@ -109,7 +110,7 @@ class Parent:
         states, numbers = load_checkpoint(self.run.best_state_path)
         try:
             restore_optimizers(old_optimizers, states, numbers)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
                 f"{self.run.best_state_path}: the state of other optimizers ({error}): the run is damaged"
             ) from error

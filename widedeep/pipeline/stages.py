@@ -226,7 +226,7 @@ def _remember(
     _refuse_endless_memory(plan, recipe.model.wide.folds)
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_members(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
-    stored = None if grows_from is None else MemorySums.load(grows_from.sums)
+    stored = None if grows_from is None else MemorySums.load(grows_from.sums, grows_from.plan)
     with reporter.work("columns of crosses", None, "rows"):
         cuts = from_store.numeric_cuts(store, plan.numeric_columns) if stored is None else stored.cuts
         main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns, cuts)
