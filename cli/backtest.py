@@ -77,7 +77,7 @@ def backtest(
         {
             "first model": f"{result.first_rows:,} rows",
             **{f"{way} training": duration(seconds) for way, seconds in result.seconds.items()},
-            **({"not learnt from": f"{result.unlearnt} steps"} if result.unlearnt else {}),
+            **({"not learnt from": f"{result.unlearnt} step{'s' * (result.unlearnt != 1)}"} if result.unlearnt else {}),
         }
     )
 
@@ -91,9 +91,12 @@ def _length(step: str) -> float:
 
 
 def _start(scored: "ScoredStep", in_seconds: bool) -> str:
-    if not in_seconds:
-        return f"{scored.start:g}"
-    moment = datetime.fromtimestamp(scored.start, UTC)
+    try:
+        moment = datetime.fromtimestamp(scored.start, UTC) if in_seconds else None
+    except (ValueError, OverflowError, OSError):  # a time that is a bare number, in another unit
+        moment = None
+    if moment is None:
+        return f"{scored.start:.15g}"
     return f"{moment:%Y-%m-%d}" if moment.hour == moment.minute == 0 else f"{moment:%Y-%m-%d %H:%M}"
 
 

@@ -13,8 +13,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from widedeep.comparison import backtest as module
 from widedeep.comparison.backtest import Backtest, backtest
-from widedeep.errors import Interrupted, UsageError
+from widedeep.errors import DataError, Interrupted, UsageError
 from widedeep.features.targets import LABEL_COLUMN
+from widedeep.pipeline import steps as steps_module
 from widedeep.pipeline.experiment import train
 from widedeep.pipeline.steps import steps_stage
 from widedeep.pipeline.workspace import Workspace
@@ -210,6 +211,37 @@ def test_a_step_that_makes_too_few_or_too_many_of_them_is_refused(folder: Path, 
             loaded = load_recipe(tmp_path / "days.yaml")
         with pytest.raises(UsageError, match="--step"):
             backtest(loaded, tmp_path / "work", Reporter(), step=step)
+
+
+def test_too_many_steps_are_refused_before_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_log(tmp_path / "log.csv", [0, 1])
+    (tmp_path / "days.yaml").write_text(RECIPE)
+    monkeypatch.setattr(steps_module, "MOST_STEPS", 3)
+    monkeypatch.setattr(steps_module, "_HELD_ROWS", 10)
+    written: list[object] = []
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda frame, path: written.append(path))
+    with pytest.raises(UsageError, match="more than 3 steps of 60 seconds"):
+        backtest(load_recipe(tmp_path / "days.yaml"), tmp_path / "work", Reporter(), step=60.0)
+    assert not written
+
+
+@pytest.mark.parametrize("time", [float("inf"), float("nan"), 1e300])
+def test_a_time_that_lies_in_no_step_is_told_with_its_row(time: float, tmp_path: Path) -> None:
+    pl.DataFrame({"time": [0.5, time], "user": "u", "shape": "s", "click": [0, 1]}).write_parquet(tmp_path / "log.pq")
+    (tmp_path / "days.yaml").write_text(RECIPE.replace("log.csv", "log.pq").replace(", format: epoch", ""))
+    with pytest.raises(DataError, match=r"log\.pq: row 2: column 'time'"):
+        run_backtest(tmp_path)
+
+
+def test_a_time_in_another_unit_than_seconds_is_shown_as_a_number(tmp_path: Path, widedeep: CommandLine) -> None:
+    write_log(tmp_path / "log.csv", [0, 1, 2], rows=60)
+    rows = pl.read_csv(tmp_path / "log.csv").with_columns(time=pl.col("time") // 1000 * 100 + 1_700_000_000_000)
+    rows.write_csv(tmp_path / "log.csv")
+    (tmp_path / "days.yaml").write_text(RECIPE.replace(", format: epoch", ""))
+    arguments = ["--work", tmp_path / "work", "--step", "3h", "--frozen", "--set", "training.epochs=1"]
+    code, out, err = widedeep("backtest", tmp_path / "days.yaml", *arguments)
+    assert code == 0, err
+    assert "17000000" in out
 
 
 def test_a_recipe_without_a_time_is_refused(folder: Path, tmp_path: Path) -> None:
