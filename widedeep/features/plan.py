@@ -15,6 +15,7 @@ from widedeep.features.fields import (
     FIRST,
     MISSING,
     UNKNOWN,
+    UNSEEN,
     FittedCategorical,
     FittedCross,
     FittedMultiValued,
@@ -291,9 +292,8 @@ class FeaturePlan:
         digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
         waiting: list[pl.DataFrame] = []
         num_waiting = 0
-        value_and_count = pl.concat_str("value", "count", separator="\0")
         for _, vocabulary in self._vocabularies():
-            waiting.append(vocabulary.select(value_and_count))
+            waiting.append(vocabulary.select(counts_text(vocabulary)))
             num_waiting += vocabulary.height
             if num_waiting >= _DIGESTED_ROWS:
                 digest.update(pl.concat(waiting).write_ndjson().encode())
@@ -437,7 +437,16 @@ def read_counts(path: Path, expected: str, *, of_cross: bool) -> pl.DataFrame:
         raise ValueError(f"{path.name} holds no values of a {'cross' if of_cross else 'field'}")
     if not counts.schema.get("count", pl.Null()).is_integer():
         raise ValueError(f"{path.name} holds no counts")
+    if UNSEEN in counts.columns and not (
+        counts.schema[UNSEEN] == pl.Int32 and counts[UNSEEN].is_between(0, 2**30).all()
+    ):
+        raise ValueError(f"{path.name} does not say how long its values are unseen")
     return counts
+
+
+def counts_text(counts: pl.DataFrame) -> pl.Expr:
+    """Each row of a frame of `value`, `count` and perhaps `unseen_runs` as a text, for a digest."""
+    return pl.concat_str("value", "count", *(name for name in counts.columns if name == UNSEEN), separator="\0")
 
 
 def _without_vocabulary(fitted: FittedCategorical | FittedCross) -> dict[str, Any]:

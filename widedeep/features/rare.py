@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import UNREADABLE, checksum, read_counts
+from widedeep.features.plan import UNREADABLE, checksum, counts_text, read_counts
 from widedeep.files import write_json, writing
 from widedeep.runs import read_json_artefact, require_shape
 
@@ -21,7 +21,10 @@ CROSS_PREFIX = "cross "
 
 @dataclass
 class RareCounts:
-    """Counts of rare values by vocabulary, each a frame of `value` (String, of crosses UInt64) and `count` (Int64)."""
+    """Counts of rare values by vocabulary, each a frame of `value` (String, of crosses UInt64) and `count` (Int64).
+
+    With `training.evict` they say too how long a value is unseen, as vocabularies do.
+    """
 
     vocabularies: dict[str, pl.DataFrame] = field(default_factory=dict)
     """Vocabulary, as `vocabulary_key` and `cross_key` name it → its rare values by (-count, value)."""
@@ -32,7 +35,7 @@ class RareCounts:
         digest = hashlib.blake2b(digest_size=16)
         for name, counts in self._with_values():
             digest.update(json.dumps(name).encode())
-            digest.update(counts.select(pl.concat_str("value", "count", separator="\0")).write_ndjson().encode())
+            digest.update(counts.select(counts_text(counts)).write_ndjson().encode())
         return digest.hexdigest()
 
     def save(self, directory: Path) -> None:

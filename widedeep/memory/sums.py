@@ -1,7 +1,7 @@
 """The sums that an additive model is counted on from when its rows are gone, as one file."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,25 @@ class MemorySums:
             tuple(column.grown(size) for column, size in zip(self.columns, sizes, strict=True)),
             tuple(np.pad(rows, (0, size - len(rows))) for rows, size in support),
             self.cuts,
+        )
+
+    def without_dropped(self, kept: Mapping[str, NDArray[np.int64]], plan: FeaturePlan) -> "MemorySums":
+        """The sums of the codes that were kept, by columns of `plan`, of which these sums are.
+
+        Of a column that is not in `kept` all are.
+        """
+        fields = [column.name for column in plan.index_columns if column.kind == "categorical"]
+        crosses = [column.name for column in plan.cross_columns]
+        names = [*fields, *(None for _ in self.cuts), *crosses]
+        return replace(
+            self,
+            columns=tuple(
+                column if name is None or name not in kept else column.of_codes(kept[name])
+                for name, column in zip(names, self.columns, strict=True)
+            ),
+            support=tuple(
+                rows[kept[name]] if name in kept else rows for name, rows in zip(crosses, self.support, strict=True)
+            ),
         )
 
     def faded(self, factor: float) -> "MemorySums":
