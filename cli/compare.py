@@ -63,6 +63,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "refit": line.runs[0].refit,
         "goes_on_from": line.runs[0].goes_on_from,
         "precisions": line.precisions,
+        "dropped_values": line.runs[0].facts.get("dropped_values"),
         "metrics": {name: _figure_object(measured) for name, measured in line.metrics.items()},
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
@@ -115,6 +116,9 @@ def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     before = line.runs[0].goes_on_from
     parents = [] if before is None else [before["run"], *before["ancestors"]]
     chain = f", going on from {' ← '.join(parents)}" if parents else ""
+    dropped = line.runs[0].facts.get("dropped_values")
+    if dropped is not None:
+        chain += f", {sum(dropped.values()):,} values dropped"
     trained = f"{seeds}{''.join(f', {precision}' for precision in line.precisions)}{refit}{chain}"
     return "; ".join([f"{line.name}, {trained}", *(f"{name}={value}" for name, value in differs.items())])
 

@@ -63,6 +63,8 @@ class TrainResult:
     """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
     goes_on_from: dict[str, Any] | None
     """For a run that goes on: the `run` before it, the `ancestors` before that, the latest first; `no_new_rows`."""
+    dropped_values: dict[str, int] | None
+    """Field or cross → how many values `training.evict` dropped; None for a run without it, or that does not go on."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,8 @@ def _train(
             unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
         if recipe.training.unknown_share == "auto":
             _tell_unknown(encoded.exposures, reporter)
-        known = None if parent is None else parent.memory(network, layout)
+        kept = {} if parent is None else parent.kept(plan)
+        known = None if parent is None else parent.memory(network, layout, kept)
         epochs = recipe.training.epochs
         if refit is not None:
             epochs = refit.epochs
@@ -262,7 +265,7 @@ def _train(
             as_it_was=None if parent is None else partial(remembering, network, known),
         )
         if parent is not None and not (resume and run.last_path.exists()):
-            parent.start(network, trainer.optimizers)
+            parent.start(network, trainer.optimizers, kept)
         outcome = trainer.run(resume=resume)
         if known is not None and outcome.best_epoch == 0:
             known.save(run.memory_path)
@@ -352,4 +355,5 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
         already_done,
         run.manifest().get("refit"),
         run.manifest().get("from"),
+        facts.get("dropped_values"),
     )

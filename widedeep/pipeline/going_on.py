@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from widedeep.artefacts import digest_of_file, read_json_artefact
+from widedeep.artefacts import digest_of_file
 from widedeep.errors import ArtefactError, Fault, RecipeError
+from widedeep.features.grow import kept_indices
 from widedeep.features.plan import FeaturePlan
+from widedeep.features.rare import RareCounts
 from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.embeddings import embedding_width
@@ -85,7 +88,7 @@ class Parent:
             run.checked(file, manifest)
         of_plan = {
             "plan": plan.digest,
-            "rare": read_json_artefact(run.rare_dir / "rare.json", "the run is damaged")["digest"],
+            "rare": RareCounts.saved_digest(run.rare_dir),
             "forms": [forms.of, forms.missing],
             "widths": widths,
             "sums": digest_of_file(sums) if sums.exists() else None,
@@ -100,24 +103,31 @@ class Parent:
         ancestors = [] if before is None else [before["run"], *before["ancestors"]]
         return {"run": self.run.path.resolve().name, "key": self.key, "ancestors": ancestors}
 
-    def start(self, network: Network, optimizers: Optimizers) -> None:
+    def kept(self, plan: FeaturePlan) -> dict[str, NDArray[np.int64]]:
+        """The indices that stayed in the plan that was grown from this run's, as `kept_indices` gives them."""
+        return kept_indices(self.grows_from.plan, plan)
+
+    def start(self, network: Network, optimizers: Optimizers, kept: Mapping[str, NDArray[np.int64]]) -> None:
         """Give the network its weights and the optimizers their state, before a first step. Raises ArtefactError."""
-        recipe, device = self.recipe, network.bias.device
-        old = Network(self._layout(), recipe.model).to(device)
+        recipe, device, layout = self.recipe, network.bias.device, self._layout()
+        old = Network(layout, recipe.model).to(device)
         tensors, facts = load_checkpoint(self.run.best_path)
         restore_model(old, tensors, self.run.best_path)
         old_optimizers = Optimizers(old, recipe.training)
         states, numbers = load_checkpoint(self.run.best_state_path)
         try:
             restore_optimizers(old_optimizers, states, numbers)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
                 f"{self.run.best_state_path}: the state of other optimizers ({error}): the run is damaged"
             ) from error
-        carry_over(old, old_optimizers, network, optimizers, facts.get("level_shift", 0.0))
+        shift = facts.get("level_shift", 0.0)
+        carry_over(old, old_optimizers, network, optimizers, shift, layout=layout, kept=kept)
 
-    def memory(self, network: Network, layout: InputLayout) -> CrossMemory | None:
-        """The run's memory for the crosses of a layout with more values, of which it knows nothing; None without any.
+    def memory(
+        self, network: Network, layout: InputLayout, kept: Mapping[str, NDArray[np.int64]]
+    ) -> CrossMemory | None:
+        """The run's memory for the crosses of a layout with new values, of which it knows nothing; None without any.
 
         Raises ArtefactError for a damaged memory.
         """
@@ -126,7 +136,8 @@ class Parent:
         memory = CrossMemory.load(self.run.memory_path)
         value, support, start = [], [], 0
         for old, new in zip(self._layout().crosses, layout.crosses, strict=True):
-            held, more = slice(start, start + old.size), (0, new.size - old.size)
+            held = start + kept.get(old.name, np.arange(old.size))
+            more = 0, new.size - len(held)
             value.append(np.pad(memory.value[held], more))
             support.append(np.pad(memory.support[held], more))
             start += old.size
@@ -168,7 +179,8 @@ def carried_run(parent: Parent, name: str, runs_dir: Path, key: str, head: Mappi
                 copy_file(file, copy)
         write_text(run.recipe_path, dump_recipe(parent.recipe.model_copy(update={"name": name})))
         facts = {"best_epoch": 0, "epochs": 0, "steps": 0, "stopped": "no new rows", "rows_per_second": 0.0}
-        write_json(run.metrics_path, {**old.facts(), **facts, "seconds": 0.0})
+        carried = {name: fact for name, fact in old.facts().items() if name != "dropped_values"}
+        write_json(run.metrics_path, {**carried, **facts, "seconds": 0.0})
         write_manifest(
             run,
             {

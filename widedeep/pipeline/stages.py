@@ -19,7 +19,7 @@ from widedeep.features.crosses import cross_members
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
-from widedeep.features.grow import GrowthExposure, grow_plan
+from widedeep.features.grow import GrowthExposure, dropped_values, grow_plan, kept_indices
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
 from widedeep.features.targets import stored_targets
@@ -61,6 +61,8 @@ class EncodingResult:
     ingested: IngestResult
     splits: tuple[str, ...]
     """The splits that have a store."""
+    dropped: dict[str, int] | None
+    """Field or cross → values that were dropped; None unless the plan grew by a recipe with `training.evict`."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def encoding_stage(
     """
     ingested = ingest_stage(loaded, workspace, reporter)
     recipe = loaded.recipe
+    evict = recipe.training.evict
     key = key_of(
         {
             "format": [ENCODING_FORMAT, STORE_FORMAT],
@@ -105,6 +108,7 @@ def encoding_stage(
             "crosses": [cross.model_dump(mode="json", exclude={"promised"}) for cross in recipe.crosses],
             **({} if tuple(trained_on) == TRAIN_ONLY else {"trained_on": list(trained_on)}),
             **({} if grows_from is None else {"grows_from": grows_from.key}),
+            **({} if grows_from is None or evict is None else {"evict": evict.unseen_runs}),
         }
     )
     path = workspace.stage_path("encoded", key)
@@ -115,7 +119,7 @@ def encoding_stage(
     facts: dict[str, Any] = read_report(path)
     exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
     splits = _stored_splits(ingested, trained_on)
-    return EncodingResult(path, key, cached, facts["crosses"], exposures, ingested, splits)
+    return EncodingResult(path, key, cached, facts["crosses"], exposures, ingested, splits, facts.get("dropped"))
 
 
 def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[str, ...]:
@@ -157,13 +161,14 @@ def _remember(
     _refuse_endless_memory(plan, recipe.model.wide.folds)
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_members(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
-    stored = None if grows_from is None else MemorySums.load(grows_from.sums)
+    stored = None if grows_from is None else MemorySums.load(grows_from.sums, grows_from.plan)
     with reporter.work("columns of crosses", None, "rows"):
         cuts = from_store.numeric_cuts(store, plan.numeric_columns) if stored is None else stored.cuts
         main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns, cuts)
         crosses = [from_store.cross_column(store, column) for column in plan.cross_columns]
-    if stored is not None:
+    if grows_from is not None and stored is not None:
         half_life = recipe.model.wide.memory_half_life
+        stored = stored.without_dropped(kept_indices(grows_from.plan, plan), grows_from.plan)
         stored = stored.faded(1.0 if half_life is None else 0.5 ** (1.0 / half_life))
         stored = stored.grown([c.size for c in (*main, *crosses)], [cross.size for cross in crosses])
     memory, folds, sums = remember.remember(
@@ -208,7 +213,10 @@ def _encode(
     keep_negatives = recipe.data.keep_negatives
     forms = forms_of(ingested.path) if grows_from is None else grows_from.forms
     rare = RareCounts() if grows_from is None else grows_from.rare()
-    fit = fit_plan if grows_from is None else partial(grow_plan, grows_from.plan, widths=grows_from.widths)
+    fit = fit_plan
+    if grows_from is not None:
+        evict = None if recipe.training.evict is None else recipe.training.evict.unseen_runs
+        fit = partial(grow_plan, grows_from.plan, widths=grows_from.widths, evict=evict)
     plan = fit(
         recipe.features,
         recipe.crosses,
@@ -225,11 +233,15 @@ def _encode(
     rare.save(out_dir / "plan" / "rare")
     known, late = _KnownRows(plan), None
     exposure: ExposureCounts | GrowthExposure
+    report: dict[str, Any] = {"plan_digest": plan.digest}
     if grows_from is None:
         late = _late_from(ingested, trained_on, keep_negatives)
         exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
     else:
-        exposure = GrowthExposure(plan, grows_from.plan)
+        kept = kept_indices(grows_from.plan, plan)
+        exposure = GrowthExposure(plan, grows_from.plan, kept)
+        if recipe.training.evict is not None:
+            report["dropped"] = dropped_values(grows_from.plan, kept)
     total = sum(ingested.rows.values())
     done = 0
 
@@ -255,9 +267,9 @@ def _encode(
                     yield block
 
             write_store(out_dir / split, frames())
-    report = {"crosses": known.report(), "plan_digest": plan.digest}
     unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
-    write_json(out_dir / "report.json", {**report, "unknown_values": unknown_values})
+    report = {"crosses": known.report(), **report, "unknown_values": unknown_values}
+    write_json(out_dir / "report.json", report)
 
 
 def _late_from(ingested: IngestResult, trained_on: Sequence[str], keep_negatives: float) -> float | None:
