@@ -146,16 +146,11 @@ def _set_dense_states(
 ) -> None:
     states = {key: tensor for key, tensor in states.items() if key in _OF_LAZY}  # a settled table owes no decay
     for optimizer in optimizers.dense.values():
-        if states and any(table.weight is p for group in optimizer.param_groups for p in group["params"]):
+        if states and optimizer.holds(table.weight):
             extended = {_OF_LAZY[key]: torch.zeros_like(table.weight) for key in states}
             for key, tensor in states.items():
                 _extend(ranges, tensor, extended[_OF_LAZY[key]])
-            optimizer.state[table.weight] = {"step": _step_tensor(optimizer, table.weight, steps), **extended}
-
-
-def _step_tensor(optimizer: torch.optim.Optimizer, parameter: Tensor, steps: float) -> Tensor:
-    on_device = optimizer.param_groups[0].get("capturable", False) or optimizer.param_groups[0].get("fused", False)
-    return torch.tensor(steps, dtype=torch.float32, device=parameter.device if on_device else "cpu")
+            optimizer.begin(table.weight, steps, extended)
 
 
 def _carry_parameters(old: Network, old_optimizers: Optimizers, new: Network, optimizers: Optimizers) -> None:
@@ -164,12 +159,6 @@ def _carry_parameters(old: Network, old_optimizers: Optimizers, new: Network, op
         known = old_optimizers.dense[name]
         for parameter_name, parameter in new.named_parameters():
             old_parameter: nn.Parameter = before[parameter_name]
-            if any(parameter is p for group in optimizer.param_groups for p in group["params"]):
-                state = known.state.get(old_parameter, {})
-                if state:
-                    optimizer.state[parameter] = {
-                        key: value.to(parameter.device, copy=True)
-                        if key != "step"
-                        else _step_tensor(optimizer, parameter, float(value))
-                        for key, value in state.items()
-                    }
+            state = known.state.get(old_parameter, {})
+            if state and optimizer.holds(parameter):
+                optimizer.begin(parameter, float(state["step"]), state)

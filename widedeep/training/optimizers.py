@@ -1,7 +1,6 @@
 """The optimizers of a model: lazy ones for large tables, torch's own for small parameters, FTRL for the wide part."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +10,11 @@ from widedeep.kernels.rules import Ftrl
 from widedeep.model.network import Network
 from widedeep.model.table import Table
 from widedeep.recipe.schema import DeepOptimizer, TrainingSettings, WideOptimizer
+from widedeep.training.dense import DenseOptimizer, Group
 from widedeep.training.lazy import LazyOptimizer, small_lookups
 
 MEMORY_LEARNING_RATE = 0.01
 """Adam's learning rate for the scales and offsets of crosses from memory, which start as they fit the main effects."""
-
-_STATES: Mapping[type[torch.optim.Optimizer], tuple[str, ...]] = {
-    torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
-    torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
-    torch.optim.Adagrad: ("sum",),
-    torch.optim.SGD: (),
-}
-"""What torch's optimizers keep of a parameter, in its shape, beside the number of steps."""
 
 
 class FtrlVector:
@@ -60,7 +52,7 @@ class Optimizers:
     def __init__(self, network: Network, settings: TrainingSettings) -> None:
         self.lazy: dict[str, LazyOptimizer] = {}
         self.vectors: dict[str, FtrlVector] = {}
-        self.dense: dict[str, torch.optim.Optimizer] = {}
+        self.dense: dict[str, DenseOptimizer] = {}
         self.dense_tables: list[Table] = []
         self._rates: dict[str, float] = {}
         wide = network.wide
@@ -68,12 +60,9 @@ class Optimizers:
             self._add_wide(network, settings)
         if network.cross_memory is not None:
             self._rates["memory"] = MEMORY_LEARNING_RATE
-            parameters = list(network.cross_memory.parameters())
-            self.dense["memory"] = torch.optim.Adam(
-                parameters, lr=MEMORY_LEARNING_RATE, fused=True, capturable=parameters[0].device.type == "cuda"
-            )
+            self.dense["memory"] = DenseOptimizer("adam", [Group(list(network.cross_memory.parameters()))])
         tables = network.embedding_tables()
-        groups: list[dict[str, Any]] = []
+        groups: list[Group] = []
         for table in tables:
             # Row-wise AdaGrad changes no row without a gradient: lazy updates are exact, whatever the table's size.
             if len(table.weight) > settings.dense_rows or settings.deep.optimizer == "rowwise_adagrad":
@@ -82,11 +71,11 @@ class Optimizers:
                 )
             else:
                 self.dense_tables.append(table)
-                groups.append({"params": [table.weight], "weight_decay": settings.deep.embedding_l2})
+                groups.append(Group([table.weight], settings.deep.embedding_l2))
         tower = list(network.towers.parameters())
-        groups.append({"params": [p for p in tower if p.dim() > 1], "weight_decay": settings.deep.l2})
+        groups.append(Group([p for p in tower if p.dim() > 1], settings.deep.l2))
         undecayed = [p for p in tower if p.dim() <= 1] + ([network.bias] if wide is None else [])
-        groups.append({"params": undecayed, "weight_decay": 0.0})
+        groups.append(Group(undecayed))
         self._add_dense("deep", settings.deep, groups)
 
     def _add_wide(self, network: Network, settings: TrainingSettings) -> None:
@@ -100,33 +89,21 @@ class Optimizers:
             self.vectors["wide.numeric"] = FtrlVector(wide.numeric, wide_settings, penalised=True)
             self.vectors["bias"] = FtrlVector(network.bias, wide_settings, penalised=False)
             return
-        groups: list[dict[str, Any]] = [{"params": [network.bias], "weight_decay": 0.0}]
-        groups.append({"params": [wide.numeric], "weight_decay": wide_settings.l2})
+        groups = [Group([network.bias]), Group([wide.numeric], wide_settings.l2)]
         if table is not None and len(table.weight) > settings.dense_rows:
             self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
         elif table is not None:
             self.dense_tables.append(table)
-            groups.append({"params": [table.weight], "weight_decay": wide_settings.l2})
+            groups.append(Group([table.weight], wide_settings.l2))
         self._add_dense("wide", wide_settings, groups)
 
-    def _add_dense(self, name: str, settings: WideOptimizer | DeepOptimizer, groups: list[dict[str, Any]]) -> None:
-        groups = [group for group in groups if any(p.numel() for p in group["params"])]
+    def _add_dense(self, name: str, settings: WideOptimizer | DeepOptimizer, groups: list[Group]) -> None:
+        groups = [group for group in groups if any(p.numel() for p in group.parameters)]
         if not groups:
             return
-        rate = settings.learning_rate
-        self._rates[name] = rate
-        capturable = groups[0]["params"][0].device.type == "cuda"  # see training/graph.py
-        match settings.optimizer:
-            case "adam":
-                self.dense[name] = torch.optim.Adam(groups, lr=rate, fused=True, capturable=capturable)
-            case "adamw":
-                self.dense[name] = torch.optim.AdamW(groups, lr=rate, fused=True, capturable=capturable)
-            case "adagrad" | "rowwise_adagrad":  # row-wise is for tables only
-                self.dense[name] = torch.optim.Adagrad(groups, lr=rate)
-            case "sgd":
-                self.dense[name] = torch.optim.SGD(groups, lr=rate)
-            case "ftrl":
-                raise AssertionError("FTRL has optimizers of its own")
+        assert settings.optimizer != "ftrl", "FTRL has optimizers of its own"
+        rule = "adagrad" if settings.optimizer == "rowwise_adagrad" else settings.optimizer  # row-wise: tables only
+        self._rates[name], self.dense[name] = settings.learning_rate, DenseOptimizer(rule, groups)
 
     @torch.no_grad()
     def step(self, scale: float, batch_weight: float) -> None:
@@ -148,10 +125,7 @@ class Optimizers:
                 table.weight.grad, table.weight, touched.lookups, touched.gradient
             )
         for name, optimizer in self.dense.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * scale
-            optimizer.step()
-            optimizer.zero_grad()
+            optimizer.step(self._rates[name] * scale)
 
     @torch.no_grad()
     def rehearse(self) -> None:
@@ -172,7 +146,7 @@ class Optimizers:
         for vector in self.vectors.values():
             vector.parameter.grad = None
         for optimizer in self.dense.values():
-            optimizer.zero_grad()
+            optimizer.clear()
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -186,8 +160,8 @@ class Optimizers:
         states |= {f"{name}.{key}": s for name, vector in self.vectors.items() for key, s in vector.states.items()}
         states |= {f"{name}.start": vector.start for name, vector in self.vectors.items()}
         for name, optimizer in self.dense.items():
-            for index, state in optimizer.state_dict()["state"].items():
-                states |= {f"{name}.{index}.{key}": s for key, s in state.items() if isinstance(s, Tensor)}
+            for number, state in optimizer.numbered().items():
+                states |= {f"{name}.{number}.{key}": s for key, s in state.items()}
         return states
 
     def numbers(self) -> dict[str, list[float]]:
@@ -211,16 +185,8 @@ class Optimizers:
                 owner, _, rest = full_name.partition(".")
                 index, _, key = rest.partition(".")
                 if owner == name and index.isdigit():
-                    loaded.setdefault(int(index), {})[key] = tensor.clone()
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            for number, states in loaded.items():
-                shape = parameters[number].shape if number < len(parameters) else None
-                if {key: t.shape for key, t in states.items()} != {
-                    "step": (),
-                    **dict.fromkeys(_STATES[type(optimizer)], shape),
-                }:
-                    raise ValueError(f"{name}.{number} is of other names or shapes")
-            optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
+                    loaded.setdefault(int(index), {})[key] = tensor
+            optimizer.restore(loaded)
 
 
 def _copy(tensors: Mapping[str, Tensor], name: str, into: Tensor) -> None:
