@@ -159,6 +159,13 @@ def named_separator(head: bytes) -> str | None:
     return match[1].decode() if match is not None else None
 
 
+def with_names(names: Sequence[str]) -> list[str]:
+    """The names of a header, in which several columns may lack one: a spreadsheet's empty columns, the levels of an
+    index. The first has the empty name, the others are called by their place, as pandas calls them."""
+    first = names.index("") if "" in names else None
+    return [name or ("" if place == first else f"Unnamed: {place}") for place, name in enumerate(names)]
+
+
 def _check_utf8(data: bytes, line: int, name: str) -> None:
     if data.isascii():
         return
@@ -183,6 +190,7 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
         elif len(values) > 1 or values[0].strip():
             names = [value.decode() for value in values]
             names = [value.strip(BLANKS) for value in names] if dialect.trim else names
+            names = with_names(names)
             if len(set(names)) < len(names):
                 twice = next(value for number, value in enumerate(names) if value in names[:number])
                 raise DataError(
