@@ -15,7 +15,6 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.files import check_readable, for_polars, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.lists import Lists
-from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.kinds import KINDS
@@ -34,6 +33,7 @@ from widedeep.training.objective import score
 
 if TYPE_CHECKING:
     from widedeep.features.few_rows import RowEncoder
+    from widedeep.memory.cross_memory import CrossMemory
     from widedeep.scoring.few_rows import RowScorer
 
 ROWS_BY_DICTIONARY = 256
@@ -60,10 +60,12 @@ def logit_correction(recipe: Recipe) -> float:
     return math.log(recipe.data.keep_negatives)
 
 
-def recall_crosses(network: Network, run: RunDirectory) -> CrossMemory | None:
+def recall_crosses(network: Network, run: RunDirectory) -> "CrossMemory | None":
     """Give the network the run's memory of crosses, if it has crosses from memory. Raises ArtefactError."""
     if network.cross_memory is None:
         return None
+    from widedeep.memory.cross_memory import CrossMemory  # not at the top: few models have crosses from memory
+
     memory = CrossMemory.load(run.memory_path)
     if len(memory.value) != network.cross_memory.num_rows:
         raise ArtefactError(f"{run.memory_path}: the memory of other crosses than the plan's: the run is damaged")
