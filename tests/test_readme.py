@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import environment_of_shells
 from write_recipe_reference import PAGE, reference
 
 from widedeep.api.recipes import bundled_recipes
@@ -24,15 +25,15 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_every_shell_command_of_readme_and_docs_runs_in_order_and_then_the_python(tmp_path: Path) -> None:
-    # One script, so that pages may go on with what was trained before them.
-    script = ["set -euo pipefail"]
-    for page in [ROOT / "README.md", *NAMED_PAGES]:
+    # One script, so that pages may go on with what was trained before them. The README's commands are processes of their
+    # own, as whoever types them has; those of the pages are forks, which start sooner.
+    script = ["set -euo pipefail", f"PATH={Path(sys.executable).parent}:$PATH", *blocks(README, "sh"), "PATH=$FORKS"]
+    for page in NAMED_PAGES:
         script += [f"echo 'commands of {page.name}:' >&2", *blocks(page.read_text(), "sh")]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "FORKS": environment_of_shells()["PATH"]},
         capture_output=True,
         text=True,
         check=False,

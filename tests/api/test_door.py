@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import yaml
 from conftest import RECIPE, only_json, write_log
+from heard import Heard
 
 import widedeep as wd
 from widedeep.errors import ArtefactError, RecipeError, UsageError
@@ -23,20 +24,6 @@ def as_data() -> dict[str, Any]:
     """The small recipe as a dictionary."""
     data: dict[str, Any] = yaml.safe_load(RECIPE)
     return data
-
-
-class Heard(wd.Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.warnings: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 # ------------------------------------------------------------------------------------------------------------- recipes

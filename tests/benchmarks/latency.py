@@ -113,6 +113,8 @@ def report(run: Path, times: dict[int, Times], pipe: Sequence[float]) -> str:
         "",
         f"{datetime.date.today().isoformat()}; {facts['machine']}; {facts['system']}; {facts['libraries']};",
         f"commit {facts['commit']}; load of the machine (1, 5, 15 minutes) {load}.",
+        "Command: `python tests/benchmarks/latency.py RUN LOG.csv`; RUN is trained by the recipe that `widedeep synth` writes, "
+        "LOG.csv its log.",
         "",
         "Lines of NDJSON in, scores out, in one thread of a process that has loaded the run; the model is the sample log's",
         "`wide_deep`. The three ways take turns. `p50` is the median time on the wall; `computing` is the median of the time",

@@ -4,12 +4,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from forks import environment_of_shells, run_forked
 
 ROOT = Path(__file__).parents[2]
 POOR = {
@@ -26,9 +26,7 @@ def script() -> str:
 @pytest.fixture
 def clicks(tmp_path: Path) -> Path:
     """A folder as the README leaves it: a sample log with its recipe, and rows to score."""
-    program = "import sys; from widedeep_cli.main import main; sys.argv[0] = 'widedeep'; main()"
-    words = ["synth", "-o", "sample", "--rows", "4000", "--seed", "1"]
-    subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert run_forked("synth", "-o", "sample", "--rows", "4000", "--seed", "1", cwd=tmp_path) == (0, "")
     lines = (tmp_path / "sample" / "log.csv").read_text().splitlines(keepends=True)
     (tmp_path / "new.csv").write_text("".join(lines[:201]))
     return tmp_path
@@ -37,11 +35,10 @@ def clicks(tmp_path: Path) -> Path:
 def night(folder: Path, day: str, text: str) -> tuple[int, str]:
     """Exit code and stderr of the script on this day."""
     (folder / "nightly.sh").write_text(text)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", "nightly.sh"],
         cwd=folder,
-        env={**os.environ, "PATH": path, "DAY": day},
+        env={**environment_of_shells(), "DAY": day},
         capture_output=True,
         text=True,
         check=False,

@@ -1,24 +1,22 @@
 """One case of the fuzzer: a folder, a seeded draw, commands in forked children, and the rules that each must keep."""
 
 import contextlib
-import gc
-import importlib
 import os
-import pkgutil
 import random
 import re
 import resource
 import shutil
 import signal
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from forks import call_main, leave
 
 DOCUMENTED = frozenset({0, 2, 3, 4, 5, 6, 7})
 """Exit codes of a command that nobody interrupts; 1 is a bug."""
@@ -95,16 +93,9 @@ class Case:
         words = [str(argument) for argument in arguments]
 
         def child() -> int:
-            from widedeep_cli.main import main
-
-            sys.argv = ["widedeep", *words]
             os.chdir(inside or ".")
-            try:
-                with within or contextlib.nullcontext():
-                    main()
-            except SystemExit as leave:
-                return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
-            return 0
+            with within or contextlib.nullcontext():
+                return call_main(words)
 
         ended = self._forked(child)
         self.say(f"$ widedeep {' '.join(words)}\n-> {ended.code}\n{ended.err[-3000:]}")
@@ -134,15 +125,7 @@ class Case:
         child = os.fork()
         if child == 0:
             _become(self.folder, out, err)
-            try:
-                code = work()
-            except BaseException:
-                traceback.print_exc()
-                code = 1
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(code)
+            leave(work)
         code = _wait(child)
         texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
         out.unlink()
@@ -187,31 +170,6 @@ def _wait(child: int) -> int | None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
-
-
-def prepare() -> None:
-    """Import all that commands import, once, and start no thread that a forked child would miss."""
-    os.environ.setdefault("POLARS_MAX_THREADS", "2")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    tempfile.gettempdir()
-    import numba
-
-    import widedeep
-    import widedeep_cli
-
-    for package in (widedeep, widedeep_cli):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith(("__main__", ".cuda", ".tiles", "recipes.DATA")):
-                importlib.import_module(module.name)
-
-    importlib.import_module("torch._dynamo")  # optimizers import it when they are made, in a second and a half
-    numba.njit(_identity)(1)  # loads the compiler's registries
-    gc.collect()
-    gc.freeze()  # else each child's collector would copy the pages of all that was imported
-
-
-def _identity(value: Any) -> Any:
-    return value
 
 
 def scores(text: str) -> list[float]:

@@ -26,7 +26,8 @@ import edit_cases
 import recipe_cases
 import table_cases
 import work_cases
-from cases import Case, Find, Unfit, prepare
+from cases import Case, Find, Unfit
+from forks import prepare
 
 KINDS: dict[str, tuple[Callable[[Case], None], int]] = {
     "recipes": (recipe_cases.run, 32),

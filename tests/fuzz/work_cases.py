@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import Case, Find
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
-from kills import counted_calls
+from forks import counted_calls
 
 _OUT = "out"
 """The folder of a case that everything is written to."""

@@ -7,18 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from forks import run_forked
 from kills import moments, run_to_call
-
-
-def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "widedeep_cli", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def finish(*arguments: str | Path, cwd: Path) -> None:
-    process = start(*arguments, cwd=cwd)
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr.decode()
 
 
 def weights(project: Path) -> dict[str, bytes]:
@@ -52,7 +42,7 @@ def test_training_killed_at_writes_and_steps_and_resumed_ends_in_the_same_weight
             assert weights(project / work) == expected
             works += 1
     assert kills >= 2
-    finish("train", "small.yaml", "--work", f"work-{works}", "--resume", *SETTINGS, cwd=project)
+    assert run_forked("train", "small.yaml", "--work", f"work-{works}", "--resume", *SETTINGS, cwd=project)[0] == 0
     assert weights(project / f"work-{works}") == expected
 
 
@@ -60,8 +50,10 @@ def test_training_killed_at_writes_and_steps_and_resumed_ends_in_the_same_weight
 def test_ctrl_c_and_sigterm_write_a_checkpoint_and_say_how_to_go_on(
     number: signal.Signals, code: int, project: Path
 ) -> None:
-    settings = ["--set", "training.epochs=100000", "--set", "training.early_stopping={patience: null}"]
-    process = start("train", "small.yaml", *settings, cwd=project)
+    # A process of its own, which a signal reaches.
+    command = [sys.executable, "-m", "widedeep_cli", "train", "small.yaml", "--set", "training.epochs=100000"]
+    command += ["--set", "training.early_stopping={patience: null}"]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while not list(project.glob("runs/small/*/checkpoints/last.safetensors")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
@@ -81,7 +73,7 @@ def test_a_stage_killed_at_any_write_is_whole_or_absent(command: str, project: P
         assert run_to_call("write", number, command, "small.yaml", "--work", work, cwd=project) is None
         for stage in work.glob("stages/*/*"):
             assert stage.name.startswith(".") or (stage / "DONE").exists(), stage
-        finish(command, "small.yaml", "--work", work, cwd=project)
+        assert run_forked(command, "small.yaml", "--work", work, cwd=project)[0] == 0
         for whole in (project / "quiet" / "stages").rglob("*"):
             if whole.is_file():
                 made = work / whole.relative_to(project / "quiet")

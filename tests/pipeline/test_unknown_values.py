@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from heard import Heard
 
 from widedeep.errors import Interrupted
 from widedeep.pipeline.experiment import train
@@ -34,14 +35,6 @@ model:
 training: {epochs: 2, batch_size: 64, threads: 1}
 """
 ROWS = 1500
-
-
-class Notes(Reporter):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 @pytest.fixture
@@ -75,7 +68,7 @@ def unknown_values(run: RunDirectory) -> dict[str, Any]:
 
 
 def test_train_says_which_fields_will_hold_new_values_and_writes_down_what_it_showed(growing: Path) -> None:
-    reporter = Notes()
+    reporter = Heard()
     run = trained(growing, reporter=reporter)
     log = pl.read_csv(growing / "log.csv").head(ROWS * 7 // 10)
     early, late = log.head(len(log) * 8 // 10), log.tail(len(log) * 2 // 10)

@@ -48,8 +48,8 @@ def read(text: str) -> Recipe:
 
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
-    columns = draw(st.lists(names, min_size=4, max_size=4, unique=True))
-    label, number, *categories = columns
+    columns = draw(st.lists(names, min_size=5, max_size=5, unique=True))
+    label, time, number, *categories = columns
     vocabulary = {"min_count": 3, "max_size": draw(counts)}
     hashed = {"buckets": draw(st.integers(1, 10**6))}
     proven = {
@@ -62,7 +62,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         "test": draw(st.none() | texts),
         "label": {"column": label, "positive": draw(st.none() | st.lists(scalars, min_size=1, max_size=4))},
         "format": {"missing": draw(st.lists(texts, max_size=12)), "comment": draw(st.none() | names)},
-        "time": draw(st.none() | st.fixed_dictionaries({"column": names, "format": st.none() | texts})),
+        "time": draw(st.none() | st.fixed_dictionaries({"column": st.just(time), "format": st.none() | texts})),
     }
     given_data: dict[str, Any] = {
         "name": draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,8}\Z")),
@@ -74,7 +74,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
             ],
         },
         "crosses": draw(
-            st.sampled_from([[], [[number, categories[0]]], [{"fields": columns[1:], **hashed, **proven}]])
+            st.sampled_from([[], [[number, categories[0]]], [{"fields": columns[2:], **hashed, **proven}]])
         ),
         "model": {
             "kind": draw(st.sampled_from(sorted(KINDS))),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from heard import Heard
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -18,7 +19,6 @@ import widedeep as wd
 from widedeep.errors import ArtefactError
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe
-from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.guard import Guard, GuardOptions
 from widedeep.scoring.looks import compact_json
@@ -318,17 +318,12 @@ def test_a_field_made_of_a_date_is_not_told_for_covering_one_day(
 
 
 def test_from_python_rows_past_a_limit_are_told_and_scored(run: Path, rows: pl.DataFrame) -> None:
-    warnings: list[str] = []
-
-    class Heard(Reporter):
-        def warn(self, message: str) -> None:
-            warnings.append(message)
-
-    scored = wd.open_run(run).predict(drifted(rows), reporter=Heard())
+    heard = Heard()
+    scored = wd.open_run(run).predict(drifted(rows), reporter=heard)
 
     assert scored.height == rows.height
-    assert len(warnings) == 1
-    assert "shape 100.0% unseen" in warnings[0]
+    (warning,) = heard.warnings
+    assert "shape 100.0% unseen" in warning
 
 
 # ----------------------------------------------------------------------------------------------------------- reports

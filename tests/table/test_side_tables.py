@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from heard import Heard
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -15,16 +16,6 @@ from widedeep.recipe.schema import DataSettings, FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.table.side_tables import SideTables, needed_tables, side_table_files
-
-
-class Warnings(Reporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.messages.append(message)
 
 
 def data(**tables) -> DataSettings:
@@ -79,7 +70,7 @@ def test_of_the_log_its_own_columns_are_read_and_what_the_tables_are_joined_on(u
 
 
 def test_rows_keep_their_order_and_get_the_columns_of_their_key(users):
-    reporter = Warnings()
+    reporter = Heard()
     tables = load(users, ["users.city", "users.age"], reporter, users={"files": "users.csv", "key": "id", "on": "user"})
     block = log_block(user=["3", "1", None, "1", "9", "2", "7", "9", "8"], n=list(range(9)))
     joined = tables.join(replace(block, first_line=17))
@@ -90,21 +81,21 @@ def test_rows_keep_their_order_and_get_the_columns_of_their_key(users):
         "users.city": [None, "Rome", None, "Rome", None, "Oslo", None, None, None],
         "users.age": ["50", "30", None, "30", None, None, None, None, None],
     }
-    assert reporter.messages == []
+    assert reporter.warnings == []
     tables.join(log_block(user=["6"], n=[0]))
     tables.warn_unmatched()
-    assert reporter.messages == [
+    assert reporter.warnings == [
         "side table 'users': 5 rows of the log with a key that it lacks, such as '9', '7', '8', …; "
         "users.city, users.age are missing there"
     ]
 
 
 def test_nothing_is_told_where_every_key_is_found_or_missing(users):
-    reporter = Warnings()
+    reporter = Heard()
     tables = load(users, ["users.age"], reporter, users={"files": "users.csv", "key": "id"})
     tables.join(log_block(id=["1", None, "3"]))
     tables.warn_unmatched()
-    assert reporter.messages == []
+    assert reporter.warnings == []
 
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Int8, pl.Float64, pl.Decimal(10, 2)])
@@ -182,7 +173,7 @@ def test_the_join_equals_a_look_up_in_a_dict(tmp_path_factory, side, logs):
     folder = tmp_path_factory.mktemp("join")
     lines = "".join(json.dumps({"k": key, "v": value}) + "\n" for key, value in table.items())
     (folder / "side.ndjson").write_text(lines)
-    reporter = Warnings()
+    reporter = Heard()
     tables = load(folder, ["side.v"], reporter, side={"files": "side.ndjson", "key": "k", "on": "key"})
     unmatched = 0
     for keys in logs:
@@ -193,7 +184,7 @@ def test_the_join_equals_a_look_up_in_a_dict(tmp_path_factory, side, logs):
         assert joined["side.v"].to_list() == [table.get(written(text)) for text in texts]
         unmatched += sum(text is not None and written(text) not in table for text in texts)
     tables.warn_unmatched()
-    assert [message.split(": ")[1].split(" row")[0] for message in reporter.messages] == [str(unmatched)] * bool(
+    assert [message.split(": ")[1].split(" row")[0] for message in reporter.warnings] == [str(unmatched)] * bool(
         unmatched
     )
 

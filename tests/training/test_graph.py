@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from heard import Heard
 
 from widedeep.kernels.lookups import Bag
-from widedeep.reporting import Reporter
 from widedeep.training.feed import DeviceBatch
 from widedeep.training.graph import WARM_UP_STEPS, CapturedStep, can_be_captured
 
@@ -21,16 +21,6 @@ def batch(rows: int, *, weighted: bool = False, lists: bool = False) -> DeviceBa
     )
 
 
-class Notes(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-
 def test_only_full_batches_of_one_shape_are_captured() -> None:
     assert can_be_captured(batch(8), 8)
     assert not can_be_captured(batch(7), 8)
@@ -45,15 +35,15 @@ def test_a_step_that_cannot_be_captured_is_done_once_all_the_same_and_the_user_i
     monkeypatch.setattr(CapturedStep, "_aside", lambda self, batch, scale: self._step(batch, scale))
     done: list[tuple[int, float]] = []
     forgotten: list[bool] = []
-    notes = Notes()
-    step = CapturedStep(lambda batch, scale: done.append((len(batch), scale)), lambda: forgotten.append(True), 8, notes)
+    heard = Heard()
+    step = CapturedStep(lambda batch, scale: done.append((len(batch), scale)), lambda: forgotten.append(True), 8, heard)
     batches = [batch(8)] * (WARM_UP_STEPS + 3) + [batch(5)]
     for one in batches:
         step(one, 0.5)
     assert done == [(len(one), 0.5) for one in batches]
     assert forgotten == [True]
-    assert len(notes.notes) == 1
-    assert "CUDA graph" in notes.notes[0]
+    assert len(heard.notes) == 1
+    assert "CUDA graph" in heard.notes[0]
 
 
 @pytest.mark.gpu
@@ -68,11 +58,11 @@ def test_a_captured_step_learns_what_the_launched_one_learns() -> None:
         def learn(batch: DeviceBatch, scale: float, weight: torch.Tensor = weight) -> None:
             weight.mul_(0.9).add_(batch.label, alpha=scale)
 
-        notes = Notes()
-        step = CapturedStep(learn, lambda: None, 8, notes) if captured else learn
+        heard = Heard()
+        step = CapturedStep(learn, lambda: None, 8, heard) if captured else learn
         for number, label in enumerate(labels):
             indices, numerics = torch.zeros(2, 8, dtype=torch.int32, device="cuda"), torch.zeros(1, 8, device="cuda")
             step(DeviceBatch(indices, numerics, label, None, 8.0), 0.5 if number < 7 else 0.25)
-        assert notes.notes == []
+        assert heard.notes == []
         results.append(weight)
     torch.testing.assert_close(*results)

@@ -13,3 +13,11 @@ class Heard(Reporter):
 
     def note(self, message: str) -> None:
         self.said.append(("note", message))
+
+    @property
+    def warnings(self) -> list[str]:
+        return [message for kind, message in self.said if kind == "warning"]
+
+    @property
+    def notes(self) -> list[str]:
+        return [message for kind, message in self.said if kind == "note"]
