@@ -124,11 +124,8 @@ class RowEncoder:
 
     def count_unseen(self, typed: TypedValues, encoded: EncodedRows) -> UnseenCounts:
         """What `FeaturePlan.count_unseen` counts, of the same rows."""
-        missing, unseen = (encoded.indices == MISSING).sum(axis=1), (encoded.indices == UNKNOWN).sum(axis=1)
-        counts = {
-            name: {"missing": int(missing[place]), "unseen": int(unseen[place])}
-            for place, name in self._categorical_rows
-        }
+        missing, unseen = (np.count_nonzero(encoded.indices == odd, axis=1).tolist() for odd in (MISSING, UNKNOWN))
+        counts = {name: {"missing": missing[place], "unseen": unseen[place]} for place, name in self._categorical_rows}
         for name, column in self._numbers.columns.items():
             counts[name] = {"missing": typed[column].count(None), "unseen": 0}
         for made, lists in zip(self._list_columns, encoded.lists, strict=True):
