@@ -130,8 +130,9 @@ class RowEncoder:
             counts[name] = {"missing": typed[column].count(None), "unseen": 0}
         for made, lists in zip(self._list_columns, encoded.lists, strict=True):
             if made.kind == "categorical":
-                rows = lists.row_of_values()[lists.values == UNKNOWN]
-                of_field = {"missing": typed[self._column_of[made.name]].count(None), "unseen": len(set(rows.tolist()))}
+                of_values = np.flatnonzero(lists.values == UNKNOWN)
+                rows = lists.row_of_values()[of_values].tolist() if len(of_values) else []
+                of_field = {"missing": typed[self._column_of[made.name]].count(None), "unseen": len(set(rows))}
                 counts[made.name] = of_field
         return counts
 

@@ -173,17 +173,23 @@ class Scorer:
     def scores_of(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
         """Scores [N] float32 of encoded rows: indices [F, N] int32, numerics [D, N] float32, and columns of lists."""
         num_rows = indices.shape[1]
-        is_whole = num_rows <= self.batch_rows
+        if num_rows <= self.batch_rows:
+            return self._scores_of_batch(indices, numerics, lists)
         scores = np.empty(num_rows, dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, num_rows, self.batch_rows):
-                part = slice(start, start + self.batch_rows)
-                logit = self.network(
-                    torch.from_numpy(indices[:, part]).to(self.device),
-                    torch.from_numpy(numerics[:, part]).to(self.device),
-                    [bag_of(column if is_whole else column.slice(start, part.stop), self.device) for column in lists],
-                )
-                scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
+        for start in range(0, num_rows, self.batch_rows):
+            part = slice(start, start + self.batch_rows)
+            of_part = [column.slice(start, part.stop) for column in lists]
+            scores[part] = self._scores_of_batch(indices[:, part], numerics[:, part], of_part)
+        return scores
+
+    @torch.inference_mode()
+    def _scores_of_batch(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
+        logit = self.network(
+            torch.from_numpy(indices).to(self.device),
+            torch.from_numpy(numerics).to(self.device),
+            [bag_of(column, self.device) for column in lists],
+        )
+        scores: np.ndarray = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores
 
 
