@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import polars as pl
 
+from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
 from widedeep.features.fields import (
     FIRST,
     MISSING,
     UNKNOWN,
+    UNSEEN,
     FittedCategorical,
     FittedCross,
     FittedMultiValued,
@@ -25,7 +27,6 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import check_readable, write_json, writing
-from widedeep.runs import read_json_artefact, require_shape
 from widedeep.source.coded import CodedRows
 
 PLAN_FORMAT = 1
@@ -47,7 +48,8 @@ _OF_FIELD = {
     "cardinality": int,
 }
 _TRANSFORMS = ("standard", "log1p", "cdf", "minmax", "none")
-_FAULTS = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What may be raised by reading files of a plan that are damaged."""
 _SHAPE = {
     "numerics": [
         {
@@ -290,9 +292,8 @@ class FeaturePlan:
         digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
         waiting: list[pl.DataFrame] = []
         num_waiting = 0
-        value_and_count = pl.concat_str("value", "count", separator="\0")
         for _, vocabulary in self._vocabularies():
-            waiting.append(vocabulary.select(value_and_count))
+            waiting.append(vocabulary.select(counts_text(vocabulary)))
             num_waiting += vocabulary.height
             if num_waiting >= _DIGESTED_ROWS:
                 digest.update(pl.concat(waiting).write_ndjson().encode())
@@ -318,7 +319,7 @@ class FeaturePlan:
             for name, vocabulary in self._vocabularies():
                 with (folder / name).open("wb") as file:
                     vocabulary.write_ipc(file)
-        checksums = {name: _checksum((folder / name).read_bytes()) for name, _ in self._vocabularies()}
+        checksums = {name: digest_of_bytes((folder / name).read_bytes()) for name, _ in self._vocabularies()}
         write_json(directory / "plan.json", {**self._facts(), "digest": self.digest, "checksums": checksums})
 
     def refuse_unfit(self) -> None:
@@ -378,15 +379,7 @@ class FeaturePlan:
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
                 name = f"{kind}-{number:04d}.arrow"
-                check_readable(folder / name)
-                content = (folder / name).read_bytes()
-                # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-                if _checksum(content) != facts["checksums"][name]:
-                    raise ValueError(f"{name} is damaged")
-                values = pl.read_ipc(content)
-                if values.schema.get("value") != (pl.UInt64 if kind == "cross" else pl.String):
-                    raise ValueError(f"{name} holds no values of a {kind}")
-                return values
+                return read_counts(folder / name, facts["checksums"][name], of_cross=kind == "cross")
 
             plan = cls(
                 tuple(FittedNumeric(**_tuples(number)) for number in facts["numerics"]),
@@ -406,7 +399,7 @@ class FeaturePlan:
             if plan.digest != facts["digest"]:
                 raise ValueError("its content does not match its digest")
             plan.refuse_unfit()
-        except _FAULTS as error:
+        except UNREADABLE as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
 
@@ -424,8 +417,31 @@ def _product(weights: list[str]) -> pl.Expr:
     return product
 
 
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def read_counts(path: Path, expected: str, *, of_cross: bool) -> pl.DataFrame:
+    """The values and counts of a vocabulary, from an Arrow file whose digest is as `expected`.
+
+    Raises what is `UNREADABLE`, and ArtefactError for a file that may not be read.
+    """
+    check_readable(path)
+    content = path.read_bytes()
+    # Checked before parsing, because Polars may panic on damaged Arrow bytes.
+    if digest_of_bytes(content) != expected:
+        raise ValueError(f"{path.name} is damaged")
+    counts = pl.read_ipc(content)
+    if counts.schema.get("value") != (pl.UInt64 if of_cross else pl.String):
+        raise ValueError(f"{path.name} holds no values of a {'cross' if of_cross else 'field'}")
+    if not counts.schema.get("count", pl.Null()).is_integer():
+        raise ValueError(f"{path.name} holds no counts")
+    if UNSEEN in counts.columns and not (
+        counts.schema[UNSEEN] == pl.Int32 and counts[UNSEEN].is_between(0, 2**30).all()
+    ):
+        raise ValueError(f"{path.name} does not say how long its values are unseen")
+    return counts
+
+
+def counts_text(counts: pl.DataFrame) -> pl.Expr:
+    """Each row of a frame of `value`, `count` and perhaps `unseen_runs` as a text, for a digest."""
+    return pl.concat_str("value", "count", *(name for name in counts.columns if name == UNSEEN), separator="\0")
 
 
 def _without_vocabulary(fitted: FittedCategorical | FittedCross) -> dict[str, Any]:

@@ -9,15 +9,22 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, write_json, writing
+from widedeep.features.plan import UNREADABLE, counts_text, read_counts
+from widedeep.files import write_json, writing
 
 _INDEX = "rare.json"
+CROSS_PREFIX = "cross "
+"""What the name of a cross's vocabulary begins with."""
 
 
 @dataclass
 class RareCounts:
-    """Counts of rare values by vocabulary, each a frame of `value` (String, of crosses UInt64) and `count` (Int64)."""
+    """Counts of rare values by vocabulary, each a frame of `value` (String, of crosses UInt64) and `count` (Int64).
+
+    With `training.evict` they say too how long a value is unseen, as vocabularies do.
+    """
 
     vocabularies: dict[str, pl.DataFrame] = field(default_factory=dict)
     """Vocabulary, as `vocabulary_key` and `cross_key` name it → its rare values by (-count, value)."""
@@ -28,7 +35,7 @@ class RareCounts:
         digest = hashlib.blake2b(digest_size=16)
         for name, counts in self._with_values():
             digest.update(json.dumps(name).encode())
-            digest.update(counts.select(pl.concat_str("value", "count", separator="\0")).write_ndjson().encode())
+            digest.update(counts.select(counts_text(counts)).write_ndjson().encode())
         return digest.hexdigest()
 
     def save(self, directory: Path) -> None:
@@ -40,39 +47,38 @@ class RareCounts:
             path = directory / f"rare-{number:04d}.arrow"
             with writing(path), path.open("wb") as file:
                 counts.write_ipc(file, compression="lz4")
-            entries[name] = {"file": path.name, "checksum": _checksum(path.read_bytes())}
+            entries[name] = {"file": path.name, "checksum": digest_of_bytes(path.read_bytes())}
         write_json(directory / _INDEX, {"vocabularies": entries, "digest": self.digest})
 
     @classmethod
     def load(cls, directory: Path) -> "RareCounts":
         """Read what `save` wrote. Raises ArtefactError for missing or damaged counts."""
-        path = directory / _INDEX
-        check_readable(path)
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))["vocabularies"]
             return cls(
                 {
-                    name: _read(directory / Path(entry["file"]).name, entry["checksum"])
-                    for name, entry in entries.items()
+                    name: read_counts(
+                        directory / Path(entry["file"]).name, entry["checksum"], of_cross=name.startswith(CROSS_PREFIX)
+                    )
+                    for name, entry in _index(directory)["vocabularies"].items()
                 }
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise ArtefactError(
-                f"{path}: cannot read the counts of rare values ({error}): the run is damaged; restore it from a copy"
+                f"{directory / _INDEX}: cannot read the counts of rare values ({error}): the run is damaged; restore "
+                "it from a copy"
             ) from error
+
+    @staticmethod
+    def saved_digest(directory: Path) -> str:
+        """The `digest` of what `save` wrote. Raises ArtefactError for missing or damaged counts."""
+        return str(_index(directory)["digest"])
 
     def _with_values(self) -> Iterator[tuple[str, pl.DataFrame]]:
         return ((name, counts) for name, counts in sorted(self.vocabularies.items()) if len(counts))
 
 
-def _read(path: Path, checksum: str) -> pl.DataFrame:
-    check_readable(path)
-    content = path.read_bytes()
-    # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-    if _checksum(content) != checksum:
-        raise ValueError(f"{path.name} is damaged")
-    return pl.read_ipc(content)
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _index(directory: Path) -> dict[str, Any]:
+    path = directory / _INDEX
+    facts: dict[str, Any] = read_json_artefact(path, "the run is damaged; restore it from a copy")
+    require_shape(facts, {"vocabularies": {str: {"file": str, "checksum": str}}, "digest": str}, path)
+    return facts

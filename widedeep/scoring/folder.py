@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import DataError, OutputExistsError, UsageError
 from widedeep.files import locked, sweep, write_json, write_text, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact, require_shape
+from widedeep.runs import RunDirectory
 from widedeep.scoring.guard import Breach, Guard
 from widedeep.scoring.predict import PredictResult, ScoringOptions, check_kept, score_to
 from widedeep.scoring.scorer import Scorer

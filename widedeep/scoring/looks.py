@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import ArtefactError, UsageError
 from widedeep.features.plan import FeaturePlan
-from widedeep.runs import RunDirectory, read_json_artefact, require_shape
+from widedeep.runs import RunDirectory
 from widedeep.scoring.tally import FIELD_SHAPE, NUMBER_CELLS, SCORES_SHAPE, Binned, FieldTally, fields_of, num_bins
 
 LOOKS_FORMAT = 1

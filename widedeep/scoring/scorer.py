@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import ArtefactError, ColumnError, DataError
 from widedeep.features.plan import FeaturePlan
 from widedeep.files import check_readable, for_polars, replacing_file
@@ -20,7 +21,7 @@ from widedeep.model.network import Network
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
-from widedeep.runs import RunDirectory, read_json_artefact, require_shape
+from widedeep.runs import RunDirectory
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.forms import Form, Forms

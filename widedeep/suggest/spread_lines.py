@@ -85,7 +85,7 @@ class Lines:
             held = held_keys(data, columns)
             columns = [column for column in columns if column in held]
         elif names is not None:
-            settings = settings.model_copy(update={"header": False, "columns": tuple(names)})
+            settings = settings.model_copy(update={"header": False, "columns": tuple(names), "skip_lines": 0})
         blocks = read_blocks(io.BytesIO(data), settings, columns, name=place, block_bytes=2 * len(data) + 2)
         try:
             return pl.concat([block.frame for block in blocks], how="diagonal_relaxed")
