@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from widedeep.artefacts import digest_of_bytes
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import checksum
 from widedeep.features.rare import RareCounts
 from widedeep.features.vocabulary import ValueCounts
 
@@ -201,7 +201,7 @@ def test_rare_counts_of_other_types_are_refused(name: str, other: list[pl.Expr],
     path, index = tmp_path / "rare" / "rare-0000.arrow", tmp_path / "rare" / "rare.json"
     counts.select(other).write_ipc(path)
     facts = json.loads(index.read_text())
-    facts["vocabularies"][name]["checksum"] = checksum(path.read_bytes())
+    facts["vocabularies"][name]["checksum"] = digest_of_bytes(path.read_bytes())
     index.write_text(json.dumps(facts))
     with pytest.raises(ArtefactError, match="holds no"):
         RareCounts.load(tmp_path / "rare")

@@ -9,7 +9,7 @@ from typing import Any
 from widedeep.errors import DataError, UsageError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import BLANKS, require_columns
-from widedeep.source.csv_blocks import named_separator
+from widedeep.source.csv_blocks import named_separator, with_names
 from widedeep.source.csv_quotes import Dialect, complete_records
 
 HEAD_BYTES = 1 << 20
@@ -79,6 +79,7 @@ def sniff(head: bytes, name: str, label: str | None, *, whole: bool) -> TextLayo
         if _looks_like_data(names, records[1:]):
             names = _numbered_columns(records, label, name)
             changes |= {"header": False, "columns": tuple(names)}
+    names = with_names(names)
     _refuse_doubled_names(names, name)
     require_columns([label] if label is not None else [], names, name)
     return TextLayout(FormatSettings(**changes), tuple(names))
