@@ -71,7 +71,7 @@ def predict_folder(
             scorer = Scorer.load(run, trust=trust)
         for name in missing:
             # Its own lock and its own check are the folder's.
-            result = score_to(folder / name, scorer, run, [files[name]], chosen, options, reporter)
+            result = score_to(folder / name, scorer, run, [files[name]], chosen, options, reporter, file=files[name])
             if _identity(files[name]) != begun["inputs"][name]:
                 (folder / name).unlink(missing_ok=True)
                 raise DataError(f"{files[name]}: was changed while it was scored: run again when it is whole")

@@ -173,14 +173,15 @@ def rate_bounds(number: int, rows: int) -> tuple[float, float]:
 class Guard:
     """Holds rows that are scored against the rows of the run's own, and says what lies past a limit."""
 
-    def __init__(self, scorer: Scorer, run: Path, options: GuardOptions) -> None:
-        """Read the reference and the earlier report.
+    def __init__(self, scorer: Scorer, run: Path, options: GuardOptions, file: Path | None = None) -> None:
+        """Read the reference and the earlier report. What is told names `file`, if one of several is judged.
 
         Raises UsageError for limits of no field, or of a run without a reference; ArtefactError for a damaged file.
         """
         self.tally = Tally(scorer.plan)
         self._plan, self._run, self._options = scorer.plan, run, options
         self._limits = _Limits.of(scorer, options)
+        self._place = "" if file is None else f"{file}: "
         self._train, self._usual, self._scored = _read_reference(RunDirectory(run).reference_path, scorer.plan)
         if self._usual is None and (options.warn or options.refuse):
             raise UsageError(
@@ -207,12 +208,12 @@ class Guard:
             gone = sent()
             state = f"{gone:,} scores were sent already" if gone else "nothing was written"
             raise RefusedError(
-                f"{_told(refused)}: such rows the model does not know, and {state}: mend the rows, or train again; "
-                "--force scores them all the same, --limit FIELD.MEASURE=SHARE moves the limit",
+                f"{self._place}{_told(refused)}: such rows the model does not know, and {state}: mend the rows, or "
+                "train again; --force scores them all the same, --limit FIELD.MEASURE=SHARE moves the limit",
                 [breach.to_json() for breach in breaches],
             )
         if breaches:
-            reporter.warn(f"the rows are not such as the model was trained on: {_told(breaches)}")
+            reporter.warn(f"{self._place}the rows are not such as the model was trained on: {_told(breaches)}")
         if repeated:
             reporter.warn(f"all {self.tally.rows:,} scores are those of {self._options.against}: the same rows again")
         elif since:

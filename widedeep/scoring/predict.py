@@ -120,12 +120,14 @@ def score_to(
     reporter: Reporter,
     *,
     line_buffered: bool = False,
+    file: Path | None = None,
 ) -> PredictResult:
     """Score every row of `inputs`, judge them all, and write their scores in the `chosen` format.
 
+    What is told of the rows names `file`, if they are those of one file of several.
     Raises what `predict_files` raises of rows and of the output.
     """
-    guard = Guard(scorer, run, options.guard)
+    guard = Guard(scorer, run, options.guard, file)
     rows = InputRows(
         scorer,
         inputs,
