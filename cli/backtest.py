@@ -77,7 +77,7 @@ def backtest(
         {
             "first model": f"{result.first_rows:,} rows",
             **{f"{way} training": duration(seconds) for way, seconds in result.seconds.items()},
-            **({"not learnt from": f"{result.unlearnt} steps"} if result.unlearnt else {}),
+            **({"not learnt from alone": f"{result.unlearnt} steps"} if result.unlearnt else {}),
         }
     )
 
