@@ -294,6 +294,7 @@ def test_a_limit_of_a_field_goes_before_that_of_all(
     ("option", "told"),
     [
         ("shpae.unseen=0.2", "there is no field 'shpae'; did you mean 'shape'?"),
+        ("price.unseen=0.2", "no value of a number is unseen: limit price.shift"),
         ("shape.unsene=0.2", "must be a measure (missing, unseen, shift, score)"),
         ("shape.unseen=1.5", "with a share from 0 to 1 or none"),
         ("shape.unseen=nan", "with a share from 0 to 1 or none"),

@@ -316,12 +316,17 @@ class _Limits:
 
     @classmethod
     def of(cls, scorer: Scorer, options: GuardOptions) -> "_Limits":
-        """The recipe's limits, those of the options in their place. Raises UsageError for one of no field."""
-        fields = list(fields_of(scorer.plan))
+        """The recipe's limits, those of the options in their place. Raises UsageError for one of no
+        field, and for one that nothing can pass."""
+        is_number = fields_of(scorer.plan)
+        fields = list(is_number)
         for option, chosen in (("--warn", options.warn), ("--limit", options.refuse)):
             for key in chosen:
                 if (reason := why_no_limit(key, fields)) is not None:
                     raise UsageError(f"{option} {key}=…: {reason}")
+                name, _, measure = key.rpartition(".")
+                if measure == "unseen" and is_number.get(name):
+                    raise UsageError(f"{option} {key}=…: no value of a number is unseen: limit {name}.shift")
         said = scorer.recipe.scoring.limits
         return cls(
             {**said.warn, **options.warn}, {**said.refuse, **options.refuse}, frozenset(_fields_of_time(scorer.recipe))
