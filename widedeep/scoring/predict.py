@@ -121,9 +121,11 @@ def score_to(
     reporter: Reporter,
     *,
     line_buffered: bool = False,
+    file: Path | None = None,
 ) -> PredictResult:
     """Score every row of `inputs`, let `guard` judge them all, and write their scores in the `chosen` format.
 
+    What is told of the rows names `file`, if they are those of one file of several.
     Raises what `predict_files` raises of rows and of the output.
     """
     tally = Tally(scorer.plan)
@@ -143,7 +145,7 @@ def score_to(
 
     def judged(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield from frames
-        breaches.extend(guard.judge(tally, reporter, lambda: tally.rows if is_sent else 0))
+        breaches.extend(guard.judge(tally, reporter, lambda: tally.rows if is_sent else 0, file=file))
 
     answers = _answers(scorer, inputs, rows, tally, options.keep, kept, line_buffered=line_buffered)
     with closing(answers) as blocks:
