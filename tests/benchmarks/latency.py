@@ -26,12 +26,12 @@ import polars as pl
 import torch
 from machine import machine_facts
 
+from widedeep.kernels.lookups import Bag
 from widedeep.scoring.few_rows import RowScorer
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.json_blocks import read_json_blocks
 from widedeep.source.json_rows import columns_of_lines
 from widedeep.source.streams import ByteStream
-from widedeep.training.bags import bag_of
 
 SIZES = (1, 10, 50, 200)
 TARGETS = {1: 1.5, 200: 3.5}
@@ -69,7 +69,7 @@ def request_times(scorer: Scorer, lines: Sequence[bytes], num_rows: int, rounds:
         assert encoded is not None, "a row is not plain"
         (inputs, _) = encoded
         indices, numerics = torch.from_numpy(inputs.indices), torch.from_numpy(inputs.numerics)
-        bags = [bag_of(column, scorer.device) for column in inputs.lists]
+        bags = [Bag.of(lists, torch.from_numpy) for lists in inputs.lists]
         with torch.inference_mode():
             times["forward"].append(_seconds(lambda: torch.sigmoid(scorer.network(indices, numerics, bags))))  # noqa: B023
         times["after"].append(_seconds(lambda: after(request)))  # noqa: B023

@@ -1,14 +1,16 @@
 """Look-ups in a table: the columns that read it, and the indices of one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from widedeep.lists import Lists
 
 Pooling = Literal["sum", "mean", "max"]
 
@@ -23,6 +25,11 @@ class Bag:
     """[B + 1] int64: the position where each row's values start, and N."""
     weights: Tensor | None
     """[N] float32; None if the column has no weights."""
+
+    @classmethod
+    def of(cls, lists: Lists, put: Callable[[NDArray[Any]], Tensor]) -> "Bag":
+        """A column of lists; `put` brings an array to the device."""
+        return cls(put(lists.values), put(lists.bounds), None if lists.weights is None else put(lists.weights))
 
     @cached_property
     def rows(self) -> Tensor:

@@ -15,6 +15,7 @@ from widedeep.errors import ArtefactError, ColumnError, DataError
 from widedeep.features.plan import FeaturePlan
 from widedeep.files import check_readable, for_polars, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
+from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
@@ -27,9 +28,8 @@ from widedeep.source.canonical import ValueKind
 from widedeep.source.forms import Form, Forms
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import typed_columns
-from widedeep.training.bags import BATCH_ROWS, bag_of
 from widedeep.training.checkpoints import check_model, load_checkpoint, restore_model
-from widedeep.training.device import choose_device
+from widedeep.training.device import BATCH_ROWS, choose_device, put_on
 from widedeep.training.objective import score
 
 if TYPE_CHECKING:
@@ -185,11 +185,8 @@ class Scorer:
 
     @torch.inference_mode()
     def _scores_of_batch(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
-        logit = self.network(
-            torch.from_numpy(indices).to(self.device),
-            torch.from_numpy(numerics).to(self.device),
-            [bag_of(column, self.device) for column in lists],
-        )
+        put = put_on(self.device)
+        logit = self.network(put(indices), put(numerics), [Bag.of(column, put) for column in lists])
         scores: np.ndarray = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores
 

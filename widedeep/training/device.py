@@ -3,11 +3,13 @@
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from widedeep.errors import TrainingError, is_out_of_memory
 from widedeep.kernels.products import vendor
@@ -15,6 +17,8 @@ from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import Recipe
 
 Precision = Literal["float32", "bfloat16"]
+BATCH_ROWS = 16_384
+"""Rows scored at a time, outside training."""
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -53,6 +57,11 @@ def _multiplies_bfloat16() -> bool:
 def layers_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """A context in which the layers multiply in `precision`; their weights stay float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def put_on(device: torch.device) -> Callable[[NDArray[Any]], Tensor]:
+    """A function that brings an array to the device; on the CPU the tensor shares its memory."""
+    return lambda array: torch.from_numpy(array).to(device)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists, joined_lists
-from widedeep.training.bags import bag_from
 
 SHARE_OF_FREE_MEMORY = 0.5
 """Share of the device's free memory that an encoded set may take; the rest is for activations and scratch."""
@@ -205,7 +204,7 @@ def _batch(batch: Batch, put: Callable[[NDArray[Any]], Tensor]) -> DeviceBatch:
         put(batch.label),
         None if batch.weight is None else put(batch.weight),
         float(len(batch)) if batch.weight is None else float(batch.weight.sum()),
-        tuple(bag_from(part, put) for part in batch.lists),
+        tuple(Bag.of(lists, put) for lists in batch.lists),
         None if batch.folds is None else put(batch.folds).long(),
     )
 

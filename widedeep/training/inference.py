@@ -18,7 +18,7 @@ from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.data import LabelKind
-from widedeep.training.bags import BATCH_ROWS, bag_of
+from widedeep.training.device import BATCH_ROWS, put_on
 from widedeep.training.objective import score
 
 ERROR_ROWS = 20_000_000
@@ -27,8 +27,8 @@ ERROR_ROWS = 20_000_000
 
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, list[Bag]]:
     """The batch's indices [F, B] int32, numerics [D, B] float32 and bags on the device."""
-    bags = [bag_of(part, device) for part in batch.lists]
-    return torch.from_numpy(batch.indices).to(device), torch.from_numpy(batch.numerics).to(device), bags
+    put = put_on(device)
+    return put(batch.indices), put(batch.numerics), [Bag.of(lists, put) for lists in batch.lists]
 
 
 def store_logits(

@@ -33,7 +33,7 @@ class FactorizationMachine(nn.Module):
 
     def forward(self, deep_input: Tensor) -> Tensor:
         with torch.autocast(deep_input.device.type, enabled=False):
-            return self._interactions(deep_input.float())
+            return self._interactions(deep_input.to(self.numeric_vectors.dtype))
 
     def _interactions(self, deep_input: Tensor) -> Tensor:
         vectors_dim = self.num_vectors * self.dim
