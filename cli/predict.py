@@ -3,15 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
 from widedeep.api.runs import run_path
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
 from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
@@ -83,6 +84,10 @@ def predict(
     """
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
+    if log is not None:
+        tables_there = [option.partition("=")[2] for option in table or ()]
+        told = [str(path) for path in (report, against) if path is not None]
+        _refuse_as_log(log, [*files, *tables_there, output, *told])
     with _logged(log, run) as facts:
         if output == "-" and as_json:
             raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one")
@@ -146,6 +151,18 @@ def _logged(log: Path | None, run: str) -> Iterator[dict[str, Any]]:
 
     with logged(log, run) as facts:
         yield facts
+
+
+def _refuse_as_log(log: Path, named: Sequence[str]) -> None:
+    """Raise UsageError for a `log` that is a file of a run, or one that is `named` otherwise: a line would spoil it."""
+    from widedeep.source.paths import refuse_as_output  # most commands write no log
+
+    refuse_file_of_a_run(log)
+    for place in named:
+        with suppress(DataError):  # a file that is not there is told once the log is open
+            refuse_as_output(log, [place])
+        if os.path.realpath(log) == os.path.realpath(place):
+            raise UsageError(f"--log {log}: the command reads or writes it otherwise: name another file")
 
 
 def _limits(options: Sequence[str] | None, option: str) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """`widedeep report`: runs as a single self-contained page."""
 
+import os
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,6 +55,10 @@ def report(
         )
     path = None if output == "-" else Path(output)
     target = None if path is None else check_output(path, force=force)
+    if target is not None:
+        from widedeep.source.paths import refuse_as_output
+
+        refuse_as_output(target, filter(os.path.isfile, runs))  # recipes
     from widedeep.comparison.measured_runs import measure_runs
     from widedeep.report.page import page
 
