@@ -58,7 +58,7 @@ def report(
     if target is not None:
         from widedeep.source.paths import refuse_as_output
 
-        refuse_as_output(target, filter(os.path.isfile, runs))  # recipes
+        refuse_as_output(target, [run for run in runs if os.path.isfile(run)])  # recipes
     from widedeep.comparison.measured_runs import measure_runs
     from widedeep.report.page import page
 

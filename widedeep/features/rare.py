@@ -56,7 +56,7 @@ class RareCounts:
                     for name, entry in entries.items()
                 }
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArtefactError(
                 f"{path}: cannot read the counts of rare values ({error}): the run is damaged; restore it from a copy"
             ) from error

@@ -32,7 +32,7 @@ from widedeep.pipeline.going_on import Parent, carried_run, new_run_path, rememb
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import EncodingResult, MemoryResult, encoding_stage, memory_stage
-from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.pipeline.workspace import Workspace, read_report, telling_stage
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
@@ -301,7 +301,8 @@ def _begin_with_memory(
     assert known is not None
     if not learnt:
         crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
-    folds = FoldMemory.load(memory.folds)
+    with telling_stage():
+        folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
     if crosses.silent:
         names = ", ".join(" x ".join(layout.crosses[position].fields) for position in crosses.silent)
@@ -343,6 +344,9 @@ def _new_run(
     refit: Refit | None,
     parent: Parent | None,
 ) -> RunDirectory:
+    encoded.check_plan()
+    if memory is not None:
+        memory.check()
     path = new_run_path(workspace.runs_dir / loaded.recipe.name, key)
     forms = forms_of(encoded.ingested.path) if parent is None else parent.grows_from.forms
     with replacing_directory(path) as temporary:

@@ -27,7 +27,7 @@ from widedeep.files import write_json
 from widedeep.ordered import map_in_order
 from widedeep.pipeline.growth import GrowsFrom
 from widedeep.pipeline.keys import file_identity, key_of
-from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.pipeline.workspace import Workspace, read_report, telling_stage
 from widedeep.profile.ingest import columns_read
 from widedeep.profile.ingest import ingest as ingest_files
 from widedeep.recipe.load import LoadedRecipe
@@ -80,6 +80,12 @@ class EncodingResult:
     splits: tuple[str, ...]
     """The splits that have a store."""
 
+    def check_plan(self) -> None:
+        """Raise ArtefactError for a damaged plan: a run would take it over, and so would the next one."""
+        with telling_stage():
+            FeaturePlan.load(self.path / "plan")
+            RareCounts.load(self.path / "plan" / "rare")
+
 
 @dataclass(frozen=True)
 class MemoryResult:
@@ -92,6 +98,16 @@ class MemoryResult:
     """A FoldMemory: the values that train rows are trained with."""
     sums: Path
     """A MemorySums: what a run that goes on from this one counts on."""
+
+    def check(self) -> None:
+        """Raise ArtefactError for damaged values or sums, as `EncodingResult.check_plan` does."""
+        # Not at the top: Numba takes as long to import as Polars.
+        from widedeep.memory.cross_memory import CrossMemory
+        from widedeep.memory.sums import MemorySums
+
+        with telling_stage():
+            CrossMemory.load(self.memory)
+            MemorySums.load(self.sums)
 
 
 def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:

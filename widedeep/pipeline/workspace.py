@@ -8,10 +8,22 @@ from pathlib import Path
 from widedeep.errors import ArtefactError
 from widedeep.files import locked, replacing_directory, sweep, unreadable, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RUNS, read_json_artefact, settle_latest
+from widedeep.runs import RUNS, read_json_artefact, require_shape, settle_latest
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
+
+
+_REPORT = {
+    "rows?": {str: int},
+    "columns?": [{}],
+    "source_kinds?": {},
+    "crosses?": [{}],
+    "unknown_values?": {str: {}},
+    "steps?": [{"number": int, "rows": int, "files": [str]}],
+    "collisions?": [{}],
+}
+"""What the reports of the stages hold, whichever of it theirs is."""
 
 
 class Workspace:
@@ -91,7 +103,17 @@ class Workspace:
 
 def read_report(path: Path) -> dict[str, object]:
     """The `report.json` of a finished stage."""
-    report: dict[str, object] = read_json_artefact(
-        path / "report.json", "the stage is damaged: delete stages/ and run again"
-    )
+    with telling_stage():
+        report: dict[str, object] = read_json_artefact(path / "report.json", "the stage is damaged")
+        require_shape(report, _REPORT, path / "report.json")
     return report
+
+
+@contextmanager
+def telling_stage() -> Iterator[None]:
+    """Turn the advice of what reads a file of a run into that for a stage, which is made anew once it is deleted."""
+    try:
+        yield
+    except ArtefactError as error:
+        what, _, _ = str(error).rpartition(": ")
+        raise ArtefactError(f"{what}: the stage is damaged: delete stages/ and run again") from error
