@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -424,6 +424,16 @@ def require_shape(value: Any, shape: Any, path: Path) -> None:
     """
     if (misfit := _misfit(value, shape, "")) is not None:
         raise ArtefactError(f"{path}: {misfit}: {_DAMAGED}")
+
+
+@contextmanager
+def telling_stage() -> Iterator[None]:
+    """Turn the advice of what reads a file of a run into that for a stage, which is made anew once it is deleted."""
+    try:
+        yield
+    except ArtefactError as error:
+        what, _, _ = str(error).rpartition(": ")
+        raise ArtefactError(f"{what}: the stage is damaged: delete stages/ and run again") from error
 
 
 def _misfit(value: Any, shape: Any, place: str) -> str | None:

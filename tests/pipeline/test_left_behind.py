@@ -244,7 +244,9 @@ def test_a_stage_that_lost_files_is_made_again(project: Path, widedeep: CommandL
 
 def test_a_damaged_stage_is_named_and_no_run_takes_over_what_is_damaged(project: Path, widedeep: CommandLine) -> None:
     assert widedeep("train", "small.yaml", "--quiet", "--set", "training.epochs=1")[0] == 0
-    (encoded,), (memory,) = ((project / "stages" / stage).iterdir() for stage in ("encoded", "memory"))
+    (encoded,), (memory,), (ingested,) = (
+        (project / "stages" / stage).iterdir() for stage in ("encoded", "memory", "ingest")
+    )
     runs = sorted((project / "runs" / "small").iterdir())
     deep = b"[" * 100_000
     damages = [
@@ -252,10 +254,14 @@ def test_a_damaged_stage_is_named_and_no_run_takes_over_what_is_damaged(project:
         (encoded / "plan" / "vocabularies" / "field-0000.arrow", b""),
         (encoded / "plan" / "rare" / "rare.json", deep),
         (encoded / "report.json", b"null"),
+        (ingested / "report.json", b"null"),
+        (ingested / "forms.json", b""),
         (encoded / "report.json", b'{"unknown_values": []}'),
         (memory / "memory.safetensors", b""),
         (memory / "sums.safetensors", b""),
-        (encoded / "train" / "manifest.json", deep),  # the last, as a run has been begun by then
+        # The last, as a run has been begun by then.
+        (encoded / "train" / "manifest.json", deep),
+        (ingested / "first-rows.arrow", b""),
     ]
     for file, content in damages:
         whole = file.read_bytes()
@@ -269,7 +275,7 @@ def test_a_damaged_stage_is_named_and_no_run_takes_over_what_is_damaged(project:
         assert "delete stages/ and run again" in err
         assert "train again" not in err
         file.write_bytes(whole)
-        if file.parent.name != "train":
+        if file not in [path for path, _ in damages[-2:]]:
             assert sorted((project / "runs" / "small").iterdir()) == runs
 
 

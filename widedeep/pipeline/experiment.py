@@ -32,12 +32,12 @@ from widedeep.pipeline.going_on import Parent, carried_run, new_run_path, rememb
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import EncodingResult, MemoryResult, encoding_stage, memory_stage
-from widedeep.pipeline.workspace import Workspace, read_report, telling_stage
+from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import TRAIN_ONLY, RunDirectory, write_manifest
+from widedeep.runs import TRAIN_ONLY, RunDirectory, telling_stage, write_manifest
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
 from widedeep.table.parts import forms_of, write_forms
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory

@@ -27,13 +27,13 @@ from widedeep.files import write_json
 from widedeep.ordered import map_in_order
 from widedeep.pipeline.growth import GrowsFrom
 from widedeep.pipeline.keys import file_identity, key_of
-from widedeep.pipeline.workspace import Workspace, read_report, telling_stage
+from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.profile.ingest import columns_read
 from widedeep.profile.ingest import ingest as ingest_files
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import TRAIN_ONLY
+from widedeep.runs import TRAIN_ONLY, telling_stage
 from widedeep.source.coded import CodedRows
 from widedeep.source.paths import Source, expand_paths, partition_texts
 from widedeep.source.table_logs import log_of_version

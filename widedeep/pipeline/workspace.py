@@ -8,7 +8,7 @@ from pathlib import Path
 from widedeep.errors import ArtefactError
 from widedeep.files import locked, replacing_directory, sweep, unreadable, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RUNS, read_json_artefact, require_shape, settle_latest
+from widedeep.runs import RUNS, read_json_artefact, require_shape, settle_latest, telling_stage
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
@@ -107,13 +107,3 @@ def read_report(path: Path) -> dict[str, object]:
         report: dict[str, object] = read_json_artefact(path / "report.json", "the stage is damaged")
         require_shape(report, _REPORT, path / "report.json")
     return report
-
-
-@contextmanager
-def telling_stage() -> Iterator[None]:
-    """Turn the advice of what reads a file of a run into that for a stage, which is made anew once it is deleted."""
-    try:
-        yield
-    except ArtefactError as error:
-        what, _, _ = str(error).rpartition(": ")
-        raise ArtefactError(f"{what}: the stage is damaged: delete stages/ and run again") from error
