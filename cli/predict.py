@@ -12,6 +12,7 @@ import typer
 from widedeep.api.runs import run_path
 from widedeep.errors import DataError, UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
 from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
@@ -154,6 +155,7 @@ def _check_log(log: Path, read: Sequence[str], others: Sequence[str | Path | Non
     """Raise UsageError if the lines of the log would go into a file that is read, or another that is written."""
     from widedeep.source.paths import refuse_as_output  # most commands write no log
 
+    refuse_file_of_a_run(log)
     if not log.exists() or log.is_file():
         for other in others:
             if other not in (None, "-") and os.path.realpath(other) == os.path.realpath(log):
