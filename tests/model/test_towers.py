@@ -322,11 +322,7 @@ def test_weight_decay_reaches_every_matrix_of_a_tower_and_no_bias(case: str) -> 
     network = network_of(kind, crosses=False, **sections)
     deep = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 0.5}
     optimizers = Optimizers(network, TrainingSettings.model_validate({"deep": deep}))
-    decays = {
-        id(parameter): group["weight_decay"]
-        for group in optimizers.dense["deep"].param_groups
-        for parameter in group["params"]
-    }
+    decays = {id(p): group.decay for group in optimizers.dense["deep"].groups for p in group.parameters}
     for parameter_name, parameter in network.towers[name].named_parameters():
         free = parameter_name.endswith((".bias", ".constant")) or parameter_name.startswith("biases.")
         assert decays[id(parameter)] == (0.0 if free else 0.5), parameter_name
