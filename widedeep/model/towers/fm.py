@@ -32,7 +32,7 @@ class FactorizationMachine(nn.Module):
         nn.init.normal_(self.numeric_vectors, std=DEVIATION)
 
     def forward(self, deep_input: Tensor) -> Tensor:
-        with torch.autocast(deep_input.device.type, enabled=False):
+        with torch.autocast("cuda" if deep_input.is_cuda else "cpu", enabled=False):
             return self._interactions(deep_input.to(self.numeric_vectors.dtype))
 
     def _interactions(self, deep_input: Tensor) -> Tensor:
