@@ -1,5 +1,7 @@
 """Vocabularies that grow: old values first, new ones by counts of old and new rows, the rest kept as rare."""
 
+import hashlib
+import json
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,6 +76,37 @@ def test_rare_counts_are_read_as_they_were_written(tmp_path: Path) -> None:
     for name, frame in read.vocabularies.items():
         assert frame.equals(counts.vocabularies[name])
     assert RareCounts({"of user": counted(["a", "a", "c"]), "cross a x b": crosses}).digest != counts.digest
+
+
+def test_rare_counts_of_many_vocabularies_share_a_file_and_are_read_apart(tmp_path: Path) -> None:
+    vocabularies = {f"of c{number}": counted(["a\nb\u2028", *["c"] * number]) for number in range(12)}
+    RareCounts(vocabularies).save(tmp_path / "rare")
+    assert len(list((tmp_path / "rare").glob("*.arrow"))) == 1
+    read = RareCounts.load(tmp_path / "rare").vocabularies
+    assert all(read[name].equals(counts) for name, counts in vocabularies.items())
+
+
+def test_rare_counts_are_read_where_each_vocabulary_has_a_file_of_its_own(tmp_path: Path) -> None:
+    vocabularies = {"of a": counted(["x", "y"]), "of b": counted(["z"])}
+    entries = {}
+    for number, (name, counts) in enumerate(vocabularies.items()):
+        path = tmp_path / f"rare-{number:04d}.arrow"
+        counts.write_ipc(path, compression="lz4")
+        checksum = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        entries[name] = {"file": path.name, "checksum": checksum}
+    (tmp_path / "rare.json").write_text(json.dumps({"vocabularies": entries, "digest": "0"}))
+    read = RareCounts.load(tmp_path).vocabularies
+    assert all(read[name].equals(counts) for name, counts in vocabularies.items())
+
+
+def test_the_digest_of_rare_counts_is_that_of_each_vocabulary_after_its_name() -> None:
+    vocabularies = {"of b": counted(["z\u2028", "z\n", "y"]), "of a": counted(["x", "x"])}
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("of a", "of b"):
+        digest.update(json.dumps(name).encode())
+        for value, count in vocabularies[name].iter_rows():
+            digest.update(pl.DataFrame({"value": [f"{value}\0{count}"]}).write_ndjson().encode())
+    assert RareCounts(vocabularies).digest == digest.hexdigest()
 
 
 def test_damaged_rare_counts_are_refused_before_they_are_parsed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The plan: fitted on train rows in any order, encoded row by row, kept without loss."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -180,6 +181,50 @@ def test_a_saved_plan_encodes_alike_and_a_damaged_one_is_refused(tmp_path: Path)
     vocabulary = next((tmp_path / "plan" / "vocabularies").iterdir())
     vocabulary.write_bytes(vocabulary.read_bytes()[:50])
     with pytest.raises(ArtefactError):
+        FeaturePlan.load(tmp_path / "plan")
+
+
+@pytest.mark.parametrize(("most", "num_files"), [(0, 6), (1 << 20, 2)])
+def test_vocabularies_are_read_as_they_were_however_many_share_a_file(
+    most: int, num_files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = fitted(table(), tmp_path)
+    monkeypatch.setattr("widedeep.features.plan._VALUES_TOGETHER", most)
+    plan.save(tmp_path / "plan")
+    assert len(list((tmp_path / "plan" / "vocabularies").iterdir())) == num_files
+    loaded = FeaturePlan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    for fields in (plan.categoricals, plan.crosses):
+        for field in fields:
+            (again,) = [f for f in (*loaded.categoricals, *loaded.crosses) if f.name == field.name]
+            assert again.vocabulary.equals(field.vocabulary)
+    assert loaded.encode(table(50, seed=9)).equals(plan.encode(table(50, seed=9)))
+
+
+def test_a_plan_of_format_1_with_a_file_for_each_vocabulary_is_read(tmp_path: Path) -> None:
+    plan = fitted(table(), tmp_path)
+    plan.save(tmp_path / "plan")
+    folder = tmp_path / "plan" / "vocabularies"
+    checksums = {}
+    for name, vocabulary in plan._vocabularies():
+        vocabulary.write_ipc(folder / name)
+        checksums[name] = hashlib.blake2b((folder / name).read_bytes(), digest_size=16).hexdigest()
+    facts = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    del facts["sizes"]
+    (tmp_path / "plan" / "plan.json").write_text(json.dumps({**facts, "format": 1, "checksums": checksums}))
+    loaded = FeaturePlan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    assert loaded.encode(table(50, seed=9)).equals(plan.encode(table(50, seed=9)))
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [-1, 1], ["all"], None])
+def test_a_file_that_holds_other_vocabularies_than_are_noted_is_refused(sizes: object, tmp_path: Path) -> None:
+    fitted(table(), tmp_path).save(tmp_path / "plan")
+    path = tmp_path / "plan" / "plan.json"
+    facts = json.loads(path.read_text())
+    facts["sizes"]["field-0000.arrow"] = sizes
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ArtefactError, match=r"plan\.json"):
         FeaturePlan.load(tmp_path / "plan")
 
 

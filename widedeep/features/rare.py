@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from widedeep.errors import ArtefactError
+from widedeep.features.plan import together
 from widedeep.files import check_readable, write_json, writing
 
 _INDEX = "rare.json"
@@ -26,21 +28,28 @@ class RareCounts:
     def digest(self) -> str:
         """Hash of all counts."""
         digest = hashlib.blake2b(digest_size=16)
-        for name, counts in self._with_values():
-            digest.update(json.dumps(name).encode())
-            digest.update(counts.select(pl.concat_str("value", "count", separator="\0")).write_ndjson().encode())
+        value_and_count = pl.concat_str("value", "count", separator="\0")
+        for group in together(self._with_values()):
+            text = pl.concat(group.values()).select(value_and_count).write_ndjson()
+            lines = iter(text.encode().splitlines(keepends=True))  # texts have more line breaks than bytes
+            for name, counts in group.items():
+                digest.update(json.dumps(name).encode())
+                digest.update(b"".join(islice(lines, len(counts))))
         return digest.hexdigest()
 
     def save(self, directory: Path) -> None:
-        """Write `rare.json` and an Arrow file for each vocabulary that has rare values into a new directory."""
+        """Write `rare.json` and the counts of vocabularies that have rare values, as Arrow, into a new directory."""
         with writing(directory):
             directory.mkdir(parents=True)
         entries: dict[str, dict[str, Any]] = {}
-        for number, (name, counts) in enumerate(self._with_values()):
+        for number, group in enumerate(together(self._with_values())):
             path = directory / f"rare-{number:04d}.arrow"
             with writing(path), path.open("wb") as file:
-                counts.write_ipc(file, compression="lz4")
-            entries[name] = {"file": path.name, "checksum": _checksum(path.read_bytes())}
+                pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file, compression="lz4")
+            checksum, start = _checksum(path.read_bytes()), 0
+            for name, counts in group.items():
+                entries[name] = {"file": path.name, "checksum": checksum, "start": start, "size": len(counts)}
+                start += len(counts)
         write_json(directory / _INDEX, {"vocabularies": entries, "digest": self.digest})
 
     @classmethod
@@ -50,9 +59,12 @@ class RareCounts:
         check_readable(path)
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))["vocabularies"]
+            checksums = {entry["file"]: entry["checksum"] for entry in entries.values()}
+            read = {name: _read(directory / Path(name).name, checksum) for name, checksum in checksums.items()}
+            # Runs of older versions have a file for each.
             return cls(
                 {
-                    name: _read(directory / Path(entry["file"]).name, entry["checksum"])
+                    name: read[entry["file"]].slice(entry.get("start", 0), entry.get("size"))
                     for name, entry in entries.items()
                 }
             )

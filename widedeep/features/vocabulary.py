@@ -106,6 +106,8 @@ class ValueCounts:
         The `value`s of `first` come first in the vocabulary, in their order and however few they are. `distinct` is set
         and all counts are cleared, as by `result`.
         """
+        if first.is_empty() and self._num_spills == 0:
+            return self._all_kept_and_rare(min_count, max_size, num_rare)
         room = None if max_size is None else max(0, max_size - len(first))
         old, kept, rare, self.distinct = [], _ranked(self._empty, min_count, room), self._empty, 0
         for part in self.parts():
@@ -125,6 +127,19 @@ class ValueCounts:
             counted = pl.concat(old)
             kept = pl.concat([first.select("value").join(counted, on="value", how="left", maintain_order="left"), kept])
         return kept, rare
+
+    def _all_kept_and_rare(
+        self, min_count: int, max_size: int | None, num_rare: int
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        # All values in memory, sorted once: a table may have thousands of fields with a few values each.
+        (counts,) = self.parts()
+        self.distinct = len(counts)
+        self.clear()
+        ranked = _ranked(counts, 1 if num_rare else min_count, None)
+        num_kept = int((ranked["count"] >= min_count).sum())
+        if max_size is not None:
+            num_kept = min(num_kept, max_size)
+        return ranked.head(num_kept), ranked.slice(num_kept, num_rare)
 
     def clear(self) -> None:
         """Forget all counts, on disk as well."""

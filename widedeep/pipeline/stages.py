@@ -45,7 +45,7 @@ from widedeep.table.typed_columns import TIME, typed_columns
 
 INGEST_FORMAT = 8
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
-ENCODING_FORMAT = 4
+ENCODING_FORMAT = 5
 """Raised likewise when the fitted plan, the encoding or the report on them changes."""
 MEMORY_FORMAT = 5
 """Raised likewise when the values that crosses remember change."""
