@@ -35,8 +35,8 @@ UnseenCounts = dict[str, dict[str, int]]
 """Field → `missing` and `unseen` → number of rows."""
 _VOCABULARIES = "vocabularies"
 _VALUES_TOGETHER = 1 << 20
-"""Most values of several vocabularies in one file, and in one step of a digest: the thousands of small ones of a wide table,
-each in a file of its own, would take most of the time."""
+"""Most values of several vocabularies in one file, and in one step of a digest: the thousands of small ones of a wide
+table, each in a file of its own, would take most of the time."""
 _ROW = "\0row"
 _OF_FIELD = {
     "name": str,
@@ -184,7 +184,7 @@ class FeaturePlan:
         wanted = (
             {*self.numeric_columns, *(column.name for column in self.index_columns)} if columns is None else {*columns}
         )
-        fields = [field for field in self._field_expressions() if field.meta.output_name() in wanted]
+        fields = [field for name, field in self._field_expressions.items() if name in wanted]
         without_lists = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
         fields_and_hashes = rows.select([*fields, *self.member_hashes(without_lists)])
         queries = [fields_and_hashes.lazy().select(cross.index() for cross in without_lists)]
@@ -195,14 +195,17 @@ class FeaturePlan:
         frame = pl.DataFrame([*fields_and_hashes[:, : len(fields)], *others])
         return frame if columns is None else frame.select(columns)
 
-    def _field_expressions(self) -> list[pl.Expr]:
-        """The expressions that encode single columns."""
-        return [
+    @cached_property
+    def _field_expressions(self) -> dict[str, pl.Expr]:
+        """Encoded column → the expression for it, for all that are made of single columns."""
+        # Cached, because making thousands of expressions takes longer than encoding a block with them.
+        expressions = [
             *(field.index() for field in self.categoricals),
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
             *(number.scaled() for number in self.numerics),
             *(number.flag() for number in self.numerics if number.flagged),
         ]
+        return {expression.meta.output_name(): expression for expression in expressions}
 
     def _encoded_lists(self, frame: pl.LazyFrame, wanted: Set[str]) -> list[pl.LazyFrame]:
         fields = [field for field in self.multi_valued if field.name in wanted]
@@ -406,15 +409,15 @@ class FeaturePlan:
 
 
 def together(vocabularies: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
-    """The named frames in their order, those of one schema in groups of few values: a large one is alone."""
+    """The named frames in their order, those of equal types in groups of few values: a large one is alone."""
     group: dict[str, pl.DataFrame] = {}
-    num_values, schema = 0, None
+    num_values, types = 0, None
     for name, vocabulary in vocabularies:
         num_values += len(vocabulary)
-        if group and (num_values > _VALUES_TOGETHER or vocabulary.schema != schema):
+        if group and (num_values > _VALUES_TOGETHER or vocabulary.dtypes != types):
             yield group
             group, num_values = {}, len(vocabulary)
-        group[name], schema = vocabulary, vocabulary.schema
+        group[name], types = vocabulary, vocabulary.dtypes
     if group:
         yield group
 
