@@ -1,24 +1,22 @@
 """`widedeep backtest`: train up to a day, score the next, go on, and see how the ways of doing so compare."""
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from widedeep.errors import UsageError
 from widedeep.figures import duration, figure
+from widedeep.files import check_output, write_text
 
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .drawing import require_drawing
+from .options import ForceOption, JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.backtest import Backtest, ScoredStep, Way
     from widedeep.evaluation.comparison import Change
-
-_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def backtest(
@@ -42,6 +40,10 @@ def backtest(
         int | None,
         typer.Option("--days", min=1, metavar="N", help="Score the last N steps; default: all but the first."),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="PAGE", help="Write the figures as one HTML page with charts.")
+    ] = None,
+    force: ForceOption = False,
     work: WorkOption = Path(),
     overrides: SetOption = None,
     wait: WaitOption = False,
@@ -50,7 +52,10 @@ def backtest(
     """Train up to a day, score the next, go on: what trained anew, going on and left alone are worth over time."""
     from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
-    length = _length(step)
+    target = None
+    if html is not None:
+        require_drawing("backtest --html")
+        target = check_output(html, force=force)
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.comparison.backtest import WAYS
@@ -60,16 +65,19 @@ def backtest(
 
     asked: dict[Way, bool] = {"frozen": frozen, "cold": cold, "warm": warm}
     ways = [way for way in WAYS if asked[way]] or WAYS
-    result = run_backtest(loaded, work, reporter, step=length, ways=ways, days=days, wait=wait)
+    result = run_backtest(loaded, work, reporter, step=step, ways=ways, days=days, wait=wait)
     verdicts = [
         verdict(name, change, *pair) for pair, changes in result.differences.items() for name, change in changes.items()
     ]
-    in_seconds = not re.fullmatch(r"[0-9.]+", step)
+    if target is not None:
+        from widedeep.report.over_time import over_time
+
+        write_text(target, over_time(result, loaded.recipe.name, datetime.now(UTC)))
     if as_json:
         print_json(_as_object(result) | {"verdict": verdicts})
         return
     for name in result.metrics:
-        lines = [_cells(scored, name, in_seconds) for scored in result.steps]
+        lines = [_cells(result, scored, name) for scored in result.steps]
         print_sentences(["", f"{metric_title(name)}, ± half of a 95% interval", ""])
         print_comparison([*lines, _all_cells(result, name)])
     print_sentences(["", *verdicts, "", holds_for(grouped=result.grouped), ""])
@@ -77,28 +85,14 @@ def backtest(
         {
             "first model": f"{result.first_rows:,} rows",
             **{f"{way} training": duration(seconds) for way, seconds in result.seconds.items()},
-            **({"not learnt from": f"{result.unlearnt} steps"} if result.unlearnt else {}),
+            **({} if html is None else {"page": str(html)}),
+            **({"not learnt from": f"{result.unlearnt} step{'s' * (result.unlearnt != 1)}"} if result.unlearnt else {}),
         }
     )
 
 
-def _length(step: str) -> float:
-    parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([mhdw]?)", step)
-    length = float(parts[1]) * _SECONDS.get(parts[2], 1.0) if parts else 0.0
-    if not length > 0.0:
-        raise UsageError(f"--step {step}: must be a length above 0 such as 1d, 12h, 30m, 1w, or a number")
-    return length
-
-
-def _start(scored: "ScoredStep", in_seconds: bool) -> str:
-    if not in_seconds:
-        return f"{scored.start:g}"
-    moment = datetime.fromtimestamp(scored.start, UTC)
-    return f"{moment:%Y-%m-%d}" if moment.hour == moment.minute == 0 else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def _cells(scored: "ScoredStep", name: str, in_seconds: bool) -> dict[str, str]:
-    cells = {"step": _start(scored, in_seconds), "rows": f"{scored.rows:,}", "mean": figure(scored.mean)}
+def _cells(result: "Backtest", scored: "ScoredStep", name: str) -> dict[str, str]:
+    cells = {"step": result.step_name(scored), "rows": f"{scored.rows:,}", "mean": figure(scored.mean)}
     return cells | {way: _cell(figures.get(name)) for way, figures in scored.figures.items()}
 
 

@@ -62,6 +62,7 @@ def _as_object(line: "TableLine") -> dict[str, Any]:
         "runs": [run.path for run in line.runs],
         "refit": line.runs[0].refit,
         "goes_on_from": line.runs[0].goes_on_from,
+        "dropped_values": line.runs[0].facts.get("dropped_values"),
         "metrics": {name: _figure_object(measured) for name, measured in line.metrics.items()},
         "parameters": line.mean_of("parameters"),
         "rows_per_second": line.mean_of("rows_per_second"),
@@ -114,6 +115,9 @@ def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     before = line.runs[0].goes_on_from
     parents = [] if before is None else [before["run"], *before["ancestors"]]
     chain = f", going on from {' ← '.join(parents)}" if parents else ""
+    dropped = line.runs[0].facts.get("dropped_values")
+    if dropped is not None:
+        chain += f", {sum(dropped.values()):,} values dropped"
     return "; ".join([f"{line.name}, {seeds}{refit}{chain}", *(f"{name}={value}" for name, value in differs.items())])
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -18,19 +18,10 @@ from widedeep.reporting import Meter, Reporter
 from .boundary import wrapped
 from .results import open_stdout
 
-_WARNING = "widedeep: warning: "
-_EPOCH_TITLES = {
-    "epoch": "epoch",
-    "train_loss": "train loss",
-    "rows_per_second": "rows/s",
-    "scale": "lr x",
-    "best": "best",
-}
-"""The columns that a row of an epoch always has; in between stand as many valid metrics as fit."""
-_FIRST_METRICS = ("auc", "log_loss", "calibration", "rmse", "mae", "r2")
-"""The valid metrics shown first, after the one that chooses the best epoch; a line in a pipe has only these."""
+if TYPE_CHECKING:
+    from .epoch_cells import EpochTable
 
-_EPOCH_COLUMN_WIDTH = 7
+_WARNING = "widedeep: warning: "
 _GAP = "  "
 _NAME_WIDTH = 20
 """A longer column name is wrapped."""
@@ -70,7 +61,7 @@ class ConsoleReporter(Reporter):
         self._quiet = quiet
         self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._progress: Progress | None = None
-        self._epochs: _EpochTable | None = None
+        self._epochs: EpochTable | None = None
 
     def note(self, message: str) -> None:
         if self._quiet:
@@ -103,11 +94,13 @@ class ConsoleReporter(Reporter):
     def epoch(self, figures: Mapping[str, float | int | str | None]) -> None:
         if self._quiet:
             return
+        from .epoch_cells import EpochTable, epoch_line  # not at the top: `--help` should not wait for NumPy
+
         if not self._draws:
-            self._console.print(_epoch_line(figures), soft_wrap=True)
+            self._console.print(epoch_line(figures), soft_wrap=True)
             return
         if self._epochs is None or not self._epochs.continues_with(figures):
-            self._epochs = _EpochTable(figures, self._console.width)
+            self._epochs = EpochTable(figures, self._console.width)
             self._console.print(self._epochs.header(), style="bold", soft_wrap=True)
         is_best = bool(figures.get("best"))
         self._console.print(self._epochs.row(figures), style="green" if is_best else None, soft_wrap=True)
@@ -157,73 +150,6 @@ def _live_line(console: Console) -> Progress:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-
-
-class _EpochTable:
-    """The columns of a table whose rows come one by one; the first row's figures decide them."""
-
-    def __init__(self, first: Mapping[str, object], width: int) -> None:
-        from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
-
-        metrics = _ordered_metrics(first)
-        *before, rows_per_second, scale, best = _EPOCH_TITLES
-        while True:
-            names = [name for name in (*before, *metrics, rows_per_second, scale, best) if name in first]
-            self._titles = {name: _EPOCH_TITLES.get(name) or metric_title(name) for name in names}
-            if not metrics or _line_width(self._titles) <= width:
-                break
-            metrics.pop()
-        self._last_epoch = 0
-
-    def continues_with(self, figures: Mapping[str, float | int | str | None]) -> bool:
-        """Whether this epoch follows the last one. The first epoch of another seed starts a new table."""
-        return int(figures.get("epoch") or 0) > self._last_epoch
-
-    def header(self) -> str:
-        return _GAP.join(title.rjust(_column_width(title)) for title in self._titles.values())
-
-    def row(self, figures: Mapping[str, float | int | str | None]) -> str:
-        self._last_epoch = int(figures.get("epoch") or 0)
-        cells = {name: _epoch_cell(name, figures.get(name)) for name in self._titles}
-        return _GAP.join(cells[name].rjust(_column_width(title)) for name, title in self._titles.items())
-
-
-def _ordered_metrics(figures: Mapping[str, object]) -> list[str]:
-    """The valid metrics of an epoch, the most important first."""
-    metrics = [name for name in figures if name not in _EPOCH_TITLES and name != "epochs"]
-    first = [name for name in _FIRST_METRICS if name in metrics]
-    return list(dict.fromkeys([*metrics[:1], *first, *metrics]))
-
-
-def _epoch_line(figures: Mapping[str, float | int | str | None]) -> str:
-    """An epoch as a single line, for a log file."""
-    from widedeep.evaluation import metric_title  # not at the top: `--help` should not wait for NumPy
-
-    metrics = _ordered_metrics(figures)
-    shown = [name for name in metrics if name in (metrics[0], *_FIRST_METRICS)]
-    parts = [f"epoch {figures['epoch']}/{figures['epochs']}", f"train loss {figure(figures['train_loss'])}"]
-    if shown:
-        parts.append(" ".join(["valid", *(f"{metric_title(name)} {figure(figures[name])}" for name in shown)]))
-    parts.append(f"{_epoch_cell('rows_per_second', figures['rows_per_second'])} rows/s")
-    return _GAP.join([*parts, *(["best"] if figures.get("best") else [])])
-
-
-def _column_width(title: str) -> int:
-    return max(len(title), _EPOCH_COLUMN_WIDTH) if title not in ("epoch", "best", "lr x") else max(len(title), 5)
-
-
-def _line_width(titles: Mapping[str, str]) -> int:
-    return sum(_column_width(title) + len(_GAP) for title in titles.values()) - len(_GAP)
-
-
-def _epoch_cell(name: str, value: float | int | str | None) -> str:
-    if name == "best":
-        return "*" if value else ""
-    if name == "rows_per_second" and isinstance(value, float | int):
-        return f"{value:,.0f}"
-    if name == "scale" and isinstance(value, float | int):
-        return f"{value:g}"
-    return figure(value)
 
 
 # ------------------------------------------------------------------------------------------------------- tables

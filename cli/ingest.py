@@ -20,7 +20,7 @@ def ingest(
 
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
-    from widedeep.pipeline.stages import ingest as ingest_stage  # only now: a faulty recipe need not wait for it
+    from widedeep.pipeline.ingest_stage import ingest as ingest_stage  # only now: a faulty recipe need not wait for it
     from widedeep.pipeline.workspace import read_report
     from widedeep.profile.findings import show_findings
     from widedeep.profile.report import IngestReport

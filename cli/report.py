@@ -1,7 +1,6 @@
 """`widedeep report`: runs as a single self-contained page."""
 
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +10,7 @@ from widedeep.api.experiments import run_paths
 from widedeep.errors import UsageError
 from widedeep.files import check_output, write_text
 
+from .drawing import require_drawing
 from .options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from widedeep.comparison.measured_runs import MeasuredRun, RunReport
     from widedeep.evaluation.by_value import ValueFigures
     from widedeep.evaluation.comparison import Change
-
-_NEEDED = {"matplotlib": "Matplotlib", "jinja2": "Jinja"}
 
 
 def report(
@@ -47,11 +45,7 @@ def report(
     """
     if output == "-" and as_json:
         raise UsageError("`-o -` writes the page to stdout, where --json would write its object: drop one of them")
-    lacking = [title for module, title in _NEEDED.items() if find_spec(module) is None]
-    if lacking:
-        raise UsageError(
-            f"`report` draws with {' and '.join(lacking)}, which is not installed: pip install 'widedeep[report]'"
-        )
+    require_drawing("report")
     path = None if output == "-" else Path(output)
     target = None if path is None else check_output(path, force=force)
     from widedeep.comparison.measured_runs import measure_runs

@@ -100,6 +100,7 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
         "already_done": result.already_done,
         "refit": result.refit,
         "goes_on_from": result.goes_on_from,
+        "dropped_values": result.dropped_values,
     }
 
 
@@ -120,9 +121,16 @@ def _print_run(result: "TrainResult", as_json: bool) -> None:
             "training": f"{duration(result.seconds)}, {result.rows_per_second:,.0f} rows/s",
             **_refit_fact(result.refit),
             **({} if result.goes_on_from is None else {"went on from": result.goes_on_from["run"]}),
+            **({} if result.dropped_values is None else {"dropped": _dropped(result.dropped_values)}),
             "run": str(result.run),
         }
     )
+
+
+def _dropped(values: Mapping[str, int]) -> str:
+    from widedeep.recipe.base import OURS  # not at the top: `--help` should not wait for Pydantic
+
+    return ", ".join(f"{name.removesuffix(OURS)}: {number:,}" for name, number in values.items()) or "no values"
 
 
 def _epochs(result: "TrainResult") -> str:

@@ -14,7 +14,7 @@ from quality_report import headline, report
 from quality_settings import FOLDER, TABLES, Table
 
 from widedeep.api.recipes import load_recipe as find_recipe
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter

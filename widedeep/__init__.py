@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from widedeep import errors
-    from widedeep.api.experiments import compare, discover, train
+    from widedeep.api.experiments import backtest, compare, discover, train
     from widedeep.api.recipes import bundled_recipes, load_recipe
     from widedeep.api.runs import Run, open_run
     from widedeep.reporting import Reporter
@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Reporter",
     "Run",
+    "backtest",
     "bundled_recipes",
     "compare",
     "discover",
@@ -28,6 +29,7 @@ __all__ = [
 _HOMES = {
     "Reporter": "widedeep.reporting",
     "Run": "widedeep.api.runs",
+    "backtest": "widedeep.api.experiments",
     "bundled_recipes": "widedeep.api.recipes",
     "compare": "widedeep.api.experiments",
     "discover": "widedeep.api.experiments",

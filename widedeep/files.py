@@ -31,7 +31,6 @@ _OF_A_PLACE = {
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
 _ADVICE = "free some space or choose another place"
-_COPIED_BYTES = 1 << 22
 _WAIT_SECONDS = 0.2
 
 _CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+")
@@ -278,43 +277,6 @@ def _replace_directory(new: Path, path: Path, aside: Path) -> None:
         with suppress(FileNotFoundError):
             os.replace(aside, path)
         raise
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy the bytes of a file of a stage or run. Raises ArtefactError if they cannot be read, WriteError."""
-    with writing(target), target.open("xb") as copy:
-        for piece in _pieces(source):
-            copy.write(piece)
-
-
-def copy_directory(source: Path, target: Path) -> None:
-    """Copy a directory of a stage or run into a new one, as `copy_file` does."""
-    with writing(target):
-        target.mkdir()
-    try:
-        entries = sorted(source.iterdir())
-    except OSError as error:
-        raise unreadable(source, error) from error
-    for entry in entries:
-        if entry.is_dir():
-            copy_directory(entry, target / entry.name)
-        else:
-            copy_file(entry, target / entry.name)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_COPIED_BYTES):
-                yield piece
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def unreadable(path: Path, error: Exception) -> ArtefactError:
-    """What to raise when a file of a stage cannot be read."""
-    reason = getattr(error, "strerror", None) or error
-    return ArtefactError(f"{path}: cannot be read: {reason}: delete stages/ and run again")
 
 
 def for_polars(path: Path) -> Path | io.BytesIO:

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import math
 import os
 import re
 import stat
@@ -13,6 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from widedeep.artefacts import (
+    DAMAGED,
+    digest_of_bytes,
+    digest_of_file,
+    read_json_artefact,
+    read_json_lines,
+    require_shape,
+)
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, sync_directory, write_json, write_text, writing
 
@@ -32,7 +39,6 @@ _NEXT_LATEST = ".latest.next"
 TRAIN_ONLY = ("train",)
 """The splits that a run is trained on, unless it is a refit."""
 
-_DAMAGED = "the run is damaged: restore it from a copy, or train it again"
 _MACHINE = Path("/etc/machine-id")
 _MANIFEST = {
     "format": int,
@@ -170,7 +176,7 @@ class RunDirectory:
         require_shape(manifest, _MANIFEST, path)
         for stage, key in manifest["keys"].items():
             if not re.fullmatch("[0-9a-f]{1,64}", key):  # a key names a folder
-                raise ArtefactError(f"{path}: keys.{stage} is {key[:40]!r}, must be hexadecimal digits: {_DAMAGED}")
+                raise ArtefactError(f"{path}: keys.{stage} is {key[:40]!r}, must be hexadecimal digits: {DAMAGED}")
         if "pins" in manifest and manifest["pins"]["manifest"] != _digest_of_manifest(manifest):
             raise ArtefactError(
                 f"{path}: it has changed since the run was finished: restore it from a copy, or train again"
@@ -183,7 +189,7 @@ class RunDirectory:
         if not self.is_done:
             raise ArtefactError(f"{self.path}: the run is unfinished: finish it with `widedeep train … --resume`")
         if manifest["format"] >= 3 and "pins" not in manifest:
-            raise ArtefactError(f"{self.manifest_path}: it lacks `pins`, the digests of the run's files: {_DAMAGED}")
+            raise ArtefactError(f"{self.manifest_path}: it lacks `pins`, the digests of the run's files: {DAMAGED}")
         return manifest
 
     def checked(self, path: Path, manifest: Mapping[str, Any] | None = None) -> Path:
@@ -192,11 +198,9 @@ class RunDirectory:
 
         A missing file is for its reader to tell, unless it is pinned. Raises ArtefactError.
         """
-        resolved = os.path.realpath(path)
-        if not resolved.startswith(os.path.realpath(self.path) + os.sep):
-            raise ArtefactError(f"{path}: a link that leads out of the run, which is not followed: put the file there")
+        resolved = self._within(path)
         if os.path.exists(resolved) and not stat.S_ISREG(os.stat(resolved).st_mode):
-            raise ArtefactError(f"{path}: is no file: {_DAMAGED}")
+            raise ArtefactError(f"{path}: is no file: {DAMAGED}")
         check_readable(path)
         pins = (manifest or {}).get("pins")
         if pins is None:
@@ -204,19 +208,40 @@ class RunDirectory:
         name = path.relative_to(self.path).as_posix()
         if not os.path.exists(path):
             if name in pins["files"]:
-                raise ArtefactError(f"{path}: the file is missing: {_DAMAGED}")
-        elif pins["files"].get(name) != _digest_of_file(path):
+                raise ArtefactError(f"{path}: the file is missing: {DAMAGED}")
+        elif pins["files"].get(name) != digest_of_file(path):
             raise ArtefactError(
                 f"{path}: it has changed since the run was finished: restore it from a copy, or train again"
             )
         return path
 
+    def _within(self, path: Path) -> str:
+        """Where `path` leads, links followed. Raises ArtefactError if that is outside of the run."""
+        resolved = os.path.realpath(path)
+        if not resolved.startswith(os.path.realpath(self.path) + os.sep):
+            raise ArtefactError(f"{path}: a link that leads out of the run, which is not followed: put the file there")
+        return resolved
+
+    def check_files_in(self, folder: Path) -> None:
+        """Raise ArtefactError unless every file below a folder of the run is one that may be opened, see `checked`.
+
+        A missing folder, and a file without permission to read it, are for their reader to tell.
+        """
+        self._within(folder)
+        entries: list[os.DirEntry[str]] = []
+        with suppress(OSError), os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                self.check_files_in(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):  # the folder tells the rest, which are thousands
+                self.checked(Path(entry.path))
+
     def check_scoring(self, manifest: Mapping[str, Any]) -> None:
         """Raise ArtefactError unless all files that scoring depends on are those that the run was finished with."""
         for path in self._pinned_paths():
             self.checked(path, manifest)
-        for vocabulary in sorted((self.plan_dir / "vocabularies").glob("*")):
-            self.checked(vocabulary)
+        self.check_files_in(self.plan_dir / "vocabularies")
 
     def is_own(self, manifest: Mapping[str, Any]) -> bool:
         """Whether this user made the run on this machine: by the seal of its manifest, which runs of older versions
@@ -248,7 +273,7 @@ class RunDirectory:
         Raises ArtefactError for a log that cannot be read.
         """
         path = self.checked(self.events_path)
-        events = _read_json_lines(path, "cannot read what training logged: the run is damaged")
+        events = read_json_lines(path, "cannot read what training logged: the run is damaged")
         require_shape(events, [{"event": str}], path)
         epochs = [event for event in events if event["event"] == "epoch"]
         require_shape(epochs, [_EPOCH], path)
@@ -261,7 +286,7 @@ class RunDirectory:
         served `before`, oldest first. Raises ArtefactError for a damaged file.
         """
         path, advice = self.checked(self.promotions_path), "delete the file, which only tells what was served"
-        notes: list[dict[str, Any]] = _read_json_lines(path, f"cannot read what was served: {advice}")
+        notes: list[dict[str, Any]] = read_json_lines(path, f"cannot read what was served: {advice}")
         require_shape(notes, [_PROMOTION], path)
         for note in notes:
             for name in (note["run"], *filter(None, [note["incumbent"]]), *note["before"]):
@@ -269,17 +294,20 @@ class RunDirectory:
                     raise ArtefactError(f"{path}: {name[:40]!r} is no name of a run: {advice}")
         return notes
 
-    def pin(self) -> None:
-        """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run."""
+    def pin(self, *, own: bool = True) -> None:
+        """Note in the manifest the digests of the files that scoring and figures depend on, and who made the run.
+
+        One that is not your `own`, as its recipe is of another's, gets no seal.
+        """
         manifest = self.manifest()
         manifest.pop("pins", None)
         # Scoring does without these.
         later = (self.metrics_path, self.best_state_path, self.memory_sums_path, self.rare_dir / "rare.json")
         paths = [path for path in (*self._pinned_paths(), *later) if path.exists()]
-        files = {path.relative_to(self.path).as_posix(): _digest_of_file(path) for path in paths}
+        files = {path.relative_to(self.path).as_posix(): digest_of_file(path) for path in paths}
         manifest["pins"] = {"files": files, "manifest": "", "seal": ""}
         digest = _digest_of_manifest(manifest)
-        manifest["pins"] |= {"manifest": digest, "seal": _seal(digest)}
+        manifest["pins"] |= {"manifest": digest, "seal": _seal(digest) if own else ""}
         write_json(self.manifest_path, manifest)
 
     def _pinned_paths(self) -> Iterator[Path]:
@@ -343,8 +371,9 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     """The run directory that `argument` names: a run, a link to one such as `runs/<recipe>/serving` or `latest`, or a
     recipe's latest finished run.
 
-    Relative paths are tried as they are and from the work directory. Where no run lies there, `recipe_name` is asked
-    which recipe is meant, if any. Raises ArtefactError when nothing is there, or a run that may not be read.
+    Relative paths are tried as they are and from the work directory. Where no run lies there, it is the name of a
+    recipe that has runs here, whatever else is called so; else `recipe_name` is asked which recipe is meant, if any.
+    Raises ArtefactError when nothing is there, or a run that may not be read.
     """
     places = (Path(argument), work_dir / argument)
     for path in places:
@@ -354,7 +383,7 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
         RunDirectory(path).checked(RunDirectory(path).manifest_path)
         if os.path.exists(RunDirectory(path).manifest_path):  # pathlib raises for a name that is too long
             return Path(os.path.realpath(path))
-    name = recipe_name()
+    name = argument if folder_of_runs(argument, work_dir) is not None else recipe_name()
     if name is not None:
         latest = work_dir / RUNS / name / LATEST
         settle_latest(latest.parent)
@@ -371,6 +400,13 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     )
 
 
+def folder_of_runs(recipe: str, work_dir: Path) -> Path | None:
+    """`runs/<recipe>`, links followed; None if no recipe of this name has runs here."""
+    folder = work_dir / RUNS / recipe
+    is_name = recipe == os.path.basename(recipe) and recipe not in {"", os.curdir, os.pardir}
+    return Path(os.path.realpath(folder)) if is_name and os.path.isdir(folder) else None
+
+
 def _refuse_dangling(path: Path) -> None:
     """Raise ArtefactError if `path` is a link to a run that is gone."""
     if os.path.islink(path) and not os.path.exists(path):  # pathlib raises for a name that is too long
@@ -383,106 +419,10 @@ def trained_splits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(manifest["refit"]["splits"]) if manifest.get("refit") else TRAIN_ONLY
 
 
-def read_json_artefact(path: Path, meaning: str) -> Any:
-    """Parse a JSON file of ours. Raises ArtefactError, ending in `meaning`, if it is missing or damaged."""
-    check_readable(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{path}: cannot read it ({error.__class__.__name__}): {meaning}") from error
-    except json.JSONDecodeError as error:
-        raise ArtefactError(f"{path}:{error.lineno}: not valid JSON ({error.msg}): {meaning}") from error
-    except ValueError as error:
-        raise ArtefactError(f"{path}: not valid JSON ({error}): {meaning}") from error
-    except RecursionError:
-        raise ArtefactError(f"{path}: not valid JSON of ours (it nests too deeply): {meaning}") from None
-
-
-def _read_json_lines(path: Path, meaning: str) -> Any:
-    """Parse a file of JSON lines of ours; no lines if there is no such file. Raises ArtefactError with `meaning`."""
-    if not os.path.exists(path):
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line, parse_constant=refuse_constant) for line in lines]
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtefactError(f"{path}: {meaning}") from error
-
-
-def refuse_constant(name: str) -> None:
-    """For `json.loads`: raises ValueError for NaN and infinities, which strict JSON lacks."""
-    raise ValueError(f"{name} is no number")
-
-
-def require_shape(value: Any, shape: Any, path: Path) -> None:
-    """Raise ArtefactError, which names the file `path` and the place in it, unless the JSON `value` has `shape`.
-
-    A shape is a type (float: a finite number, whole ones too; int: less than 2^63), None, `(shape, …)` for a choice,
-    `[shape]` for a list, of so many entries if there are several, `{str: shape}` for an object with any keys,
-    `{"key": shape, "key?": shape}` for one with these keys, of which those with a question mark, and others, may be
-    absent; `Any` fits all.
-    """
-    if (misfit := _misfit(value, shape, "")) is not None:
-        raise ArtefactError(f"{path}: {misfit}: {_DAMAGED}")
-
-
-def _misfit(value: Any, shape: Any, place: str) -> str | None:
-    """What does not fit, and where; None if all fits."""
-    if isinstance(shape, tuple):
-        misfits = [_misfit(value, choice, place) for choice in shape]
-        return None if None in misfits else misfits[0]
-    if isinstance(shape, list) and isinstance(value, list):
-        if len(shape) > 1 and len(value) != len(shape):
-            return f"{place} must have {len(shape)} entries, has {len(value)}"
-        return _first_misfit(
-            (entry, shape[number % len(shape)], f"{place}[{number}]") for number, entry in enumerate(value)
-        )
-    if isinstance(shape, dict) and isinstance(value, dict):
-        below = f"{place}." if place else ""
-        if str in shape:
-            return _first_misfit((entry, shape[str], f"{below}{key[:40]}") for key, entry in value.items())
-        if lacking := [key for key in shape if not key.endswith("?") and key not in value]:
-            return f"{place or 'it'} lacks `{lacking[0]}`"
-        keys = {key.removesuffix("?"): of_key for key, of_key in shape.items()}
-        return _first_misfit((value[key], keys[key], f"{below}{key}") for key in keys if key in value)
-    if shape is Any or _is_of_type(value, shape):
-        return None
-    kind: dict[Any, str] = {list: "a list", dict: "an object", None: "null", str: "a text", bool: "true or false"}
-    kind |= {int: "a whole number", float: "a finite number"}
-    wanted = kind[type(shape) if isinstance(shape, list | dict) else shape]
-    return f"{place or 'its content'} must be {wanted}, is {_shown(value)}"
-
-
-def _first_misfit(entries: Iterator[tuple[Any, Any, str]]) -> str | None:
-    return next((misfit for entry in entries if (misfit := _misfit(*entry)) is not None), None)
-
-
-def _is_of_type(value: Any, shape: Any) -> bool:
-    if shape is float:
-        return type(value) in (int, float) and abs(value) < 2.0**1023 and math.isfinite(value)
-    if shape is int:
-        return type(value) is int and -(2**63) <= value < 2**64
-    return value is None if shape is None else isinstance(shape, type) and type(value) is shape
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | dict):
-        return "a list" if isinstance(value, list) else "an object"
-    return json.dumps(value)[:60]
-
-
-def _digest_of_file(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise ArtefactError(f"{path}: cannot be read: {error.strerror}: {_DAMAGED}") from error
-
-
 def _digest_of_manifest(manifest: Mapping[str, Any]) -> str:
     """Of all that the manifest says, the pins of the other files included."""
     facts = {**manifest, "pins": manifest["pins"]["files"]}
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return digest_of_bytes(json.dumps(facts, sort_keys=True).encode())
 
 
 def _seal(digest: str) -> str:

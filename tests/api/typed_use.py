@@ -7,6 +7,7 @@ from typing import Any, assert_type
 import polars as pl
 
 import widedeep as wd
+from widedeep.comparison.backtest import Backtest
 from widedeep.discovery.discover import Discovery
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
@@ -29,4 +30,5 @@ def use(frame: pl.DataFrame, data: Mapping[str, Any]) -> None:
     assert_type(wd.compare([run, "runs/adult"]), pl.DataFrame)
     found = wd.discover(wd.load_recipe(run).with_crosses(()), on=run)
     assert_type(found, Discovery)
+    assert_type(wd.backtest("adult", step="1d", ways=["warm"]), Backtest)
     assert_type(wd.errors.DataError("no rows").exit_code, int)

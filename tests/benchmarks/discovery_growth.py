@@ -20,7 +20,7 @@ from widedeep.discovery.fields import CrossField, read_train_rows
 from widedeep.discovery.fold_models import FoldModels
 from widedeep.discovery.screen import Residual, Screen
 from widedeep.memory.additive import Target
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 

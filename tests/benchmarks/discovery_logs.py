@@ -20,7 +20,7 @@ from widedeep.discovery.screen import Candidate
 from widedeep.discovery.search import Search
 from widedeep.evaluation.comparison import loss_fall, row_losses
 from widedeep.memory.columns import CodeColumn, Column
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.synth.criteo import Planting

@@ -10,7 +10,8 @@ import polars as pl
 
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
-from widedeep.pipeline.stages import build_crosses, ingest
+from widedeep.pipeline.ingest_stage import ingest
+from widedeep.pipeline.stages import build_crosses
 from widedeep.recipe.load import LoadedRecipe, load_recipe
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter

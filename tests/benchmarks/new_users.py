@@ -12,7 +12,7 @@ from typing import Any
 from drawn_logs import Drawing, Place, measure_all
 
 from widedeep.pipeline.experiment import train
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.reporting import Reporter
 from widedeep.synth.world import CLICK_RATE
 from widedeep.table.parts import read_typed

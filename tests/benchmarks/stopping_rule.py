@@ -22,10 +22,11 @@ from click_log import WIDEDEEP
 from machine import machine_facts
 
 from widedeep.api.recipes import load_recipe as find_recipe
+from widedeep.artefacts import read_json_artefact
 from widedeep.files import write_json
 from widedeep.pipeline.experiment import train_seeds
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact
+from widedeep.runs import RunDirectory
 
 RULES = ("auc", "log_loss")
 """The metric that chooses, the old one first."""

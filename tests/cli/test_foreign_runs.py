@@ -264,3 +264,48 @@ def test_a_key_in_a_manifest_leads_to_no_other_folder(rich: Path, rich_run: Path
 
     assert (code, out) == (4, "")
     assert "manifest.json: keys.ingest" in err
+
+
+@pytest.fixture
+def day(rich: Path, tmp_path: Path) -> Path:
+    """A recipe of one's own like that of `rich`, for a day on which nothing happened."""
+    header = (rich / "log.csv").read_text().partition("\n")[0]
+    (tmp_path / "log.csv").write_text(f"{header}\n")
+    (tmp_path / "users.csv").write_bytes((rich / "users.csv").read_bytes())
+    (tmp_path / "day.yaml").write_text((rich / "rich.yaml").read_text().replace("name: rich", "name: day"))
+    return tmp_path / "day.yaml"
+
+
+def test_going_on_from_a_run_copies_nothing_that_lies_outside(
+    day: Path, rich_run: Path, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    (tmp_path / "secret").write_text("a secret of mine")
+    outside = {"plan/notes": "secret", "plan/rare/rare-0099.arrow": "secret", "plan/folder": "."}
+    for name, leads_to in outside.items():
+        (rich_run / name).symlink_to(tmp_path / leads_to)
+
+        code, _, err = widedeep("train", day, "--from", rich_run, "--work", tmp_path / "work")
+
+        assert (code, f"{rich_run / name}: a link that leads out of the run" in err) == (4, True), err
+        assert not (tmp_path / "work" / "runs").exists()
+        (rich_run / name).unlink()
+    os.mkfifo(rich_run / "plan/notes")  # whose reader would wait for ever
+    code, _, err = widedeep("train", day, "--from", rich_run, "--work", tmp_path / "work")
+    assert (code, "plan/notes: is no file" in err) == (4, True), err
+
+
+def test_a_day_without_rows_makes_no_run_of_anothers_ones_own(
+    day: Path, rich: Path, rich_run: Path, tmp_path: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = ["train", day, "--from", rich_run, "--work", tmp_path]
+    score = ["predict", tmp_path / "runs" / "day" / "latest", rich / "log.csv", "-o", "-"]
+    assert widedeep(*go_on)[0] == widedeep(*score)[0] == 0  # of a run of one's own
+
+    of_another(rich_run, monkeypatch)
+    code, _, err = widedeep(*go_on)
+    assert code == 0, err
+    code, out, err = widedeep(*score)
+
+    assert (code, out) == (4, "")
+    assert "side table 'users' is not read" in err
+    assert widedeep(*score, "--trust")[0] == 0

@@ -273,7 +273,7 @@ def test_without_matplotlib_one_line_says_how_to_install_it(
     folder: Path, tmp_path: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr("widedeep_cli.report.find_spec", lambda name: None if name == "matplotlib" else find(name))
+    monkeypatch.setattr("widedeep_cli.drawing.find_spec", lambda name: None if name == "matplotlib" else find(name))
     code, out, err = widedeep("report", folder / "runs" / "deep" / "latest", "-o", tmp_path / "page.html")
     assert (code, out) == (2, "")
     assert err == (

@@ -96,6 +96,35 @@ def test_a_recipe_is_named_in_any_way(name: str, nights: list[Path], widedeep: C
     assert len(listed(widedeep, name)) == 6
 
 
+@pytest.mark.parametrize("name", [".", "..", "runs"])
+def test_a_folder_that_is_no_recipes_is_refused(name: str, nights: list[Path], widedeep: CommandLine) -> None:
+    code, out, err = widedeep("runs", name)
+    assert (code, out, "no runs of such a recipe" in err) == (4, "", True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "small", "log.csv", "-o", "-"],
+        ["eval", "small", "--json"],
+        ["crosses", "small", "--weights"],
+        ["promote", "small", "--json"],
+        ["compare", "small", "--json"],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_a_recipes_name_is_its_latest_run_though_a_folder_is_called_so(
+    command: list[str], nights: list[Path], widedeep: CommandLine
+) -> None:
+    Path("small").mkdir()
+    by_name = widedeep(*command)
+    assert by_name[0] == 0, by_name[2]
+    if command[0] == "promote":
+        assert only_json(by_name[1])["run"] == str(nights[-1])
+    else:
+        assert by_name == widedeep(*("runs/small/latest" if word == "small" else word for word in command))
+
+
 def test_the_table_fits_eighty_columns(nights: list[Path], widedeep: CommandLine) -> None:
     for name in ("serving", "canary", "shadow"):
         link(name, nights[5])

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from widedeep.encoded.store import EncodedStore
-from widedeep.pipeline.stages import IngestResult, build_crosses, ingest
+from widedeep.pipeline.ingest_stage import IngestResult, ingest
+from widedeep.pipeline.stages import build_crosses
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.plain_data import recipe_of_data
 from widedeep.reporting import Reporter

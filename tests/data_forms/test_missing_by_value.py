@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from widedeep.errors import DataError
-from widedeep.pipeline.stages import IngestResult, ingest
+from widedeep.pipeline.ingest_stage import IngestResult, ingest
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.plain_data import recipe_of_data
 from widedeep.reporting import Reporter

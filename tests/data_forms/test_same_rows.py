@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.plain_data import recipe_of_data
 from widedeep.recipe.schema import FeatureSettings

@@ -49,6 +49,10 @@ WRITTEN: dict[str, Callable[[int], str]] = {
     "decimal comma": lambda row: f"{row},5",
     "blanks for thousands": lambda row: f"1 {row:03d}",
     "accounting": lambda row: f"($1,{row:03d})",
+    "narrow blanks for thousands": lambda row: f"1\u202f{row:03d}",
+    "thin blanks for thousands": lambda row: f"1\u2009{row:03d}",
+    "a Swiss apostrophe": lambda row: f"1\u2019{row:03d}.50",
+    "a typesetter's minus": lambda row: f"\u2212{row}.5" if row % 2 else f"{row}",
 }
 
 
@@ -88,6 +92,21 @@ def test_the_index_of_a_pandas_frame_is_left_out_and_stands_in_no_cross(
     used, _, left_out = (folder / "suggested.yaml").read_text().partition("# Left out")
     assert name not in used
     assert "the index of a pandas frame" in left_out
+
+
+@pytest.mark.parametrize("header", [",,y,x", "y,x,,,"])
+def test_the_levels_of_an_index_and_a_spreadsheets_empty_columns_stand_in_no_ones_way(
+    folder: Path, widedeep: CommandLine, header: str
+) -> None:
+    values = {"y": "01", "x": "abc", "": ("q", "r", "s", "t")}
+    rows = [",".join(values[name][row % len(values[name])] for name in header.split(",")) for row in range(60)]
+    (folder / "log.csv").write_text("\n".join([header, *rows]) + "\n")
+
+    assert widedeep("init", "log.csv", "--label", "y", "-o", "suggested.yaml")[0] == 0
+    used, _, left_out = (folder / "suggested.yaml").read_text().partition("# Left out")
+    assert "Unnamed" not in used
+    assert "a column without a name" in left_out
+    assert widedeep("ingest", "suggested.yaml")[0] == 0
 
 
 def test_minmax_of_numbers_too_far_apart_for_a_float_is_refused_by_column(folder: Path, widedeep: CommandLine) -> None:

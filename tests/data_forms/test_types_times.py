@@ -96,6 +96,28 @@ def test_a_form_of_time_is_found_by_init_trained_on_and_scored(
     assert pl.read_csv(folder / "scores.csv").height == 60
 
 
+SAID = {
+    "hours": ([int(text) for text in written("%y%m%d%H")], 'time: {column: x, format: "%y%m%d%H"}'),
+    "days": ([int((START + timedelta(days=row)).strftime("%y%m%d")) for row in range(60)], 'format: "%y%m%d"}'),
+    "seconds of many years": ([10**9 + 10**7 * row for row in range(60)], "time: x "),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_numbers_in_a_column_of_any_name_are_moments_where_time_says_so(
+    folder: Path, widedeep: CommandLine, name: str
+) -> None:
+    values, setting = SAID[name]
+    pl.read_csv(write(folder / "log.csv", values)).rename({"hour": "x"}).write_csv("log.csv")
+
+    code, suggested, _ = widedeep("init", "log.csv", "--label", "y", "--time", "x")
+
+    assert code == 0
+    assert setting in suggested
+    assert "date_time:" in suggested
+    assert "#   x:" not in suggested
+
+
 REFUSED: dict[str, tuple[list[Any], str, str]] = {
     "20240101": ([20240101 + row % 28 for row in range(60)], "", "to '%Y%m%d'"),
     "2024": ([2020 + row % 5 for row in range(60)], "", "to '%Y'"),

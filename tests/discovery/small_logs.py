@@ -9,7 +9,7 @@ import yaml
 
 from widedeep.discovery.discover import Discovery, discover
 from widedeep.discovery.fields import TrainRows, read_train_rows
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.load import LoadedRecipe, load_recipe
 from widedeep.reporting import Reporter
 

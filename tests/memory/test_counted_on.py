@@ -7,6 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from widedeep.errors import ArtefactError
+from widedeep.features.fields import FIRST as FIRST_INDEX
+from widedeep.features.fields import FittedCategorical, FittedCross
+from widedeep.features.fit import NO_MIXES, NO_VALUES
+from widedeep.features.plan import FeaturePlan
 from widedeep.memory import additive
 from widedeep.memory.additive import Target
 from widedeep.memory.columns import CodeColumn, Column, Floats
@@ -110,11 +114,15 @@ def test_columns_that_have_grown_know_nothing_of_their_new_codes() -> None:
 def test_sums_are_read_as_they_were_written_and_damaged_ones_are_refused(tmp_path: Path) -> None:
     _, _, sums = LOG.remembered(FIRST)
     sums.save(tmp_path / "sums.safetensors")
-    read = MemorySums.load(tmp_path / "sums.safetensors")
+    field = FittedCategorical("a", "a", None, None, FIELD - FIRST_INDEX, 0, NO_VALUES, FIELD - FIRST_INDEX)
+    cross = FittedCross("a x b", ("a", "b"), CROSS - FIRST_INDEX, NO_MIXES, None, {})
+    plan = FeaturePlan((), (field,), (), (cross,))
+    read = MemorySums.load(tmp_path / "sums.safetensors", plan)
     assert (read.bias, read.shrinkage) == (sums.bias, sums.shrinkage)
     for one, other in zip(read.columns, sums.columns, strict=True):
         assert np.array_equal(one.gradient, other.gradient)
         assert np.array_equal(one.information, other.information)
     (tmp_path / "sums.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ArtefactError, match="train it again"):
-        MemorySums.load(tmp_path / "sums.safetensors")
+    for path in (tmp_path / "sums.safetensors", tmp_path / "none.safetensors"):
+        with pytest.raises(ArtefactError, match="train again"):
+            MemorySums.load(path, plan)

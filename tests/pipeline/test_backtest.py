@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+import widedeep as wd
 from widedeep.comparison import backtest as module
 from widedeep.comparison.backtest import Backtest, backtest
-from widedeep.errors import Interrupted, UsageError
+from widedeep.errors import DataError, Interrupted, UsageError
 from widedeep.features.targets import LABEL_COLUMN
+from widedeep.figures import figure
+from widedeep.pipeline import steps as steps_module
 from widedeep.pipeline.experiment import train
 from widedeep.pipeline.steps import steps_stage
 from widedeep.pipeline.workspace import Workspace
@@ -195,6 +199,60 @@ def test_the_command_prints_a_table_for_each_metric_or_one_json_object(folder: P
     assert set(answer["seconds"]) == {"frozen", "warm"}
 
 
+def test_python_gives_the_figures_of_the_command_as_a_frame(folder: Path, result: Backtest) -> None:
+    again = wd.backtest(folder / "days.yaml", step="1d", work_dir=folder / "work")
+    assert (again.steps, again.overall, again.differences) == (result.steps, result.overall, result.differences)
+    frame = again.frame()
+    assert frame.columns[:5] == ["step", "start", "rows", "label_mean", "way"]
+    assert frame["step"].unique(maintain_order=True).to_list()[0] == "1970-01-02"
+    assert frame.height == 3 * len(result.steps)
+    for step in result.steps:
+        for way, changes in step.figures.items():
+            row = frame.row(by_predicate=(pl.col("start") == step.start) & (pl.col("way") == way), named=True)
+            for name, change in changes.items():
+                assert (row[name], row[f"{name}_low"], row[f"{name}_high"]) == change.interval
+    assert result.frame()["step"][0] == f"{DAY:.15g}"  # a bare number has the unit of the time
+
+
+def test_the_page_holds_every_figure_and_a_chart_of_each_metric_and_asks_for_nothing(
+    folder: Path, result: Backtest, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    page = tmp_path / "page.html"
+    command = ["backtest", folder / "days.yaml", "--work", folder / "work", "--html", page]
+    code, out, err = widedeep(*command)
+    assert code == 0, err
+    assert "page.html" in "".join(out.split())
+    text = page.read_text()
+    assert not re.search(r"https?://(?!www\.w3\.org)|<script|<link|src=", text)
+    assert text.count('<svg viewBox="') == 3
+    for metric in ("Log loss", "AUC", "Calibration"):
+        assert f"{metric} by step" in text or f"{metric.lower()} by step" in text
+    for step in result.steps:
+        for changes in step.figures.values():
+            assert figure(changes["log_loss"].value) in text
+            assert figure(changes["auc"].value) in text
+    for changes in result.overall.values():
+        assert figure(changes["log_loss"].low) in text
+    assert "1970-01-06" in text
+    code, _, err = widedeep(*command)
+    assert code != 0
+    assert "--force" in err
+    assert widedeep(*command, "--force")[0] == 0
+
+
+def test_a_page_of_two_steps_where_a_class_is_missing_is_drawn_too(tmp_path: Path, widedeep: CommandLine) -> None:
+    write_log(tmp_path / "log.csv", [0, 1, 2], rows=60)
+    rows = pl.read_csv(tmp_path / "log.csv")
+    rows = rows.with_columns(click=pl.when(pl.col("time") < 2 * DAY).then("click").otherwise(0))
+    rows.write_csv(tmp_path / "log.csv")
+    (tmp_path / "days.yaml").write_text(RECIPE)
+    page = tmp_path / "page.html"
+    arguments = ["--work", tmp_path / "work", "--frozen", "--html", page, "--set", "training.epochs=1"]
+    code, _, err = widedeep("backtest", tmp_path / "days.yaml", *arguments)
+    assert code == 0, err
+    assert "nan" not in page.read_text().lower().replace("finance", "")
+
+
 @pytest.mark.parametrize("step", ["0d", "1x", "", "-1d", "day"])
 def test_a_step_that_is_no_length_is_refused(step: str, folder: Path, widedeep: CommandLine) -> None:
     code, _, err = widedeep("backtest", folder / "days.yaml", f"--step={step}")
@@ -210,6 +268,37 @@ def test_a_step_that_makes_too_few_or_too_many_of_them_is_refused(folder: Path, 
             loaded = load_recipe(tmp_path / "days.yaml")
         with pytest.raises(UsageError, match="--step"):
             backtest(loaded, tmp_path / "work", Reporter(), step=step)
+
+
+def test_too_many_steps_are_refused_before_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_log(tmp_path / "log.csv", [0, 1])
+    (tmp_path / "days.yaml").write_text(RECIPE)
+    monkeypatch.setattr(steps_module, "MOST_STEPS", 3)
+    monkeypatch.setattr(steps_module, "_HELD_ROWS", 10)
+    written: list[object] = []
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda frame, path: written.append(path))
+    with pytest.raises(UsageError, match="more than 3 steps of 60 seconds"):
+        backtest(load_recipe(tmp_path / "days.yaml"), tmp_path / "work", Reporter(), step=60.0)
+    assert not written
+
+
+@pytest.mark.parametrize("time", [float("inf"), float("nan"), 1e300])
+def test_a_time_that_lies_in_no_step_is_told_with_its_row(time: float, tmp_path: Path) -> None:
+    pl.DataFrame({"time": [0.5, time], "user": "u", "shape": "s", "click": [0, 1]}).write_parquet(tmp_path / "log.pq")
+    (tmp_path / "days.yaml").write_text(RECIPE.replace("log.csv", "log.pq").replace(", format: epoch", ""))
+    with pytest.raises(DataError, match=r"log\.pq: row 2: column 'time'"):
+        run_backtest(tmp_path)
+
+
+def test_a_time_in_another_unit_than_seconds_is_shown_as_a_number(tmp_path: Path, widedeep: CommandLine) -> None:
+    write_log(tmp_path / "log.csv", [0, 1, 2], rows=60)
+    rows = pl.read_csv(tmp_path / "log.csv").with_columns(time=pl.col("time") // 1000 * 100 + 1_700_000_000_000)
+    rows.write_csv(tmp_path / "log.csv")
+    (tmp_path / "days.yaml").write_text(RECIPE.replace(", format: epoch", ""))
+    arguments = ["--work", tmp_path / "work", "--step", "3h", "--frozen", "--set", "training.epochs=1"]
+    code, out, err = widedeep("backtest", tmp_path / "days.yaml", *arguments)
+    assert code == 0, err
+    assert "17000000" in out
 
 
 def test_a_recipe_without_a_time_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from kills import moments, run_to_call
 
 SETTINGS = ["--set", "training.checkpoint_seconds=0.05", "--set", "training.epochs=6", "--set", "data.train=day-2.csv"]
-SETTINGS += ["--set", "training.going_on_epochs=6"]
+SETTINGS += ["--set", "training.going_on_epochs=6", "--set", "training.evict={unseen_runs: 1}"]
 KILLS = 5
 
 

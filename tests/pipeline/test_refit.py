@@ -240,6 +240,20 @@ def test_discovery_refuses_a_refit_whose_rows_it_may_not_read(
     assert f"take the run that it is a refit of, {chosen.path}" in err
 
 
+def test_discovery_refuses_a_run_of_an_older_version_as_that(
+    folder: Path, chosen: RunDirectory, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    shutil.copytree(chosen.path, tmp_path / "older")
+    manifest = json.loads((tmp_path / "older" / "manifest.json").read_text())
+    manifest["keys"]["ingest"] = "01d" * 5
+    del manifest["pins"]
+    (tmp_path / "older" / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    arguments = ("--discover", "--on", tmp_path / "older", "--work", folder)
+    code, _, err = widedeep("crosses", folder / "small.yaml", *arguments)
+    assert (code, "other rows" in err) == (2, False)
+    assert "trained by an older version of widedeep, on rows read otherwise" in err
+
+
 def test_the_newest_finished_run_is_the_latest_and_a_refit_leaves_the_other_runs_alone(
     folder: Path, chosen: RunDirectory, refitted: RunDirectory
 ) -> None:

@@ -16,6 +16,9 @@ from widedeep import runs
 from widedeep.comparison.run_table import FinishedRun
 from widedeep.errors import ArtefactError
 from widedeep.features.plan import FeaturePlan
+from widedeep.pipeline.experiment import train
+from widedeep.recipe.load import load_recipe
+from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.guard import Guard, GuardOptions
 from widedeep.scoring.scorer import Scorer
@@ -396,3 +399,51 @@ def test_a_reader_of_texts_that_panics_leaves_no_traceback(
         assert (code, f"{csv}: cannot be parsed" in err) == (3, True), err
     else:
         assert (code, out) == (0, expected), err  # Python reads what Polars cannot
+
+
+# ---------------------------------------------------------------------------------------------------------- train --from
+
+GONE_ON_WITH = ("checkpoints/best_state.safetensors", "plan/memory_sums.safetensors", "plan/rare/rare.json")
+
+
+def refuses_to_go_on(run: Path, name: str, rich: Path, work: Path) -> None:
+    with pytest.raises(ArtefactError) as caught:
+        train(load_recipe(rich / "rich.yaml"), work, Reporter(), goes_on_from=run)
+    assert str(run / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", BYTES)
+@pytest.mark.parametrize("name", GONE_ON_WITH)
+def test_a_file_of_other_bytes_that_a_run_would_go_on_with_is_told_whether_or_not_digests_fit(
+    name: str, damage: str, rich: Path, rich_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rich_run / name).write_bytes(BYTES[damage]((rich_run / name).read_bytes()))
+    refuses_to_go_on(rich_run, name, rich, tmp_path / "work")
+    make_digests_fit(rich_run, monkeypatch)
+    refuses_to_go_on(rich_run, name, rich, tmp_path / "work")
+
+
+OTHER_TENSORS: dict[str, Callable[[np.ndarray], np.ndarray | None]] = {
+    "lacking": lambda tensor: None,
+    "of another type": lambda tensor: tensor.astype(np.float32 if tensor.dtype == np.float64 else np.float64),
+    "of another shape": lambda tensor: np.ascontiguousarray(tensor[..., None]),
+    "shorter": lambda tensor: tensor[:-1],
+}
+
+
+@pytest.mark.parametrize("damage", OTHER_TENSORS)
+@pytest.mark.parametrize("kind", ["optimizer.deep.", "optimizer.wide.z", "column.", "support.", "cuts.", "shrinkage"])
+def test_tensors_that_another_model_would_go_on_with_are_told(
+    kind: str, damage: str, rich: Path, rich_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "checkpoints/best_state.safetensors" if kind.startswith("optimizer") else "plan/memory_sums.safetensors"
+    with safe_open(rich_run / name, framework="numpy") as file:
+        metadata = file.metadata()
+    tensors = load_file(rich_run / name)
+    first = min(key for key, tensor in tensors.items() if key.startswith(kind) and tensor.ndim)
+    changed = OTHER_TENSORS[damage](tensors.pop(first))
+    if kind == "optimizer.deep." and damage == "of another type":
+        return  # torch casts its states
+    save_file(tensors if changed is None else {**tensors, first: changed}, rich_run / name, metadata=metadata)
+    make_digests_fit(rich_run, monkeypatch)
+    refuses_to_go_on(rich_run, name, rich, tmp_path / "work")

@@ -20,9 +20,10 @@ from widedeep.errors import ArtefactError
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe
 from widedeep.runs import RunDirectory
-from widedeep.scoring.guard import Guard, GuardOptions, rate_bounds, shift_of
+from widedeep.scoring.guard import Guard, GuardOptions
+from widedeep.scoring.looks import compact_json
 from widedeep.scoring.scorer import Scorer
-from widedeep.scoring.tally import INDEX_BINS, Binned, Tally, index_bins, number_cells
+from widedeep.scoring.tally import INDEX_BINS, Binned, Tally, index_bins, number_cells, rate_bounds, shift_of
 from widedeep.table.parts import coded_blocks
 
 CommandLine = Callable[..., tuple[int, str, str]]
@@ -107,6 +108,14 @@ def test_a_damaged_reference_whose_digest_fits_is_told(
 
     with pytest.raises(ArtefactError, match=r"reference\.json"):
         Guard(Scorer.load(copy), copy, GuardOptions())
+
+
+@given(st.dictionaries(st.text('a"\\{},:', max_size=8), st.dictionaries(st.text('}",'), st.integers()), max_size=3))
+def test_files_of_counts_are_json_whatever_fields_are_called(fields: dict[str, dict[str, int]]) -> None:
+    content = {"fields": {name: {"binned": counts} for name, counts in fields.items()}}
+
+    assert json.loads(compact_json(content)) == content
+    assert compact_json({"fields": {"a": {"b": {}}, "c": {"b": {}}}}).count("\n") == 2
 
 
 # ------------------------------------------------------------------------------------------------ figures and oracles

@@ -104,6 +104,14 @@ def test_each_score_is_written_before_the_next_row_is_asked_for(
     assert result.rows == asked - 1 - header
 
 
+def test_rows_that_only_warm_up_are_counted_nowhere(run: Path) -> None:
+    content = b'{"color":"red","shape":"flat","user":"u1","price":1.5,"age":30}\n' * 3
+    result = predict_files(
+        run, [io.BytesIO(content)], io.BytesIO(), output_format="csv", line_buffered=True, reporter=Reporter()
+    )
+    assert (result.rows, result.missing, result.unseen) == (3, {}, {})
+
+
 @pytest.mark.parametrize("keep", [(), ("user", "id")])
 @pytest.mark.parametrize("kind", ["csv", "ndjson"])
 def test_answers_are_the_scores_of_the_whole_stream(

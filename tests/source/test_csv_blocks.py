@@ -206,6 +206,13 @@ def test_a_header_that_names_a_column_twice_is_refused():
     assert "log.csv:2: the header names column 'a' twice" in refusal(b"\na,b, a\n1,2,3\n")
 
 
+def test_columns_without_a_name_may_be_several():
+    (block,) = blocks_of(b",, a,\n1,x,2,\n3,y,4,\n")
+    assert block.frame.columns == ["", "Unnamed: 1", "a", "Unnamed: 3"]
+    assert block.frame["a"].to_list() == ["2", "4"]
+    assert "names column 'Unnamed: 1' twice" in refusal(b",,Unnamed: 1\n1,2,3\n")
+
+
 def test_an_absent_column_is_named_with_what_the_file_has():
     with pytest.raises(ColumnError, match=r"log.csv: no column 'agee'; did you mean 'age'\? It has: age, sex"):
         blocks_of(b"age,sex\n1,2\n", columns=["sex", "agee"])

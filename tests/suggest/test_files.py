@@ -181,8 +181,10 @@ def test_text_files_of_two_layouts_are_refused_and_of_other_kinds_they_are_not()
 
 def test_a_table_without_rows_is_refused() -> None:
     Path("log.csv").write_text("city,click\n")
-    with pytest.raises(DataError, match=r"log.csv"):
-        init(["log.csv"])
+    Path("empty.csv").write_text("")
+    for files in (["log.csv"], ["log.csv", "empty.csv"]):
+        with pytest.raises(DataError, match=r"log.csv: the file has a header and no rows"):
+            init(files)
     pl.DataFrame(TABLE).clear().write_parquet("log.parquet")
     with pytest.raises(DataError, match=r"log.parquet: the file has no rows"):
         init(["log.parquet"])

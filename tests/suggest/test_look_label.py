@@ -130,6 +130,17 @@ def test_what_is_no_label_is_refused_with_what_it_holds(
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("values", [("0,0", "1,0", "1,0"), ("1,0", "0,0", "0,0"), ("-1,0", "1,0", "1,0")])
+def test_of_numbers_with_a_decimal_comma_the_larger_is_positive(values: tuple[str, ...]) -> None:
+    look = label_of(*values)
+    assert (look.positive, look.note) == (("1,0",), "the larger of the two")
+
+
+def test_a_label_of_many_numbers_with_a_decimal_comma_is_refused_as_that() -> None:
+    with pytest.raises(UsageError, match=r"the label holds numbers that are written as '0,5'.*a decimal point"):
+        label_of("0,5", "1,25", "2,0", "3,5")
+
+
 def test_six_of_many_values_are_shown() -> None:
     with pytest.raises(UsageError) as caught:
         label_of(*"aabbccddeeffg")

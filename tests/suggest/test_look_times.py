@@ -42,6 +42,10 @@ def read(values: Sequence[Any] | pl.Series, name: str = "x") -> TimeLook | None:
         ("%Y%m%d%H%M%S", "%Y%m%d%H%M%S", 1),
         ("%Y%m%d%H", "%Y%m%d%H", 3600),
         ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S", 1),
+        ("%Y%m%dT%H%M", "%Y%m%dT%H%M", 60),
+        ("%Y%m%dT%H", "%Y%m%dT%H", 3600),
+        ("%d%b%Y:%H:%M:%S", "%d%b%Y:%H:%M:%S", 1),
+        ("%d%b%Y", "%d%b%Y", 86400),
     ],
 )
 def test_a_written_time_is_read_with_the_format_it_was_written_with(written: str, form: str | None, unit: int) -> None:

@@ -43,6 +43,29 @@ def test_quotes_blanks_and_marks_are_understood(
     assert (found.columns, found.changed()) == (columns, changed)
 
 
+@pytest.mark.parametrize(
+    ("text", "label", "columns", "changed"),
+    [
+        ("# by x\na,y\n1,0\n2,1\n", "y", ("a", "y"), {"skip_lines": 1}),
+        ("# by x, y\n#\n\na,y\n1,0\n2,1\n", "y", ("a", "y"), {"skip_lines": 2}),
+        ('#,"x\na,y\n1,0\n2,1\n', "y", ("a", "y"), {"skip_lines": 1}),
+        ("sep=;\n# by x\na;y\n1;0\n", "y", ("a", "y"), {"separator": ";", "skip_lines": 2}),
+        ("# by x\n4,0\n5,1\n", "c2", ("c1", "c2"), {"header": False, "columns": ("c1", "c2"), "skip_lines": 1}),
+        # Names and values begin so too.
+        ("#a,y\n1,0\n2,1\n", "y", ("#a", "y"), {}),
+        ("#y\n1\n0\n", "#y", ("#y",), {}),
+        ("# by x\n#a,y\n#1,0\n2,1\n", "y", ("#a", "y"), {"skip_lines": 1}),
+        ("#a,y\n#1,0\n#2,1\n", "y", ("#a", "y"), {}),
+        ("#f,1\n#0,0\nx,1\n", "c2", ("c1", "c2"), {"header": False, "columns": ("c1", "c2")}),
+    ],
+)
+def test_remarks_above_the_table_are_skipped(
+    text: str, label: str, columns: tuple[str, ...], changed: dict[str, object]
+) -> None:
+    found = layout(text, label)
+    assert (found.columns, found.changed()) == (columns, changed)
+
+
 def test_text_that_is_no_utf_8_is_latin_1() -> None:
     found = layout("caf\xe9,y\nx,0\n".encode("latin-1"))
     assert (found.columns, found.changed()) == (("caf\xe9", "y"), {"encoding": "latin-1"})

@@ -48,6 +48,20 @@ def test_a_small_file_is_read_whole(tmp_path: Path) -> None:
         assert (rows_of(frames), share) == (list(range(100)), 1.0)
 
 
+def test_lines_to_skip_are_those_at_the_front_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"# by x\n" + log(20_000)["row", "y"].write_csv().encode())
+    lines = Lines(FormatSettings(skip_lines=1), ["row", "y"])
+    settings = FormatSettings(header=False, columns=("row", "y"), skip_lines=1)
+    assert lines.frame(b"# by x\nrow,y\n3,1\n4,0\n", None, "log.csv").height == 2  # type: ignore[union-attr]
+    assert lines.frame(b"3,1\n4,0\n", ["row", "y"], "log.csv").height == 2  # type: ignore[union-attr]
+    assert Lines(settings, ["row", "y"]).frame(b"3,1\n4,0\n", ["row", "y"], "x").height == 2  # type: ignore[union-attr]
+    frames, _ = line_frames([path], lines, path.stat().st_size // 10)
+    rows = rows_of(frames)
+    assert rows[0] == 0
+    assert rows == sorted(set(rows))
+
+
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_of_a_large_file_whole_records_are_taken_from_all_places(tmp_path: Path, form: str) -> None:
     path = tmp_path / f"log.{form}"

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from widedeep.errors import DataError
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.plain_data import recipe_of_data
 from widedeep.reporting import Reporter
 

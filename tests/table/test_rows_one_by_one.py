@@ -178,6 +178,31 @@ def test_a_colon_in_a_text_is_no_second_key() -> None:
     assert require_alike([b'{"color": "a\\":b", "tags" : "12:30 :x"}'], {})
 
 
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["a", "b", "é", 'q"', ":"]), JSON_VALUES), min_size=1, max_size=5),
+    st.booleans(),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :"), ("\t,\r", "\t:\r")]),
+    st.sampled_from(["", "\r", " \t"]),
+)
+def test_lines_hold_what_the_standard_library_reads_however_they_are_written(
+    objects: list[dict[str, Any]], is_ascii: bool, separators: tuple[str, str], edge: str
+) -> None:
+    texts = [json.dumps(values, ensure_ascii=is_ascii, separators=separators) for values in objects]
+    lines = [f"{edge}{text}{edge}\n".encode() for text in texts]
+    for columns in (["a", "é"], ["a"]):
+        raw = columns_of_lines(lines, columns)
+        assert raw is not None
+        of_rows = {column: [values.get(column) for values in objects] for column in columns}
+        assert repr({column: list(raw[column]) for column in columns}) == repr(of_rows)
+
+
 def test_another_kind_of_value_than_in_training_is_left_to_the_typing_that_refuses_it() -> None:
     assert by_rows(lines_of([{**PLAIN, "hour": True}]), KINDS[1]) is None
     assert by_rows(lines_of([{**PLAIN, "color": True}, {**PLAIN, "color": "red"}]), KINDS[0]) is None

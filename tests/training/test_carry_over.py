@@ -1,5 +1,6 @@
 """Going on with larger tables: old rows move as if nothing had happened, new ones begin as unknown values."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,7 +70,7 @@ def test_old_rows_learn_on_with_the_state_of_their_optimizers(wide: str, deep: s
     old, old_optimizers = built(SMALL, settings, seed=1)
     learn(old, old_optimizers, SMALL, steps=12, seed=2)
     new, optimizers = built(GROWN, settings, seed=3)
-    carry_over(old, old_optimizers, new, optimizers, shift=0.0)
+    carry_over(old, old_optimizers, new, optimizers, shift=0.0, layout=layout(SMALL), kept={})
     before = logits(new)
     assert torch.equal(before, logits(old))
     learn(old, old_optimizers, SMALL, steps=3, seed=4)
@@ -86,6 +87,52 @@ def test_old_rows_learn_on_with_the_state_of_their_optimizers(wide: str, deep: s
     assert not torch.equal(logits(new), before)
 
 
+KEPT = np.array([0, 1, *range(3, 30, 2), 44])
+"""The indices of `b` that stay where values are dropped."""
+SHRUNK = (GROWN[0], len(KEPT) + 2)
+"""Its table grows by two new values at the same time."""
+
+
+@pytest.mark.parametrize("dense_rows", [0, BETWEEN, 1000], ids=["lazy", "lazy that shrinks to dense", "dense"])
+@pytest.mark.parametrize(("wide", "deep"), CASES)
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_rows_that_stay_where_others_are_dropped_learn_on_with_the_state_of_their_optimizers(
+    wide: str, deep: str, dense_rows: int, decay: float
+) -> None:
+    settings = TrainingSettings.model_validate(
+        {
+            "dense_rows": dense_rows,
+            "wide": {"optimizer": wide, "l2": decay},
+            "deep": {"optimizer": deep, "embedding_l2": decay},
+        }
+    )
+    old, old_optimizers = built(GROWN, settings, seed=1)
+    learn(old, old_optimizers, GROWN, steps=12, seed=2)
+    new, optimizers = built(SHRUNK, settings, seed=3)
+    carry_over(old, old_optimizers, new, optimizers, shift=0.0, layout=layout(GROWN), kept={"b": KEPT})
+
+    def logit(network: Network, b: list[int]) -> torch.Tensor:
+        rows = torch.cartesian_prod(torch.arange(GROWN[0]), torch.tensor(b)).T.int().contiguous()
+        with torch.no_grad():
+            return network(rows, torch.linspace(-1, 1, rows.shape[1]).unsqueeze(0))
+
+    places, stayed = list(range(len(KEPT))), KEPT.tolist()
+    assert torch.equal(logit(new, places), logit(old, stayed))
+    assert torch.equal(logit(new, [SHRUNK[1] - 2]), logit(old, [UNKNOWN]))
+    for network, of_network, b in ((old, old_optimizers, stayed), (new, optimizers, places)):
+        generator = torch.Generator().manual_seed(4)
+        network.train()
+        for _ in range(3):
+            rows = torch.stack([torch.randperm(64, generator=generator) % size for size in (GROWN[0], len(b))])
+            rows[1] = torch.tensor(b)[rows[1]]
+            label = torch.rand(64, generator=generator).round()
+            mean_loss("binary", network(rows.int(), torch.ones(1, 64)), label, None).backward()
+            of_network.step(1.0, 64.0)
+        of_network.settle()
+        network.eval()
+    torch.testing.assert_close(logit(new, places), logit(old, stayed), rtol=1e-4, atol=2e-5)
+
+
 def _ranges(network: Network, name: str) -> list[tuple[int, int]]:
     table = network.get_submodule(name.removesuffix(".weight"))
     return table.ranges  # type: ignore[return-value]
@@ -97,7 +144,7 @@ def test_new_values_score_as_unknown_ones_did_and_then_learn(wide: str, deep: st
     old, old_optimizers = built(SMALL, settings, seed=1)
     learn(old, old_optimizers, SMALL, steps=12, seed=2)
     new, optimizers = built(GROWN, settings, seed=3)
-    carry_over(old, old_optimizers, new, optimizers, shift=0.0)
+    carry_over(old, old_optimizers, new, optimizers, shift=0.0, layout=layout(SMALL), kept={})
     numerics = torch.zeros(1, 1)
     with torch.no_grad():
         for added in range(SMALL[1], GROWN[1]):
@@ -116,11 +163,11 @@ def test_the_bias_keeps_the_shift_of_its_level_when_it_learns_on() -> None:
     old, old_optimizers = built(SMALL, settings, seed=1)
     learn(old, old_optimizers, SMALL, steps=12, seed=2)
     twin, twin_optimizers = built(SMALL, settings, seed=7)
-    carry_over(old, old_optimizers, twin, twin_optimizers, shift=0.0)
+    carry_over(old, old_optimizers, twin, twin_optimizers, shift=0.0, layout=layout(SMALL), kept={})
     with torch.no_grad():
         old.bias.add_(2.0)
     new, optimizers = built(SMALL, settings, seed=8)
-    carry_over(old, old_optimizers, new, optimizers, shift=2.0)
+    carry_over(old, old_optimizers, new, optimizers, shift=2.0, layout=layout(SMALL), kept={})
     assert new.bias.item() == pytest.approx(twin.bias.item() + 2.0)
     for network, of_network in ((twin, twin_optimizers), (new, optimizers)):
         network.bias.grad = torch.tensor(1e-6)

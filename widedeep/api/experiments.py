@@ -13,6 +13,7 @@ from widedeep.runs import RunDirectory
 if TYPE_CHECKING:
     import polars as pl
 
+    from widedeep.comparison.backtest import Backtest
     from widedeep.comparison.run_table import TableLine
     from widedeep.discovery.discover import Discovery
 
@@ -84,6 +85,35 @@ def discover(
     from widedeep.pipeline.discovery import discover_crosses  # only now: a faulty recipe need not wait for it
 
     return discover_crosses(loaded, Path(work_dir), reporter, on=known, budget=budget, fdr=fdr, wait=wait)
+
+
+def backtest(
+    recipe: RecipeSource,
+    *,
+    step: str | float = "1d",
+    ways: Sequence[Literal["frozen", "cold", "warm"]] = ("frozen", "cold", "warm"),
+    days: int | None = None,
+    work_dir: str | os.PathLike[str] = ".",
+    wait: bool = False,
+    reporter: Reporter | None = None,
+) -> "Backtest":
+    """Train up to a step of time, score the next, and go on, as `widedeep backtest`; ways of doing so side by side.
+
+    `recipe` is anything that `load_recipe` takes. `step` is a length such as 1d, 12h, 30m or 1w, or a number in the
+    unit of `data.time`. `days` is the number of last steps to score; by default all but the first. The result's
+    `frame()` has a row for each step and way, `overall` and `differences` are of all steps together.
+
+    Raises UsageError for a recipe without `data.time` and for steps that do not fit its rows; else what `train` raises.
+
+    >>> result = backtest("sample/recipe.yaml", step="1w", ways=["frozen", "warm"], days=1)
+    >>> result.frame()["way"].to_list()
+    ['frozen', 'warm']
+    """
+    reporter = reporter or Reporter()
+    loaded = load_recipe(recipe, reporter=reporter)
+    from widedeep.comparison import backtest as module  # only now: a faulty recipe need not wait for torch
+
+    return module.backtest(loaded, Path(work_dir), reporter, step=step, ways=ways, days=days, wait=wait)
 
 
 def compare(

@@ -11,7 +11,7 @@ from widedeep.errors import ArtefactError, UsageError
 from widedeep.figures import figure
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter
-from widedeep.runs import LATEST, RUNS, RunDirectory, find_run, settle_latest
+from widedeep.runs import LATEST, RUNS, RunDirectory, find_run, folder_of_runs, settle_latest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -196,9 +196,10 @@ class Run:
 def open_run(run: str | os.PathLike[str], *, work_dir: str | os.PathLike[str] = ".", trust: bool = False) -> Run:
     """The finished run that `run` names: its directory, `runs/<recipe>/serving` or `latest`, or a recipe.
 
-    For a recipe it is the latest run in `work_dir`. Relative paths are tried as they are and from `work_dir`. Of a run
-    that another user or another machine made, no file that its recipe names is read (side tables, the data of its
-    splits), unless you `trust` it. Raises ArtefactError if there is no such run, or it is unfinished or damaged.
+    For a recipe, its file or its name, it is the latest run in `work_dir`. Relative paths are tried as they are and
+    from `work_dir`. Of a run that another user or another machine made, no file that its recipe names is read (side
+    tables, the data of its splits), unless you `trust` it. Raises ArtefactError if there is no such run, or it is
+    unfinished or damaged.
 
     >>> open_run("sample/recipe.yaml").path == open_run("runs/sample/latest").path
     True
@@ -225,16 +226,15 @@ def recipe_folder(argument: str, work_dir: Path) -> Path:
     """
     from widedeep.api.recipes import recipe_name  # only here: most callers name the run itself
 
-    named = Path(argument)
-    if named.parent == Path() and (work_dir / RUNS / argument).is_dir():
-        return (work_dir / RUNS / argument).resolve()
-    for path in (named.resolve(), (work_dir / named).resolve()):
+    if (of_name := folder_of_runs(argument, work_dir)) is not None:
+        return of_name
+    for path in (Path(argument).resolve(), (work_dir / argument).resolve()):
         for folder in (path, path.parent):
             if folder.is_dir() and folder.parent.name == RUNS:
                 return folder
     name = recipe_name(argument)
-    if name is not None and (work_dir / RUNS / name).is_dir():
-        return (work_dir / RUNS / name).resolve()
+    if name is not None and (of_name := folder_of_runs(name, work_dir)) is not None:
+        return of_name
     raise ArtefactError(
         f"{argument}: no runs of such a recipe lie in {work_dir / RUNS}: `widedeep runs` lists those that do"
     )

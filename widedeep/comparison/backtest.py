@@ -1,7 +1,10 @@
 """Progressive validation: train up to a step of time, score the next, go on; ways of doing so, side by side."""
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +36,7 @@ Way = Literal["frozen", "cold", "warm"]
 WAYS: tuple[Way, ...] = ("frozen", "cold", "warm")
 """`frozen`: the first model scores all steps. `cold`: before each step a fresh model is trained on all rows so far.
 `warm`: the model goes on from that of the step before, on the rows of that step alone."""
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 SCORED_FORMAT = 1
 """Raised when scores are stored in another way, so that no older ones are read."""
 DEFAULT_SHARE = 0.1
@@ -70,6 +74,39 @@ class Backtest:
     grouped: bool
     unlearnt: int
     """Steps whose rows could not be trained on, such as those of a single class: models went on without them."""
+    in_seconds: bool
+    """Whether the length of a step was given in days or the like, so that steps start at dates and times."""
+
+    def step_name(self, scored: ScoredStep) -> str:
+        """When the step starts: a date (UTC), with a time unless it is midnight; else a number."""
+        try:
+            moment = datetime.fromtimestamp(scored.start, UTC) if self.in_seconds else None
+        except (ValueError, OverflowError, OSError):  # a time that is a bare number, in another unit
+            moment = None
+        if moment is None:
+            return f"{scored.start:.15g}"
+        return f"{moment:%Y-%m-%d}" if moment.hour == moment.minute == 0 else f"{moment:%Y-%m-%d %H:%M}"
+
+    def frame(self) -> pl.DataFrame:
+        """A row for each step and way: `step`, `start`, `rows`, `label_mean`, `way`; metrics, with `_low` and `_high`.
+
+        Metrics and the ends of their 95% intervals are null where a step cannot tell them.
+        """
+        rows = []
+        for scored in self.steps:
+            facts = {
+                "step": self.step_name(scored),
+                "start": scored.start,
+                "rows": scored.rows,
+                "label_mean": scored.mean,
+            }
+            for way, changes in scored.figures.items():
+                figures: dict[str, float | None] = {}
+                for name in self.metrics:
+                    ends = changes[name].interval if name in changes else (None, None, None)
+                    figures |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+                rows.append({**facts, "way": way, **figures})
+        return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def backtest(
@@ -77,21 +114,23 @@ def backtest(
     work_dir: Path,
     reporter: Reporter,
     *,
-    step: float,
+    step: str | float,
     ways: Sequence[Way] = WAYS,
     days: int | None = None,
     wait: bool = False,
 ) -> Backtest:
     """Train up to a step, score the next, and so on over the recipe's rows, by steps of length `step`.
 
+    A length is a text such as 1d, 12h, 30m or 1w, or a number in the unit of `data.time`.
     `days` is the number of last steps to score; by default all but the first. All ways begin with the same model, of
     the rows before. Valid rows, which choose the epoch, are drawn at random from the rows that a model is trained on.
     Runs, stages and scores are kept: what is finished is not done again. Raises UsageError and RecipeError for the
     recipe, else what `train` raises.
     """
     workspace = Workspace(work_dir)
+    length, in_seconds = _length(step)
     with workspace.locked(reporter, wait=wait):
-        steps = steps_stage(loaded, step, workspace, reporter)
+        steps = steps_stage(loaded, length, workspace, reporter)
     if days is not None and days >= len(steps):
         raise UsageError(f"--days {days}: the rows fill {len(steps)} steps, and the first model needs at least one")
     first = 1 if days is None else len(steps) - days
@@ -102,7 +141,16 @@ def backtest(
             for done, frame in enumerate(table.scored(way, steps, first)):
                 scored[way].append(frame)
                 meter.update(number * (len(steps) - first) + done + 1)
-    return _measured(loaded, steps, first, scored, table)
+    return _measured(loaded, steps, first, scored, table, in_seconds)
+
+
+def _length(step: str | float) -> tuple[float, bool]:
+    """The length of a step, and whether it is in seconds whatever `data.time` is."""
+    parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([mhdw]?)", step) if isinstance(step, str) else (step, step, "")
+    length = float(parts[1]) * _SECONDS.get(parts[2], 1.0) if parts else 0.0
+    if not 0.0 < length < math.inf:
+        raise UsageError(f"--step {step}: must be a length above 0 such as 1d, 12h, 30m, 1w, or a number")
+    return length, bool(parts and parts[2])
 
 
 class _Table:
@@ -180,6 +228,7 @@ def _measured(
     first: int,
     scored: dict[Way, list[pl.DataFrame]],
     table: _Table,
+    in_seconds: bool,
 ) -> Backtest:
     kind = loaded.recipe.data.label.kind
     metrics = _SHOWN[kind]
@@ -216,6 +265,7 @@ def _measured(
         sum(step.rows for step in steps[:first]),
         loaded.recipe.data.group is not None,
         len(table.unlearnt),
+        in_seconds,
     )
 
 

@@ -3,7 +3,6 @@
 Polars copies what it reads from the shards, so a reader holds what it asked for and no more.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.artefacts import digest_of_file
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.lists import Lists
@@ -70,7 +70,7 @@ def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
-    return Shard(path.name, len(frame), path.stat().st_size, _checksum(path))
+    return Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 
 def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
@@ -87,11 +87,6 @@ def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFra
             rows += len(frame) - start
     if waiting:
         yield pl.concat(waiting)
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 class EncodedStore:
@@ -127,11 +122,7 @@ class EncodedStore:
         """Read every byte. Raises ArtefactError for a shard whose checksum is not the manifest's."""
         for shard in self.shards:
             path = self.directory / shard.name
-            try:
-                checksum = _checksum(path)
-            except OSError as error:
-                raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error
-            if checksum != shard.checksum:
+            if digest_of_file(path, "delete stages/ and run again") != shard.checksum:
                 raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
 
     def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.evaluation.comparison import DEVIATIONS_95, LabelledRows, Numbers
+from widedeep.shares import wilson
 
 CURVE_POINTS = 400
 """A curve is thinned to about this many thresholds, spread evenly along it, which changes its area by some 1e-5."""
@@ -100,10 +101,8 @@ def calibration_bins(rows: LabelledRows, score: NDArray[np.floating]) -> Bins:
         residual = weight * (label - observed[code])
         half = DEVIATIONS_95 * np.sqrt(np.bincount(code, weights=np.square(residual))) / total
         return Bins(predicted, observed, observed - half, observed + half)
-    count, z = total**2 / np.bincount(code, weights=np.square(weight)), DEVIATIONS_95
-    middle = (observed + z**2 / (2.0 * count)) / (1.0 + z**2 / count)
-    half = z * np.sqrt(observed * (1.0 - observed) / count + z**2 / (4.0 * count**2)) / (1.0 + z**2 / count)
-    return Bins(predicted, observed, np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0))
+    count = total**2 / np.bincount(code, weights=np.square(weight))
+    return Bins(predicted, observed, *wilson(observed, count, DEVIATIONS_95))
 
 
 def score_histogram(rows: LabelledRows, score: NDArray[np.floating]) -> Histogram:

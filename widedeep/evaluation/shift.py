@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.evaluation.comparison import Change, LabelledRows, Numbers, mean_estimate
+from widedeep.shares import jensen_shannon
 
 MOST_LEVEL = 0.25
 """The largest shift of the mean score that is no warning, see `ScoreShift.level`."""
@@ -68,9 +69,4 @@ def _divergence(first: Numbers, second: Numbers, weight: Numbers) -> float:
         / weight.sum()
         for scores in (first, second)
     ]
-    middle = (shares[0] + shares[1]) / 2.0
-    divergence = 0.0
-    for share in shares:
-        known = share > 0.0
-        divergence += 0.5 * float((share[known] * np.log2(share[known] / middle[known])).sum())
-    return max(divergence, 0.0)
+    return jensen_shannon(shares[0], shares[1]).value

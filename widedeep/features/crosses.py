@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 MISSING_MEMBER = 0x4D495353_494E4721
 """Stands for the hash of a missing member: in a cross, "no value" is a value of its own ("MISSING!" in ASCII)."""
-_START = 0x27D4EB2F_165667C5
+_START = np.uint64(0x27D4EB2F_165667C5)
 # Odd multipliers with well-spread bits: XXH64's first prime, and the constant of the golden ratio.
-_STEP = 0x9E3779B1_85EBCA87
-_FINISH = 0x9E3779B9_7F4A7C15
+_STEP = np.uint64(0x9E3779B1_85EBCA87)
+_FINISH = np.uint64(0x9E3779B9_7F4A7C15)
+_HALF = np.uint64(32)
 
 
 def mix(hashes: Sequence[pl.Expr]) -> pl.Expr:
@@ -33,7 +34,7 @@ def _mixed(members: Sequence[pl.Series]) -> pl.Series:
 
 def mixed_members(members: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """The mix of the members' hashes, arrays of one shape, MISSING_MEMBER for a missing one; see `mix`."""
-    state = members[0] ^ np.uint64(_START)
+    state = members[0] ^ _START
     _stir(state, _STEP)
     for member in members[1:]:
         state ^= member
@@ -42,9 +43,9 @@ def mixed_members(members: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     return state
 
 
-def _stir(state: NDArray[np.uint64], multiplier: int) -> None:
-    state *= np.uint64(multiplier)
-    state ^= state >> np.uint64(32)
+def _stir(state: NDArray[np.uint64], multiplier: np.uint64) -> None:
+    state *= multiplier
+    state ^= state >> _HALF
 
 
 class MixTable:

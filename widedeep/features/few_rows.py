@@ -124,17 +124,15 @@ class RowEncoder:
 
     def count_unseen(self, typed: TypedValues, encoded: EncodedRows) -> UnseenCounts:
         """What `FeaturePlan.count_unseen` counts, of the same rows."""
-        missing, unseen = (encoded.indices == MISSING).sum(axis=1), (encoded.indices == UNKNOWN).sum(axis=1)
-        counts = {
-            name: {"missing": int(missing[place]), "unseen": int(unseen[place])}
-            for place, name in self._categorical_rows
-        }
+        missing, unseen = (np.count_nonzero(encoded.indices == odd, axis=1).tolist() for odd in (MISSING, UNKNOWN))
+        counts = {name: {"missing": missing[place], "unseen": unseen[place]} for place, name in self._categorical_rows}
         for name, column in self._numbers.columns.items():
             counts[name] = {"missing": typed[column].count(None), "unseen": 0}
         for made, lists in zip(self._list_columns, encoded.lists, strict=True):
             if made.kind == "categorical":
-                rows = lists.row_of_values()[lists.values == UNKNOWN]
-                of_field = {"missing": typed[self._column_of[made.name]].count(None), "unseen": len(set(rows.tolist()))}
+                of_values = np.flatnonzero(lists.values == UNKNOWN)
+                rows = lists.row_of_values()[of_values].tolist() if len(of_values) else []
+                of_field = {"missing": typed[self._column_of[made.name]].count(None), "unseen": len(set(rows))}
                 counts[made.name] = of_field
         return counts
 

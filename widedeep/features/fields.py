@@ -13,7 +13,9 @@ from widedeep.recipe.base import OURS
 
 MISSING, UNKNOWN, FIRST = 0, 1, 2
 """Index of a missing value, index of an unknown (or too rare) value, and the first index of known values."""
-
+UNSEEN = "unseen_runs"
+"""Column that counts of a run with `training.evict` have: the number of runs in a row, up to this one, without a train
+row that has the value."""
 
 LARGEST = 1e18
 """Scaled numbers are clipped to ±LARGEST: sums of larger ones overflow float32, and every score would be NaN."""

@@ -24,7 +24,7 @@ from widedeep.features.fields import (
 from widedeep.features.moments import Moments
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
-from widedeep.features.rare import RareCounts
+from widedeep.features.rare import CROSS_PREFIX, RareCounts
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.ordered import in_threads
@@ -187,25 +187,36 @@ class VocabularyFits:
     """Fits categorical and multi-valued fields. Fields that share a vocabulary are counted together."""
 
     def __init__(
-        self, features: FeatureSettings, spill_dir: Path, rare: RareCounts, grown_from: FeaturePlan | None = None
+        self,
+        features: FeatureSettings,
+        spill_dir: Path,
+        rare: RareCounts,
+        grown_from: FeaturePlan | None = None,
+        evict: int | None = None,
     ) -> None:
-        """`rare` is filled by `result`. With a plan to grow from, its counts and those in `rare` are counted on."""
+        """`rare` is filled by `result`. With a plan to grow from, its counts and those in `rare` are counted on.
+
+        `evict` is that of `ValueCounts`.
+        """
         self.features, self.rare = features, rare
         fields = features.with_vocabulary()
         self.share = SPILL_ENTRIES // max(1, len(fields))
         self.old = {} if grown_from is None else {field.name: field for field in grown_from.vocabulary_fields}
         self.counts = {
             vocabulary_key(field): ValueCounts(
-                pl.String() if field.buckets is None else pl.UInt64(), spill_dir, spill_entries=self.share
+                pl.String() if field.buckets is None else pl.UInt64(),
+                spill_dir,
+                spill_entries=self.share,
+                evict=evict,
             )
             for field in fields
             if self._is_counted(field)
         }
         first_fields = {vocabulary_key(field): self.old[_name(field)] for field in reversed(fields) if self.old}
         for key, counts in self.counts.items() if self.old else ():
-            counts.add_counted(first_fields[key].vocabulary)
+            counts.add_earlier(first_fields[key].vocabulary)
             if key in rare.vocabularies:
-                counts.add_counted(rare.vocabularies[key])
+                counts.add_earlier(rare.vocabularies[key])
 
     def _is_counted(self, field: CategoricalField | MultiValuedField) -> bool:
         # A number of buckets that was found once is kept by all that goes on from there.
@@ -297,7 +308,7 @@ def vocabulary_key(field: CategoricalField | MultiValuedField) -> str:
 
 def cross_key(cross: FittedCross) -> str:
     """The name of a cross's vocabulary among all."""
-    return f"cross {cross.name}"
+    return f"{CROSS_PREFIX}{cross.name}"
 
 
 def _name(field: CategoricalField | MultiValuedField) -> str:
@@ -336,8 +347,12 @@ class CrossFit:
         spill_entries: int,
         rare: RareCounts,
         old: FittedCross | None = None,
+        evict: int | None = None,
     ) -> None:
-        """`rare` is filled by `result`. An `old` cross keeps its cut points and buckets, and is counted on."""
+        """`rare` is filled by `result`. An `old` cross keeps its cut points and buckets, and is counted on.
+
+        `evict` is that of `ValueCounts`.
+        """
         self.cross, self.rare, self.old = cross, rare, old
         fields = cross_members(cross.fields)
         buckets = None if cross.buckets == "auto" else cross.buckets
@@ -346,11 +361,11 @@ class CrossFit:
         if old is not None:
             self.unfitted = replace(old, vocabulary=NO_MIXES, distinct=None)
         counted = _is_counted(cross) if old is None else old.buckets is None
-        self.counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries) if counted else None
+        self.counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries, evict=evict) if counted else None
         if old is not None and self.counts is not None:
-            self.counts.add_counted(old.vocabulary)
+            self.counts.add_earlier(old.vocabulary)
             if cross_key(old) in rare.vocabularies:
-                self.counts.add_counted(rare.vocabularies[cross_key(old)])
+                self.counts.add_earlier(rare.vocabularies[cross_key(old)])
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:

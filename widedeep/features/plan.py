@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import polars as pl
 
+from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
 from widedeep.features.fields import (
     FIRST,
     MISSING,
     UNKNOWN,
+    UNSEEN,
     FittedCategorical,
     FittedCross,
     FittedMultiValued,
@@ -26,7 +28,6 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import check_readable, write_json, writing
-from widedeep.runs import read_json_artefact, require_shape
 from widedeep.source.coded import CodedRows
 
 PLAN_FORMAT = 2
@@ -48,7 +49,8 @@ _OF_FIELD = {
     "cardinality": int,
 }
 _TRANSFORMS = ("standard", "log1p", "cdf", "minmax", "none")
-_FAULTS = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What may be raised by reading files of a plan that are damaged."""
 _SHAPE = {
     "numerics": [
         {
@@ -295,9 +297,9 @@ class FeaturePlan:
         # The facts are those of format 1, so that a plan has one digest in whatever format it was saved.
         facts = json.dumps({"format": 1, **self._facts()}, sort_keys=True)
         digest = hashlib.blake2b(facts.encode(), digest_size=16)
-        value_and_count = pl.concat_str("value", "count", separator="\0")
         for group in together(self._vocabularies()):
-            digest.update(pl.concat(group.values()).select(value_and_count).write_ndjson().encode())
+            counts = pl.concat(group.values())
+            digest.update(counts.select(counts_text(counts)).write_ndjson().encode())
         return digest.hexdigest()
 
     def _facts(self) -> dict[str, Any]:
@@ -318,7 +320,7 @@ class FeaturePlan:
             name = next(iter(group))
             with writing(directory), (folder / name).open("wb") as file:
                 pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file)
-            checksums[name] = _checksum((folder / name).read_bytes())
+            checksums[name] = digest_of_bytes((folder / name).read_bytes())
             sizes[name] = [len(vocabulary) for vocabulary in group.values()]
         facts = {"format": PLAN_FORMAT, **self._facts()}
         write_json(directory / "plan.json", {**facts, "digest": self.digest, "checksums": checksums, "sizes": sizes})
@@ -380,10 +382,7 @@ class FeaturePlan:
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
                 name = f"{kind}-{number:04d}.arrow"
-                values = vocabularies[name]
-                if values.schema.get("value") != (pl.UInt64 if kind == "cross" else pl.String):
-                    raise ValueError(f"{name} holds no values of a {kind}")
-                return values
+                return vocabularies[name]
 
             plan = cls(
                 tuple(FittedNumeric(**_tuples(number)) for number in facts["numerics"]),
@@ -403,42 +402,41 @@ class FeaturePlan:
             if plan.digest != facts["digest"]:
                 raise ValueError("its content does not match its digest")
             plan.refuse_unfit()
-        except _FAULTS as error:
+        except UNREADABLE as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
 
 
 def together(vocabularies: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
-    """The named frames in their order, those of equal types in groups of few values: a large one is alone."""
+    """The named frames in their order, those of equal columns in groups of few values: a large one is alone."""
     group: dict[str, pl.DataFrame] = {}
-    num_values, types = 0, None
+    num_values, columns = 0, None
     for name, vocabulary in vocabularies:
         num_values += len(vocabulary)
-        if group and (num_values > _VALUES_TOGETHER or vocabulary.dtypes != types):
+        own_columns = vocabulary.columns, vocabulary.dtypes
+        if group and (num_values > _VALUES_TOGETHER or own_columns != columns):
             yield group
             group, num_values = {}, len(vocabulary)
-        group[name], types = vocabulary, vocabulary.dtypes
+        group[name], columns = vocabulary, own_columns
     if group:
         yield group
 
 
 def _read_vocabularies(folder: Path, facts: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
-    """Name → vocabulary, of a plan with these facts. Raises ValueError, KeyError or OSError for damaged files."""
+    """Name → vocabulary, of a plan with these facts. Raises what `read_counts` does."""
     kinds = {"field": "categoricals", "list": "multi_valued", "cross": "crosses"}
     names = (f"{kind}-{number:04d}.arrow" for kind, part in kinds.items() for number in range(len(facts[part])))
     vocabularies: dict[str, pl.DataFrame] = {}
     for name in names:
-        check_readable(folder / name)
-        content = (folder / name).read_bytes()
-        # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-        if _checksum(content) != facts["checksums"][name]:
-            raise ValueError(f"{name} is damaged")
-        values = pl.read_ipc(content)
+        of_cross = name.startswith("cross")
+        values = read_counts(folder / name, facts["checksums"][name], of_cross=of_cross)
         sizes = [len(values)] if facts["format"] == 1 else facts["sizes"][name]
         if min(sizes, default=-1) < 0 or sum(sizes) != len(values):
             raise ValueError(f"{name} holds other vocabularies than are noted")
         held, start = (name, *islice(names, len(sizes) - 1)), 0
         for held_name, size in zip(held, sizes, strict=True):
+            if held_name.startswith("cross") != of_cross:
+                raise ValueError(f"{name} holds both fields and crosses")
             vocabularies[held_name] = values.slice(start, size)
             start += size
     return vocabularies
@@ -457,8 +455,31 @@ def _product(weights: list[str]) -> pl.Expr:
     return product
 
 
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def read_counts(path: Path, expected: str, *, of_cross: bool) -> pl.DataFrame:
+    """The values and counts of a vocabulary, from an Arrow file whose digest is as `expected`.
+
+    Raises what is `UNREADABLE`, and ArtefactError for a file that may not be read.
+    """
+    check_readable(path)
+    content = path.read_bytes()
+    # Checked before parsing, because Polars may panic on damaged Arrow bytes.
+    if digest_of_bytes(content) != expected:
+        raise ValueError(f"{path.name} is damaged")
+    counts = pl.read_ipc(content)
+    if counts.schema.get("value") != (pl.UInt64 if of_cross else pl.String):
+        raise ValueError(f"{path.name} holds no values of a {'cross' if of_cross else 'field'}")
+    if not counts.schema.get("count", pl.Null()).is_integer():
+        raise ValueError(f"{path.name} holds no counts")
+    if UNSEEN in counts.columns and not (
+        counts.schema[UNSEEN] == pl.Int32 and counts[UNSEEN].is_between(0, 2**30).all()
+    ):
+        raise ValueError(f"{path.name} does not say how long its values are unseen")
+    return counts
+
+
+def counts_text(counts: pl.DataFrame) -> pl.Expr:
+    """Each row of a frame of `value`, `count` and perhaps `unseen_runs` as a text, for a digest."""
+    return pl.concat_str("value", "count", *(name for name in counts.columns if name == UNSEEN), separator="\0")
 
 
 def _without_vocabulary(fitted: FittedCategorical | FittedCross) -> dict[str, Any]:

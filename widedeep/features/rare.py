@@ -10,16 +10,22 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import together
-from widedeep.files import check_readable, write_json, writing
+from widedeep.features.plan import UNREADABLE, counts_text, read_counts, together
+from widedeep.files import write_json, writing
 
 _INDEX = "rare.json"
+CROSS_PREFIX = "cross "
+"""What the name of a cross's vocabulary begins with."""
 
 
 @dataclass
 class RareCounts:
-    """Counts of rare values by vocabulary, each a frame of `value` (String, of crosses UInt64) and `count` (Int64)."""
+    """Counts of rare values by vocabulary, each a frame of `value` (String, of crosses UInt64) and `count` (Int64).
+
+    With `training.evict` they say too how long a value is unseen, as vocabularies do.
+    """
 
     vocabularies: dict[str, pl.DataFrame] = field(default_factory=dict)
     """Vocabulary, as `vocabulary_key` and `cross_key` name it → its rare values by (-count, value)."""
@@ -28,9 +34,9 @@ class RareCounts:
     def digest(self) -> str:
         """Hash of all counts."""
         digest = hashlib.blake2b(digest_size=16)
-        value_and_count = pl.concat_str("value", "count", separator="\0")
         for group in together(self._with_values()):
-            text = pl.concat(group.values()).select(value_and_count).write_ndjson()
+            counted = pl.concat(group.values())
+            text = counted.select(counts_text(counted)).write_ndjson()
             lines = iter(text.encode().splitlines(keepends=True))  # texts have more line breaks than bytes
             for name, counts in group.items():
                 digest.update(json.dumps(name).encode())
@@ -46,45 +52,52 @@ class RareCounts:
             path = directory / f"rare-{number:04d}.arrow"
             with writing(path), path.open("wb") as file:
                 pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file, compression="lz4")
-            checksum, start = _checksum(path.read_bytes()), 0
+            checksum = digest_of_bytes(path.read_bytes())
             for name, counts in group.items():
-                entries[name] = {"file": path.name, "checksum": checksum, "start": start, "size": len(counts)}
-                start += len(counts)
+                entries[name] = {"file": path.name, "checksum": checksum, "size": len(counts)}
         write_json(directory / _INDEX, {"vocabularies": entries, "digest": self.digest})
 
     @classmethod
     def load(cls, directory: Path) -> "RareCounts":
         """Read what `save` wrote. Raises ArtefactError for missing or damaged counts."""
-        path = directory / _INDEX
-        check_readable(path)
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))["vocabularies"]
-            checksums = {entry["file"]: entry["checksum"] for entry in entries.values()}
-            read = {name: _read(directory / Path(name).name, checksum) for name, checksum in checksums.items()}
-            # Runs of older versions have a file for each.
-            return cls(
-                {
-                    name: read[entry["file"]].slice(entry.get("start", 0), entry.get("size"))
-                    for name, entry in entries.items()
-                }
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls(_read(directory))
+        except UNREADABLE as error:
             raise ArtefactError(
-                f"{path}: cannot read the counts of rare values ({error}): the run is damaged; restore it from a copy"
+                f"{directory / _INDEX}: cannot read the counts of rare values ({error}): the run is damaged; restore "
+                "it from a copy"
             ) from error
+
+    @staticmethod
+    def saved_digest(directory: Path) -> str:
+        """The `digest` of what `save` wrote. Raises ArtefactError for missing or damaged counts."""
+        return str(_index(directory)["digest"])
 
     def _with_values(self) -> Iterator[tuple[str, pl.DataFrame]]:
         return ((name, counts) for name, counts in sorted(self.vocabularies.items()) if len(counts))
 
 
-def _read(path: Path, checksum: str) -> pl.DataFrame:
-    check_readable(path)
-    content = path.read_bytes()
-    # Checked before parsing, because Polars may panic on damaged Arrow bytes.
-    if _checksum(content) != checksum:
-        raise ValueError(f"{path.name} is damaged")
-    return pl.read_ipc(content)
+def _index(directory: Path) -> dict[str, Any]:
+    path = directory / _INDEX
+    facts: dict[str, Any] = read_json_artefact(path, "the run is damaged; restore it from a copy")
+    entry = {"file": str, "checksum": str, "size?": int}
+    require_shape(facts, {"vocabularies": {str: entry}, "digest": str}, path)
+    return facts
 
 
-def _checksum(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _read(directory: Path) -> dict[str, pl.DataFrame]:
+    """Vocabulary → its counts, of what `save` wrote. Raises what `read_counts` does."""
+    vocabularies: dict[str, pl.DataFrame] = {}
+    unread: dict[tuple[str, str, bool], pl.DataFrame] = {}
+    for name, entry in _index(directory)["vocabularies"].items():
+        file = Path(entry["file"]).name, entry["checksum"], name.startswith(CROSS_PREFIX)
+        if file not in unread:
+            unread[file] = read_counts(directory / file[0], file[1], of_cross=file[2])
+        rest = unread[file]
+        size = entry.get("size", len(rest))  # which runs of older versions lack: each of their files holds one
+        if not 0 <= size <= len(rest):
+            raise ValueError(f"{file[0]} holds other counts than are noted")
+        vocabularies[name], unread[file] = rest.head(size), rest.slice(size)
+    if left := [file for (file, _, _), rest in unread.items() if len(rest)]:
+        raise ValueError(f"{left[0]} holds other counts than are noted")
+    return vocabularies

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from widedeep.features.fields import UNSEEN
 from widedeep.files import for_polars
 
 SPILL_ENTRIES = 16_000_000
@@ -19,8 +20,14 @@ RARE_HELD = 1 << 20
 class ValueCounts:
     """Counts of values (String, or UInt64 for crosses), the same for any order and blocks, in memory or on disk."""
 
-    def __init__(self, dtype: pl.DataType, spill_dir: Path, *, spill_entries: int = SPILL_ENTRIES) -> None:
+    def __init__(
+        self, dtype: pl.DataType, spill_dir: Path, *, spill_entries: int = SPILL_ENTRIES, evict: int | None = None
+    ) -> None:
+        """With `evict`, frames have a column `unseen_runs` (Int32) too, and values that reach it are left out."""
+        self._evict = evict
         self._empty = pl.DataFrame(schema={"value": dtype, "count": pl.Int64})
+        if evict is not None:
+            self._empty = self._empty.with_columns(pl.lit(0, pl.Int32).alias(UNSEEN))
         self._spill_dir, self._spill_entries = spill_dir, spill_entries
         self._partials: list[pl.DataFrame] = []
         self._pending = 0
@@ -36,10 +43,17 @@ class ValueCounts:
     def add_counted(self, counted: pl.DataFrame) -> None:
         """Add the `count` (Int64) of each `value` of a frame, in which values are distinct; null does not count."""
         counted = counted.drop_nulls("value")
-        self._partials.append(counted)
+        if self._evict is not None and UNSEEN not in counted.columns:
+            counted = counted.with_columns(pl.lit(0, pl.Int32).alias(UNSEEN))
+        self._partials.append(counted.select(self._empty.columns))
         self._pending += len(counted)
         if self._pending > self._spill_entries:
             self._merge()
+
+    def add_earlier(self, counted: pl.DataFrame) -> None:
+        """Add what earlier runs counted, as `add_counted` does: a value is unseen unless others add it as well."""
+        runs = pl.col(UNSEEN) if UNSEEN in counted.columns else pl.lit(0, pl.Int32)
+        self.add_counted(counted.with_columns((runs + 1).alias(UNSEEN)))
 
     def _merge(self) -> None:
         merged = _summed(pl.concat([self._empty, *self._partials]))
@@ -72,6 +86,10 @@ class ValueCounts:
         If there are several frames, UInt64 values are partitioned by their remainder modulo PARTITIONS. Several passes
         are possible, and more values may be added between them. `clear` removes the files.
         """
+        for part in self._whole_parts():
+            yield part if self._evict is None else part.filter(pl.col(UNSEEN) < self._evict)
+
+    def _whole_parts(self) -> Iterator[pl.DataFrame]:
         if len(self._partials) != 1:
             self._partials = [_summed(pl.concat([self._empty, *self._partials]))]
         (merged,) = self._partials
@@ -103,18 +121,22 @@ class ValueCounts:
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The vocabulary as `result` gives it, and the `num_rare` values outside it with the highest counts.
 
-        The `value`s of `first` come first in the vocabulary, in their order and however few they are. `distinct` is set
-        and all counts are cleared, as by `result`.
+        The `value`s of `first` that are counted come first in the vocabulary, in their order and however few they are.
+        `distinct` is set and all counts are cleared, as by `result`.
         """
         if first.is_empty() and self._num_spills == 0:
             return self._all_kept_and_rare(min_count, max_size, num_rare)
-        room = None if max_size is None else max(0, max_size - len(first))
-        old, kept, rare, self.distinct = [], _ranked(self._empty, min_count, room), self._empty, 0
+        first = first.select("value")
+        old = self._empty
+        if not first.is_empty():
+            old = pl.concat([old, *(part.join(first, on="value", how="semi") for part in self.parts())])
+            old = first.join(old, on="value", how="inner", maintain_order="left")
+        room = None if max_size is None else max(0, max_size - len(old))
+        kept, rare, self.distinct = _ranked(self._empty, min_count, room), self._empty, 0
         for part in self.parts():
             self.distinct += len(part)
             if not first.is_empty():
-                old.append(part.join(first.select("value"), on="value", how="semi"))
-                part = part.join(first.select("value"), on="value", how="anti")
+                part = part.join(first, on="value", how="anti")
             ranked = _ranked(part, min_count, None)
             both = ranked if kept.is_empty() else _ranked(pl.concat([kept, ranked]), min_count, None)
             kept = both if room is None else both.head(room)
@@ -123,10 +145,7 @@ class ValueCounts:
                 rest = pl.concat([rare, beyond, part.filter(pl.col("count") < min_count)])
                 rare = _ranked(rest, 1, num_rare)
         self.clear()
-        if not first.is_empty():
-            counted = pl.concat(old)
-            kept = pl.concat([first.select("value").join(counted, on="value", how="left", maintain_order="left"), kept])
-        return kept, rare
+        return kept if old.is_empty() else pl.concat([old, kept]), rare
 
     def _all_kept_and_rare(
         self, min_count: int, max_size: int | None, num_rare: int
@@ -158,7 +177,8 @@ def _spilled_counts(path: Path) -> pl.DataFrame:
 
 
 def _summed(counts: pl.DataFrame) -> pl.DataFrame:
-    return counts.group_by("value").agg(pl.col("count").sum())
+    unseen = [pl.col(UNSEEN).min()] if UNSEEN in counts.columns else []
+    return counts.group_by("value").agg(pl.col("count").sum(), *unseen)
 
 
 def _ranked(counts: pl.DataFrame, min_count: int, max_size: int | None) -> pl.DataFrame:

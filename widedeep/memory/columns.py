@@ -96,6 +96,10 @@ class StoredSums:
         more = (0, size - len(self.gradient))
         return StoredSums(np.pad(self.gradient, more), np.pad(self.information, more))
 
+    def of_codes(self, codes: NDArray[np.int64]) -> "StoredSums":
+        """The sums of these codes alone, in their order."""
+        return StoredSums(self.gradient[codes], self.information[codes])
+
     def faded(self, factor: float) -> "StoredSums":
         """The sums as if the rows counted less, by a factor from 0 to 1."""
         return StoredSums(self.gradient * factor, self.information * factor)

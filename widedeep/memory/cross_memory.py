@@ -78,13 +78,19 @@ class FoldMemory:
         return cls(**_loaded(path, {"value", "support"}))
 
 
-def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
+def read_tensors(path: Path, what: str) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file, which holds `what`. Raises ArtefactError for a missing or damaged file."""
     check_readable(path)
     try:
         with plain_name(path) as name:
             tensors: dict[str, NDArray[Any]] = load_file(name)
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path}: no readable memory of crosses ({error}): train again") from error
+        raise ArtefactError(f"{path}: no readable {what} ({error}): train again") from error
+    return tensors
+
+
+def _loaded(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
+    tensors = read_tensors(path, "memory of crosses")
     if tensors.keys() != names:
         raise ArtefactError(f"{path}: not a memory of crosses, it holds {', '.join(sorted(tensors))}: train again")
     support = tensors["support"]

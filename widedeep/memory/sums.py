@@ -1,18 +1,19 @@
 """The sums that an additive model is counted on from when its rows are gone, as one file."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, replacing_file
+from widedeep.features.plan import FeaturePlan
+from widedeep.files import replacing_file
 from widedeep.memory.additive import Additive
 from widedeep.memory.columns import Floats, StoredSums
+from widedeep.memory.cross_memory import read_tensors
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,25 @@ class MemorySums:
             self.cuts,
         )
 
+    def without_dropped(self, kept: Mapping[str, NDArray[np.int64]], plan: FeaturePlan) -> "MemorySums":
+        """The sums of the codes that were kept, by columns of `plan`, of which these sums are.
+
+        Of a column that is not in `kept` all are.
+        """
+        fields = [column.name for column in plan.index_columns if column.kind == "categorical"]
+        crosses = [column.name for column in plan.cross_columns]
+        names = [*fields, *(None for _ in self.cuts), *crosses]
+        return replace(
+            self,
+            columns=tuple(
+                column if name is None or name not in kept else column.of_codes(kept[name])
+                for name, column in zip(names, self.columns, strict=True)
+            ),
+            support=tuple(
+                rows[kept[name]] if name in kept else rows for name, rows in zip(crosses, self.support, strict=True)
+            ),
+        )
+
     def faded(self, factor: float) -> "MemorySums":
         """The sums as if the rows counted less, by a factor from 0 to 1."""
         return MemorySums(
@@ -63,31 +83,44 @@ class MemorySums:
         """Write one safetensors file."""
         tensors = {"bias": np.array([self.bias]), "shrinkage": np.array(self.shrinkage)}
         for number, column in enumerate(self.columns):
-            tensors[f"column.{number:05d}.gradient"] = column.gradient
-            tensors[f"column.{number:05d}.information"] = column.information
-        tensors |= {f"support.{number:05d}": rows for number, rows in enumerate(self.support)}
-        tensors |= {f"cuts.{number:05d}": cuts for number, cuts in enumerate(self.cuts)}
+            tensors[_name("column", number, "gradient")] = column.gradient
+            tensors[_name("column", number, "information")] = column.information
+        tensors |= {_name("support", number): rows for number, rows in enumerate(self.support)}
+        tensors |= {_name("cuts", number): cuts for number, cuts in enumerate(self.cuts)}
         with replacing_file(path) as temporary:
             save_file(tensors, temporary)
 
     @classmethod
-    def load(cls, path: Path) -> "MemorySums":
-        """Read what `save` wrote. Raises ArtefactError for a missing or damaged file."""
-        check_readable(path)
-        try:
-            tensors = load_file(path)
-            numbers = range(len(tensors["shrinkage"]))
-            columns = (
-                StoredSums(tensors[f"column.{number:05d}.gradient"], tensors[f"column.{number:05d}.information"])
-                for number in numbers
-            )
-            support, cuts = (
-                tuple(tensors[name] for name in sorted(tensors) if name.startswith(kind))
-                for kind in ("support.", "cuts.")
-            )
-            shrinkage = tuple(tensors["shrinkage"].tolist())
-            return cls(float(tensors["bias"][0]), shrinkage, tuple(columns), support, cuts)
-        except (OSError, SafetensorError, KeyError, IndexError) as error:
-            raise ArtefactError(
-                f"{path}: no readable sums of a memory of crosses ({error}): the run is damaged, train it again"
-            ) from error
+    def load(cls, path: Path, plan: FeaturePlan) -> "MemorySums":
+        """Read what `save` wrote for the crosses of `plan`.
+
+        Raises ArtefactError for a file that is missing or damaged, or of another plan.
+        """
+        tensors = read_tensors(path, "sums of a memory of crosses")
+        cuts = tuple(tensors.pop(name) for name in sorted(tensors) if name.startswith("cuts."))
+        crosses = [column.size for column in plan.cross_columns]
+        sizes = [column.size for column in plan.index_columns if column.kind == "categorical"]
+        sizes += [*(cut.size + 1 for cut in cuts), *crosses]
+        shapes = {"bias": (1,), "shrinkage": (len(sizes),)}
+        for number, size in enumerate(sizes):
+            shapes |= {_name("column", number, of): (size,) for of in ("gradient", "information")}
+        shapes |= {_name("support", number): (size,) for number, size in enumerate(crosses)}
+        whole = all(tensor.dtype == np.float64 for tensor in tensors.values())
+        whole &= all(cut.dtype == np.float32 and cut.ndim == 1 for cut in cuts)
+        if not whole or len(cuts) != len(plan.numeric_columns) or shapes != {n: t.shape for n, t in tensors.items()}:
+            raise ArtefactError(f"{path}: not the sums of the plan's crosses: the run is damaged, train it again")
+        columns = (
+            StoredSums(*(tensors[_name("column", number, of)] for of in ("gradient", "information")))
+            for number in range(len(sizes))
+        )
+        return cls(
+            float(tensors["bias"][0]),
+            tuple(tensors["shrinkage"].tolist()),
+            tuple(columns),
+            tuple(tensors[_name("support", number)] for number in range(len(crosses))),
+            cuts,
+        )
+
+
+def _name(kind: str, number: int, *of: str) -> str:
+    return ".".join((kind, f"{number:05d}", *of))

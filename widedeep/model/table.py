@@ -58,6 +58,7 @@ class Table(nn.Module):
                 starts[name] = end
                 end += column.size
         self._starts = [starts[column.shared or number] for number, column in enumerate(columns)]
+        self._readers = columns
         self.columns = Columns(
             [Column(c.position, start, c.place, c.pooling) for c, start in zip(columns, self._starts, strict=True)],
             summed=summed,
@@ -73,6 +74,12 @@ class Table(nn.Module):
         """(first row, number of rows) of each range, in order; columns that share a range count once."""
         starts = sorted(set(self._starts))
         return [(start, end - start) for start, end in zip(starts, [*starts[1:], len(self.weight)], strict=True)]
+
+    @property
+    def readers(self) -> list[TableColumn]:
+        """The first column that reads each of `ranges`."""
+        first = dict(zip(self._starts[::-1], self._readers[::-1], strict=True))
+        return [first[start] for start, _ in self.ranges]
 
     def initialise(self, deviation: float) -> None:
         """Draw the rows from N(0, deviation²). Those of missing and unknown values start at zero, to have no effect."""

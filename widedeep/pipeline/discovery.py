@@ -5,7 +5,7 @@ from pathlib import Path
 
 from widedeep.discovery.discover import Discovery, discover
 from widedeep.errors import UsageError
-from widedeep.pipeline.stages import ingest_stage
+from widedeep.pipeline.ingest_stage import ingest_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter

@@ -1,51 +1,44 @@
 """A whole experiment: runs the stages that are missing, trains, evaluates and writes the run directory."""
 
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from widedeep import __version__
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import NoRowsError, UsageError
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
-from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import FoldMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.finish import finish_run
-from widedeep.pipeline.going_on import Parent, carried_run, new_run_path, remembering
+from widedeep.pipeline.going_on import Parent, carried_run, remembering
 from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
-from widedeep.pipeline.stages import EncodingResult, MemoryResult, encoding_stage, memory_stage
+from widedeep.pipeline.stages import MemoryResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
-from widedeep.runs import TRAIN_ONLY, RunDirectory, write_manifest
+from widedeep.runs import TRAIN_ONLY, RunDirectory
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
-from widedeep.table.parts import forms_of, write_forms
+from widedeep.table.parts import forms_of
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
 from widedeep.training.loop import Trainer
 
 _TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
 """`train` tells how many values will be unknown for fields with at least this share, and for so many fields at most."""
-_LIBRARIES = ("numba", "numpy", "polars", "polars-hash", "safetensors", "torch")
 
 
 @dataclass(frozen=True)
@@ -70,6 +63,8 @@ class TrainResult:
     """For a refit: the run that chose its epochs (`of`), the `splits` that it was trained on, its `epochs`."""
     goes_on_from: dict[str, Any] | None
     """For a run that goes on: the `run` before it, the `ancestors` before that, the latest first; `no_new_rows`."""
+    dropped_values: dict[str, int] | None
+    """Field or cross → how many values `training.evict` dropped; None for a run without it, or that does not go on."""
 
 
 @dataclass(frozen=True)
@@ -204,9 +199,9 @@ def _train(
     refit_key = {} if refit is None else {"refit": [refit.key, refit.epochs]}
     from_key = {} if parent is None else {"from": parent.key}
     key = key_of({"recipe": recipe_text, "encoded": encoded.key, **memory_key, **refit_key, **from_key})
-    if take_finished and (done := _last_run(workspace, recipe.name, key, finished=True)) is not None:
+    if take_finished and (done := last_run(workspace, recipe.name, key, finished=True)) is not None:
         return _finished_result(done)
-    run = _last_run(workspace, recipe.name, key) if resume else None
+    run = last_run(workspace, recipe.name, key) if resume else None
     if run is not None and run.is_done:
         run.check_scoring(run.require_done())
         now_latest = "; it is `latest` now" if run.make_latest() else ""
@@ -221,7 +216,14 @@ def _train(
         if resume:
             what = "run" if refit is None else "refit"
             reporter.note(f"no unfinished {what} of this recipe on this data: starting a new one")
-        run = _new_run(workspace, loaded, recipe_text, encoded, memory, key, device, threads, refit, parent)
+        head = manifest_head(loaded, device, threads)
+        forms = forms_of(encoded.ingested.path)
+        if refit is not None:
+            head["refit"] = refit.manifest_entry()
+        if parent is not None:
+            head["from"], forms = parent.manifest_entry(), parent.grows_from.forms
+        path = new_run_path(workspace.runs_dir / recipe.name, key)
+        run = begin_run(path, loaded, recipe_text, encoded, memory, forms, head, key)
     plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
     stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
@@ -240,7 +242,8 @@ def _train(
             unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
         if recipe.training.unknown_share == "auto":
             _tell_unknown(encoded.exposures, reporter)
-        known = None if parent is None else parent.memory(network, layout)
+        kept = {} if parent is None else parent.kept(plan)
+        known = None if parent is None else parent.memory(network, layout, kept)
         epochs = recipe.training.epochs
         if refit is not None:
             epochs = refit.epochs
@@ -261,7 +264,7 @@ def _train(
             as_it_was=None if parent is None else partial(remembering, network, known),
         )
         if parent is not None and not (resume and run.last_path.exists()):
-            parent.start(network, trainer.optimizers)
+            parent.start(network, trainer.optimizers, kept)
         outcome = trainer.run(resume=resume)
         if known is not None and outcome.best_epoch == 0:
             known.save(run.memory_path)
@@ -320,93 +323,19 @@ def _starting_bias(recipe: Recipe, label_mean: float) -> float:
     return float(torch.logit(torch.tensor(label_mean, dtype=torch.float64)))
 
 
-def _last_run(workspace: Workspace, name: str, key: str, *, finished: bool = False) -> RunDirectory | None:
-    """The last run with this key, or with `finished` the last finished run with it."""
-    for path in sorted((workspace.runs_dir / name).glob(f"*-{key[:8]}*"), reverse=True):
-        run = RunDirectory(path)
-        if finished and not run.is_done:
-            continue
-        if run.manifest_path.exists() and run.manifest().get("keys", {}).get("run") == key:
-            return run
-    return None
-
-
-def _new_run(
-    workspace: Workspace,
-    loaded: LoadedRecipe,
-    recipe_text: str,
-    encoded: EncodingResult,
-    memory: MemoryResult | None,
-    key: str,
-    device: torch.device,
-    threads: int,
-    refit: Refit | None,
-    parent: Parent | None,
-) -> RunDirectory:
-    path = new_run_path(workspace.runs_dir / loaded.recipe.name, key)
-    forms = forms_of(encoded.ingested.path) if parent is None else parent.grows_from.forms
-    with replacing_directory(path) as temporary:
-        run = RunDirectory(temporary)
-        run.best_path.parent.mkdir()
-        copy_directory(encoded.path / "plan", run.plan_dir)
-        if memory is not None:
-            copy_file(memory.memory, run.memory_path)
-            copy_file(memory.sums, run.memory_sums_path)
-        source_kinds = read_report(encoded.ingested.path)["source_kinds"]
-        write_json(run.plan_dir / "source_kinds.json", source_kinds)
-        write_forms(run.plan_dir, forms)
-        write_text(run.recipe_path, recipe_text)
-        write_manifest(
-            run,
-            {
-                **_manifest_head(loaded, device, threads),
-                **({} if refit is None else {"refit": refit.manifest_entry()}),
-                **({} if parent is None else {"from": parent.manifest_entry()}),
-                "keys": {"ingest": encoded.ingested.key, "encoded": encoded.key, "run": key},
-                "base_dir": str(loaded.base_dir.resolve()),
-            },
-        )
-    return RunDirectory(path)
-
-
-def _manifest_head(loaded: LoadedRecipe, device: torch.device, threads: int) -> dict[str, Any]:
-    """What a manifest says of how, when and where the run was made."""
-    return {
-        "widedeep": __version__,
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in _LIBRARIES},
-        "git_commit": _git_commit(loaded.base_dir),
-        "argv": sys.argv,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        "threads": threads,
-        "seed": loaded.recipe.seed,
-    }
-
-
 def _carry(
     parent: Parent, loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, *, resume: bool
 ) -> TrainResult:
     """The run for a day without new rows: the run before it once more."""
     key = key_of({"recipe": dump_recipe(loaded.recipe), "from": parent.key, "no_new_rows": True})
     name = loaded.recipe.name
-    run = _last_run(workspace, name, key, finished=True) if resume else None
+    run = last_run(workspace, name, key, finished=True) if resume else None
     if run is None:
         device = choose_device(loaded.recipe.training.device)
-        head = _manifest_head(loaded, device, set_threads(loaded.recipe.training.threads))
+        head = manifest_head(loaded, device, set_threads(loaded.recipe.training.threads))
         run = carried_run(parent, name, workspace.runs_dir, key, head)
     reporter.note(f"no new rows to train on: {run.path} is {parent.run.path} once more, with its scores and figures")
     return _finished_result(run)
-
-
-def _git_commit(directory: Path) -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=directory, capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
 
 
 def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainResult:
@@ -425,4 +354,5 @@ def _finished_result(run: RunDirectory, *, already_done: bool = True) -> TrainRe
         already_done,
         run.manifest().get("refit"),
         run.manifest().get("from"),
+        facts.get("dropped_values"),
     )

@@ -76,6 +76,7 @@ def finish_run(
                 name: {**exposure.to_json(), "shown": exposure.shown(recipe.training.unknown_share)}
                 for name, exposure in encoded.exposures.items()
             },
+            **({} if encoded.dropped is None else {"dropped_values": encoded.dropped}),
             "rows": {split: store.rows for split, store in stores.items()},
             "parameters": network.num_parameters(),
             "best_epoch": outcome.best_epoch,

@@ -1,30 +1,33 @@
 """Going on from a finished run (`train --from`): whether a recipe can, and the start that it gets from the run."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from widedeep.artefacts import digest_of_file
 from widedeep.errors import ArtefactError, Fault, RecipeError
+from widedeep.features.grow import kept_indices
 from widedeep.features.plan import FeaturePlan
-from widedeep.files import copy_directory, copy_file, replacing_directory, write_json, write_text
+from widedeep.features.rare import RareCounts
+from widedeep.files import replacing_directory, write_json, write_text
 from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.embeddings import embedding_width
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.pipeline.growth import GrowsFrom
 from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.new_run import copy_directory, copy_file, new_run_path
 from widedeep.recipe.differences import differing_settings, setting_texts
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, load_run_recipe
 from widedeep.recipe.schema import Recipe
-from widedeep.runs import RunDirectory, read_json_artefact, write_manifest
+from widedeep.runs import RunDirectory, write_manifest
 from widedeep.scoring.scorer import forms_of_run, input_layout
 from widedeep.training.carry_over import carry_over
 from widedeep.training.checkpoints import load_checkpoint, restore_model
@@ -66,6 +69,7 @@ class Parent:
         run = RunDirectory(path)
         manifest = run.require_done()
         run.check_scoring(manifest)
+        run.check_files_in(run.plan_dir)  # all of which may be copied
         recipe = load_run_recipe(run, manifest).recipe
         if not (run.best_state_path.exists() and run.rare_dir.exists() and run.forms_path.exists()):
             raise ArtefactError(
@@ -84,13 +88,13 @@ class Parent:
             run.checked(file, manifest)
         of_plan = {
             "plan": plan.digest,
-            "rare": read_json_artefact(run.rare_dir / "rare.json", "the run is damaged")["digest"],
+            "rare": RareCounts.saved_digest(run.rare_dir),
             "forms": [forms.of, forms.missing],
             "widths": widths,
-            "sums": _digest(sums) if sums.exists() else None,
+            "sums": digest_of_file(sums) if sums.exists() else None,
         }
         grows_from = GrowsFrom(key_of(of_plan), plan, run.rare_dir, forms, widths, sums)
-        weights = [_digest(file) for file in (run.best_path, run.best_state_path)]
+        weights = [digest_of_file(file) for file in (run.best_path, run.best_state_path)]
         return cls(run, recipe, manifest, grows_from, key_of({"plan": of_plan, "weights": weights}))
 
     def manifest_entry(self) -> dict[str, Any]:
@@ -99,24 +103,31 @@ class Parent:
         ancestors = [] if before is None else [before["run"], *before["ancestors"]]
         return {"run": self.run.path.resolve().name, "key": self.key, "ancestors": ancestors}
 
-    def start(self, network: Network, optimizers: Optimizers) -> None:
+    def kept(self, plan: FeaturePlan) -> dict[str, NDArray[np.int64]]:
+        """The indices that stayed in the plan that was grown from this run's, as `kept_indices` gives them."""
+        return kept_indices(self.grows_from.plan, plan)
+
+    def start(self, network: Network, optimizers: Optimizers, kept: Mapping[str, NDArray[np.int64]]) -> None:
         """Give the network its weights and the optimizers their state, before a first step. Raises ArtefactError."""
-        recipe, device = self.recipe, network.bias.device
-        old = Network(self._layout(), recipe.model).to(device)
+        recipe, device, layout = self.recipe, network.bias.device, self._layout()
+        old = Network(layout, recipe.model).to(device)
         tensors, facts = load_checkpoint(self.run.best_path)
         restore_model(old, tensors, self.run.best_path)
         old_optimizers = Optimizers(old, recipe.training)
         states, numbers = load_checkpoint(self.run.best_state_path)
         try:
             restore_optimizers(old_optimizers, states, numbers)
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
                 f"{self.run.best_state_path}: the state of other optimizers ({error}): the run is damaged"
             ) from error
-        carry_over(old, old_optimizers, network, optimizers, facts.get("level_shift", 0.0))
+        shift = facts.get("level_shift", 0.0)
+        carry_over(old, old_optimizers, network, optimizers, shift, layout=layout, kept=kept)
 
-    def memory(self, network: Network, layout: InputLayout) -> CrossMemory | None:
-        """The run's memory for the crosses of a layout with more values, of which it knows nothing; None without any.
+    def memory(
+        self, network: Network, layout: InputLayout, kept: Mapping[str, NDArray[np.int64]]
+    ) -> CrossMemory | None:
+        """The run's memory for the crosses of a layout with new values, of which it knows nothing; None without any.
 
         Raises ArtefactError for a damaged memory.
         """
@@ -125,7 +136,8 @@ class Parent:
         memory = CrossMemory.load(self.run.memory_path)
         value, support, start = [], [], 0
         for old, new in zip(self._layout().crosses, layout.crosses, strict=True):
-            held, more = slice(start, start + old.size), (0, new.size - old.size)
+            held = start + kept.get(old.name, np.arange(old.size))
+            more = 0, new.size - len(held)
             value.append(np.pad(memory.value[held], more))
             support.append(np.pad(memory.support[held], more))
             start += old.size
@@ -167,7 +179,8 @@ def carried_run(parent: Parent, name: str, runs_dir: Path, key: str, head: Mappi
                 copy_file(file, copy)
         write_text(run.recipe_path, dump_recipe(parent.recipe.model_copy(update={"name": name})))
         facts = {"best_epoch": 0, "epochs": 0, "steps": 0, "stopped": "no new rows", "rows_per_second": 0.0}
-        write_json(run.metrics_path, {**old.facts(), **facts, "seconds": 0.0})
+        carried = {name: fact for name, fact in old.facts().items() if name != "dropped_values"}
+        write_json(run.metrics_path, {**carried, **facts, "seconds": 0.0})
         write_manifest(
             run,
             {
@@ -178,19 +191,9 @@ def carried_run(parent: Parent, name: str, runs_dir: Path, key: str, head: Mappi
             },
         )
     run = RunDirectory(path)
-    run.pin()
+    run.pin(own=parent.run.is_own(parent.manifest))  # its recipe, which names files, is the parent's
     run.finish()
     return run
-
-
-def new_run_path(folder: Path, key: str) -> Path:
-    """A directory for a new run in the folder of its recipe, that no run has yet: the time and the run's key."""
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}Z-{key[:8]}"
-    path, number = folder / stem, 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}"
-    return path
 
 
 def _refuse_other_settings(run: RunDirectory, first: Recipe, loaded: LoadedRecipe) -> None:
@@ -218,8 +221,3 @@ def _is_below(name: str, parts: tuple[str, ...]) -> bool:
 def _without_promises(recipe: Recipe) -> Recipe:
     crosses = tuple(cross.model_copy(update={"promised": None}) for cross in recipe.crosses)
     return recipe.model_copy(update={"crosses": crosses})
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from widedeep.errors import UsageError
-from widedeep.pipeline.stages import ingest
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import DataSettings, Recipe

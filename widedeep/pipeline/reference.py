@@ -13,7 +13,7 @@ from widedeep.files import write_text
 from widedeep.pipeline.stages import EncodingResult
 from widedeep.pipeline.workspace import read_report
 from widedeep.runs import RunDirectory
-from widedeep.scoring.guard import GUARD_FORMAT, compact_json
+from widedeep.scoring.looks import LOOKS_FORMAT, compact_json
 from widedeep.scoring.tally import FieldTally, ScoreTally, binned, missing_and_unseen, no_counts
 
 MOST_BLOCKS = 64
@@ -39,7 +39,7 @@ def write_reference(
     if looks["valid"] is not None and scores is not None:
         looks["valid"]["scores"] = scores.to_json()
     expected = {name: exposure.expected for name, exposure in encoded.exposures.items()}
-    write_text(run.reference_path, compact_json({"format": GUARD_FORMAT, **looks, "expected_unseen": expected}))
+    write_text(run.reference_path, compact_json({"format": LOOKS_FORMAT, **looks, "expected_unseen": expected}))
 
 
 def _fields(plan: FeaturePlan, store: EncodedStore, missing: Mapping[str, int]) -> dict[str, Any]:

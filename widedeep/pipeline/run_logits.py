@@ -10,7 +10,9 @@ from widedeep.errors import UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.memory.columns import Floats
 from widedeep.memory.cross_memory import FoldMemory
-from widedeep.pipeline.stages import IngestResult, encoding_stage, memory_stage
+from widedeep.pipeline.ingest_stage import IngestResult
+from widedeep.pipeline.past_runs import STAGES_READ_FROM
+from widedeep.pipeline.stages import encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
@@ -30,7 +32,10 @@ def run_logits(
     path = run.path
     manifest = run.require_done()
     if manifest["keys"]["ingest"] != ingested.key:
-        raise UsageError(f"--on {path}: this run was trained on other rows than the recipe's; train it again")
+        how = "on other rows than the recipe's"
+        if manifest["format"] < STAGES_READ_FROM:
+            how = "by an older version of widedeep, on rows read otherwise"
+        raise UsageError(f"--on {path}: this run was trained {how}; train it again")
     if refit := manifest.get("refit"):
         raise UsageError(
             f"--on {path}: this run is a refit, trained on the {' + '.join(refit['splits'])} rows, and discovery may "

@@ -1,4 +1,4 @@
-"""The stages before training: files → typed table (ingest) → plan and encoded store (encoded) → values of crosses
+"""The stages between ingest and training: typed table → plan and encoded store (encoded) → values of crosses
 (memory)."""
 
 import os
@@ -19,51 +19,33 @@ from widedeep.features.crosses import cross_members
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
-from widedeep.features.grow import GrowthExposure, grow_plan
+from widedeep.features.grow import GrowthExposure, dropped_values, grow_plan, kept_indices
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
 from widedeep.features.targets import stored_targets
 from widedeep.files import write_json
 from widedeep.ordered import map_in_order
 from widedeep.pipeline.growth import GrowsFrom
-from widedeep.pipeline.keys import file_identity, key_of
+from widedeep.pipeline.ingest_stage import IngestResult, ingest_stage
+from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.workspace import Workspace, read_report
-from widedeep.profile.ingest import columns_read
-from widedeep.profile.ingest import ingest as ingest_files
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
-from widedeep.source.paths import Source, expand_paths, partition_texts
-from widedeep.source.table_logs import log_of_version
-from widedeep.table.missing_values import missing_values
 from widedeep.table.parts import coded_blocks, forms_of, typed_names
-from widedeep.table.side_tables import side_table_files
 from widedeep.table.trained_rows import trained_blocks
-from widedeep.table.typed_columns import TIME, typed_columns
+from widedeep.table.typed_columns import TIME
 
-INGEST_FORMAT = 8
-"""Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 ENCODING_FORMAT = 5
-"""Raised likewise when the fitted plan, the encoding or the report on them changes."""
+"""Raised when the fitted plan, the encoding or the report on them changes for equal inputs, as `INGEST_FORMAT` is."""
 MEMORY_FORMAT = 5
 """Raised likewise when the values that crosses remember change."""
 _ENCODED_ROWS = 1 << 16
 """Rows that a thread encodes at a time."""
 MOST_MEMORY, BYTES_PER_VALUE = 8 * 2**30, 5
 """Bytes that the values of all crosses may take, and bytes of one value with its support."""
-
-
-@dataclass(frozen=True)
-class IngestResult:
-    """A finished typed table."""
-
-    path: Path
-    key: str
-    cached: bool
-    rows: dict[str, int]
-    columns: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +61,8 @@ class EncodingResult:
     ingested: IngestResult
     splits: tuple[str, ...]
     """The splits that have a store."""
+    dropped: dict[str, int] | None
+    """Field or cross → values that were dropped; None unless the plan grew by a recipe with `training.evict`."""
 
 
 @dataclass(frozen=True)
@@ -94,62 +78,11 @@ class MemoryResult:
     """A MemorySums: what a run that goes on from this one counts on."""
 
 
-def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:
-    """Read the recipe's input files, type, check and split their rows, and store them, unless that is done already."""
-    workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait):
-        return ingest_stage(loaded, workspace, reporter)
-
-
 def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> EncodingResult:
     """Fit the plan on train rows and write all splits as indices and numbers, unless that is done already."""
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
         return encoding_stage(loaded, workspace, reporter)
-
-
-def ingest_key(loaded: LoadedRecipe) -> str:
-    """Key of the typed table: the data section, the columns that it needs, the state of the files. Raises DataError."""
-    data = loaded.recipe.data
-    files = {
-        split: _identity(expand_paths(patterns, loaded.base_dir), data.format.version)
-        for split in ("train", "valid", "test")
-        if (patterns := getattr(data, split)) is not None
-    }
-    side_tables = side_table_files(data, loaded.base_dir, columns_read(loaded.recipe, "train"))
-    files |= {
-        f"tables.{table}": _identity(sources, data.tables[table].format.version)
-        for table, sources in side_tables.items()
-    }
-    columns = [column.reading() for column in typed_columns(loaded.recipe)]
-    settings = data.model_dump(mode="json", exclude={"train", "valid", "test"})
-    rule = {"missing": "by value"} if missing_values(data) else {}  # a text that is no value is missing as it ever was
-    return key_of({"format": INGEST_FORMAT, "data": settings, "columns": sorted(columns), "files": files, **rule})
-
-
-def _identity(sources: Sequence[Source], version: int | None) -> list[list[str | int]]:
-    # The state of what a URL names is not asked for: a change behind it goes unseen until its name changes.
-    return [[source] if isinstance(source, str) else _path_identity(source, version) for source in sources]
-
-
-def _path_identity(path: Path, version: int | None) -> list[str | int]:
-    if path.is_dir():
-        log = log_of_version(path, version)
-        return [str(path.resolve()), *(file_identity([log])[0] if log is not None else ())]
-    return [*file_identity([path])[0], *map(str, partition_texts(path).items())]
-
-
-def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:
-    """`ingest`, for a caller that holds the lock."""
-    key = ingest_key(loaded)
-    path = workspace.stage_path("ingest", key)
-    cached = workspace.is_done("ingest", key)
-    if not cached:
-        with workspace.building("ingest", key) as temporary:
-            report = ingest_files(loaded.recipe, loaded.base_dir, temporary, reporter)
-            write_json(temporary / "report.json", report.to_json())
-    facts: dict[str, Any] = read_report(path)
-    return IngestResult(path, key, cached, facts["rows"], facts["columns"])
 
 
 def encoding_stage(
@@ -166,6 +99,7 @@ def encoding_stage(
     """
     ingested = ingest_stage(loaded, workspace, reporter)
     recipe = loaded.recipe
+    evict = recipe.training.evict
     key = key_of(
         {
             "format": [ENCODING_FORMAT, STORE_FORMAT],
@@ -174,6 +108,7 @@ def encoding_stage(
             "crosses": [cross.model_dump(mode="json", exclude={"promised"}) for cross in recipe.crosses],
             **({} if tuple(trained_on) == TRAIN_ONLY else {"trained_on": list(trained_on)}),
             **({} if grows_from is None else {"grows_from": grows_from.key}),
+            **({} if grows_from is None or evict is None else {"evict": evict.unseen_runs}),
         }
     )
     path = workspace.stage_path("encoded", key)
@@ -184,7 +119,7 @@ def encoding_stage(
     facts: dict[str, Any] = read_report(path)
     exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
     splits = _stored_splits(ingested, trained_on)
-    return EncodingResult(path, key, cached, facts["crosses"], exposures, ingested, splits)
+    return EncodingResult(path, key, cached, facts["crosses"], exposures, ingested, splits, facts.get("dropped"))
 
 
 def _stored_splits(ingested: IngestResult, trained_on: Sequence[str]) -> tuple[str, ...]:
@@ -226,13 +161,14 @@ def _remember(
     _refuse_endless_memory(plan, recipe.model.wide.folds)
     store = EncodedStore.open(encoded.path / "train")
     least = {cross_members(cross.fields): 1 if cross.buckets else cross.min_count for cross in recipe.crosses}
-    stored = None if grows_from is None else MemorySums.load(grows_from.sums)
+    stored = None if grows_from is None else MemorySums.load(grows_from.sums, grows_from.plan)
     with reporter.work("columns of crosses", None, "rows"):
         cuts = from_store.numeric_cuts(store, plan.numeric_columns) if stored is None else stored.cuts
         main = from_store.main_columns(store, plan.index_columns, plan.numeric_columns, cuts)
         crosses = [from_store.cross_column(store, column) for column in plan.cross_columns]
-    if stored is not None:
+    if grows_from is not None and stored is not None:
         half_life = recipe.model.wide.memory_half_life
+        stored = stored.without_dropped(kept_indices(grows_from.plan, plan), grows_from.plan)
         stored = stored.faded(1.0 if half_life is None else 0.5 ** (1.0 / half_life))
         stored = stored.grown([c.size for c in (*main, *crosses)], [cross.size for cross in crosses])
     memory, folds, sums = remember.remember(
@@ -277,7 +213,10 @@ def _encode(
     keep_negatives = recipe.data.keep_negatives
     forms = forms_of(ingested.path) if grows_from is None else grows_from.forms
     rare = RareCounts() if grows_from is None else grows_from.rare()
-    fit = fit_plan if grows_from is None else partial(grow_plan, grows_from.plan, widths=grows_from.widths)
+    fit = fit_plan
+    if grows_from is not None:
+        evict = None if recipe.training.evict is None else recipe.training.evict.unseen_runs
+        fit = partial(grow_plan, grows_from.plan, widths=grows_from.widths, evict=evict)
     plan = fit(
         recipe.features,
         recipe.crosses,
@@ -294,11 +233,15 @@ def _encode(
     rare.save(out_dir / "plan" / "rare")
     known, late = _KnownRows(plan), None
     exposure: ExposureCounts | GrowthExposure
+    report: dict[str, Any] = {"plan_digest": plan.digest}
     if grows_from is None:
         late = _late_from(ingested, trained_on, keep_negatives)
         exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
     else:
-        exposure = GrowthExposure(plan, grows_from.plan)
+        kept = kept_indices(grows_from.plan, plan)
+        exposure = GrowthExposure(plan, grows_from.plan, kept)
+        if recipe.training.evict is not None:
+            report["dropped"] = dropped_values(grows_from.plan, kept)
     total = sum(ingested.rows.values())
     done = 0
 
@@ -324,9 +267,9 @@ def _encode(
                     yield block
 
             write_store(out_dir / split, frames())
-    report = {"crosses": known.report(), "plan_digest": plan.digest}
     unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
-    write_json(out_dir / "report.json", {**report, "unknown_values": unknown_values})
+    report = {"crosses": known.report(), **report, "unknown_values": unknown_values}
+    write_json(out_dir / "report.json", report)
 
 
 def _late_from(ingested: IngestResult, trained_on: Sequence[str], keep_negatives: float) -> float | None:

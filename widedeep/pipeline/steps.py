@@ -6,16 +6,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.files import write_json
+from widedeep.pipeline.ingest_stage import ingest_key
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.stages import ingest_key
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.profile.ingest import columns_read
+from widedeep.recipe.base import OURS
 from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.schema import TimeSettings
 from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.paths import expand_paths, total_size
@@ -29,6 +30,7 @@ STEPS_FORMAT = 1
 MOST_STEPS = 2_000
 """More steps are refused: the step is then nearly always in another unit than meant."""
 _HELD_ROWS = 1 << 18
+_NUMBER = f"{OURS}step"
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,12 @@ def steps_stage(loaded: LoadedRecipe, step: float, workspace: Workspace, reporte
     path = workspace.stage_path("steps", key)
     if not workspace.is_done("steps", key):
         with workspace.building("steps", key) as temporary:
-            writer = _StepFiles(temporary)
+            writer = _StepFiles(temporary, step)
             for block in _blocks(loaded, reporter):
-                writer.add(block.frame, np.floor(time_values(block, loaded.recipe.data.time).to_numpy() / step))
+                writer.add(block.frame, _numbers(block, loaded.recipe.data.time, step))
             writer.finish()
-            _check_number(len(writer.files), step)
+            if len(writer.rows) < 2:
+                raise _unfit(f"{len(writer.rows)} step{'s' * (len(writer.rows) != 1)}", step)
             entries = [
                 {"number": number, "rows": writer.rows[number], "files": writer.files[number]}
                 for number in sorted(writer.files)
@@ -71,13 +74,24 @@ def steps_stage(loaded: LoadedRecipe, step: float, workspace: Workspace, reporte
     ]
 
 
-def _check_number(steps: int, step: float) -> None:
-    if not 2 <= steps <= MOST_STEPS:
-        raise UsageError(
-            f"--step: the rows' times fill {steps:,} step{'s' * (steps != 1)} of {step:,.0f} seconds (or units of a "
-            f"time that is a bare number); at least 2 and at most {MOST_STEPS:,} are needed: choose another length, or "
-            "say by data.time.format how the time is written"
+def _numbers(block: RawBlock, time: TimeSettings, step: float) -> pl.Series:
+    """The number of each row's step, Int64. Raises DataError for a time that is in none, such as an infinite one."""
+    numbers = (time_values(block, time) / step).floor().cast(pl.Int64, strict=False)
+    if numbers.null_count():
+        row = numbers.is_null().arg_true()[0]
+        raise DataError(
+            f"{block.place_of(row)}: column {time.column!r}: {block.frame[time.column][row]!r} lies in no step of "
+            "time: correct it or drop the row"
         )
+    return numbers
+
+
+def _unfit(steps: str, step: float) -> UsageError:
+    return UsageError(
+        f"--step: the rows' times fill {steps} of {step:,.12g} seconds (or units of a time that is a bare number); at "
+        f"least 2 and at most {MOST_STEPS:,} are needed: choose another length, or say by data.time.format how the "
+        "time is written"
+    )
 
 
 def _blocks(loaded: LoadedRecipe, reporter: Reporter) -> Iterator[RawBlock]:
@@ -108,18 +122,21 @@ def _blocks(loaded: LoadedRecipe, reporter: Reporter) -> Iterator[RawBlock]:
 class _StepFiles:
     """Writes rows to the files of their steps, some hundred thousand rows at a time."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, step: float) -> None:
         self.files: dict[int, list[str]] = {}
         self.rows: dict[int, int] = {}
-        self._directory = directory
+        self._directory, self._step = directory, step
         self._waiting: dict[int, list[pl.DataFrame]] = {}
         self._held = 0
 
-    def add(self, frame: pl.DataFrame, numbers: np.ndarray) -> None:
-        for number in np.unique(numbers).astype(np.int64).tolist():
-            part = frame.filter(pl.Series(numbers == number))
+    def add(self, frame: pl.DataFrame, numbers: pl.Series) -> None:
+        """Add the rows of a frame; `numbers` [rows], Int64, say their steps. Raises UsageError for too many."""
+        numbered = frame.with_columns(numbers.alias(_NUMBER))
+        for (number,), part in numbered.partition_by(_NUMBER, as_dict=True, include_key=False).items():
             self._waiting.setdefault(number, []).append(part)
             self.rows[number] = self.rows.get(number, 0) + len(part)
+        if len(self.rows) > MOST_STEPS:
+            raise _unfit(f"more than {MOST_STEPS:,} steps", self._step)
         self._held += len(frame)
         if self._held >= _HELD_ROWS:
             self.finish()

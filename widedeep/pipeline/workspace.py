@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from widedeep.artefacts import read_json_artefact, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import locked, replacing_directory, sweep, unreadable, writing
+from widedeep.files import locked, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RUNS, read_json_artefact, settle_latest
+from widedeep.runs import RUNS, settle_latest
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""

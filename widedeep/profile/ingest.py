@@ -26,7 +26,7 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import NAN, Form, Forms, FormTally, add_columns, in_form, is_of
+from widedeep.source.forms import FORM_OF_KIND, NAN, Form, Forms, FormTally, add_columns, in_form, is_of
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
@@ -200,8 +200,7 @@ def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally
 
 def _form_of_kinds(kinds: Set[ValueKind]) -> Form | None:
     """The form of a column that came as numbers, booleans or moments, never as texts; None of any other."""
-    forms: dict[ValueKind, Form] = {"number": "number", "boolean": "boolean", "temporal": "time"}
-    return forms.get(next(iter(kinds))) if len(kinds) == 1 else None
+    return FORM_OF_KIND.get(next(iter(kinds))) if len(kinds) == 1 else None
 
 
 def columns_read(recipe: Recipe, split: str) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence, Set
 
 from widedeep.recipe.kinds import FIELD_MEASURES, KINDS, MEASURES
-from widedeep.recipe.places import Finding, KeyPath, dotted
+from widedeep.recipe.places import Finding, KeyPath, did_you_mean, dotted, told
 from widedeep.recipe.schema import (
     CategoricalField,
     ColumnSplit,
@@ -14,7 +14,6 @@ from widedeep.recipe.schema import (
     NumericField,
     Recipe,
 )
-from widedeep.recipe.wording import did_you_mean, told
 
 CHOOSABLE_METRICS = {
     "binary": ("log_loss", "auc", "normalized_entropy", "brier", "average_precision"),
@@ -278,6 +277,14 @@ def _fields(recipe: Recipe) -> Iterator[tuple[KeyPath, str, _Field]]:
             yield ("features", "date_time", index), field.column, field
 
 
+def _some_vocabulary_to_drop_from(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
+    if recipe.training.evict is None:
+        return
+    if all(entry.buckets is not None for entry in (*recipe.features.with_vocabulary(), *recipe.crosses)):
+        message = "leave it out: no field or cross has a vocabulary to drop values of, all are hashed into `buckets`"
+        yield Finding(("training", "evict"), message)
+
+
 def _limits_name_fields(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     names = [name for _, name, _ in _fields(recipe)]
     limits = recipe.scoring.limits
@@ -317,4 +324,5 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"model", "training"}), _batches_can_be_normalised),
     (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
     (frozenset({"features", "scoring"}), _limits_name_fields),
+    (frozenset({"features", "crosses", "training"}), _some_vocabulary_to_drop_from),
 )

@@ -13,11 +13,10 @@ from pydantic import ValidationError
 from widedeep.errors import ArtefactError, Fault, RecipeError
 from widedeep.recipe.base import MOST_NAME
 from widedeep.recipe.checks import check_recipe
-from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places
+from widedeep.recipe.places import OVERRIDE_SOURCE, Finding, KeyPath, Places, told
 from widedeep.recipe.resolve import resolve
 from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import Document, read_yaml
-from widedeep.recipe.wording import findings_of, told
 from widedeep.runs import RunDirectory
 
 _STAND_IN = {"name": "stand-in", "data": {"train": "-", "label": "-"}, "features": {}}
@@ -176,6 +175,8 @@ def _validated(data: dict[str, Any], of_reader: list[Finding], places: Places) -
     try:
         recipe = checked = Recipe.model_validate(frozen, strict=True)
     except ValidationError as error:
+        from widedeep.recipe.wording import findings_of  # not at the top: few recipes have a fault
+
         findings += [finding for finding in findings_of(error) if not _at_or_below(finding.path, unread)]
     faulty = {str(finding.path[0]) for finding in findings if finding.path}
     if recipe is None:

@@ -1,6 +1,8 @@
-"""Where each setting was written, so that a fault can name its file and line."""
+"""Where each setting was written, so that a fault can name its file and line; what a fault says of names and values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from widedeep.errors import Fault
 
@@ -57,3 +59,29 @@ class Places:
 def dotted(path: KeyPath) -> str:
     """`("crosses", 0, "buckets")` as `crosses.0.buckets`."""
     return ".".join(str(key) for key in path)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, whatever its case; empty if none is near."""
+    import difflib  # not at the top: few recipes have a fault
+
+    by_letters = {name.casefold(): name for name in known}
+    nearest = difflib.get_close_matches(word.casefold(), by_letters, n=1)
+    return f"; did you mean '{by_letters[nearest[0]]}'?" if nearest else ""
+
+
+def told(value: Any) -> str:
+    """A value as a message shows it: text in quotes, so that '10' and 10 differ."""
+    match value:
+        case None:
+            return "empty (null)"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text {value if len(value) <= 60 else value[:60] + '…'!r}"
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "a section"
+        case _:
+            return str(value) if len(str(value)) <= 60 else str(value)[:60] + "…"

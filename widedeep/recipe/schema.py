@@ -273,6 +273,15 @@ class Plateau(Settings):
     """Epochs without improvement to wait before the rates are lowered."""
 
 
+class Eviction(Settings):
+    """Only for `train --from`: what a model drops, so that a chain of runs does not grow for ever."""
+
+    unseen_runs: Annotated[int, Field(ge=1, le=1_000_000)]
+    """A value of a vocabulary (of fields and of crosses) is dropped once so many runs in a row had no train row with
+    it: its rows in all tables with the state of their optimizers, what crosses remember of it, and its count. It then
+    scores as an unknown value, and is a new one if it comes back."""
+
+
 class TrainingSettings(Settings):
     """How the model is trained."""
 
@@ -281,6 +290,7 @@ class TrainingSettings(Settings):
     going_on_epochs: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 2
     """Most passes over the new rows of `train --from`, where that is fewer than `epochs`. The rows of a day are alike:
     valid rows among them speak for more passes, for which the rows of the next day pay."""
+    evict: Eviction | None = None
     batch_size: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 4096
     """Rows per step."""
     wide: WideOptimizer = WideOptimizer()

@@ -1,15 +1,14 @@
 """Turns pydantic's complaints into plain English: where, the rule, the value, did you mean."""
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from widedeep.recipe.places import Finding, KeyPath, dotted
+from widedeep.recipe.places import Finding, KeyPath, did_you_mean, dotted, told
 from widedeep.recipe.schema import Recipe
 
 _MUST_BE = {
@@ -70,30 +69,6 @@ def section_at(path: KeyPath) -> type[BaseModel] | None:
         annotation = _below(members[0], element) if len(members) == 1 else None
     members = list(_members(annotation))
     return members[0] if len(members) == 1 and _is_section(members[0]) else None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest known word, whatever its case; empty if none is near."""
-    by_letters = {name.casefold(): name for name in known}
-    nearest = difflib.get_close_matches(word.casefold(), by_letters, n=1)
-    return f"; did you mean '{by_letters[nearest[0]]}'?" if nearest else ""
-
-
-def told(value: Any) -> str:
-    """A value as a message shows it: text in quotes, so that '10' and 10 differ."""
-    match value:
-        case None:
-            return "empty (null)"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"the text {value if len(value) <= 60 else value[:60] + '…'!r}"
-        case list() | tuple():
-            return "a list"
-        case dict():
-            return "a section"
-        case _:
-            return str(value) if len(str(value)) <= 60 else str(value)[:60] + "…"
 
 
 def _unknown_setting(path: KeyPath, section: type[BaseModel] | None) -> str:

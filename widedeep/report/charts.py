@@ -1,5 +1,6 @@
 """The charts of the page."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.curves import Bins, Curve, Histogram
 from widedeep.report.drawing import INK, QUIET, RUN_COLOURS, RUN_STYLES, drawn
 
@@ -19,6 +21,10 @@ _PROBABILITIES = (
 )
 """Choices of tick labels below a histogram of scores: the first with enough ticks in its range is taken."""
 _ENOUGH_TICKS = 3
+_STEP_TICKS = 3
+"""Steps that are named below a chart by time: dates are long."""
+_MARKED_STEPS = 60
+"""With more steps, points have no markers: they would hide the lines."""
 _LEAST_SHARE = 0.001
 """Bins at the ends of a histogram are cut off while they hold a smaller share of every class."""
 _SHOWN_BINS = 40
@@ -51,6 +57,29 @@ def epochs_chart(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(x=0.06, y=0.1)
         _label(axes, "epoch", label)
+
+    return drawn(name, described, draw)
+
+
+def steps_chart(
+    name: str, described: str, label: str, steps: Sequence[str], of_ways: Sequence[Sequence[Change | None]]
+) -> str:
+    """A figure of each way by step of time, with its 95% interval as a band."""
+    places = range(len(steps))
+
+    def draw(axes: Axes) -> None:
+        for style, changes in zip(RUN_STYLES, of_ways, strict=False):
+            known = [change if change is not None and math.isfinite(change.error) else None for change in changes]
+            values = _floats([None if change is None else change.value for change in changes])
+            low = _floats([None if change is None else change.low for change in known])
+            high = _floats([None if change is None else change.high for change in known])
+            marker = style.marker if len(steps) <= _MARKED_STEPS else None
+            axes.plot(places, values, color=style.colour, linestyle=style.line, marker=marker, markersize=3.5)
+            axes.fill_between(places, low, high, color=style.colour, alpha=0.15, linewidth=0.0)
+        shown = sorted({round(place) for place in np.linspace(0, len(steps) - 1, min(_STEP_TICKS, len(steps)))})
+        axes.set_xticks(shown, [steps[place] for place in shown])
+        axes.margins(x=0.06, y=0.1)
+        _label(axes, "step", label)
 
     return drawn(name, described, draw)
 

@@ -9,7 +9,7 @@ from widedeep.report.blocks import Cell, Section, Table, text
 from widedeep.report.names import change_cell, detail, name, run_cell
 
 _SHOWN = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration", "ece", "rmse", "mae", "r2")
-_MEANING = {
+MEANING = {
     "auc": "AUC: the chance that a positive scores above a negative",
     "gauc": "GAUC: the AUC within groups, averaged by their rows",
     "log_loss": "log loss: in nats a row, the lower the better",
@@ -31,7 +31,7 @@ def headline(report: RunReport) -> Section:
         "Metrics",
         intro=[*_warnings(report), *_verdicts(report)],
         tables=tables,
-        notes=[f"{'; '.join(_MEANING[name] for name in names)}.", f"{holds_for(grouped=report.grouped)}."],
+        notes=[f"{'; '.join(MEANING[name] for name in names)}.", f"{holds_for(grouped=report.grouped)}."],
     )
 
 

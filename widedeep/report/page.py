@@ -1,5 +1,6 @@
 """Puts the sections, in order, into the template of the page."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import resources
 
@@ -7,6 +8,7 @@ import jinja2
 
 from widedeep import __version__
 from widedeep.comparison.measured_runs import RunReport
+from widedeep.report.blocks import Section
 from widedeep.report.drawing import RUN_STYLES
 from widedeep.report.headline import headline
 from widedeep.report.names import listed
@@ -19,14 +21,19 @@ def page(report: RunReport, now: datetime) -> str:
     """A self-contained HTML page. Equal reports give equal pages, except for the date."""
     made = (headline, learning, ranking, scores, slices, crosses, recipes, environment)
     sections = [section for section in (make(report) for make in made) if section is not None]
+    return rendered(_title(report), _facts(report), sections, now)
+
+
+def rendered(title: str, facts: Sequence[str], sections: Sequence[Section], now: datetime) -> str:
+    """A self-contained HTML page of these sections; `facts` stand below its title, and the date."""
     folder = resources.files("widedeep.report")
     templates = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = templates.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
-        title=_title(report),
-        facts=_facts(report),
+        title=title,
+        facts=facts,
         sections=sections,
         css=folder.joinpath("page.css").read_text(encoding="utf-8"),
         dashes=[" ".join(f"{2 * length:g}" for length in style.dashes) for style in RUN_STYLES],

@@ -15,6 +15,8 @@ from widedeep.table.few_rows import RowTyping
 from widedeep.table.side_tables import needed_tables
 from widedeep.table.typed import Typing
 
+_ROWS_TO_WARM_UP = 3
+
 
 class RowScorer:
     """Scores few rows at a time, as `Scorer` scores them once they are typed."""
@@ -32,6 +34,11 @@ class RowScorer:
             return None
         rows = RowTyping.of(typing, scorer.recipe)
         return None if rows is None else cls(scorer, rows, scorer.row_encoder, typing.needed)
+
+    def warm_up(self) -> None:
+        """Let no row wait for what the first few calls of torch and NumPy set up: it takes as long as two rows."""
+        for _ in range(_ROWS_TO_WARM_UP):
+            self.score({column: [None] for column in self.columns}, 1)
 
     def accepts(self, schema: pl.Schema) -> bool:
         """Whether a frame has the columns to read, of plain types and of the kinds that training saw."""

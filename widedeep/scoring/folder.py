@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import DataError, OutputExistsError, UsageError
 from widedeep.files import locked, sweep, write_json, write_text, writing
 from widedeep.reporting import Reporter
-from widedeep.runs import RunDirectory, read_json_artefact, require_shape
-from widedeep.scoring.guard import Breach
+from widedeep.runs import RunDirectory
+from widedeep.scoring.guard import Breach, Guard
 from widedeep.scoring.predict import PredictResult, ScoringOptions, check_kept, score_to
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Source, expand_paths
@@ -69,9 +70,10 @@ def predict_folder(
                 (folder / SUCCESS).unlink(missing_ok=True)
             write_json(folder / MANIFEST, begun)
             scorer = Scorer.load(run, trust=trust)
+            guard = Guard(scorer, run, options.guard)
         for name in missing:
             # Its own lock and its own check are the folder's.
-            result = score_to(folder / name, scorer, run, [files[name]], chosen, options, reporter)
+            result = score_to(folder / name, scorer, guard, [files[name]], chosen, options, reporter)
             if _identity(files[name]) != begun["inputs"][name]:
                 (folder / name).unlink(missing_ok=True)
                 raise DataError(f"{files[name]}: was changed while it was scored: run again when it is whole")

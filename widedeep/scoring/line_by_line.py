@@ -38,6 +38,8 @@ def score_lines(
     row_scorer = RowScorer.of(scorer, rows.typing)
     num_rows = 0
     with one_thread_each(), short_collections():
+        if row_scorer is not None:
+            row_scorer.warm_up()
         reader, lines = _opened(stream, rows)
         for number, line in lines:
             values = None if row_scorer is None else reader.plain(line)

@@ -22,7 +22,7 @@ from widedeep.scoring.outputs import OutputFormat, format_of, write_frames
 from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scored_blocks import ScoredBlock, TypedBlocks, one_thread_each, scored_blocks
 from widedeep.scoring.scorer import ROWS_BY_DICTIONARY, Scorer
-from widedeep.scoring.tally import OddValues
+from widedeep.scoring.tally import OddValues, Tally
 from widedeep.source.paths import Frame, Source, refuse_as_output
 
 if TYPE_CHECKING:
@@ -107,13 +107,14 @@ def predict_files(
         if isinstance(output, Path):
             check_output(output, force=force, may_be_stream=True)
         scorer = Scorer.load(run, trust=trust)
-        return score_to(output, scorer, run, inputs, chosen, options, reporter, line_buffered=line_buffered)
+        judge = Guard(scorer, run, guard)
+        return score_to(output, scorer, judge, inputs, chosen, options, reporter, line_buffered=line_buffered)
 
 
 def score_to(
     output: Path | BinaryIO,
     scorer: Scorer,
-    run: Path,
+    guard: Guard,
     inputs: Sequence[Source | BinaryIO],
     chosen: OutputFormat,
     options: ScoringOptions,
@@ -121,11 +122,11 @@ def score_to(
     *,
     line_buffered: bool = False,
 ) -> PredictResult:
-    """Score every row of `inputs`, judge them all, and write their scores in the `chosen` format.
+    """Score every row of `inputs`, let `guard` judge them all, and write their scores in the `chosen` format.
 
     Raises what `predict_files` raises of rows and of the output.
     """
-    guard = Guard(scorer, run, options.guard)
+    tally = Tally(scorer.plan)
     rows = InputRows(
         scorer,
         inputs,
@@ -142,12 +143,11 @@ def score_to(
 
     def judged(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield from frames
-        breaches.extend(guard.finish(reporter, lambda: guard.tally.rows if is_sent else 0))
+        breaches.extend(guard.judge(tally, reporter, lambda: tally.rows if is_sent else 0))
 
-    answers = _answers(scorer, inputs, rows, guard.tally, options.keep, kept, line_buffered=line_buffered)
+    answers = _answers(scorer, inputs, rows, tally, options.keep, kept, line_buffered=line_buffered)
     with closing(answers) as blocks:
         num_rows = write_frames(judged(_frames(blocks, kept)), output, chosen, kept.final_types if kept else dict)
-    tally = guard.tally
     return PredictResult(num_rows, output if isinstance(output, Path) else None, tally.missing, tally.unseen, breaches)
 
 
@@ -185,17 +185,17 @@ def predict_rows(
     if scored is not None:
         _note_odd_values(few, reporter)
         return scored
-    guard = Guard(scorer, run, GuardOptions(force=True))
+    guard, tally = Guard(scorer, run, GuardOptions(force=True)), Tally(scorer.plan)
     rows = InputRows(
         scorer, inputs, input_format=input_format, keep=keep, labelled=False, tables=tables, reporter=reporter
     )
     kept = _kept_columns(keep, "frame")
-    with closing(scored_blocks(scorer, _checked(iter(rows), kept), guard.tally)) as blocks:
+    with closing(scored_blocks(scorer, _checked(iter(rows), kept), tally)) as blocks:
         frames = list(_frames(blocks, kept))
     types = kept.final_types() if kept else {}
     scored = pl.concat(frame.cast(types) for frame in frames)  # type: ignore[arg-type]
-    _note_odd_values(guard.tally, reporter)
-    guard.finish(reporter)
+    _note_odd_values(tally, reporter)
+    guard.judge(tally, reporter)
     return scored
 
 

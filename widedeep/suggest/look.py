@@ -78,8 +78,11 @@ class Look:
         return next(column for column in self.columns if column.name == name)
 
 
-def look(sample: SpreadSample, label: str, file_name: str) -> Look:
-    """Judge every column. Raises DataError and UsageError for a label that is none."""
+def look(sample: SpreadSample, label: str, file_name: str, time: str | None = None) -> Look:
+    """Judge every column. `time`: the one that somebody said is the time of a row.
+
+    Raises DataError and UsageError for a label that is none.
+    """
     markers = find_markers(sample.frame, label)
     floats = [name for name, dtype in sample.frame.schema.items() if dtype.is_float()]
     with_nan = {name for name in floats if sample.frame[name].is_nan().any()}
@@ -89,7 +92,7 @@ def look(sample: SpreadSample, label: str, file_name: str) -> Look:
     seen_label = look_at_label(sample.frame[label], file_name, whole=sample.whole)
     target = Target.of(seen_label.values, is_binary=seen_label.kind == "binary")
     names = [name for name in sample.frame.columns if name != label]
-    columns = _by_themselves([sample.frame[name] for name in names], target, sample)
+    columns = _by_themselves([sample.frame[name] for name in names], target, sample, time)
     columns += [ColumnLook(name, "left_out", why) for name, why in sample.left_out.items()]
     columns = _without_leaks(columns)
     columns = _without_copies(columns, sample.frame)
@@ -101,19 +104,24 @@ def look(sample: SpreadSample, label: str, file_name: str) -> Look:
 # ------------------------------------------------------------------------------------------------- one column by itself
 
 
-def _by_themselves(columns: Sequence[pl.Series], target: Target, sample: SpreadSample) -> list[ColumnLook]:
+def _by_themselves(
+    columns: Sequence[pl.Series], target: Target, sample: SpreadSample, time: str | None
+) -> list[ColumnLook]:
     of_name = {column.name: column for column in columns}
     looks: dict[str, ColumnLook] = {}
     for names in batches_of_columns(columns):
         batch = [of_name[name] for name in names]
         is_list = isinstance(batch[0].dtype, pl.List)
         tables: Iterable[ValueTable | None] = repeat(None, len(batch)) if is_list else value_tables(batch, target)
-        looks |= {raw.name: _one_column(raw, table, target, sample) for raw, table in zip(batch, tables, strict=True)}
+        for raw, table in zip(batch, tables, strict=True):
+            looks[raw.name] = _one_column(raw, table, target, sample, is_time=raw.name == time)
     return [looks[column.name] for column in columns]
 
 
-def _one_column(raw: pl.Series, table: ValueTable | None, target: Target, sample: SpreadSample) -> ColumnLook:
-    """`table`: of what is no list."""
+def _one_column(
+    raw: pl.Series, table: ValueTable | None, target: Target, sample: SpreadSample, *, is_time: bool
+) -> ColumnLook:
+    """`table`: of what is no list; `is_time`: whether it is known to be a time."""
     name = raw.name
     if not name:
         return ColumnLook(name, "left_out", "a column without a name")
@@ -132,7 +140,7 @@ def _one_column(raw: pl.Series, table: ValueTable | None, target: Target, sample
         always = _everywhere(f"always {shown(values[0])}", sample)
         return ColumnLook(name, "left_out", always, distinct=1)
     numbers = look_at_numbers(table)
-    time = look_for_time(raw, values, numbers.values if numbers else None)
+    time = look_for_time(raw, values, numbers.values if numbers else None, is_time=is_time)
     why_text = "" if numbers or time else why_no_number(values)
     lists = None if numbers or time or why_text else look_for_lists(raw, values, pl.Series(table.counts))
     is_vector = lists is not None and lists.are_fractions

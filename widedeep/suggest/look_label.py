@@ -12,6 +12,7 @@ from widedeep.recipe.data import LabelKind
 from widedeep.recipe.schema import Scalar
 from widedeep.source.canonical import canonical_text
 from widedeep.source.forms import boolean_text, number_text
+from widedeep.suggest.look_numbers import why_no_number
 
 _PAIRS = {"y": "n", "t": "f", "p": "n", "+": "-", "j": "n", "s": "n", "o": "n"}
 """Single letters mean yes and no only beside each other: `F` beside `M` is no false."""
@@ -23,6 +24,7 @@ _NO = re.compile(
     r"no|false|0|-1|neg|negative|none|(no|non|not)[ _-].*|noclick|nonclick|unclicked|lost|fail(ed|ure)?|ham|absent|"
     r"ignored?|reject(ed)?|skip(ped)?|off|nein|nee|non|n[aã]o|<.*|≤.*"
 )
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def look_at_label(column: pl.Series, file_name: str, *, whole: bool) -> LabelLoo
     if bool(numbers.is_finite().fill_null(False).all()):
         few = f": {', '.join(sorted(values, key=float)[:12])}" if len(values) <= 12 else ""
         return LabelLook(name, "regression", numbers.to_numpy(), None, None, f"{len(values):,} values{few}")
+    if why := why_no_number(texts):
+        raise UsageError(f"{where}: the label holds {why}")
     shown = ", ".join(repr(value) for value in values[:6]) + (", …" if len(values) > 6 else "")
     raise UsageError(
         f"{where} has {len(values):,} values ({shown}): a label has two, or is a number everywhere; name another "
@@ -110,7 +114,7 @@ def _two_classes(name: str, texts: pl.Series, values: list[str]) -> LabelLook:
 
 
 def _positive_class(classes: list[str]) -> tuple[str, str]:
-    numbers = [_number(value) for value in classes]
+    numbers = [_number(_with_point(value)) for value in classes]
     if numbers[0] is not None and numbers[1] is not None:
         return classes[int(numbers[1] > numbers[0])], "the larger of the two"
     for first, second in (classes, classes[::-1]):
@@ -123,6 +127,11 @@ def _positive_class(classes: list[str]) -> tuple[str, str]:
     if len(no) == 1:
         return next(value for value in classes if value != no[0]), "the other reads as a no"
     return classes[-1], "the rarer of the two"
+
+
+def _with_point(text: str) -> str:
+    """A number with a decimal comma, such as `1,0`, with a point in its place; any other text as it is."""
+    return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
 
 
 def _number(text: str) -> float | None:

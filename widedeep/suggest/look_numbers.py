@@ -17,11 +17,14 @@ _SHORT = 100
 _MOSTLY = 0.98
 """Share of different texts that must read as numbers to a person."""
 _CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP)?"
+_BLANKS = r" \x{a0}\x{2009}\x{202f}"
+"""Those that stand between groups of digits, in French and by ISO 31: narrow ones, and such as do not break."""
 _WRITTEN_NUMBER = (
-    rf"^[-+(]?\s*{_CURRENCY}\s*[-+]?(?:\d{{1,3}}(?:[,.' \x{{a0}}]\d{{3}})+|\d+)?(?:[.,]\d+)?\s*(?:%|{_CURRENCY})\)?$"
+    rf"^[-+(\x{{2212}}]?\s*{_CURRENCY}\s*[-+\x{{2212}}]?(?:\d{{1,3}}(?:[,.'\x{{2019}}{_BLANKS}]\d{{3}})+|\d+)?(?:[.,]\d+)?"
+    rf"\s*(?:%|{_CURRENCY})\)?$"
 )
-"""Digits, perhaps in groups of three, with a currency or a per cent sign."""
-_NUMBER_SIGNS = r"\d.*[,' %\x{a0}$€£¥₹(UEG]|[$€£¥₹(UEG].*\d|\d\.\d{3}\."
+"""Digits, perhaps in groups of three, with a currency or a per cent sign; a minus may be the one of typesetters."""
+_NUMBER_SIGNS = rf"\d.*[,'\x{{2019}}{_BLANKS}%$€£¥₹(UEG]|[$€£¥₹(UEG\x{{2212}}].*\d|\d\.\d{{3}}\."
 
 
 @dataclass(frozen=True)

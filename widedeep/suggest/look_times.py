@@ -26,12 +26,15 @@ _DATES = (
     *("%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d.%m.%y"),
     *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d/%b/%Y"),
     *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
-    *("%a %d %b %Y", "%a, %d %b %Y", "%a %b %d %Y"),
+    *("%a %d %b %Y", "%a, %d %b %Y", "%a %b %d %Y", "%d%b%Y"),
 )
 _CLOCKS = ("%H", "%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%H:%M:%S,%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
 _BETWEEN = (" ", "T", ":", ", ")
 _ZONES = ("", "%#z", " %#z", "Z", " UTC", " GMT")
-_WHOLE_FORMS = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%d %H:%M:%S")
+_WHOLE_FORMS = (
+    *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%Y%m%d %H:%M:%S"),
+    *("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ", "%Y%m%dT%H%M", "%Y%m%dT%H"),
+)
 _DIGIT_FORMS = {
     8: ("%Y%m%d", "%y%m%d%H"),
     10: ("%Y%m%d%H",),
@@ -97,8 +100,13 @@ def is_named_like_the_past(name: str) -> bool:
     return bool(_PAST_DAYS.search(name))
 
 
-def look_for_time(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64] | None) -> TimeLook | None:
-    """How to read the column as moments, or None. `values` are its distinct values, `numbers` the same as numbers."""
+def look_for_time(
+    column: pl.Series, values: pl.Series, numbers: NDArray[np.float64] | None, *, is_time: bool = False
+) -> TimeLook | None:
+    """How to read the column as moments, or None. `values` are its distinct values, `numbers` the same as numbers.
+
+    `is_time`: numbers need neither name nor span to be believed, since somebody said that the column is a time.
+    """
     dtype = column.dtype
     if dtype.is_temporal():
         return None if dtype == pl.Time or dtype == pl.Duration else _read(column, None)
@@ -106,13 +114,13 @@ def look_for_time(column: pl.Series, values: pl.Series, numbers: NDArray[np.floa
     if not len(values):
         return None
     if numbers is not None:
-        return _digits(column, values, numbers[np.isfinite(numbers)])
+        return _digits(column, values, numbers[np.isfinite(numbers)], is_time=is_time)
     if dtype.is_integer():  # beyond what a float holds exactly
-        return _digits(column, values, values.cast(pl.Float64).to_numpy())
+        return _digits(column, values, values.cast(pl.Float64).to_numpy(), is_time=is_time)
     if dtype != pl.String or not _may_be_dates(values):
         return None
     if values.str.contains(_LONG_EPOCH).all():  # so long that in any other column they would be codes
-        return _digits(column, values, values.cast(pl.Float64).to_numpy())
+        return _digits(column, values, values.cast(pl.Float64).to_numpy(), is_time=is_time)
     return _written(column, values)
 
 
@@ -216,11 +224,11 @@ def _descents(moments: NDArray[np.float64]) -> int:
 # ------------------------------------------------------------------------------------------------- written as numbers
 
 
-def _digits(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64]) -> TimeLook | None:
+def _digits(column: pl.Series, values: pl.Series, numbers: NDArray[np.float64], *, is_time: bool) -> TimeLook | None:
     """A date in digits such as 20171107, or seconds since 1970, or their thousandths, millionths or billionths."""
     if len(numbers) < 2:
         return None
-    named = is_named_like_a_time(column.name)
+    named = is_time or is_named_like_a_time(column.name)
     # First: what is a date in its digits is no number of seconds before 2033.
     if (dated := _dated(column, values, numbers, named=named)) is not None:
         return dated

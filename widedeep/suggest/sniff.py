@@ -9,7 +9,7 @@ from typing import Any
 from widedeep.errors import DataError, UsageError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source.blocks import BLANKS, require_columns
-from widedeep.source.csv_blocks import named_separator
+from widedeep.source.csv_blocks import named_separator, with_names
 from widedeep.source.csv_quotes import Dialect, complete_records
 
 HEAD_BYTES = 1 << 20
@@ -60,7 +60,8 @@ def sniff(head: bytes, name: str, label: str | None, *, whole: bool) -> TextLayo
         text = text.decode("latin-1").encode()
     if whole and not text.endswith(b"\n"):
         text += b"\n"
-    dialect, records = _best_dialect(text, (named,) if named is not None else _SEPARATORS)
+    remarks = _remarks(text)
+    dialect, records = _best_dialect(text[sum(map(len, remarks)) :], (named,) if named is not None else _SEPARATORS)
     if not records:
         raise DataError(f"{name}: the first {len(head):,} bytes hold no whole line; is this delimited text?")
     changes: dict[str, Any] = {
@@ -69,12 +70,16 @@ def sniff(head: bytes, name: str, label: str | None, *, whole: bool) -> TextLayo
         "quote": dialect.quote.decode() if dialect.quote is not None else None,
         "escape": dialect.escape.decode() if dialect.escape is not None else None,
     }
+    remarks, records = _parted(remarks, records, dialect, label)
+    if remarks:
+        changes["skip_lines"] = len(remarks) + (named is not None)
     names = records[0]
     if label not in names:
         _refuse_double_separator(text, names, label, name)
         if _looks_like_data(names, records[1:]):
             names = _numbered_columns(records, label, name)
             changes |= {"header": False, "columns": tuple(names)}
+    names = with_names(names)
     _refuse_doubled_names(names, name)
     require_columns([label] if label is not None else [], names, name)
     return TextLayout(FormatSettings(**changes), tuple(names))
@@ -87,6 +92,33 @@ def reads_as_utf8(data: bytes, *, whole: bool) -> bool:
     except UnicodeDecodeError as error:
         return not whole and error.reason == "unexpected end of data" and len(data) - error.start < 4
     return True
+
+
+def _remarks(text: bytes) -> list[bytes]:
+    """The lines at the front that begin with `#`, above one that does not."""
+    remarks: list[bytes] = []
+    start = 0
+    while text.startswith(b"#", start):
+        end = text.find(b"\n", start) + 1
+        if not text[end:].strip() or not end:
+            return []
+        remarks.append(text[start:end])
+        start = end
+    return remarks
+
+
+def _parted(
+    remarks: list[bytes], records: list[list[str]], dialect: Dialect, label: str | None
+) -> tuple[list[bytes], list[list[str]]]:
+    """The lines to skip, and the records: names and values may begin with `#` too, such as colours."""
+    if label in records[0]:
+        return remarks, records
+    above = [next(iter(_records(line, dialect)), []) for line in remarks]
+    while above and len(above[-1]) == len(records[0]):
+        records = [above.pop(), *records]
+        if label in records[0]:
+            break
+    return remarks[: len(above)], records
 
 
 def _best_dialect(text: bytes, separators: Sequence[str]) -> tuple[Dialect, list[list[str]]]:

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from widedeep.source.csv_blocks import dialect_of
 from widedeep.source.csv_quotes import complete_records
 from widedeep.source.json_blocks import held_keys
 from widedeep.source.partitions import with_path_columns
-from widedeep.source.sources import own_columns, read_blocks
+from widedeep.source.sources import RowlessFiles, own_columns, read_blocks
 from widedeep.source.streams import ByteStream
 from widedeep.suggest.sniff import HEAD_BYTES
 
@@ -85,7 +84,7 @@ class Lines:
             held = held_keys(data, columns)
             columns = [column for column in columns if column in held]
         elif names is not None:
-            settings = settings.model_copy(update={"header": False, "columns": tuple(names)})
+            settings = settings.model_copy(update={"header": False, "columns": tuple(names), "skip_lines": 0})
         blocks = read_blocks(io.BytesIO(data), settings, columns, name=place, block_bytes=2 * len(data) + 2)
         try:
             return pl.concat([block.frame for block in blocks], how="diagonal_relaxed")
@@ -132,13 +131,14 @@ def line_frames(
     elif not all(map(_has_places, paths)):
         frames, share = _thinned_frames(paths, sizes, lines, budget)
     elif sum(sizes) <= budget * 5 // 4:
-        frames, share = [], 1.0
+        frames, share, rowless = [], 1.0, RowlessFiles()
         for path in paths:
-            with suppress(NoRowsError):
+            with rowless.passed_over():
                 frames += [
                     with_path_columns(block.frame, path)
                     for block in read_blocks(path, lines.settings, lines.columns, name=str(path))
                 ]
+        rowless.settle()
     else:
         frames, share = _spread_frames(paths, sizes, lines, budget)
     if not frames:

@@ -22,8 +22,17 @@ from widedeep.source.json_values import column_of
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import TypedColumn
 
-_NONE = type(None)
-_KIND_OF_TYPE: dict[type, ValueKind] = {str: "text", bool: "boolean", int: "number", float: "number", list: "list"}
+_KIND_OF_TYPE: list[tuple[set[type], ValueKind | None]] = [
+    (set(), None),
+    ({str}, "text"),
+    ({bool}, "boolean"),
+    ({int}, "number"),
+    ({float}, "number"),
+    ({int, float}, "number"),
+    ({list}, "list"),
+]
+_KIND_OF_TYPES = {frozenset(types | none): kind for types, kind in _KIND_OF_TYPE for none in (set(), {type(None)})}
+"""All types of a column's values → their kind; what is not there is of several kinds, or of none."""
 _LARGEST_INTEGER = 1 << 63
 _EXACT = 2**53
 _DECIMAL = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
@@ -198,22 +207,18 @@ def _kind_of(values: Sequence[Any]) -> ValueKind | None:
 
     Raises _Seldom for values of several kinds, numbers that are not finite, and integers that are not exact.
     """
-    types = set(map(type, values))
-    types.discard(_NONE)
-    if not types:
-        return None
-    if len(types) > 1 and types != {int, float}:
-        raise _Seldom
-    for kind in types:
-        if kind not in _KIND_OF_TYPE:
-            raise _Seldom
-    if float in types or int in types:
+    types = frozenset(map(type, values))
+    try:
+        kind = _KIND_OF_TYPES[types]
+    except KeyError:
+        raise _Seldom from None
+    if kind == "number":
         _refuse_odd_numbers(values, types)
-    return _KIND_OF_TYPE[types.pop()]
+    return kind
 
 
-def _refuse_odd_numbers(values: Sequence[Any], types: set[type]) -> None:
-    most = (_LARGEST_INTEGER - 1) if types == {int} else _EXACT if int in types else math.inf
+def _refuse_odd_numbers(values: Sequence[Any], types: frozenset[type]) -> None:
+    most = math.inf if int not in types else _EXACT if float in types else _LARGEST_INTEGER - 1
     known = list(filter(None, values))  # without zeros too
     try:
         # A sum is finite only if all numbers are; large ones whose sum is not are seldom.

@@ -11,12 +11,10 @@ import polars as pl
 
 from widedeep.recipe.schema import DataSettings, FormatSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.source.canonical import ValueKind, canonical_text, kind_of
+from widedeep.source.canonical import canonical_text, kind_of
 from widedeep.source.coded import CodedColumn
-from widedeep.source.forms import FORMS, NAN, Form, boolean_text, in_form, is_of
+from widedeep.source.forms import FORM_OF_KIND, FORMS, NAN, Form, boolean_text, in_form, is_of
 from widedeep.table.typed_columns import Role, TypedColumn
-
-_FORM_OF_KIND: Mapping[ValueKind, Form] = {"number": "number", "boolean": "boolean", "temporal": "time"}
 
 
 class MissingValues:
@@ -83,7 +81,7 @@ class MissingValues:
 def form_of_type(dtype: pl.DataType) -> Form | None:
     """The form that the canonical texts of a column of that type have; None for texts, and for nulls only."""
     kind = kind_of(dtype)
-    return _FORM_OF_KIND.get(kind) if kind is not None else None
+    return FORM_OF_KIND.get(kind) if kind is not None else None
 
 
 def missing_values(data: DataSettings) -> dict[str, MissingValues]:

@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.artefacts import unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, for_polars, unreadable, write_json, writing
+from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms, rows_in_forms
 

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,12 +15,11 @@ from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind, as_decimals, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms, boolean_text, rows_in_forms
-from widedeep.table.lists import ListTally, list_values
-from widedeep.table.times import moment_values, part_of, time_values
 from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, typed_columns, weights_name
 
 if TYPE_CHECKING:
     from widedeep.table.listed import ListedValues
+    from widedeep.table.lists import ListTally
     from widedeep.table.missing_values import MissingValues
 
 _NO_FORMS = Forms()
@@ -65,8 +65,6 @@ class Typing:
         """Source column → all kinds of its values so far: files of one table may hold it as texts and as numbers."""
         self.bad_numbers: Counter[str] = Counter()
         """Texts, NaN and infinities counted as missing, per typed column."""
-        self.lists = ListTally()
-        """What was left out of lists."""
         self.listed_labels: tuple[ListedValues | None, ListedValues | None] = (None, None)
         """What the recipe lists as positive and as negative labels."""
         if require_label:
@@ -81,6 +79,13 @@ class Typing:
             self._missing = missing_values(recipe.data)
         self._lock = threading.Lock()
         """Held while the counters change."""
+
+    @cached_property
+    def lists(self) -> "ListTally":
+        """What was left out of lists."""
+        from widedeep.table.lists import ListTally  # not at the top: most recipes have no lists
+
+        return ListTally()
 
     def apply(self, block: RawBlock) -> pl.DataFrame:
         """The block's rows, typed; same order. Raises DataError with the row's place for a value that is refused."""
@@ -178,6 +183,8 @@ class Typing:
                 case "weight":
                     yield WEIGHT, weight_values(block, column.column).alias(WEIGHT)
                 case "time":
+                    from widedeep.table.times import time_values  # not at the top: new rows seldom need times
+
                     assert self._data.time is not None
                     yield TIME, time_values(block, self._data.time).alias(TIME)
                 case "group":
@@ -190,6 +197,8 @@ class Typing:
         for column in self.columns:
             match column.role:
                 case "values":
+                    from widedeep.table.lists import ListTally, list_values  # not at the top: see `lists`
+
                     assert isinstance(column.field, MultiValuedField)
                     tally = ListTally()
                     values, weights = list_values(block, column.field, self._data, tally, self._missing)
@@ -200,6 +209,8 @@ class Typing:
                         name = weights_name(column.field, self._features)
                         yield name, weights.alias(name)
                 case "part":
+                    from widedeep.table.times import part_of  # not at the top: new rows seldom need times
+
                     assert column.part is not None
                     moment = self._moment(block, column, moments)
                     yield (
@@ -220,6 +231,8 @@ class Typing:
         settings: TimeSettings | None = None,
     ) -> pl.Series:
         """The column's time in seconds (or the time that `settings` names), read once per block."""
+        from widedeep.table.times import moment_values  # not at the top: new rows seldom need times
+
         assert isinstance(column.field, DateTimeField)
         where = "its `format` under features.date_time"
         if settings is None:

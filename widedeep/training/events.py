@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from widedeep.artefacts import refuse_constant
 from widedeep.errors import ArtefactError
 from widedeep.files import replacing_file, writing
-from widedeep.runs import refuse_constant
 
 
 class EventLog:

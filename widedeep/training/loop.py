@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from widedeep.artefacts import require_shape
 from widedeep.encoded.batches import BatchStream
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
@@ -22,7 +23,7 @@ from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Meter, Reporter
-from widedeep.runs import RunDirectory, require_shape
+from widedeep.runs import RunDirectory
 from widedeep.training import checkpoints
 from widedeep.training.device import training_precision
 from widedeep.training.events import EventLog

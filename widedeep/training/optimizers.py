@@ -16,6 +16,14 @@ from widedeep.training.lazy import LazyOptimizer, small_lookups
 MEMORY_LEARNING_RATE = 0.01
 """Adam's learning rate for the scales and offsets of crosses from memory, which start as they fit the main effects."""
 
+_STATES: Mapping[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
+    torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
+    torch.optim.Adagrad: ("sum",),
+    torch.optim.SGD: (),
+}
+"""What torch's optimizers keep of a parameter, in its shape, beside the number of steps."""
+
 
 class FtrlVector:
     """FTRL-Proximal on a small dense parameter (the bias, the weights of the numerics), on summed gradients."""
@@ -192,11 +200,11 @@ class Optimizers:
         for name, lazy in self.lazy.items():
             lazy.clock.copy_(torch.tensor(list(numbers[name]), dtype=torch.float64))
             for key, state in lazy.states.items():
-                state.copy_(tensors[f"{name}.{key}"])
+                _copy(tensors, f"{name}.{key}", state)
         for name, vector in self.vectors.items():
-            vector.start.copy_(tensors[f"{name}.start"])
+            _copy(tensors, f"{name}.start", vector.start)
             for key, state in vector.states.items():
-                state.copy_(tensors[f"{name}.{key}"])
+                _copy(tensors, f"{name}.{key}", state)
         for name, optimizer in self.dense.items():
             loaded: dict[int, dict[str, Tensor]] = {}
             for full_name, tensor in tensors.items():
@@ -204,4 +212,19 @@ class Optimizers:
                 index, _, key = rest.partition(".")
                 if owner == name and index.isdigit():
                     loaded.setdefault(int(index), {})[key] = tensor.clone()
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            for number, states in loaded.items():
+                shape = parameters[number].shape if number < len(parameters) else None
+                if {key: t.shape for key, t in states.items()} != {
+                    "step": (),
+                    **dict.fromkeys(_STATES[type(optimizer)], shape),
+                }:
+                    raise ValueError(f"{name}.{number} is of other names or shapes")
             optimizer.load_state_dict({"state": loaded, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _copy(tensors: Mapping[str, Tensor], name: str, into: Tensor) -> None:
+    tensor = tensors[name]
+    if (tensor.shape, tensor.dtype) != (into.shape, into.dtype):
+        raise ValueError(f"{name} is of another shape or type")
+    into.copy_(tensor)
