@@ -86,7 +86,7 @@ def backtest(
             "first model": f"{result.first_rows:,} rows",
             **{f"{way} training": duration(seconds) for way, seconds in result.seconds.items()},
             **({} if html is None else {"page": str(html)}),
-            **({"not learnt from": f"{result.unlearnt} step{'s' * (result.unlearnt != 1)}"} if result.unlearnt else {}),
+            **({"not learnt from alone": f"{result.unlearnt} steps"} if result.unlearnt else {}),
         }
     )
 

@@ -3,15 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
 from widedeep.api.runs import run_path
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.figures import odd_value_lists
+from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
 from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
@@ -83,6 +84,8 @@ def predict(
     """
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
+    if log is not None:
+        _check_log(log, [*files, *(text.partition("=")[2] for text in table or ())], [output, report, against])
     with _logged(log, run) as facts:
         if output == "-" and as_json:
             raise UsageError("`-o -` writes the scores to stdout, where --json would write its object: drop one")
@@ -146,6 +149,20 @@ def _logged(log: Path | None, run: str) -> Iterator[dict[str, Any]]:
 
     with logged(log, run) as facts:
         yield facts
+
+
+def _check_log(log: Path, read: Sequence[str], others: Sequence[str | Path | None]) -> None:
+    """Raise UsageError if the lines of the log would go into a file that is read, or another that is written."""
+    from widedeep.source.paths import refuse_as_output  # most commands write no log
+
+    refuse_file_of_a_run(log)
+    if not log.exists() or log.is_file():
+        for other in others:
+            if other not in (None, "-") and os.path.realpath(other) == os.path.realpath(log):
+                raise UsageError(f"--log {log}: the command needs that file for something else: name another")
+    for given in read:
+        with suppress(DataError):  # of what is gone the log shall tell
+            refuse_as_output(log, [sys.stdin.buffer if given == "-" and sys.stdin is not None else given])
 
 
 def _limits(options: Sequence[str] | None, option: str) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """`widedeep report`: runs as a single self-contained page."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -48,6 +49,10 @@ def report(
     require_drawing("report")
     path = None if output == "-" else Path(output)
     target = None if path is None else check_output(path, force=force)
+    if target is not None:
+        from widedeep.source.paths import refuse_as_output
+
+        refuse_as_output(target, [run for run in runs if os.path.isfile(run)])  # recipes
     from widedeep.comparison.measured_runs import measure_runs
     from widedeep.report.page import page
 

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def read_json_lines(path: Path, meaning: str) -> Any:
 def refuse_constant(name: str) -> None:
     """For `json.loads`: raises ValueError for NaN and infinities, which strict JSON lacks."""
     raise ValueError(f"{name} is no number")
+
+
+@contextmanager
+def telling_stage() -> Iterator[None]:
+    """Turn the advice of what reads a file of a run into that for a stage, which is made anew once it is deleted."""
+    try:
+        yield
+    except ArtefactError as error:
+        what, _, _ = str(error).rpartition(": ")
+        raise ArtefactError(f"{what}: the stage is damaged: delete stages/ and run again") from error
 
 
 def require_shape(value: Any, shape: Any, path: Path) -> None:

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from widedeep.errors import ArtefactError, OutputExistsError, WriteError
+from widedeep.errors import ArtefactError, OutputExistsError, UsageError, WriteError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Faults that only writing has."""
@@ -37,6 +37,10 @@ _CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<
 """The name of a temporary place says whose it is: machine, its start, process, the start of that."""
 _OLDER_CLAIM = re.compile(r"\..*\.tmp-\d+")
 """Such a name as versions before this one gave: a process of an unknown machine."""
+_OF_A_RUN = re.compile(
+    r"(recipe\.yaml|(manifest|metrics)\.json|(events|promotions)\.jsonl|golden\.parquet|DONE|(plan|checkpoints)/.*)"
+)
+"""What lies in a run directory, by its path there."""
 _numbers = itertools.count()
 
 
@@ -325,9 +329,11 @@ def check_output(path: Path, *, force: bool, may_be_stream: bool = False) -> Pat
     """The file that `path` means, links followed, once it is known that it may be written: call it before the work.
 
     With `may_be_stream`, a device or named pipe is taken too, and needs no `force`. Raises WriteError for a place where
-    no file can be written, OutputExistsError for a file that is there, without `force`.
+    no file can be written, OutputExistsError for a file that is there, without `force`, and UsageError for a file of a
+    run, whatever `force` says.
     """
     target = Path(os.path.realpath(path))
+    refuse_file_of_a_run(path)
     try:
         kind = stat.S_IFMT(target.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -348,6 +354,16 @@ def check_output(path: Path, *, force: bool, may_be_stream: bool = False) -> Pat
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise WriteError(f"{path}: you may not write in its folder: choose another place")
     return target
+
+
+def refuse_file_of_a_run(output: Path) -> None:
+    """Raise UsageError if `output` is, links followed, a file of a run directory."""
+    target = Path(os.path.realpath(output))
+    for folder in target.parents:
+        if not _OF_A_RUN.fullmatch(target.relative_to(folder).as_posix()):
+            continue
+        if all(os.path.isfile(folder / name) for name in ("recipe.yaml", "manifest.json")):
+            raise UsageError(f"{output}: is a file of the run {folder.name}: name another file to write")
 
 
 def write_text(path: Path, text: str) -> None:

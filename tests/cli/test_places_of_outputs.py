@@ -128,3 +128,75 @@ def test_a_folder_of_other_files_is_refused_before_a_sample_log_is_drawn(here: P
     code, _, err = widedeep("synth", "--rows", "10000000000", "-o", str(here), "--force")
 
     assert (code, "which is no part of a sample log" in err) == (2, True), err
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize("name", ["golden.parquet", "recipe.yaml", "plan/plan.json", "events.jsonl"])
+def test_no_output_takes_the_place_of_a_file_of_a_run(
+    command: str, name: str, here: Path, widedeep: CommandLine
+) -> None:
+    (here / "link").symlink_to(here / "runs/small/latest" / name)
+    before = (here / "link").read_bytes()
+
+    for place in (f"runs/small/latest/{name}", "link"):
+        code, out, err = widedeep(*WRITERS[command](place), "--force")
+
+        assert (code, out) == (2, "")
+        assert f"{place}: is a file of the run 2" in err
+    assert (here / "link").read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--report", "--log"])
+def test_what_is_told_of_scores_takes_the_place_of_nothing_that_is_read_or_written(
+    option: str, here: Path, widedeep: CommandLine
+) -> None:
+    (here / "day=1").mkdir()
+    shutil.copy(here / "new.csv", here / "day=1/in.csv")
+    (here / "link").symlink_to("day=1/in.csv")
+    (here / "earlier.json").write_text("{}")
+    before = (here / "link").read_bytes()
+    command = ["predict", "runs/small/latest", "day=1/in.csv", "-o", "out.csv", option]
+    run_file = "runs/small/latest/events.jsonl"
+
+    for place in ("day=1/in.csv", "link", "day=1/../day=1/in.csv", "out.csv", "folder/../out.csv", run_file):
+        code, _, err = widedeep(*command, place, "--force")
+
+        assert code == 2, err
+        assert place in err
+        assert not (here / "out.csv").exists()
+    assert (here / "link").read_bytes() == before
+
+
+def test_a_report_is_judged_before_the_work_by_the_rule_for_outputs(here: Path, widedeep: CommandLine) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "kept.json").write_text("{}")
+    (here / "link").symlink_to("kept.json")
+    command = ["predict", "runs/small/latest", "new.csv", "-o", "out.csv", "--force", "--report"]
+
+    for place in ("pipe", "nowhere/r.json", "folder"):
+        assert widedeep(*command, place)[:2] == (6, "")
+        assert not (here / "out.csv").exists()
+    assert (here / "pipe").is_fifo()
+    assert widedeep(*command, "link")[0] == 0
+    assert (here / "link").is_symlink()
+    assert (here / "kept.json").read_text() != "{}"
+
+
+def test_a_log_is_not_appended_to_the_report_before(here: Path, widedeep: CommandLine) -> None:
+    (here / "earlier.json").write_text("{}")
+
+    code, _, err = widedeep(
+        "predict", "runs/small/latest", "new.csv", "-o", "out.csv", "--against", "earlier.json", "--log", "earlier.json"
+    )
+
+    assert (code, (here / "earlier.json").read_text()) == (2, "{}")
+    assert "earlier.json: is what is read" in err
+
+
+def test_a_page_takes_not_the_place_of_the_recipe_that_names_its_run(here: Path, widedeep: CommandLine) -> None:
+    before = (here / "small.yaml").read_text()
+
+    code, _, err = widedeep("report", "small.yaml", "-o", "small.yaml", "--force")
+
+    assert (code, (here / "small.yaml").read_text()) == (2, before)
+    assert "small.yaml: is what is read" in err

@@ -234,7 +234,7 @@ def test_links_of_other_names_are_apart(runs: dict[str, Path], widedeep: Command
 
     assert (served(), served("canary")) == ("good", "poor")
     assert widedeep("eval", "runs/small/canary", "new.csv")[0] == 0
-    for name in ("latest", "a/b", "..", "20260101", "", "x" * 65):
+    for name in ("latest", "best", "a/b", "..", "20260101", "", "x" * 65):
         assert widedeep("promote", runs["again"], "--as", name)[0] == 2
         assert widedeep("promote", "--back", "small", "--as", name)[0] == 2
 

@@ -63,6 +63,22 @@ def test_a_train_file_is_no_file_of_another_split(widedeep: Run, project: Path, 
     assert "is a file of data.train too" in err
 
 
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_copy_of_a_train_file_is_told(widedeep: Run, project: Path, split: str) -> None:
+    content = (project / "log.csv").read_bytes()
+    (project / "copy.csv").write_bytes(content)
+    lines = content.splitlines(keepends=True)
+    (project / "other.csv").write_bytes(b"".join([lines[0], *reversed(lines[1:])]))
+    recipe = changed(project, "  split: {kind: random, valid: 0.15, test: 0.15}\n", "")
+
+    code, _, err = widedeep("ingest", recipe, "--set", f"data.{split}=[other.csv, copy.csv]")
+
+    assert code == 0, err
+    warned = [line for line in err.replace(f"{project}/", "").splitlines() if "is a copy of" in line]
+    assert len(warned) == 1, err
+    assert f"warning: data.{split}: copy.csv is a copy of log.csv" in warned[0]
+
+
 def test_valid_files_that_are_test_files_and_a_file_that_counts_twice_are_told(widedeep: Run, project: Path) -> None:
     for name in ("later.csv", "more.csv"):
         (project / name).write_text((project / "log.csv").read_text())

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,10 +20,10 @@ from widedeep.errors import DataError, Interrupted, UsageError
 from widedeep.features.targets import LABEL_COLUMN
 from widedeep.figures import figure
 from widedeep.pipeline import steps as steps_module
-from widedeep.pipeline.experiment import train
+from widedeep.pipeline.experiment import TrainResult, train
 from widedeep.pipeline.steps import steps_stage
 from widedeep.pipeline.workspace import Workspace
-from widedeep.recipe.load import load_recipe
+from widedeep.recipe.load import LoadedRecipe, load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 
@@ -171,13 +172,33 @@ def test_days_scores_the_last_steps_and_ways_are_chosen(folder: Path) -> None:
         run_backtest(folder, days=5)
 
 
-def test_a_step_of_one_class_is_scored_and_not_learnt_from(tmp_path: Path) -> None:
-    write_log(tmp_path / "log.csv", [0, 1, 2])
+def without_clicks_on_the_second_day(tmp_path: Path, days: list[int]) -> None:
+    write_log(tmp_path / "log.csv", days)
     rows = list(csv.reader((tmp_path / "log.csv").open()))
     rows = [rows[0]] + [[*row[:3], "0" if DAY <= int(row[0]) < 2 * DAY else row[3]] for row in rows[1:]]
     with (tmp_path / "log.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     (tmp_path / "days.yaml").write_text(RECIPE)
+
+
+def test_rows_of_a_step_of_one_class_are_learnt_with_those_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_clicks_on_the_second_day(tmp_path, [0, 1, 2, 3])
+    learnt = []
+
+    def noting(loaded: LoadedRecipe, *given: Any, **settings: Any) -> TrainResult:
+        learnt.append(sum(pl.read_parquet(file).height for file in loaded.recipe.data.train))
+        return train(loaded, *given, **settings)
+
+    monkeypatch.setattr(module, "train", noting)
+    result = run_backtest(tmp_path, ways=["warm"])
+    assert result.unlearnt == 1
+    assert learnt == [260, 260, 520]
+
+
+def test_a_step_of_one_class_is_scored_and_not_learnt_from(tmp_path: Path) -> None:
+    without_clicks_on_the_second_day(tmp_path, [0, 1, 2])
     result = run_backtest(tmp_path, ways=["warm", "frozen"])
     assert result.unlearnt == 1
     assert np.isfinite(result.overall["warm"]["log_loss"].value)

@@ -242,6 +242,43 @@ def test_a_stage_that_lost_files_is_made_again(project: Path, widedeep: CommandL
     assert {path: path.read_bytes() for path in whole} == whole
 
 
+def test_a_damaged_stage_is_named_and_no_run_takes_over_what_is_damaged(project: Path, widedeep: CommandLine) -> None:
+    assert widedeep("train", "small.yaml", "--quiet", "--set", "training.epochs=1")[0] == 0
+    (encoded,), (memory,), (ingested,) = (
+        (project / "stages" / stage).iterdir() for stage in ("encoded", "memory", "ingest")
+    )
+    runs = sorted((project / "runs" / "small").iterdir())
+    deep = b"[" * 100_000
+    damages = [
+        (encoded / "plan" / "plan.json", b"null"),
+        (encoded / "plan" / "vocabularies" / "field-0000.arrow", b""),
+        (encoded / "plan" / "rare" / "rare.json", deep),
+        (encoded / "report.json", b"null"),
+        (ingested / "report.json", b"null"),
+        (ingested / "forms.json", b""),
+        (encoded / "report.json", b'{"unknown_values": []}'),
+        (memory / "memory.safetensors", b""),
+        (memory / "sums.safetensors", b""),
+        # The last, as a run has been begun by then.
+        (encoded / "train" / "manifest.json", deep),
+        (ingested / "first-rows.arrow", b""),
+    ]
+    for file, content in damages:
+        whole = file.read_bytes()
+        file.write_bytes(content)
+
+        code, _, err = widedeep("train", "small.yaml", "--quiet", "--set", "seed=5")
+
+        assert code == 4, err
+        assert f"stages/{file.parent.relative_to(project / 'stages').parts[0]}/" in err
+        assert file.name in err
+        assert "delete stages/ and run again" in err
+        assert "train again" not in err
+        file.write_bytes(whole)
+        if file not in [path for path, _ in damages[-2:]]:
+            assert sorted((project / "runs" / "small").iterdir()) == runs
+
+
 def test_stages_deleted_while_training_end_it_with_a_message_and_resume_goes_on(
     project: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,11 @@ def test_entries_that_all_lists_share_are_told_in_one_sign(recipe: Any) -> None:
     assert [one["crosses"] for one in setting_texts(both)] == ["[…, a x c (min_count 2)]", "[…]"]
 
 
+def test_lists_in_another_order_are_told_in_full(recipe: Any) -> None:
+    both = differing_settings([recipe("crosses=[[a, b], [a, c]]"), recipe("crosses=[[a, c], [a, b]]")])
+    assert [one["crosses"] for one in setting_texts(both)] == ["[a x b, a x c]", "[a x c, a x b]"]
+
+
 def test_widths_of_layers_are_told_in_full(recipe: Any) -> None:
     differs = setting_texts(
         differing_settings([recipe("model.deep.hidden=[8, 4]"), recipe("model.deep.hidden=[8, 2]")])

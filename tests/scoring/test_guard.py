@@ -192,6 +192,40 @@ def test_rows_such_as_the_model_knows_are_scored_without_a_word(
     assert (code, err) == (0, "")
 
 
+def test_rows_that_come_in_turns_are_not_taken_for_a_shift(
+    run: Path, rows: pl.DataFrame, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    many = rows.sample(36_000, with_replacement=True, seed=1)
+    colors = pl.Series(["red", "green", "blue", ""]).gather(np.arange(len(many)) % 4)
+    many.with_columns(color=colors).write_parquet(tmp_path / "many.parquet")
+
+    assert widedeep("predict", run, tmp_path / "many.parquet", "-o", tmp_path / "s.csv", "--quiet") == (0, "", "")
+
+
+def test_rows_at_the_end_of_a_long_table_count_no_more_than_others(
+    run: Path, rows: pl.DataFrame, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    many = rows.sample(36_000, with_replacement=True, seed=1).sort("shape")
+    many.write_parquet(tmp_path / "many.parquet")
+
+    widedeep("predict", run, tmp_path / "many.parquet", "-o", tmp_path / "s.csv", "--report", tmp_path / "r.json")
+    counted = json.loads((tmp_path / "r.json").read_text())["fields"]["shape"]["binned"]["counts"]
+
+    shares = many["shape"].value_counts()["count"] / len(many)
+    assert np.sort(counted) / sum(counted) == pytest.approx(np.sort(shares), abs=0.002)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 16)), min_size=1, max_size=8))
+def test_rows_that_stand_for_others_tell_as_much_as_kish_says(parts: list[tuple[int, int]]) -> None:
+    binned = Binned(np.zeros(1, dtype=np.int64))
+    for rows, step in parts:
+        binned.add(np.array([rows]), rows, step)
+    weights = np.concatenate([np.full(rows, step) for rows, step in parts])
+
+    assert binned.counts.sum() == weights.sum()
+    assert binned.rows == int(weights.sum()) ** 2 // int((weights**2).sum())
+
+
 @pytest.mark.parametrize("ending", ["csv", "ndjson", "parquet"])
 def test_rows_past_a_limit_are_refused_in_one_line_and_nothing_is_written(
     ending: str, run: Path, rows: pl.DataFrame, tmp_path: Path, widedeep: CommandLine
@@ -269,6 +303,7 @@ def test_a_limit_of_a_field_goes_before_that_of_all(
     ("option", "told"),
     [
         ("shpae.unseen=0.2", "there is no field 'shpae'; did you mean 'shape'?"),
+        ("price.unseen=0.2", "no value of a number is unseen: limit price.shift"),
         ("shape.unsene=0.2", "must be a measure (missing, unseen, shift, score)"),
         ("shape.unseen=1.5", "with a share from 0 to 1 or none"),
         ("shape.unseen=nan", "with a share from 0 to 1 or none"),

@@ -35,7 +35,7 @@ from widedeep.scoring.scorer import Scorer
 Way = Literal["frozen", "cold", "warm"]
 WAYS: tuple[Way, ...] = ("frozen", "cold", "warm")
 """`frozen`: the first model scores all steps. `cold`: before each step a fresh model is trained on all rows so far.
-`warm`: the model goes on from that of the step before, on the rows of that step alone."""
+`warm`: the model goes on from that of the step before, on the rows that no model has been trained on yet."""
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 SCORED_FORMAT = 1
 """Raised when scores are stored in another way, so that no older ones are read."""
@@ -73,7 +73,7 @@ class Backtest:
     """Rows that the first model was trained on."""
     grouped: bool
     unlearnt: int
-    """Steps whose rows could not be trained on, such as those of a single class: models went on without them."""
+    """Steps whose rows could not be trained on alone, such as those of a single class: they waited for others."""
     in_seconds: bool
     """Whether the length of a step was given in days or the like, so that steps start at dates and times."""
 
@@ -165,19 +165,21 @@ class _Table:
         """For each step from number `first` on, its targets and scores, before the way's model learns of it."""
         result = self._train(steps[:first], None)
         self.seconds[way] = result.seconds
-        run = result.run
+        run, learnt_steps = result.run, first
         for number in range(first, len(steps)):
             yield self._score(run, steps[number])
             if way == "frozen" or number == len(steps) - 1:
                 continue
+            # Rows that could not be trained on wait for the next ones: those without a click are no fewer for it.
+            new, before = (steps[: number + 1], None) if way == "cold" else (steps[learnt_steps : number + 1], run)
             try:
-                learnt = self._train(steps[: number + 1], None) if way == "cold" else self._train([steps[number]], run)
+                learnt = self._train(new, before)
             except DataError as error:
                 self.unlearnt.add(steps[number].start)
-                self._reporter.note(f"{way}, step {number + 1}: the model stays as it is, {error}")
+                self._reporter.note(f"{way}, step {number + 1}: its rows wait for the next step's, {error}")
                 continue
             self.seconds[way] += learnt.seconds
-            run = learnt.run
+            run, learnt_steps = learnt.run, number + 1
 
     def _train(self, steps: Sequence[Step], before: Path | None) -> TrainResult:
         recipe = self._loaded.recipe

@@ -108,7 +108,7 @@ class EncodedStore:
                 raise ArtefactError(f"{directory}: written by a newer widedeep (format {manifest['format']}); upgrade")
             shards = [Shard(**shard) for shard in manifest["shards"]]
             store = cls(directory, manifest["rows"], tuple(manifest["columns"]), shards)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{path}: no readable store ({error}); delete stages/ and run again") from error
         for shard in shards:
             file = directory / shard.name

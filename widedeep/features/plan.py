@@ -49,7 +49,16 @@ _OF_FIELD = {
     "cardinality": int,
 }
 _TRANSFORMS = ("standard", "log1p", "cdf", "minmax", "none")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
 """What may be raised by reading files of a plan that are damaged."""
 _SHAPE = {
     "numerics": [

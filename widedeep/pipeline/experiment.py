@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from widedeep.artefacts import telling_stage
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import NoRowsError, UsageError
@@ -222,9 +223,13 @@ def _train(
             head["refit"] = refit.manifest_entry()
         if parent is not None:
             head["from"], forms = parent.manifest_entry(), parent.grows_from.forms
+        plan = encoded.checked_plan()
+        if memory is not None:
+            memory.check(plan)
         path = new_run_path(workspace.runs_dir / recipe.name, key)
         run = begin_run(path, loaded, recipe_text, encoded, memory, forms, head, key)
-    plan = FeaturePlan.load(run.plan_dir)
+    else:
+        plan = FeaturePlan.load(run.plan_dir)
     layout = input_layout(plan, recipe)
     stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
     for store in stores.values():
@@ -304,7 +309,8 @@ def _begin_with_memory(
     assert known is not None
     if not learnt:
         crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
-    folds = FoldMemory.load(memory.folds)
+    with telling_stage():
+        folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
     if crosses.silent:
         names = ", ".join(" x ".join(layout.crosses[position].fields) for position in crosses.silent)

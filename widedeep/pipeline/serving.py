@@ -44,6 +44,8 @@ class Pointer:
         """The link of this name in a folder of runs. Raises UsageError for such a name as a link cannot have."""
         if name == LATEST:
             raise UsageError(f"--as {LATEST}: that link leads to the run finished last, whatever it is worth")
+        if name == "best":
+            raise UsageError("--as best: `widedeep runs` calls so the run with the best figure: choose another name")
         if not _NAME.fullmatch(name):
             raise UsageError(f"--as {name}: must begin with a letter and hold letters, digits, - and _ only, up to 64")
         return cls(folder, name)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from widedeep.artefacts import telling_stage
 from widedeep.encoded.folds import row_folds
 from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
 from widedeep.errors import Fault, RecipeError
@@ -64,6 +65,12 @@ class EncodingResult:
     dropped: dict[str, int] | None
     """Field or cross → values that were dropped; None unless the plan grew by a recipe with `training.evict`."""
 
+    def checked_plan(self) -> FeaturePlan:
+        """The plan. Raises ArtefactError for a damaged one: a run would take it over, and so would the next one."""
+        with telling_stage():
+            RareCounts.load(self.path / "plan" / "rare")
+            return FeaturePlan.load(self.path / "plan")
+
 
 @dataclass(frozen=True)
 class MemoryResult:
@@ -76,6 +83,16 @@ class MemoryResult:
     """A FoldMemory: the values that train rows are trained with."""
     sums: Path
     """A MemorySums: what a run that goes on from this one counts on."""
+
+    def check(self, plan: FeaturePlan) -> None:
+        """Raise ArtefactError for damaged values or sums, as `EncodingResult.checked_plan` does."""
+        # Not at the top: Numba takes as long to import as Polars.
+        from widedeep.memory.cross_memory import CrossMemory
+        from widedeep.memory.sums import MemorySums
+
+        with telling_stage():
+            CrossMemory.load(self.memory)
+            MemorySums.load(self.sums, plan)
 
 
 def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> EncodingResult:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from widedeep.artefacts import read_json_artefact, unreadable
+from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
 from widedeep.files import locked, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
@@ -13,6 +13,18 @@ from widedeep.runs import RUNS, settle_latest
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
+
+
+_REPORT = {
+    "rows?": {str: int},
+    "columns?": [{}],
+    "source_kinds?": {},
+    "crosses?": [{}],
+    "unknown_values?": {str: {}},
+    "steps?": [{"number": int, "rows": int, "files": [str]}],
+    "collisions?": [{}],
+}
+"""What the reports of the stages hold, whichever of it theirs is."""
 
 
 class Workspace:
@@ -92,7 +104,7 @@ class Workspace:
 
 def read_report(path: Path) -> dict[str, object]:
     """The `report.json` of a finished stage."""
-    report: dict[str, object] = read_json_artefact(
-        path / "report.json", "the stage is damaged: delete stages/ and run again"
-    )
+    with telling_stage():
+        report: dict[str, object] = read_json_artefact(path / "report.json", "the stage is damaged")
+        require_shape(report, _REPORT, path / "report.json")
     return report

@@ -33,7 +33,8 @@ def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("nam
 def setting_texts(differs: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The result of `differing_settings` as people read it: `0.05`, `[color x shape, price x color (buckets 100)]`.
 
-    In a list of fields or crosses, one `…` stands for the entries that the lists of all recipes have.
+    In a list of fields or crosses, one `…` stands for the entries that the lists of all recipes have, unless all are
+    the same but for their order.
     """
     having: dict[str, list[Any]] = {}
     for settings in differs:
@@ -61,6 +62,8 @@ def _flat(data: Mapping[str, Any], without: Sequence[str] = (), prefix: str = ""
 def _text(value: Any, values: Sequence[Any]) -> str:
     if isinstance(value, list):
         differing = [entry for entry in value if not _is_shared(entry, values)]
+        if value and not differing and all(isinstance(other, list) and len(other) == len(value) for other in values):
+            return f"[{', '.join(map(_name, value))}]"  # they differ in their order
         entries = [_entry(entry) for entry in differing]
         return f"[{', '.join(['…', *entries] if len(differing) < len(value) else entries)}]"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -76,11 +79,15 @@ def _is_shared(entry: Any, values: Sequence[Any]) -> bool:
 def _entry(entry: Any) -> str:
     if not isinstance(entry, dict):
         return str(entry)
-    name = " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
+    name = _name(entry)
     # Two entries may have the same name and differ in their settings.
     rest = {key: value for key, value in entry.items() if key not in ("fields", "column", "name", "promised")}
     told = ", ".join(f"{key} {_inline(value)}" for key, value in rest.items() if value is not None)
     return f"{name} ({told})" if told else name
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return " x ".join(entry["fields"]) if "fields" in entry else str(entry.get("name") or entry["column"])
 
 
 def _inline(value: Any) -> str:

@@ -73,7 +73,7 @@ def predict_folder(
             guard = Guard(scorer, run, options.guard)
         for name in missing:
             # Its own lock and its own check are the folder's.
-            result = score_to(folder / name, scorer, guard, [files[name]], chosen, options, reporter)
+            result = score_to(folder / name, scorer, guard, [files[name]], chosen, options, reporter, file=files[name])
             if _identity(files[name]) != begun["inputs"][name]:
                 (folder / name).unlink(missing_ok=True)
                 raise DataError(f"{files[name]}: was changed while it was scored: run again when it is whole")

@@ -81,14 +81,18 @@ class Guard:
             )
         self._against = None if options.against is None else EarlierReport.read(options.against, scorer.plan)
 
-    def judge(self, tally: Tally, reporter: Reporter, sent: Callable[[], int] = lambda: 0) -> list[Breach]:
+    def judge(
+        self, tally: Tally, reporter: Reporter, sent: Callable[[], int] = lambda: 0, *, file: Path | None = None
+    ) -> list[Breach]:
         """Judge rows, all of which `tally` has; write the report, and tell `reporter` in one line what lies past a
         limit.
 
-        `sent` gives how many scores have gone where they cannot be taken back. Raises RefusedError if a limit of
+        `sent` gives how many scores have gone where they cannot be taken back. The line names `file`, if the rows are
+        those of one file of several. Raises RefusedError if a limit of
         refusal is passed, unless `force`; WriteError.
         """
         tally.settle()
+        place = "" if file is None else f"{file}: "
         breaches = self._breaches(tally)
         refused = [breach for breach in breaches if breach.refused]
         repeated, since = self._since(tally)
@@ -100,12 +104,12 @@ class Guard:
             gone = sent()
             state = f"{gone:,} scores were sent already" if gone else "nothing was written"
             raise RefusedError(
-                f"{_told(refused)}: such rows the model does not know, and {state}: mend the rows, or train again; "
-                "--force scores them all the same, --limit FIELD.MEASURE=SHARE moves the limit",
+                f"{place}{_told(refused)}: such rows the model does not know, and {state}: mend the rows, or "
+                "train again; --force scores them all the same, --limit FIELD.MEASURE=SHARE moves the limit",
                 [breach.to_json() for breach in breaches],
             )
         if breaches:
-            reporter.warn(f"the rows are not such as the model was trained on: {_told(breaches)}")
+            reporter.warn(f"{place}the rows are not such as the model was trained on: {_told(breaches)}")
         if repeated:
             reporter.warn(f"all {tally.rows:,} scores are those of {self._options.against}: the same rows again")
         elif since:
@@ -214,12 +218,17 @@ class _Limits:
 
     @classmethod
     def of(cls, scorer: Scorer, options: GuardOptions) -> "_Limits":
-        """The recipe's limits, those of the options in their place. Raises UsageError for one of no field."""
-        fields = list(fields_of(scorer.plan))
+        """The recipe's limits, those of the options in their place. Raises UsageError for one of no
+        field, and for one that nothing can pass."""
+        is_number = fields_of(scorer.plan)
+        fields = list(is_number)
         for option, chosen in (("--warn", options.warn), ("--limit", options.refuse)):
             for key in chosen:
                 if (reason := why_no_limit(key, fields)) is not None:
                     raise UsageError(f"{option} {key}=…: {reason}")
+                name, _, measure = key.rpartition(".")
+                if measure == "unseen" and is_number.get(name):
+                    raise UsageError(f"{option} {key}=…: no value of a number is unseen: limit {name}.shift")
         said = scorer.recipe.scoring.limits
         return cls(
             {**said.warn, **options.warn}, {**said.refuse, **options.refuse}, frozenset(_fields_of_time(scorer.recipe))

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -90,19 +90,20 @@ def predict_files(
     limit of refusal, unless forced; a stream has got its scores by then).
     """
     guard = guard or GuardOptions(force=force)
-    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait)
     chosen = output_format or format_of(output)
     if line_buffered and chosen == "parquet":
         raise UsageError("--line-buffered writes csv or ndjson: nothing can be read of a Parquet file before its end")
     check_kept(keep)
     report = guard.report
     if isinstance(output, Path):
-        refuse_as_output(output, [*inputs, *options.tables.values()])
+        refuse_as_output(output, [*inputs, *tables.values()])
         check_output(output, force=True, may_be_stream=True)
     if report is not None:
-        refuse_as_output(report, [*inputs, *options.tables.values()])
+        refuse_as_output(report, [*inputs, *tables.values()])
+        guard = replace(guard, report=check_output(report, force=True))
         if isinstance(output, Path) and report.resolve() == output.resolve():
             raise UsageError(f"--report {report}: the scores go there: name another file")
+    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait)
     with _locked(output, options, reporter):
         if isinstance(output, Path):
             check_output(output, force=force, may_be_stream=True)
@@ -121,9 +122,11 @@ def score_to(
     reporter: Reporter,
     *,
     line_buffered: bool = False,
+    file: Path | None = None,
 ) -> PredictResult:
     """Score every row of `inputs`, let `guard` judge them all, and write their scores in the `chosen` format.
 
+    What is told of the rows names `file`, if they are those of one file of several.
     Raises what `predict_files` raises of rows and of the output.
     """
     tally = Tally(scorer.plan)
@@ -143,7 +146,7 @@ def score_to(
 
     def judged(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield from frames
-        breaches.extend(guard.judge(tally, reporter, lambda: tally.rows if is_sent else 0))
+        breaches.extend(guard.judge(tally, reporter, lambda: tally.rows if is_sent else 0, file=file))
 
     answers = _answers(scorer, inputs, rows, tally, options.keep, kept, line_buffered=line_buffered)
     with closing(answers) as blocks:

@@ -22,6 +22,7 @@ _SINGLE, _GROUPS = 34, 32
 others share as many bins as the second says, by their last bits."""
 INDEX_BINS = _SINGLE + _GROUPS
 _CELL_BITS = 20
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 NUMBER_CELLS = 1 << (32 - _CELL_BITS)
 """Cells of float32 numbers in ascending order, eight to a power of two: no grid has to be fitted, and any two fit."""
 _NUMBER_BINS = 32
@@ -55,11 +56,16 @@ class Binned:
 
     counts: Counts
     rows: int = 0
+    """Of rows that stand for others, how many would tell as much by themselves (Kish's effective sample size)."""
+    _stood_for: int = 0
+    _squares: int = 0
 
-    def add(self, counts: Counts, rows: int) -> None:
-        """Add the counts of some rows."""
-        self.counts += counts
-        self.rows += rows
+    def add(self, counts: Counts, rows: int, step: int = 1) -> None:
+        """Add the counts of some rows, each of which stands for `step` rows: parts weigh what they hold."""
+        self.counts += counts * step
+        self._stood_for += rows * step
+        self._squares += rows * step * step
+        self.rows = self._stood_for**2 // max(1, self._squares)
 
     def to_json(self) -> dict[str, Any]:
         """The bins that hold anything, and their counts."""
@@ -150,8 +156,9 @@ class ScoreTally:
         # Not `wide @ wide`: BLAS wakes threads for it, whose waiting costs more than all other counting.
         self.squares += float(np.square(wide).sum())
         self._digest.update(np.ascontiguousarray(scores))
-        step = _step(len(scores))
-        self.binned.add(number_cells(scores[::step]), -(-len(scores) // step))
+        step, chosen = _spread(len(scores))
+        told = scores[chosen]
+        self.binned.add(number_cells(told), len(told), step)
 
     @property
     def digest(self) -> str:
@@ -174,6 +181,8 @@ class PartCounts:
     bins: Mapping[str, Counts] = field(default_factory=dict)
     rows: int = 0
     binned_rows: int = 0
+    step: int = 1
+    """How many rows each row of `bins` stands for."""
 
 
 class OddValues:
@@ -211,15 +220,16 @@ class Tally(OddValues):
         self._num_waiting = 0
 
     def count(self, plan: FeaturePlan, typed: pl.DataFrame, encoded: pl.DataFrame) -> PartCounts:
-        step = _step(len(typed))
-        columns = {name: _read(encoded[name], step) for name in self.fields}
-        return PartCounts(plan.count_unseen(typed, encoded), binned(columns), len(typed), -(-len(typed) // step))
+        step, chosen = _spread(len(typed))
+        columns = {name: _read(encoded[name], chosen) for name in self.fields}
+        told = len(typed) if isinstance(chosen, slice) else len(chosen)
+        return PartCounts(plan.count_unseen(typed, encoded), binned(columns), len(typed), told, step)
 
     def add_part(self, part: PartCounts, scores: NDArray[np.float32]) -> None:
         super().add_part(part, scores)
         self.rows += part.rows
         for name, counts in part.bins.items():
-            self.fields[name].binned.add(counts, part.binned_rows)
+            self.fields[name].binned.add(counts, part.binned_rows, part.step)
         # Rows that come one by one wait for others, as an answer must not wait for them.
         self._waiting.append(scores)
         self._num_waiting += len(scores)
@@ -277,12 +287,22 @@ def no_counts(*, is_number: bool) -> Binned:
     return Binned(np.zeros(num_bins(is_number=is_number), dtype=np.int64))
 
 
-def _read(column: pl.Series, step: int) -> NDArray[Any]:
-    """The values of every `step`-th row."""
+def _read(column: pl.Series, chosen: slice | Counts) -> NDArray[Any]:
+    """The values of the chosen rows."""
     if not isinstance(column.dtype, pl.List):
-        return column.to_numpy()[::step]  # without a copy, and without waking Polars' threads
-    return column.gather_every(step).explode().to_numpy()
+        return column.to_numpy()[chosen]  # without a copy of all, and without waking Polars' threads
+    return (column if isinstance(chosen, slice) else column.gather(chosen)).explode().to_numpy()
 
 
-def _step(rows: int) -> int:
-    return max(1, rows // BINNED_ROWS)
+def _spread(rows: int) -> tuple[int, slice | Counts]:
+    """How many rows each chosen row stands for, and the rows to choose: of every so many, one.
+
+    Which of them moves by the golden ratio: rows that come in turns (the places of a page, 1 to 10) would meet a fixed
+    one in a few of their turns only.
+    """
+    step = max(1, rows // BINNED_ROWS)
+    if step == 1:
+        return 1, slice(None)
+    starts = np.arange(0, rows, step)
+    turns = np.arange(len(starts)) * _GOLDEN_RATIO % 1.0
+    return step, np.minimum(starts + (turns * step).astype(np.int64), rows - 1)

@@ -7,17 +7,17 @@ list for each. `forms.json` says in which one writing the texts of a column are 
 """
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from widedeep.artefacts import unreadable
+from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
@@ -186,9 +186,10 @@ def write_first_rows(directory: Path, rows: pl.DataFrame) -> None:
 
 
 def first_rows(directory: Path, count: int) -> pl.DataFrame:
-    """The first `count` of the rows that `write_first_rows` kept."""
-    content = (directory / _FIRST_ROWS).read_bytes()
-    return pl.read_ipc(content, n_rows=count)
+    """The first `count` of the rows that `write_first_rows` kept. Raises ArtefactError."""
+    with _reading(directory / _FIRST_ROWS):
+        content = (directory / _FIRST_ROWS).read_bytes()
+        return pl.read_ipc(content, n_rows=count)
 
 
 def write_forms(directory: Path, forms: Forms) -> None:
@@ -199,12 +200,19 @@ def write_forms(directory: Path, forms: Forms) -> None:
 
 
 def forms_of(directory: Path) -> Forms:
-    """The forms that `write_forms` kept; none of a table that has none yet."""
+    """The forms that `write_forms` kept; none of a table that has none yet. Raises ArtefactError."""
     of, missing = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        for path in (directory / _FORMS, directory / _MISSING)
+        _json_of(path, shape) if path.exists() else None
+        for path, shape in ((directory / _FORMS, {str: str}), (directory / _MISSING, {str: [str]}))
     )
     return Forms(of or {}, missing)
+
+
+def _json_of(path: Path, shape: Any) -> Any:
+    with telling_stage():
+        value = read_json_artefact(path, "damaged")
+        require_shape(value, shape, path)
+    return value
 
 
 def coded_blocks(
@@ -239,7 +247,7 @@ def _reading(path: Path) -> Iterator[None]:
     check_readable(path)
     try:
         yield
-    except (OSError, pl.exceptions.ComputeError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise unreadable(path, error) from error
 
 

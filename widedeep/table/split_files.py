@@ -1,5 +1,6 @@
 """Files that the recipe names for more than one split, under whatever names: a link, a glob, another spelling."""
 
+import filecmp
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,9 +32,28 @@ def check_split_files(files: Mapping[str, Sequence[Source]], reporter: Reporter)
                     f"data.{split}: {source} is a file of data.{first} too: the rows that choose the best epoch make "
                     "the final figures look better than they are"
                 )
+    _warn_of_copies(files, reporter)
     for split, sources in files.items():
         if len({_identity(source) for source in sources}) < len(sources):
             reporter.warn(f"data.{split}: names a file twice, by another name or a link: its rows count twice")
+
+
+def _warn_of_copies(files: Mapping[str, Sequence[Source]], reporter: Reporter) -> None:
+    """Warn of a valid or test file with the very bytes of a train file."""
+    known: dict[int, list[Path]] = {}
+    for source in files.get("train", ()):
+        if isinstance(source, Path) and source.is_file():
+            known.setdefault(source.stat().st_size, []).append(source)
+    for split, sources in files.items():
+        for source in sources if split != "train" else ():
+            # Reading stops at the first byte that differs.
+            alike = known.get(source.stat().st_size, []) if isinstance(source, Path) and source.is_file() else []
+            copied = next((original for original in alike if filecmp.cmp(source, original, shallow=False)), None)
+            if copied is not None:
+                reporter.warn(
+                    f"data.{split}: {source} is a copy of {copied}, a file of data.train: rows that a model was "
+                    "trained on tell nothing of new ones"
+                )
 
 
 def _identity(source: Source) -> _Identity:
