@@ -1,5 +1,6 @@
 """Vocabularies that grow: old values first, new ones by counts of old and new rows, the rest kept as rare."""
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -135,6 +136,59 @@ def test_rare_counts_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert RareCounts({"of user": counted(["a", "a", "c"]), "cross a x b": crosses}).digest != counts.digest
 
 
+def test_rare_counts_of_many_vocabularies_share_a_file_and_are_read_apart(tmp_path: Path) -> None:
+    vocabularies = {f"of c{number}": counted(["a\nb\u2028", *["c"] * number]) for number in range(12)}
+    RareCounts(vocabularies).save(tmp_path / "rare")
+    assert len(list((tmp_path / "rare").glob("*.arrow"))) == 1
+    read = RareCounts.load(tmp_path / "rare").vocabularies
+    assert all(read[name].equals(counts) for name, counts in vocabularies.items())
+
+
+def test_rare_counts_that_say_how_long_values_are_unseen_share_no_file_with_others(tmp_path: Path) -> None:
+    plain = counted(["a", "b"])
+    unseen = plain.with_columns(pl.Series("unseen_runs", [0, 2], dtype=pl.Int32))
+    counts = RareCounts({"of a": plain, "of b": unseen, "of c": unseen.head(1), "of d": plain})
+    counts.save(tmp_path / "rare")
+    assert len(list((tmp_path / "rare").glob("*.arrow"))) == 3
+    read = RareCounts.load(tmp_path / "rare")
+    assert read.digest == counts.digest
+    assert all(read.vocabularies[name].equals(frame) for name, frame in counts.vocabularies.items())
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 2), (4, 0), (-1, 4), (2, -1)])
+def test_a_file_that_holds_other_rare_counts_than_are_noted_is_refused(sizes: tuple[int, int], tmp_path: Path) -> None:
+    RareCounts({"of a": counted(["x", "y"]), "of b": counted(["z"])}).save(tmp_path / "rare")
+    path = tmp_path / "rare" / "rare.json"
+    facts = json.loads(path.read_text())
+    for name, size in zip(("of a", "of b"), sizes, strict=True):
+        facts["vocabularies"][name]["size"] = size
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ArtefactError, match=re.escape(str(path))):
+        RareCounts.load(tmp_path / "rare")
+
+
+def test_rare_counts_are_read_where_each_vocabulary_has_a_file_of_its_own(tmp_path: Path) -> None:
+    vocabularies = {"of a": counted(["x", "y"]), "of b": counted(["z"])}
+    entries = {}
+    for number, (name, counts) in enumerate(vocabularies.items()):
+        path = tmp_path / f"rare-{number:04d}.arrow"
+        counts.write_ipc(path, compression="lz4")
+        entries[name] = {"file": path.name, "checksum": digest_of_bytes(path.read_bytes())}
+    (tmp_path / "rare.json").write_text(json.dumps({"vocabularies": entries, "digest": "0"}))
+    read = RareCounts.load(tmp_path).vocabularies
+    assert all(read[name].equals(counts) for name, counts in vocabularies.items())
+
+
+def test_the_digest_of_rare_counts_is_that_of_each_vocabulary_after_its_name() -> None:
+    vocabularies = {"of b": counted(["z\u2028", "z\n", "y"]), "of a": counted(["x", "x"])}
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("of a", "of b"):
+        digest.update(json.dumps(name).encode())
+        for value, count in vocabularies[name].iter_rows():
+            digest.update(pl.DataFrame({"value": [f"{value}\0{count}"]}).write_ndjson().encode())
+    assert RareCounts(vocabularies).digest == digest.hexdigest()
+
+
 def test_damaged_rare_counts_are_refused_before_they_are_parsed(tmp_path: Path) -> None:
     RareCounts({"of user": counted(["a", "b"])}).save(tmp_path / "rare")
     path = tmp_path / "rare" / "rare-0000.arrow"
@@ -159,6 +213,7 @@ REMOVED = object()
         (("vocabularies", "of user", "file"), 5),
         (("vocabularies", "of user", "file"), ".."),
         (("vocabularies", "of user", "checksum"), None),
+        (("vocabularies", "of user", "size"), "2"),
     ],
 )
 def test_rare_counts_whose_list_has_another_shape_are_refused_with_its_name(

@@ -1,7 +1,9 @@
 """The plan: fitted on train rows in any order, encoded row by row, kept without loss."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from coded_frames import coded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from widedeep.artefacts import digest_of_bytes
 from widedeep.errors import ArtefactError
 from widedeep.features.fit import fit_plan
 from widedeep.features.moments import Moments
@@ -180,6 +183,112 @@ def test_a_saved_plan_encodes_alike_and_a_damaged_one_is_refused(tmp_path: Path)
     vocabulary = next((tmp_path / "plan" / "vocabularies").iterdir())
     vocabulary.write_bytes(vocabulary.read_bytes()[:50])
     with pytest.raises(ArtefactError):
+        FeaturePlan.load(tmp_path / "plan")
+
+
+@pytest.mark.parametrize(("most", "num_files"), [(0, 6), (1 << 20, 2)])
+def test_vocabularies_are_read_as_they_were_however_many_share_a_file(
+    most: int, num_files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = fitted(table(), tmp_path)
+    monkeypatch.setattr("widedeep.features.plan._VALUES_TOGETHER", most)
+    plan.save(tmp_path / "plan")
+    assert len(list((tmp_path / "plan" / "vocabularies").iterdir())) == num_files
+    loaded = FeaturePlan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    for fields in (plan.categoricals, plan.crosses):
+        for field in fields:
+            (again,) = [f for f in (*loaded.categoricals, *loaded.crosses) if f.name == field.name]
+            assert again.vocabulary.equals(field.vocabulary)
+    assert loaded.encode(table(50, seed=9)).equals(plan.encode(table(50, seed=9)))
+
+
+def of_evicting_runs(plan: FeaturePlan) -> FeaturePlan:
+    """The plan whose vocabularies say how long values are unseen, but for those of fields that are hashed."""
+    runs = pl.int_range(pl.len(), dtype=pl.Int32).alias("unseen_runs")
+    return replace(
+        plan,
+        categoricals=tuple(
+            replace(field, vocabulary=field.vocabulary.with_columns(runs)) if field.buckets is None else field
+            for field in plan.categoricals
+        ),
+    )
+
+
+def test_vocabularies_that_say_how_long_values_are_unseen_lie_apart_from_others(tmp_path: Path) -> None:
+    plain = fitted(table(), tmp_path)
+    plan = of_evicting_runs(plain)
+    plan.save(tmp_path / "plan")
+    names = {path.name for path in (tmp_path / "plan" / "vocabularies").iterdir()}
+    assert names == {*(f"field-{number:04d}.arrow" for number in range(3)), "cross-0000.arrow"}
+    loaded = FeaturePlan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest != plain.digest
+    for again, field in zip(loaded.categoricals, plan.categoricals, strict=True):
+        assert again.vocabulary.equals(field.vocabulary)
+
+
+@pytest.mark.parametrize("evicts", [False, True])
+def test_the_digest_of_a_plan_is_that_of_its_facts_in_format_1_and_of_the_lines_of_its_vocabularies(
+    evicts: bool, tmp_path: Path
+) -> None:
+    plan = fitted(table(), tmp_path)
+    if evicts:
+        plan = of_evicting_runs(plan)
+    digest = hashlib.blake2b(json.dumps({"format": 1, **plan._facts()}, sort_keys=True).encode(), digest_size=16)
+    for field in (*plan.categoricals, *plan.crosses):
+        for row in field.vocabulary.iter_rows():
+            digest.update(pl.DataFrame({"value": ["\0".join(map(str, row))]}).write_ndjson().encode())
+    assert plan.digest == digest.hexdigest()
+
+
+def test_a_file_of_counts_that_lacks_what_vocabularies_have_is_refused_in_each_format(tmp_path: Path) -> None:
+    fitted(table(), tmp_path).save(tmp_path / "plan")
+    path, file = tmp_path / "plan" / "plan.json", tmp_path / "plan" / "vocabularies" / "field-0000.arrow"
+    facts = json.loads(path.read_text())
+    values = pl.read_ipc(file.read_bytes())
+    for wrong in (values.drop("count"), values.with_columns(unseen_runs=pl.lit(-1, pl.Int32))):
+        wrong.write_ipc(file)
+        facts["checksums"][file.name] = digest_of_bytes(file.read_bytes())
+        for format_ in (1, 2):
+            path.write_text(json.dumps({**facts, "format": format_}))
+            with pytest.raises(ArtefactError, match=r"holds no counts|does not say how long"):
+                FeaturePlan.load(tmp_path / "plan")
+
+
+def test_a_file_that_is_noted_to_hold_fields_and_crosses_is_refused(tmp_path: Path) -> None:
+    fitted(table(), tmp_path).save(tmp_path / "plan")
+    path = tmp_path / "plan" / "plan.json"
+    facts = json.loads(path.read_text())
+    facts["sizes"]["field-0000.arrow"] += [0, 0, 0]
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ArtefactError, match="both fields and crosses"):
+        FeaturePlan.load(tmp_path / "plan")
+
+
+def test_a_plan_of_format_1_with_a_file_for_each_vocabulary_is_read(tmp_path: Path) -> None:
+    plan = fitted(table(), tmp_path)
+    plan.save(tmp_path / "plan")
+    folder = tmp_path / "plan" / "vocabularies"
+    checksums = {}
+    for name, vocabulary in plan._vocabularies():
+        vocabulary.write_ipc(folder / name)
+        checksums[name] = digest_of_bytes((folder / name).read_bytes())
+    facts = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    del facts["sizes"]
+    (tmp_path / "plan" / "plan.json").write_text(json.dumps({**facts, "format": 1, "checksums": checksums}))
+    loaded = FeaturePlan.load(tmp_path / "plan")
+    assert loaded.digest == plan.digest
+    assert loaded.encode(table(50, seed=9)).equals(plan.encode(table(50, seed=9)))
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [-1, 1], ["all"], None])
+def test_a_file_that_holds_other_vocabularies_than_are_noted_is_refused(sizes: object, tmp_path: Path) -> None:
+    fitted(table(), tmp_path).save(tmp_path / "plan")
+    path = tmp_path / "plan" / "plan.json"
+    facts = json.loads(path.read_text())
+    facts["sizes"]["field-0000.arrow"] = sizes
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ArtefactError, match=r"plan\.json"):
         FeaturePlan.load(tmp_path / "plan")
 
 

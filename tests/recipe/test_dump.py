@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from widedeep.recipe import dump
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.kinds import KINDS
@@ -99,6 +100,15 @@ def test_a_dumped_recipe_reads_back_as_the_same_and_dumps_the_same(recipe: Recip
     assert again == recipe
     assert repr(again) == repr(recipe)  # True, 1 and 1.0 are equal but not the same
     assert dump_recipe(again) == text
+
+
+@settings(max_examples=60)
+@given(recipes())
+def test_fields_and_crosses_are_written_as_the_yaml_library_writes_them(recipe: Recipe) -> None:
+    text = dump_recipe(recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dump, "_section", lambda name, value: dump._yaml({name: value}))
+        assert dump_recipe(recipe) == text
 
 
 @pytest.mark.parametrize("trap", TRAPS)

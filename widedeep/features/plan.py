@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,14 +30,14 @@ from widedeep.features.fields import (
 from widedeep.files import check_readable, write_json, writing
 from widedeep.source.coded import CodedRows
 
-PLAN_FORMAT = 1
-"""Format version of a saved plan; a plan of a newer format is refused."""
+PLAN_FORMAT = 2
+"""Format version of a saved plan; a plan of a newer format is refused. In format 1 each vocabulary has its own file."""
 UnseenCounts = dict[str, dict[str, int]]
 """Field → `missing` and `unseen` → number of rows."""
 _VOCABULARIES = "vocabularies"
-_DIGESTED_ROWS = 1 << 20
-"""Least number of values that are digested together: dozens of small vocabularies, digested one by one, would take half
-of the time that it takes to load a plan."""
+_VALUES_TOGETHER = 1 << 20
+"""Most values of several vocabularies in one file, and in one step of a digest: the thousands of small ones of a wide
+table, each in a file of its own, would take most of the time."""
 _ROW = "\0row"
 _OF_FIELD = {
     "name": str,
@@ -80,6 +81,7 @@ _SHAPE = {
     ],
     "digest": str,
     "checksums": {str: str},
+    "sizes?": {str: [int]},
 }
 """What `plan.json` holds, besides its format."""
 
@@ -193,7 +195,7 @@ class FeaturePlan:
         wanted = (
             {*self.numeric_columns, *(column.name for column in self.index_columns)} if columns is None else {*columns}
         )
-        fields = [field for field in self._field_expressions() if field.meta.output_name() in wanted]
+        fields = [field for name, field in self._field_expressions.items() if name in wanted]
         without_lists = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
         fields_and_hashes = rows.select([*fields, *self.member_hashes(without_lists)])
         queries = [fields_and_hashes.lazy().select(cross.index() for cross in without_lists)]
@@ -204,14 +206,17 @@ class FeaturePlan:
         frame = pl.DataFrame([*fields_and_hashes[:, : len(fields)], *others])
         return frame if columns is None else frame.select(columns)
 
-    def _field_expressions(self) -> list[pl.Expr]:
-        """The expressions that encode single columns."""
-        return [
+    @cached_property
+    def _field_expressions(self) -> dict[str, pl.Expr]:
+        """Encoded column → the expression for it, for all that are made of single columns."""
+        # Cached, because making thousands of expressions takes longer than encoding a block with them.
+        expressions = [
             *(field.index() for field in self.categoricals),
             *(number.bucket_index() for number in self.numerics if number.bucket_cuts is not None),
             *(number.scaled() for number in self.numerics),
             *(number.flag() for number in self.numerics if number.flagged),
         ]
+        return {expression.meta.output_name(): expression for expression in expressions}
 
     def _encoded_lists(self, frame: pl.LazyFrame, wanted: Set[str]) -> list[pl.LazyFrame]:
         fields = [field for field in self.multi_valued if field.name in wanted]
@@ -298,22 +303,16 @@ class FeaturePlan:
     @cached_property
     def digest(self) -> str:
         """Hash of everything that was fitted: two plans are equal if and only if their digests are."""
-        digest = hashlib.blake2b(json.dumps(self._facts(), sort_keys=True).encode(), digest_size=16)
-        waiting: list[pl.DataFrame] = []
-        num_waiting = 0
-        for _, vocabulary in self._vocabularies():
-            waiting.append(vocabulary.select(counts_text(vocabulary)))
-            num_waiting += vocabulary.height
-            if num_waiting >= _DIGESTED_ROWS:
-                digest.update(pl.concat(waiting).write_ndjson().encode())
-                waiting, num_waiting = [], 0
-        if waiting:
-            digest.update(pl.concat(waiting).write_ndjson().encode())
+        # The facts are those of format 1, so that a plan has one digest in whatever format it was saved.
+        facts = json.dumps({"format": 1, **self._facts()}, sort_keys=True)
+        digest = hashlib.blake2b(facts.encode(), digest_size=16)
+        for group in together(self._vocabularies()):
+            counts = pl.concat(group.values())
+            digest.update(counts.select(counts_text(counts)).write_ndjson().encode())
         return digest.hexdigest()
 
     def _facts(self) -> dict[str, Any]:
         return {
-            "format": PLAN_FORMAT,
             "numerics": [asdict(number) for number in self.numerics],
             "categoricals": [_without_vocabulary(field) for field in self.categoricals],
             "multi_valued": [_without_vocabulary(field) for field in self.multi_valued],
@@ -321,15 +320,19 @@ class FeaturePlan:
         }
 
     def save(self, directory: Path) -> None:
-        """Write `plan.json` and one Arrow file per vocabulary into a new directory."""
+        """Write `plan.json` and the vocabularies into a new directory: Arrow files, each called as the first in it."""
         folder = directory / _VOCABULARIES
         with writing(directory):
             folder.mkdir(parents=True)
-            for name, vocabulary in self._vocabularies():
-                with (folder / name).open("wb") as file:
-                    vocabulary.write_ipc(file)
-        checksums = {name: digest_of_bytes((folder / name).read_bytes()) for name, _ in self._vocabularies()}
-        write_json(directory / "plan.json", {**self._facts(), "digest": self.digest, "checksums": checksums})
+        checksums, sizes = {}, {}
+        for group in together(self._vocabularies()):
+            name = next(iter(group))
+            with writing(directory), (folder / name).open("wb") as file:
+                pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file)
+            checksums[name] = digest_of_bytes((folder / name).read_bytes())
+            sizes[name] = [len(vocabulary) for vocabulary in group.values()]
+        facts = {"format": PLAN_FORMAT, **self._facts()}
+        write_json(directory / "plan.json", {**facts, "digest": self.digest, "checksums": checksums, "sizes": sizes})
 
     def refuse_unfit(self) -> None:
         """Raise ValueError for what no fit makes: names that stand for two things or for none, counts below 1."""
@@ -384,11 +387,11 @@ class FeaturePlan:
             raise ArtefactError(f"{path}: written by a newer widedeep (format {facts['format']}): upgrade to read it")
         require_shape(facts, _SHAPE, path)
         try:
-            folder = directory / _VOCABULARIES
+            vocabularies = _read_vocabularies(directory / _VOCABULARIES, facts)
 
             def vocabulary(kind: str, number: int) -> pl.DataFrame:
                 name = f"{kind}-{number:04d}.arrow"
-                return read_counts(folder / name, facts["checksums"][name], of_cross=kind == "cross")
+                return vocabularies[name]
 
             plan = cls(
                 tuple(FittedNumeric(**_tuples(number)) for number in facts["numerics"]),
@@ -411,6 +414,41 @@ class FeaturePlan:
         except UNREADABLE as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
+
+
+def together(vocabularies: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
+    """The named frames in their order, those of equal columns in groups of few values: a large one is alone."""
+    group: dict[str, pl.DataFrame] = {}
+    num_values, columns = 0, None
+    for name, vocabulary in vocabularies:
+        num_values += len(vocabulary)
+        own_columns = vocabulary.columns, vocabulary.dtypes
+        if group and (num_values > _VALUES_TOGETHER or own_columns != columns):
+            yield group
+            group, num_values = {}, len(vocabulary)
+        group[name], columns = vocabulary, own_columns
+    if group:
+        yield group
+
+
+def _read_vocabularies(folder: Path, facts: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
+    """Name → vocabulary, of a plan with these facts. Raises what `read_counts` does."""
+    kinds = {"field": "categoricals", "list": "multi_valued", "cross": "crosses"}
+    names = (f"{kind}-{number:04d}.arrow" for kind, part in kinds.items() for number in range(len(facts[part])))
+    vocabularies: dict[str, pl.DataFrame] = {}
+    for name in names:
+        of_cross = name.startswith("cross")
+        values = read_counts(folder / name, facts["checksums"][name], of_cross=of_cross)
+        sizes = [len(values)] if facts["format"] == 1 else facts["sizes"][name]
+        if min(sizes, default=-1) < 0 or sum(sizes) != len(values):
+            raise ValueError(f"{name} holds other vocabularies than are noted")
+        held, start = (name, *islice(names, len(sizes) - 1)), 0
+        for held_name, size in zip(held, sizes, strict=True):
+            if held_name.startswith("cross") != of_cross:
+                raise ValueError(f"{name} holds both fields and crosses")
+            vocabularies[held_name] = values.slice(start, size)
+            start += size
+    return vocabularies
 
 
 def _packed(flat: pl.LazyFrame) -> pl.LazyFrame:

@@ -124,6 +124,8 @@ class ValueCounts:
         The `value`s of `first` that are counted come first in the vocabulary, in their order and however few they are.
         `distinct` is set and all counts are cleared, as by `result`.
         """
+        if first.is_empty() and self._num_spills == 0:
+            return self._all_kept_and_rare(min_count, max_size, num_rare)
         first = first.select("value")
         old = self._empty
         if not first.is_empty():
@@ -144,6 +146,19 @@ class ValueCounts:
                 rare = _ranked(rest, 1, num_rare)
         self.clear()
         return kept if old.is_empty() else pl.concat([old, kept]), rare
+
+    def _all_kept_and_rare(
+        self, min_count: int, max_size: int | None, num_rare: int
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        # All values in memory, sorted once: a table may have thousands of fields with a few values each.
+        (counts,) = self.parts()
+        self.distinct = len(counts)
+        self.clear()
+        ranked = _ranked(counts, 1 if num_rare else min_count, None)
+        num_kept = int((ranked["count"] >= min_count).sum())
+        if max_size is not None:
+            num_kept = min(num_kept, max_size)
+        return ranked.head(num_kept), ranked.slice(num_kept, num_rare)
 
     def clear(self) -> None:
         """Forget all counts, on disk as well."""

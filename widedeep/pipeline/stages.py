@@ -39,7 +39,7 @@ from widedeep.table.parts import coded_blocks, forms_of, typed_names
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME
 
-ENCODING_FORMAT = 4
+ENCODING_FORMAT = 5
 """Raised when the fitted plan, the encoding or the report on them changes for equal inputs, as `INGEST_FORMAT` is."""
 MEMORY_FORMAT = 5
 """Raised likewise when the values that crosses remember change."""

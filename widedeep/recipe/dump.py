@@ -1,5 +1,6 @@
 """A resolved recipe as YAML text, every default written out, which reads back as the same recipe."""
 
+import re
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ from widedeep.recipe.strict_yaml import FLOAT_PATTERN
 
 _FLOW_WIDTH = 100
 """Lists of scalars up to this many characters stand on one line."""
+_PLAIN_TEXT = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+"""Needs no quotes, unless YAML reads something else in it."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -59,8 +62,7 @@ def dump_recipe(recipe: Recipe) -> str:
     dcn_v2 = data["model"].get("dcn_v2")
     if dcn_v2 is not None and dcn_v2["rank"] is None:
         del dcn_v2["experts"]
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
-    return text
+    return "".join(_section(name, value) for name, value in data.items())
 
 
 def short_form(cross: CrossSettings) -> list[str] | dict[str, Any]:
@@ -73,9 +75,47 @@ def short_form(cross: CrossSettings) -> list[str] | dict[str, Any]:
 def cross_line(cross: CrossSettings) -> str:
     """The short form as YAML on one line, without a line break; what YAML would misread is quoted."""
     short = short_form(cross)
-    line = _Line(short) if isinstance(short, dict) else _ListLine(short)
-    text: str = yaml.dump(line, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
-    return text.removesuffix("\n")
+    return _yaml(_Line(short) if isinstance(short, dict) else _ListLine(short)).removesuffix("\n")
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+    return text
+
+
+def _section(name: str, value: Any) -> str:
+    """The YAML of `{name: value}`, in less time where `value` is a list of lines or holds such lists."""
+    if isinstance(value, dict) and any(_is_of_lines(part) for part in value.values()):
+        parts = "".join(_section(key, part) for key, part in value.items())
+        return f"{name}:\n" + "".join(f"  {line}\n" for line in parts.split("\n")[:-1])
+    if _is_of_lines(value):
+        return f"{name}:\n" + "".join(f"- {_on_a_line(line)}\n" for line in value)
+    return _yaml({name: value})
+
+
+def _is_of_lines(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(entry, _Line) for entry in value)
+
+
+def _on_a_line(value: Any) -> str:
+    """The YAML of a part of a line. Wide tables have thousands of lines, which YAML's emitter takes seconds for."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, _Line):
+        return "{" + ", ".join(f"{key}: {_on_a_line(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_on_a_line, value)) + "]"
+    if isinstance(value, int) or (isinstance(value, str) and _is_plain(value)):
+        return str(value)
+    return _yaml(_ListLine([value]))[1:-2]
+
+
+def _is_plain(text: str) -> bool:
+    if _PLAIN_TEXT.fullmatch(text) is None:
+        return False
+    readings = _Dumper.yaml_implicit_resolvers
+    of_start = [*readings.get(text[0], ()), *readings.get(None, ())]
+    return not any(pattern.match(text) for _, pattern in of_start)
 
 
 def _entry(settings: dict[str, Any]) -> _Line:
