@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from click_log import WIDEDEEP, ClickLog, write_recipe
+from click_log import CATEGORICAL, NUMERIC, WIDEDEEP, ClickLog, write_recipe
 from peer_environments import peer_python, run_peer
 from sklearn.metrics import roc_auc_score
 
@@ -77,6 +77,8 @@ class Comparison:
     """All of them on one log; peers run once."""
 
     ours: list[Whole]
+    linear: list[Whole]
+    """Ours without a tower: the quickest of our kinds, with the crosses of the log."""
     peers: dict[str, Whole]
     failed: dict[str, str]
     """Peers that gave no figure, and why."""
@@ -86,7 +88,13 @@ class Comparison:
 def whole_against_peers(log: ClickLog, work: Path, scratch: Path, runs: int = 3) -> Comparison:
     """Ours several times, the peers once, after the first of ours. Raises RuntimeError where no peer runs."""
     training = {"epochs": 1, "batch_size": 4096, "deep": {"learning_rate": LEARNING_RATE}}
+    linear = {
+        "features": {"numeric": [{"column": name, "buckets": 20} for name in NUMERIC], "categorical": CATEGORICAL},
+        "crosses": [list(cross) for cross in log.crosses],
+        "model": {"kind": "wide"},
+    }
     measured = [ours(log, work / "ours", training=training)]
+    alone = [ours(log, work / "linear", **linear)]
     peers: dict[str, Whole] = {}
     failed: dict[str, str] = {}
     for name in PEERS:
@@ -96,5 +104,7 @@ def whole_against_peers(log: ClickLog, work: Path, scratch: Path, runs: int = 3)
             failed[name] = str(error)
     if not peers:
         raise RuntimeError("no peer could be run: " + "; ".join(failed.values()))
-    measured += [ours(log, work / "ours", training=training) for _ in range(runs - 1)]
-    return Comparison(measured, peers, failed, (work / "ours/runs/whole/latest/recipe.yaml").read_text())
+    for _ in range(runs - 1):
+        measured.append(ours(log, work / "ours", training=training))
+        alone.append(ours(log, work / "linear", **linear))
+    return Comparison(measured, alone, peers, failed, (work / "ours/runs/whole/latest/recipe.yaml").read_text())
