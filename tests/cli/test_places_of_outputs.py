@@ -190,7 +190,7 @@ def test_a_log_is_not_appended_to_the_report_before(here: Path, widedeep: Comman
     )
 
     assert (code, (here / "earlier.json").read_text()) == (2, "{}")
-    assert "earlier.json: is what is read" in err
+    assert "--log earlier.json: the command needs that file for something else" in err
 
 
 def test_a_page_takes_not_the_place_of_the_recipe_that_names_its_run(here: Path, widedeep: CommandLine) -> None:
