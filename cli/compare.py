@@ -119,7 +119,7 @@ def _told(line: "TableLine", differs: Mapping[str, str]) -> str:
     dropped = line.runs[0].facts.get("dropped_values")
     if dropped is not None:
         chain += f", {sum(dropped.values()):,} values dropped"
-    trained = f"{seeds}{''.join(f', {precision}' for precision in line.precisions)}{refit}{chain}"
+    trained = ", ".join([f"{seeds}{refit}{chain}", *line.precisions])
     return "; ".join([f"{line.name}, {trained}", *(f"{name}={value}" for name, value in differs.items())])
 
 

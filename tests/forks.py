@@ -127,7 +127,6 @@ def prepare() -> None:
             if not module.name.endswith(("__main__", ".cuda", ".tiles", "recipes.DATA")):
                 importlib.import_module(module.name)
 
-    importlib.import_module("torch._dynamo")  # optimizers import it when they are made, in a second and a half
     numba.njit(_identity)(1)  # loads the compiler's registries
     gc.collect()
     gc.freeze()  # else each child's collector would copy the pages of all that was imported
@@ -153,6 +152,8 @@ def leave(work: Callable[[], int]) -> None:
     """End this fork with the exit code of `work`, or with 1 and a traceback; nothing of the first process is run."""
     try:
         code = work()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 1
     except BaseException:
         traceback.print_exc()
         code = 1
