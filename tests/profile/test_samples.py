@@ -174,3 +174,7 @@ def test_an_id_has_a_value_of_its_own_in_95_of_100_rows_of_thirty_at_least(
 )
 def test_a_part_of_the_rows_has_at_most_so_many_values(distinct: int, rows: int, share: float, most: float) -> None:
     assert most_distinct_in_part(distinct, rows, share) == pytest.approx(most)
+
+
+def test_rows_that_are_estimated_to_be_fewer_than_their_values_each_have_their_own() -> None:
+    assert most_distinct_in_part(48.0, 48 * (1.0 - 1 / 3) * 1.4999999999, 0.8) == pytest.approx(38.4)

@@ -23,5 +23,5 @@ def most_distinct_in_part(distinct: float, rows: float, share: float) -> float:
     Of pairs of equal values the share's square is left whole: exact on average where no value stands in more than two
     rows, and otherwise somewhat too many.
     """
-    repeats = share * share * (rows - distinct)
+    repeats = share * share * max(rows - distinct, 0.0)  # both are estimated: rows may be fewer by a rounding
     return share * rows - max(repeats - 3.0 * math.sqrt(repeats * (1.0 - share * share)), 0.0)
