@@ -26,7 +26,7 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import FORM_OF_KIND, NAN, Form, Forms, FormTally, add_columns, in_form, is_of
+from widedeep.source.forms import FORM_OF_KIND, NAN, ColumnForm, Form, Forms, FormTally, add_columns, in_form, is_of
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
@@ -103,7 +103,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         for table in tables.values():
             table.writer.finish()
     _check_splits(recipe, tables, parts)
-    of = {column.name: form for column, tally in tables["train"].forms.items() if (form := tally.form) is not None}
+    of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
     listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
     forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
     write_forms(out_dir, forms)
@@ -169,13 +169,19 @@ class _SplitTable:
     def settle(self, forms: Forms) -> None:
         """Once the columns' forms are known: count what is missing in them, write the sample in them."""
         for name, form in forms.of.items():
-            self.missing[name] += self._num_listed[name, form]
+            if form != "numbers":
+                self.missing[name] += self._num_listed[name, form]
         self.sample.write_in(forms)
 
 
-def _listed_in(form: Form, listed: Mapping[Form, Sequence[str]]) -> list[str]:
-    """The listed texts of a form; `nan` is missing among numbers anyhow."""
-    return [text for text in listed.get(form, ()) if text != NAN]
+def _form_of(column: TypedColumn, tally: FormTally) -> ColumnForm | None:
+    return "numbers" if column.role == "values" and tally.form == "number" else tally.form
+
+
+def _listed_in(form: ColumnForm, listed: Mapping[Form, Sequence[str]]) -> list[str]:
+    """The listed texts of a form; `nan` is missing among numbers anyhow. Items of lists are left out where these are
+    read."""
+    return [] if form == "numbers" else [text for text in listed.get(form, ()) if text != NAN]
 
 
 def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from widedeep.draws import random_draws
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import Forms, rows_in_forms
+from widedeep.source.forms import Forms
+from widedeep.table.typed import rows_in_forms
 
 SAMPLE_ROWS = 1 << 15
 """Rows held per split: enough for shares to half a percent and for an AUC to about .003."""

@@ -21,7 +21,8 @@ from widedeep.artefacts import read_json_artefact, require_shape, telling_stage,
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Forms, rows_in_forms
+from widedeep.source.forms import Forms
+from widedeep.table.typed import rows_in_forms
 
 PART_ROWS = 1 << 18
 FIRST_ROWS = 1000

@@ -14,8 +14,18 @@ from widedeep.recipe.schema import DateTimeField, MultiValuedField, Recipe, Time
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind, as_decimals, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Forms, boolean_text, rows_in_forms
-from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, typed_columns, weights_name
+from widedeep.source.forms import Forms, boolean_text, series_in_form
+from widedeep.table.typed_columns import (
+    GROUP,
+    LABEL,
+    TARGETS,
+    TIME,
+    WEIGHT,
+    TypedColumn,
+    typed_columns,
+    weights_beside,
+    weights_name,
+)
 
 if TYPE_CHECKING:
     from widedeep.table.listed import ListedValues
@@ -37,6 +47,28 @@ def check_kinds(trained: Mapping[str, ValueKind], seen: Mapping[str, ValueKind],
                 f"{name}: column {column!r} holds {kind} values where training saw {before}: "
                 f"write it as {before}, or as text, or train anew on the changed table"
             )
+
+
+def rows_in_forms(rows: CodedRows, forms: Forms) -> CodedRows:
+    """Typed rows with the texts, and the texts in lists, of the columns in `forms` in their one writing.
+
+    Texts that are missing there are null, and items that are missing there are left out with their weights.
+    """
+
+    def written(texts: pl.Series, name: str) -> pl.Series:
+        texts = series_in_form(texts, forms.of.get(name))
+        missing = (forms.missing or {}).get(name)
+        return texts.set(texts.is_in(missing), None) if missing else texts
+
+    values = {name: written(of_column, name) for name, of_column in rows.values.items()}
+    plain = [name for name in rows.columns if name in forms.of and name not in values]
+    frame = rows.frame.with_columns(written(rows.frame[name], name) for name in plain)
+    for name in plain:
+        if forms.of[name] == "numbers":
+            from widedeep.table.lists import without_null_items  # not at the top: most recipes have no lists
+
+            frame = without_null_items(frame, name, weights_beside(name, frame.schema))
+    return CodedRows(frame, values)
 
 
 class Typing:
@@ -201,7 +233,10 @@ class Typing:
 
                     assert isinstance(column.field, MultiValuedField)
                     tally = ListTally()
-                    values, weights = list_values(block, column.field, self._data, tally, self._missing)
+                    are_numbers = self.forms is not None and self.forms.of.get(column.name) == "numbers"
+                    values, weights = list_values(
+                        block, column.field, self._data, tally, self._missing, are_numbers=are_numbers
+                    )
                     with self._lock:
                         self.lists.add(tally)
                     yield column.name, values.alias(column.name)
