@@ -1,0 +1,120 @@
+"""Numbers as items, in lists and one by one: whatever stores them, NaN is none of them and every other has one writing."""
+
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import widedeep as wd
+from widedeep.pipeline.ingest_stage import ingest
+from widedeep.recipe.load import LoadedRecipe
+from widedeep.recipe.plain_data import recipe_of_data
+from widedeep.reporting import Reporter
+from widedeep.table.parts import read_typed
+
+ROWS = 60
+NAN, INF = math.nan, math.inf
+
+
+def cycled(values: list[Any]) -> list[Any]:
+    return [values[(7 * row + row // 11) % len(values)] for row in range(ROWS)]
+
+
+LISTS = cycled(
+    [[0.5, NAN, 4.0], [NAN], [NAN, NAN, 1e20], [INF, -0.0], [-INF, 5e-324, NAN, 0.5], None, [1 / 3], [1.7e308, 1e-7]]
+)
+TABLE = pl.DataFrame(
+    {
+        "single": pl.Series(cycled([0.5, NAN, 4.0, INF, -INF, -0.0, 1e20, 5e-324, 0.1, None]), dtype=pl.Float64),
+        "listed": pl.Series(LISTS, dtype=pl.List(pl.Float64)),
+        "words": cycled([["nan", "red"], ["NaN"], ["red", "blue"], ["1", "nan"]]),
+        "user": [f"u{row % 4}" for row in range(ROWS)],
+        "y": [int(row * 37 % 11 < 5) for row in range(ROWS)],
+    }
+)
+
+
+def joined(items: list[Any] | None, write: Callable[[Any], str]) -> str | None:
+    return None if items is None else "|".join(map(write, items))
+
+
+def in_texts(table: pl.DataFrame, write: Callable[[float], str]) -> pl.DataFrame:
+    """The table with lists as texts, whose numbers `write` writes."""
+    listed = [joined(items, write) for items in table["listed"].to_list()]
+    words = [joined(items, str) for items in table["words"].to_list()]
+    return table.with_columns(pl.Series("listed", listed, dtype=pl.String), pl.Series("words", words))
+
+
+def as_polars_writes(number: float) -> str:
+    written = pl.DataFrame({"x": [number]}).write_csv(include_header=False).strip()
+    return written
+
+
+WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
+    "polars.csv": lambda table, path: in_texts(table, as_polars_writes).write_csv(path),
+    "pandas.csv": lambda table, path: in_texts(table, str).to_pandas().to_csv(path, index=False, na_rep="nan"),
+    "polars.parquet": lambda table, path: table.write_parquet(path),
+    "texts.parquet": lambda table, path: in_texts(table, str).write_parquet(path),
+    "polars.arrow": lambda table, path: table.write_ipc(path),
+    "python.ndjson": lambda table, path: path.write_text("".join(json.dumps(row) + "\n" for row in table.to_dicts())),
+}
+"""Of the same rows; pandas has no other text for None among numbers than for NaN."""
+
+
+def recipe(name: str, *fields: dict[str, Any], **data: Any) -> LoadedRecipe:
+    features = {"categorical": ["user"], "multi_valued": [{"min_count": 1, **field} for field in fields]}
+    split = {"kind": "random", "valid": 0.2}
+    whole = {"name": "items", "data": {"train": name, "label": "y", "split": split, **data}, "features": features}
+    settings = {"model": {"deep": {"hidden": [4]}}, "training": {"epochs": 1, "threads": 1}}
+    return recipe_of_data({**whole, **settings}, Path.cwd(), ())
+
+
+FIELDS = [{"column": name, "separator": "|"} for name in ("single", "listed", "words")]
+
+
+def typed(name: str, *fields: dict[str, Any]) -> pl.DataFrame:
+    return read_typed(ingest(recipe(name, *fields), Path(f"work-{name}"), Reporter()).path, "train")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("items")
+    for name, write in WRITERS.items():
+        write(TABLE, path / name)
+    return path
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_items_are_those_of_parquet_whatever_stores_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(folder)
+    expected = typed("polars.parquet", *FIELDS)
+    given = typed(name, *FIELDS)
+    for column in ("single@values", "listed@values", "words@values"):
+        assert given[column].to_list() == expected[column].to_list(), column
+    items = {item for column in ("single@values", "listed@values") for item in given[column].explode().drop_nulls()}
+    assert {"0", "inf", "-inf", "100000000000000000000", "5e-324"} <= items
+    assert not {item for item in items if item.lower() == "nan"}
+    assert {"nan", "NaN", "red"} <= set(given["words@values"].explode())
+
+
+@pytest.mark.parametrize("trained", WRITERS)
+def test_a_model_scores_items_alike_whatever_stores_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trained: str
+) -> None:
+    monkeypatch.chdir(folder)
+    run = wd.train(recipe(trained, *FIELDS), work_dir=f"runs-of-{trained}")
+    expected = run.predict(trained)["score"]
+    assert expected.n_unique() > 10
+    for name in WRITERS:
+        assert run.predict(name)["score"].equals(expected), name
+    for few in (in_texts(TABLE, str), TABLE):
+        rows = [run.predict(few[row : row + 1])["score"].item() for row in range(ROWS)]
+        assert rows == pytest.approx(expected.to_list(), abs=1e-6)
