@@ -1,7 +1,5 @@
 """Numbers as items, in lists and one by one: whatever stores them, NaN is none of them and every other has one writing."""
 
-import io
-import itertools
 import json
 import math
 from collections.abc import Callable
@@ -52,8 +50,7 @@ def in_texts(table: pl.DataFrame, write: Callable[[float], str]) -> pl.DataFrame
 
 
 def as_polars_writes(number: float) -> str:
-    written = pl.DataFrame({"x": [number]}).write_csv(include_header=False).strip()
-    return written
+    return pl.DataFrame({"x": [number]}).write_csv(include_header=False).strip()
 
 
 WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
@@ -118,3 +115,76 @@ def test_a_model_scores_items_alike_whatever_stores_them(
     for few in (in_texts(TABLE, str), TABLE):
         rows = [run.predict(few[row : row + 1])["score"].item() for row in range(ROWS)]
         assert rows == pytest.approx(expected.to_list(), abs=1e-6)
+
+
+def test_the_weights_of_items_that_are_left_out_are_left_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = ["0.5:2|nan:3|4.0:0.25", "NaN:2", "nan|4.0:2|NaN:0", "1.5:4"]
+    without = ["0.5:2|4:0.25", None, "4:2", "1.5:4"]
+    tables = {"with": texts, "without": without, "words": ["nan:2|red:3", "red:1", "NaN:1", "red:0|nan:7"]}
+    for name, values in tables.items():
+        TABLE.select("user", "y", pl.Series("x", cycled(values))).write_csv(f"{name}.csv")
+    field = {"column": "x", "separator": "|", "weight_separator": ":"}
+    given, expected, words = (typed(f"{name}.csv", field) for name in tables)
+    columns = ["x@values", "x@weights"]
+    assert given.select(columns).equals(expected.select(columns))
+    assert given["x@values"].null_count() > 0
+    assert {(2.0, 3.0), (0.0, 7.0)} <= set(map(tuple, words["x@weights"]))
+
+    run = wd.train(recipe("with.csv", field), work_dir="runs")
+    scores = run.predict("with.csv")["score"]
+    assert run.predict("without.csv")["score"].equals(scores)
+    few = pl.read_csv("with.csv")
+    assert [run.predict(few[row])["score"].item() for row in range(8)] == pytest.approx(scores[:8].to_list(), abs=1e-6)
+
+
+def test_a_new_row_has_as_many_numbers_as_max_length_says_and_none_is_nan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    fields = [{**field, "max_length": 1} for field in FIELDS]
+    run = wd.train(recipe("polars.parquet", *fields), work_dir="runs-of-first-items")
+    expected = run.predict("polars.parquet")["score"]
+    for name in WRITERS:
+        assert run.predict(name)["score"].equals(expected), name
+    few = in_texts(TABLE, str)
+    assert [run.predict(few[row])["score"].item() for row in range(9)] == pytest.approx(
+        expected[:9].to_list(), abs=1e-6
+    )
+
+
+def test_numbers_of_a_side_table_are_items_whatever_stores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, write in WRITERS.items():
+        write(TABLE[:12].with_columns(key=pl.int_range(12)).select("key", "single", "listed", "words"), Path(name))
+    TABLE.select("user", "y", key=pl.int_range(pl.len()) % 12).write_csv("log.csv")
+    fields = [{"column": f"t.{name}", "separator": "|"} for name in ("single", "listed", "words")]
+    for trained in ("polars.csv", "polars.parquet"):
+        tables = {"t": {"files": trained, "key": "key"}}
+        run = wd.train(recipe("log.csv", *fields, tables=tables), work_dir=f"runs-of-{trained}")
+        expected = run.predict("log.csv")["score"]
+        for name in WRITERS:
+            assert run.predict("log.csv", tables={"t": name})["score"].equals(expected), (trained, name)
+
+
+def test_a_run_from_before_takes_a_nan_of_a_text_for_the_item_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = cycled(["1|nan", "2", "nan", "1|2", "NaN|2"])
+    TABLE.select("user", "y", pl.Series("x", texts)).write_csv("log.csv")
+    field = {"column": "x", "separator": "|"}
+    new = ingest(recipe("log.csv", field), Path("work"), Reporter()).path
+    assert json.loads((new / "forms.json").read_text()) == {"x@values": "numbers"}
+    (new / "forms.json").write_text('{"x@values": "number"}')  # as runs and stages of before have it
+    assert {"nan", "NaN", "1"} <= set(read_typed(new, "train")["x@values"].explode())
+    run = wd.train(recipe("log.csv", field), work_dir="work")
+    assert json.loads((run.path / "plan" / "forms.json").read_text()) == {"x@values": "number"}
+
+    rows = pl.DataFrame({"user": ["u1"] * 5, "x": ["1|nan", "1", "nan", None, "NaN"]})
+    few = [run.predict(rows[row])["score"].item() for row in range(5)]
+    assert len(set(few)) == 5
+    many = run.predict(pl.concat([rows] * 200))["score"]
+    assert many[:5].to_list() == pytest.approx(few, abs=1e-6)
