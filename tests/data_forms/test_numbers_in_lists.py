@@ -140,12 +140,18 @@ def test_the_weights_of_items_that_are_left_out_are_left_out_too(
     assert [run.predict(few[row])["score"].item() for row in range(8)] == pytest.approx(scores[:8].to_list(), abs=1e-6)
 
 
-def test_a_new_row_has_as_many_numbers_as_max_length_says_and_none_is_nan(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trained", ["polars.csv", "polars.parquet"])
+def test_a_row_has_as_many_numbers_as_max_length_says_and_none_is_nan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trained: str
 ) -> None:
     monkeypatch.chdir(folder)
     fields = [{**field, "max_length": 1} for field in FIELDS]
-    run = wd.train(recipe("polars.parquet", *fields), work_dir="runs-of-first-items")
+    table = typed(trained, *fields)
+    assert table["listed@values"].list.len().drop_nulls().unique().to_list() == [1]
+    assert {"0.5", "100000000000000000000", "inf", "-inf"} <= set(table["listed@values"].explode())
+    assert set(table["words@values"].explode()) == {"nan", "NaN", "red", "1"}
+
+    run = wd.train(recipe(trained, *fields), work_dir=f"work-{trained}")
     expected = run.predict("polars.parquet")["score"]
     for name in WRITERS:
         assert run.predict(name)["score"].equals(expected), name
@@ -153,6 +159,21 @@ def test_a_new_row_has_as_many_numbers_as_max_length_says_and_none_is_nan(
     assert [run.predict(few[row])["score"].item() for row in range(9)] == pytest.approx(
         expected[:9].to_list(), abs=1e-6
     )
+
+
+def test_a_list_is_cut_with_its_weights_once_it_is_known_whether_a_nan_is_an_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = {"numbers": "nan:1|1:2|NaN:3|2:4|nan:5|3:6", "words": "nan:1|a:2|NaN:3|2:4"}
+    kept = {"numbers": (["1", "2"], [2.0, 4.0]), "words": (["nan", "a"], [1.0, 2.0])}
+    field = {"column": "x", "separator": "|", "weight_separator": ":", "max_length": 2}
+    for name, text in texts.items():
+        TABLE.select("user", "y", x=pl.lit(text)).write_csv(f"{name}.csv")
+        table = typed(f"{name}.csv", field)
+        assert set(zip(map(tuple, table["x@values"]), map(tuple, table["x@weights"]), strict=True)) == {
+            tuple(map(tuple, kept[name]))
+        }
 
 
 def test_numbers_of_a_side_table_are_items_whatever_stores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

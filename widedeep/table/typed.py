@@ -81,12 +81,14 @@ class Typing:
         require_label: bool = True,
         trained_kinds: Mapping[str, ValueKind] | None = None,
         forms: Forms | None = _NO_FORMS,
+        decides_forms: bool = False,
     ) -> None:
         """Without `require_label` (scoring), label, weight, time and group are left out and may be absent.
 
-        `forms` are those that a run was trained with, None for a run from before there were any.
+        `forms` are those that a run was trained with, None for a run from before there were any. If the rows decide
+        them (`decides_forms`), some lists are given longer than `max_length`, see `ListTally.long_rows`.
         """
-        self._data, self._features = recipe.data, recipe.features
+        self._data, self._features, self._decides_forms = recipe.data, recipe.features, decides_forms
         self.forms = forms
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
@@ -233,7 +235,8 @@ class Typing:
 
                     assert isinstance(column.field, MultiValuedField)
                     tally = ListTally()
-                    are_numbers = self.forms is not None and self.forms.of.get(column.name) == "numbers"
+                    form = None if self.forms is None else self.forms.of.get(column.name)
+                    are_numbers = None if self._decides_forms else form == "numbers"
                     values, weights = list_values(
                         block, column.field, self._data, tally, self._missing, are_numbers=are_numbers
                     )
