@@ -33,7 +33,16 @@ RECIPE = Recipe.model_validate(
         },
     }
 )
-FORMS = Forms({"hour": "number", "flag": "boolean", "day": "time", "codes@values": "number", "age@text": "number"})
+FORMS = Forms(
+    {
+        "hour": "number",
+        "flag": "boolean",
+        "day": "time",
+        "tags@values": "numbers",
+        "codes@values": "number",
+        "age@text": "number",
+    }
+)
 COLUMNS = Typing(RECIPE, require_label=False).needed
 PLAIN = {
     "price": 1.5,

@@ -26,13 +26,21 @@ from widedeep.reporting import Reporter
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import FORM_OF_KIND, NAN, Form, Forms, FormTally, add_columns, in_form, is_of
+from widedeep.source.forms import FORM_OF_KIND, NAN, ColumnForm, Form, Forms, FormTally, add_columns, in_form, is_of
 from widedeep.source.paths import Source, expand_paths, total_size
 from widedeep.source.sources import RowlessFiles, read_blocks
 from widedeep.table.label import TargetTally
 from widedeep.table.listed import ListedValues
 from widedeep.table.missing_values import missing_values, table_of
-from widedeep.table.parts import FIRST_ROWS, PartWriter, coded_blocks, typed_blocks, write_first_rows, write_forms
+from widedeep.table.parts import (
+    FIRST_ROWS,
+    PartWriter,
+    coded_blocks,
+    typed_blocks,
+    write_first_rows,
+    write_forms,
+    write_longest,
+)
 from widedeep.table.side_tables import SideTables
 from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
 from widedeep.table.split_files import check_split_files
@@ -70,7 +78,7 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     check_split_files(files, reporter)
     parts = drawn_parts(data)
     splits = [split for split in SPLITS if split in files or split in parts]
-    typing = Typing(recipe)
+    typing = Typing(recipe, decides_forms=True)
     folds = listed_folds(data)
     missing = missing_values(data)
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
@@ -103,12 +111,21 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
         for table in tables.values():
             table.writer.finish()
     _check_splits(recipe, tables, parts)
-    of = {column.name: form for column, tally in tables["train"].forms.items() if (form := tally.form) is not None}
+    of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
     listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
     forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
     write_forms(out_dir, forms)
+    longest = {
+        column.name: column.field.max_length
+        for column in typing.columns
+        if isinstance(column.field, MultiValuedField)
+        and column.field.max_length
+        and typing.lists.long_rows[column.column]
+    }
+    if longest:
+        write_longest(out_dir, longest)
     for table in tables.values():
-        table.settle(forms)
+        table.settle(forms, longest)
     report = _report(recipe, typing, tables, out_dir)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
@@ -166,16 +183,22 @@ class _SplitTable:
         add_columns(undecided)
         self.writer.add(rows)
 
-    def settle(self, forms: Forms) -> None:
+    def settle(self, forms: Forms, longest: Mapping[str, int]) -> None:
         """Once the columns' forms are known: count what is missing in them, write the sample in them."""
         for name, form in forms.of.items():
-            self.missing[name] += self._num_listed[name, form]
-        self.sample.write_in(forms)
+            if form != "numbers":
+                self.missing[name] += self._num_listed[name, form]
+        self.sample.write_in(forms, longest)
 
 
-def _listed_in(form: Form, listed: Mapping[Form, Sequence[str]]) -> list[str]:
-    """The listed texts of a form; `nan` is missing among numbers anyhow."""
-    return [text for text in listed.get(form, ()) if text != NAN]
+def _form_of(column: TypedColumn, tally: FormTally) -> ColumnForm | None:
+    return "numbers" if column.role == "values" and tally.form == "number" else tally.form
+
+
+def _listed_in(form: ColumnForm, listed: Mapping[Form, Sequence[str]]) -> list[str]:
+    """The listed texts of a form; `nan` is missing among numbers anyhow. Items of lists are left out where these are
+    read."""
+    return [] if form == "numbers" else [text for text in listed.get(form, ()) if text != NAN]
 
 
 def _form_tallies(recipe: Recipe, typing: Typing) -> dict[TypedColumn, FormTally]:

@@ -1,6 +1,7 @@
 """A bounded sample of a table's rows that does not depend on how the rows came in blocks."""
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,9 @@ from numpy.typing import NDArray
 
 from widedeep.draws import random_draws
 from widedeep.source.coded import CodedRows
-from widedeep.source.forms import Forms, rows_in_forms
+from widedeep.source.forms import Forms
+from widedeep.table.parts import shortened
+from widedeep.table.typed import rows_in_forms
 
 SAMPLE_ROWS = 1 << 15
 """Rows held per split: enough for shares to half a percent and for an AUC to about .003."""
@@ -61,9 +64,9 @@ class RowSample:
             self._prune()
         return self._held[0].frame
 
-    def write_in(self, forms: Forms) -> None:
-        """Write the sampled texts in the forms of their columns."""
-        self._held = [rows_in_forms(rows, forms) for rows in self._held]
+    def write_in(self, forms: Forms, longest: Mapping[str, int]) -> None:
+        """Write the sampled texts in the forms of their columns, with lists cut to the `longest` of each."""
+        self._held = [shortened(rows_in_forms(rows, forms), longest) for rows in self._held]
 
     def _prune(self) -> None:
         draws = np.concatenate(self._draws)

@@ -25,7 +25,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.runs import RunDirectory
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind
-from widedeep.source.forms import Form, Forms
+from widedeep.source.forms import ColumnForm, Forms
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import typed_columns
 from widedeep.training.checkpoints import check_model, load_checkpoint, restore_model
@@ -195,7 +195,7 @@ def forms_of_run(run: RunDirectory) -> Forms | None:
     """In which writing a run's texts are encoded; None for a run older than forms. Raises ArtefactError."""
     if not run.forms_path.exists():
         return None
-    of = _read_texts(run.forms_path, get_args(Form))
+    of = _read_texts(run.forms_path, get_args(ColumnForm))
     missing = read_json_artefact(run.missing_path, "the run is damaged") if run.missing_path.exists() else None
     require_shape(missing, ({str: [str]}, None), run.missing_path)
     return Forms(of, missing)

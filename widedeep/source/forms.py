@@ -13,9 +13,11 @@ from typing import Literal
 import polars as pl
 
 from widedeep.source.canonical import ValueKind, canonical_text
-from widedeep.source.coded import CodedRows
 
 Form = Literal["number", "boolean", "time"]
+ColumnForm = Literal[Form, "numbers"]
+"""`numbers` are lists of numbers, in which a NaN is no item. Runs from before there was this form have `number` for
+such lists, and score a NaN of a text as the word that it was to them."""
 FORMS: tuple[Form, ...] = ("number", "boolean", "time")
 FORM_OF_KIND: Mapping[ValueKind, Form] = {"number": "number", "boolean": "boolean", "temporal": "time"}
 """Kind of values → the form that their canonical texts have; texts and lists have any."""
@@ -26,7 +28,7 @@ NAN = "nan"
 class Forms:
     """How the columns of a typed table are written."""
 
-    of: Mapping[str, Form] = field(default_factory=dict)
+    of: Mapping[str, ColumnForm] = field(default_factory=dict)
     """Typed column → the form of its texts; a column of any other texts is not in it."""
     missing: Mapping[str, Sequence[str]] | None = field(default_factory=dict)
     """Typed column → texts in its form that are missing values, because the recipe lists these. None in a run from
@@ -148,25 +150,15 @@ def _fraction(digits: pl.Expr) -> pl.Expr:
     return pl.when(full == "000000000").then(pl.lit("")).otherwise(pl.concat_str(pl.lit("."), short))
 
 
-def rows_in_forms(rows: CodedRows, forms: Forms) -> CodedRows:
-    """Typed rows with the texts, and the texts in lists, of the columns in `forms` in their one writing, and those that
-    are missing there null."""
+def series_in_form(texts: pl.Series, form: ColumnForm | None) -> pl.Series:
+    """A column's texts, or its lists of them, in their one writing; None leaves them as they are.
 
-    def written(texts: pl.Series, name: str) -> pl.Series:
-        texts = series_in_form(texts, forms.of.get(name))
-        missing = (forms.missing or {}).get(name)
-        return texts.set(texts.is_in(missing), None) if missing else texts
-
-    values = {name: written(of_column, name) for name, of_column in rows.values.items()}
-    plain = [name for name in rows.columns if name in forms.of and name not in values]
-    frame = rows.frame.with_columns(written(rows.frame[name], name) for name in plain)
-    return CodedRows(frame, values)
-
-
-def series_in_form(texts: pl.Series, form: Form | None) -> pl.Series:
-    """A column's texts, or its lists of them, in their one writing; None leaves them as they are."""
+    A NaN of lists in the form `numbers` is a null item.
+    """
     if form is None:
         return texts
+    if form == "numbers":
+        return texts.list.eval(in_form(pl.element(), "number"))
     if isinstance(texts.dtype, pl.List):
         return texts.list.eval(pl.coalesce(in_form(pl.element(), form), pl.element()))
     # Few texts are written in another way: finding them takes a tenth of the time of rewriting all.

@@ -17,9 +17,9 @@ from widedeep.memo import Memo
 from widedeep.recipe.schema import FormatSettings, MultiValuedField, Recipe
 from widedeep.source.blocks import BLANKS, RawBlock, clean_texts
 from widedeep.source.canonical import ValueKind, canonical_scalar
-from widedeep.source.forms import WRITTEN, Form, rows_in_forms, series_in_form
+from widedeep.source.forms import WRITTEN, ColumnForm, Form, series_in_form
 from widedeep.source.json_values import column_of
-from widedeep.table.typed import Typing
+from widedeep.table.typed import Typing, rows_in_forms
 from widedeep.table.typed_columns import TypedColumn
 
 _KIND_OF_TYPE: list[tuple[set[type], ValueKind | None]] = [
@@ -127,9 +127,11 @@ def _lists(settings: MultiValuedField, values: Sequence[Any], kind: ValueKind | 
 class _Texts:
     """What becomes of the texts of one column, each different one worked out once."""
 
-    def __init__(self, settings: FormatSettings, form: Form | None, field: object) -> None:
+    def __init__(self, settings: FormatSettings, form: ColumnForm | None, field: object) -> None:
         self._field = field if isinstance(field, MultiValuedField) else None
-        self._missing, self._trim, self._form = frozenset(settings.missing), settings.trim, form
+        self._missing, self._trim = frozenset(settings.missing), settings.trim
+        self._form: Form | None = "number" if form == "numbers" else form
+        self._are_numbers = form == "numbers"
         self.written: Memo[str | None, str | None] = Memo(self._written)
         """Text → the text in its column's one writing."""
         self.cleaned: Memo[str | None, str | None] = Memo(lambda text: self.written[self._trimmed(text)])
@@ -162,8 +164,8 @@ class _Texts:
 
     def _item(self, text: str | None) -> str | None:
         item = self._trimmed(text) or None
-        # In a list a text that is no number stays: `nan` too, which is missing in a column of single values.
-        return self.written[item] or item
+        # A NaN is no number. To runs from before lists had the form `numbers` it is an item as it stands.
+        return self.written[item] if self._are_numbers else self.written[item] or item
 
     def _written(self, text: str | None) -> str | None:
         if text is None or self._form is None or _IN_ONE_WRITING[self._form].fullmatch(text):

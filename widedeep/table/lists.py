@@ -13,6 +13,7 @@ from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings, MultiValuedField
 from widedeep.source.blocks import BLANKS, RawBlock
 from widedeep.source.canonical import canonical_text, why_unusable
+from widedeep.source.forms import NAN
 
 if TYPE_CHECKING:
     from widedeep.table.list_texts import ListForm
@@ -29,6 +30,8 @@ class ListTally:
     """Items without a text between two separators, or null in a list."""
     cut_rows: Counter[str] = field(default_factory=Counter)
     """Rows with more than `max_length` values."""
+    long_rows: Counter[str] = field(default_factory=Counter)
+    """Rows that are given more than `max_length` values, because it is not known yet whether a NaN is one."""
     bad_weights: Counter[str] = field(default_factory=Counter)
     """Items dropped with `bad_numbers: missing` because their weight is no number."""
     bad_lists: Counter[str] = field(default_factory=Counter)
@@ -46,12 +49,16 @@ def list_values(
     data: DataSettings,
     tally: ListTally,
     missing: "Mapping[str, MissingValues]" = MappingProxyType({}),
+    *,
+    are_numbers: bool | None = False,
 ) -> tuple[pl.Series, pl.Series | None]:
     """The lists of a block: values List(String), and weights List(Float32) if the field has them; null for an empty
     list.
 
     `missing` maps side tables (`""`: the log) to values that are left out as empty items are: an item that is a number
-    is missing where that number is listed, whatever its list holds besides, since `max_length` counts what is left.
+    is missing where that number is listed, whatever its list holds besides, since `max_length` counts what is left. If
+    `are_numbers`, a text NaN is left out too; None, if that is known of all lists only at the end, lets `max_length`
+    count the other items, so that as many are left then.
     Raises DataError for text without a `separator`; and, unless `bad_numbers: missing`, for a text of another `form`
     and for a weight that is no finite number or is negative.
     """
@@ -66,11 +73,22 @@ def list_values(
     tally.empty_items[column] += len(items) - len(full)
     if settings.weight_separator is not None:
         full = _weighted(block, full, settings, data, tally)
+    if are_numbers:
+        numbers = full.filter(pl.col(_ITEM).str.to_lowercase() != NAN)
+        tally.empty_items[column] += len(full) - len(numbers)
+        full = numbers
     aggregated = [_ITEM] if settings.weight_separator is None else [_ITEM, _WEIGHT]
     if settings.max_length is not None:
         place = pl.int_range(pl.len()).over(_ROW)
-        tally.cut_rows[column] += full.filter(place == settings.max_length).height
-        full = full.filter(place < settings.max_length)
+        if are_numbers is None and full.select((pl.col(_ITEM).str.to_lowercase() == NAN).any()).item():
+            counts = (pl.col(_ITEM).str.to_lowercase() != NAN).cast(pl.UInt32)
+            before = counts.cum_sum().over(_ROW) - counts
+            tally.cut_rows[column] += full.filter((before == settings.max_length) & (counts == 1)).height
+            full = full.filter(before < settings.max_length)
+            tally.long_rows[column] += full.filter(place == settings.max_length).height
+        else:
+            tally.cut_rows[column] += full.filter(place == settings.max_length).height
+            full = full.filter(place < settings.max_length)
     packed = pack(full, block.frame.height, aggregated)
     return packed[_ITEM], packed[_WEIGHT] if settings.weight_separator is not None else None
 
@@ -80,6 +98,18 @@ def pack(flat: pl.DataFrame, num_rows: int, columns: list[str]) -> pl.DataFrame:
     rows = pl.DataFrame({_ROW: pl.int_range(num_rows, dtype=pl.UInt32, eager=True)})
     gathered = flat.group_by(_ROW, maintain_order=True).agg(columns)
     return rows.join(gathered, on=_ROW, how="left", maintain_order="left").select(columns)
+
+
+def without_null_items(frame: pl.DataFrame, values: str, weights: str | None) -> pl.DataFrame:
+    """The frame without the null items of its lists `values`, and without their `weights` if it has such lists.
+
+    A list of no other items is null.
+    """
+    if not frame[values].drop_nulls().explode().null_count():
+        return frame
+    columns = [values] if weights is None else [values, weights]
+    rows = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW), *columns)
+    return frame.with_columns(pack(rows.explode(columns).drop_nulls(values), frame.height, columns))
 
 
 def _items(block: RawBlock, settings: MultiValuedField, data: DataSettings, tally: ListTally) -> pl.DataFrame:

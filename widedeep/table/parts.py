@@ -3,11 +3,12 @@
 A part is two Arrow files: `part-00000.arrow` holds the rows, `part-00000.values` the values of its coded columns, a
 list for each. `forms.json` says in which one writing the texts of a column are read (see widedeep/source/forms.py), and
 `missing.json`, where the recipe lists numbers, booleans or times as missing values, which of these texts are null.
+`longest.json` says how many items of a list count, where lists are stored that have more.
 `first-rows.arrow` holds the first rows as they were read, before they were typed.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,13 @@ from widedeep.artefacts import read_json_artefact, require_shape, telling_stage,
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Forms, rows_in_forms
+from widedeep.source.forms import Forms
+from widedeep.table.typed import rows_in_forms
 
 PART_ROWS = 1 << 18
 FIRST_ROWS = 1000
 """Rows that are kept as they were read, at most: no recipe may ask for more golden rows."""
-_FORMS, _MISSING = "forms.json", "missing.json"
+_FORMS, _MISSING, _LONGEST = "forms.json", "missing.json", "longest.json"
 _FIRST_ROWS = "first-rows.arrow"
 _FEW_ROWS = 1 << 10
 _ROWS_PER_VALUE = 4
@@ -208,6 +210,17 @@ def forms_of(directory: Path) -> Forms:
     return Forms(of or {}, missing)
 
 
+def write_longest(directory: Path, longest: Mapping[str, int]) -> None:
+    """Keep how many items of a list count, per column of lists and of their weights that has longer ones."""
+    write_json(directory / _LONGEST, longest)
+
+
+def shortened(rows: CodedRows, longest: Mapping[str, int]) -> CodedRows:
+    """Rows in their forms with the first items of each list, as many as `longest` says of its column."""
+    lists = [pl.col(name).list.head(most) for name, most in longest.items() if name in rows.columns]
+    return rows.on_rows(rows.frame.with_columns(lists)) if lists else rows
+
+
 def _json_of(path: Path, shape: Any) -> Any:
     with telling_stage():
         value = read_json_artefact(path, "damaged")
@@ -228,8 +241,10 @@ def coded_blocks(
     be read.
     """
     forms = forms_of(directory) if forms is None else forms
+    longest_path = directory / _LONGEST
+    longest = _json_of(longest_path, {str: int}) if longest_path.exists() else {}
     for path in _part_paths(directory, split):
-        yield from rows_in_forms(_read_part(path, columns), forms).slices(rows)
+        yield from shortened(rows_in_forms(_read_part(path, columns), forms), longest).slices(rows)
 
 
 def _read_part(path: Path, columns: Sequence[str] | None) -> CodedRows:

@@ -14,8 +14,18 @@ from widedeep.recipe.schema import DateTimeField, MultiValuedField, Recipe, Time
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind, as_decimals, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Forms, boolean_text, rows_in_forms
-from widedeep.table.typed_columns import GROUP, LABEL, TARGETS, TIME, WEIGHT, TypedColumn, typed_columns, weights_name
+from widedeep.source.forms import Forms, boolean_text, series_in_form
+from widedeep.table.typed_columns import (
+    GROUP,
+    LABEL,
+    TARGETS,
+    TIME,
+    WEIGHT,
+    TypedColumn,
+    typed_columns,
+    weights_beside,
+    weights_name,
+)
 
 if TYPE_CHECKING:
     from widedeep.table.listed import ListedValues
@@ -39,6 +49,28 @@ def check_kinds(trained: Mapping[str, ValueKind], seen: Mapping[str, ValueKind],
             )
 
 
+def rows_in_forms(rows: CodedRows, forms: Forms) -> CodedRows:
+    """Typed rows with the texts, and the texts in lists, of the columns in `forms` in their one writing.
+
+    Texts that are missing there are null, and items that are missing there are left out with their weights.
+    """
+
+    def written(texts: pl.Series, name: str) -> pl.Series:
+        texts = series_in_form(texts, forms.of.get(name))
+        missing = (forms.missing or {}).get(name)
+        return texts.set(texts.is_in(missing), None) if missing else texts
+
+    values = {name: written(of_column, name) for name, of_column in rows.values.items()}
+    plain = [name for name in rows.columns if name in forms.of and name not in values]
+    frame = rows.frame.with_columns(written(rows.frame[name], name) for name in plain)
+    for name in plain:
+        if forms.of[name] == "numbers":
+            from widedeep.table.lists import without_null_items  # not at the top: most recipes have no lists
+
+            frame = without_null_items(frame, name, weights_beside(name, frame.schema))
+    return CodedRows(frame, values)
+
+
 class Typing:
     """Turns raw blocks of one table into typed ones; counts what was bad on the way."""
 
@@ -49,12 +81,14 @@ class Typing:
         require_label: bool = True,
         trained_kinds: Mapping[str, ValueKind] | None = None,
         forms: Forms | None = _NO_FORMS,
+        decides_forms: bool = False,
     ) -> None:
         """Without `require_label` (scoring), label, weight, time and group are left out and may be absent.
 
-        `forms` are those that a run was trained with, None for a run from before there were any.
+        `forms` are those that a run was trained with, None for a run from before there were any. If the rows decide
+        them (`decides_forms`), some lists are given longer than `max_length`, see `ListTally.long_rows`.
         """
-        self._data, self._features = recipe.data, recipe.features
+        self._data, self._features, self._decides_forms = recipe.data, recipe.features, decides_forms
         self.forms = forms
         self.columns = tuple(column for column in typed_columns(recipe) if require_label or column.role not in TARGETS)
         self.needed = tuple(dict.fromkeys(source for column in self.columns for source in column.sources))
@@ -201,7 +235,11 @@ class Typing:
 
                     assert isinstance(column.field, MultiValuedField)
                     tally = ListTally()
-                    values, weights = list_values(block, column.field, self._data, tally, self._missing)
+                    form = None if self.forms is None else self.forms.of.get(column.name)
+                    are_numbers = None if self._decides_forms else form == "numbers"
+                    values, weights = list_values(
+                        block, column.field, self._data, tally, self._missing, are_numbers=are_numbers
+                    )
                     with self._lock:
                         self.lists.add(tally)
                     yield column.name, values.alias(column.name)

@@ -1,9 +1,11 @@
 """The columns of the typed table that a recipe needs: their names, roles and source columns."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import polars as pl
 
 from widedeep.errors import ColumnError
 from widedeep.recipe.base import OURS
@@ -19,6 +21,7 @@ TIME = f"{OURS}time"
 """Float64: the number as it is, or seconds since 1970 UTC of a date or time; only where the recipe names a time."""
 GROUP = f"{OURS}group"
 """String: the canonical text of the group; only where the recipe names one."""
+_WEIGHTS = pl.List(pl.Float32)
 TARGETS: tuple[Role, ...] = ("label", "weight", "time", "group")
 """Roles of columns that are no input of the model."""
 
@@ -70,6 +73,15 @@ def values_name(field: MultiValuedField, features: FeatureSettings) -> str:
 def weights_name(field: MultiValuedField, features: FeatureSettings) -> str:
     """Name of the weights that belong to the lists."""
     return _untaken(f"{field.name or field.column}@weights", features)
+
+
+def weights_beside(values: str, schema: Mapping[str, pl.DataType]) -> str | None:
+    """The column of the typed table with this `schema` that holds the weights of its lists `values`; None if none does.
+
+    `values` is what `values_name` gave. A source column may be called as weights are, but holds no lists.
+    """
+    name = values.removesuffix(OURS).removesuffix("@values") + "@weights"
+    return next((weights for weights in (f"{name}{OURS}", name) if schema.get(weights) == _WEIGHTS), None)
 
 
 def _untaken(name: str, features: FeatureSettings) -> str:
