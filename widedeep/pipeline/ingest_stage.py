@@ -18,7 +18,7 @@ from widedeep.table.missing_values import missing_values
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.typed_columns import typed_columns
 
-INGEST_FORMAT = 8
+INGEST_FORMAT = 9
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
 
 
