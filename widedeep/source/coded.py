@@ -18,7 +18,8 @@ class CodedColumn:
 
     def spread(self, of_values: pl.Series) -> pl.Series:
         """For each row, the entry of `of_values` that belongs to its value."""
-        return of_values.gather(self.codes)
+        # By brackets: `gather` makes a query, which takes three times as long.
+        return of_values[self.codes]
 
     def of_rows(self) -> pl.Series:
         """Each row's value."""

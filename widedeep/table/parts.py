@@ -107,7 +107,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
     if sum(map(len, codes)) <= _FEW_ROWS and _are_many(blocks, used, sum(map(len, codes))):
         return None
-    values = pl.concat([block.values.gather(held) for block, held in zip(blocks, used, strict=True)]).rechunk()
+    values = pl.concat([block.values[held] for block, held in zip(blocks, used, strict=True)]).rechunk()
     numbers = _numbered(values)
     num_values = int(numbers.max(initial=0)) + 1
     if num_values * _ROWS_PER_VALUE > sum(map(len, codes)):
@@ -122,7 +122,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
         recoded.append(new[of_rows])
         start += len(held)
     return CodedColumn(
-        pl.concat([null, values.gather(firsts[1:])]).rechunk(), pl.Series(values=np.concatenate(recoded))
+        pl.concat([null, values[firsts[1:]]]).rechunk(), pl.Series(values=np.concatenate(recoded))
     )
 
 
