@@ -121,9 +121,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
         new[held] = numbers[start : start + len(held)]
         recoded.append(new[of_rows])
         start += len(held)
-    return CodedColumn(
-        pl.concat([null, values[firsts[1:]]]).rechunk(), pl.Series(values=np.concatenate(recoded))
-    )
+    return CodedColumn(pl.concat([null, values[firsts[1:]]]).rechunk(), pl.Series(values=np.concatenate(recoded)))
 
 
 def _are_many(blocks: list[CodedColumn], used: list[NDArray[np.int64]], num_rows: int) -> bool:
