@@ -78,11 +78,10 @@ class CodedRows:
         return CodedRows(frame, {name: values for name, values in self.values.items() if name in kept}, self._known)
 
     def counts(self, name: str) -> pl.DataFrame:
-        """The distinct values that occur in a coded column: a frame of `value` and `count` (Int64)."""
+        """The values that occur in a coded column, some perhaps twice: a frame of `value` and `count` (Int64)."""
         values = self.values[name]
         counts = np.bincount(self.frame[name].to_numpy(), minlength=len(values))
-        held = pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
-        return held.group_by("value").agg(pl.col("count").sum())
+        return pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
 
     def slices(self, rows: int) -> Iterator["CodedRows"]:
         """All rows in order, at most `rows` at once."""
