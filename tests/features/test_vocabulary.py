@@ -68,3 +68,11 @@ def test_no_values_make_an_empty_vocabulary(spill_entries: int, tmp_path: Path) 
     result = counted([[], [None, None]], tmp_path, spill_entries).result(min_count=1, max_size=None)
     assert result.schema == {"value": pl.String, "count": pl.Int64}
     assert result.is_empty()
+
+
+def test_counts_that_hold_a_value_twice_are_summed(tmp_path: Path) -> None:
+    counts = ValueCounts(pl.String(), tmp_path)
+    for _ in range(2):  # cleared by `result`, counts begin anew
+        counts.add_counted(pl.DataFrame({"value": ["a", "b", None, "a"], "count": [1, 2, 5, 3]}))
+        assert counts.result(min_count=1, max_size=None).rows() == [("a", 4), ("b", 2)]
+        assert counts.distinct == 2

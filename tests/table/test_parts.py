@@ -138,3 +138,19 @@ def test_a_block_of_which_nothing_is_kept_is_left_out(tmp_path: Path) -> None:
     written(tmp_path, [negatives], "valid")
     assert list(trained_blocks(tmp_path, ["valid"], 1e-9)) == []
     assert np.array([block.height for block in trained_blocks(tmp_path, ["valid"], 1.0)]).tolist() == [8]
+
+
+def test_parts_are_the_same_with_compiled_loops_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def block(values: list[str | None]) -> CodedRows:
+        codes = np.random.default_rng(len(values)).integers(0, len(values), 5000).astype(np.uint32)
+        return CodedRows(pl.DataFrame({"x": codes}), {"x": pl.Series(values, dtype=pl.String)})
+
+    blocks = [block(["b", None, "a", "b"]), block([f"v{number % 300}" for number in range(600)])]
+    files = []
+    for compiled_rows in (1, 1 << 20):
+        monkeypatch.setattr(parts, "_COMPILED_ROWS", compiled_rows)
+        folder = written(tmp_path / str(compiled_rows), blocks)
+        files.append([path.read_bytes() for path in sorted(folder.rglob("*.*"))])
+    assert files[0] == files[1]
+    decoded = pl.concat([block.decoded() for block in blocks])
+    assert read_typed(tmp_path / "1", "train").equals(decoded)

@@ -197,7 +197,10 @@ class FeaturePlan:
         )
         fields = [field for name, field in self._field_expressions.items() if name in wanted]
         without_lists = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
-        fields_and_hashes = rows.select([*fields, *self.member_hashes(without_lists)])
+        names = tuple(cross.name for cross in without_lists)
+        if names not in self._hashes_of:
+            self._hashes_of[names] = self.member_hashes(without_lists)
+        fields_and_hashes = rows.select([*fields, *self._hashes_of[names]])
         queries = [fields_and_hashes.lazy().select(cross.index() for cross in without_lists)]
         if self.multi_valued:
             queries += self._encoded_lists(rows.decoded().lazy(), wanted)
@@ -217,6 +220,11 @@ class FeaturePlan:
             *(number.flag() for number in self.numerics if number.flagged),
         ]
         return {expression.meta.output_name(): expression for expression in expressions}
+
+    @cached_property
+    def _hashes_of(self) -> dict[tuple[str, ...], list[pl.Expr]]:
+        """Names of crosses → the hashes of their members, as far as they were asked for."""
+        return {}
 
     def _encoded_lists(self, frame: pl.LazyFrame, wanted: Set[str]) -> list[pl.LazyFrame]:
         fields = [field for field in self.multi_valued if field.name in wanted]

@@ -30,6 +30,8 @@ class ValueCounts:
             self._empty = self._empty.with_columns(pl.lit(0, pl.Int32).alias(UNSEEN))
         self._spill_dir, self._spill_entries = spill_dir, spill_entries
         self._partials: list[pl.DataFrame] = []
+        self._is_summed = False
+        """Whether there is one partial, in which values are distinct."""
         self._pending = 0
         self._spilled: list[list[Path]] = [[] for _ in range(PARTITIONS)]
         self._num_spills = 0
@@ -41,11 +43,12 @@ class ValueCounts:
         self.add_counted(pl.DataFrame({"value": values}).group_by("value").agg(count=pl.len().cast(pl.Int64)))
 
     def add_counted(self, counted: pl.DataFrame) -> None:
-        """Add the `count` (Int64) of each `value` of a frame, in which values are distinct; null does not count."""
+        """Add the `count` (Int64) of each `value` of a frame, which may hold a value twice; null does not count."""
         counted = counted.drop_nulls("value")
         if self._evict is not None and UNSEEN not in counted.columns:
             counted = counted.with_columns(pl.lit(0, pl.Int32).alias(UNSEEN))
         self._partials.append(counted.select(self._empty.columns))
+        self._is_summed = False
         self._pending += len(counted)
         if self._pending > self._spill_entries:
             self._merge()
@@ -60,7 +63,7 @@ class ValueCounts:
         if len(merged) > self._spill_entries // 2:
             self._spill(merged)
             merged = self._empty
-        self._partials, self._pending = [merged], len(merged)
+        self._partials, self._pending, self._is_summed = [merged], len(merged), True
 
     def _spill(self, counts: pl.DataFrame) -> None:
         numbered = counts.with_columns(part=self._part)
@@ -90,8 +93,8 @@ class ValueCounts:
             yield part if self._evict is None else part.filter(pl.col(UNSEEN) < self._evict)
 
     def _whole_parts(self) -> Iterator[pl.DataFrame]:
-        if len(self._partials) != 1:
-            self._partials = [_summed(pl.concat([self._empty, *self._partials]))]
+        if not self._is_summed:
+            self._partials, self._is_summed = [_summed(pl.concat([self._empty, *self._partials]))], True
         (merged,) = self._partials
         self._pending = len(merged)
         if self._num_spills == 0:
@@ -99,7 +102,7 @@ class ValueCounts:
             return
         if len(merged) > 0:
             self._spill(merged)
-        self._partials, self._pending = [], 0
+        self._partials, self._pending, self._is_summed = [], 0, False
         for part, paths in enumerate(self._spilled):
             if len(paths) > 1:
                 summed = _summed(pl.concat([_spilled_counts(path) for path in paths]))
@@ -164,7 +167,7 @@ class ValueCounts:
         """Forget all counts, on disk as well."""
         for paths in self._spilled:
             self._remove(paths)
-        self._partials, self._pending, self._num_spills = [], 0, 0
+        self._partials, self._pending, self._num_spills, self._is_summed = [], 0, 0, False
 
     def _remove(self, paths: list[Path]) -> None:
         for path in paths:

@@ -100,7 +100,7 @@ def fit_additive(
             lambdas[i] = penalty if shrinkage is None else lambdas[i]
     elif offset is None:
         bias = _mean_logit(target, used)
-    everywhere = CodeColumn([np.zeros(num_rows, dtype=np.int32)], 1)
+    everywhere = CodeColumn([np.zeros(num_rows, dtype=np.uint8)], 1)
     # Moving a column's mean to the bias would change what the stored sums say of its weights.
     covers_all_rows = [stored is None and column.covers_all_rows for column in columns]
     for _ in range(sweeps):

@@ -12,6 +12,7 @@ from widedeep.memory import counts
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Codes = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
 _NO_WEIGHTS: Floats = np.empty(0, dtype=np.float32)
 _REACH_OF_ONE: Floats = np.ones(1, dtype=np.float32)
 
@@ -109,7 +110,7 @@ class StoredSums:
 class CodeColumn:
     """One code in every row. Codes below `first` have no weight."""
 
-    chunks: Sequence[NDArray[np.int32]]
+    chunks: Sequence[Codes]
     """Each [n]; their lengths sum to the number of rows."""
     size: int
     """Codes are below this number."""
@@ -213,6 +214,6 @@ def _arrays(lists: Lists) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]
     return lists.values, lists.lengths, _NO_WEIGHTS if lists.weights is None else lists.weights
 
 
-def _parts(chunks: Sequence[NDArray[np.int32]]) -> list[tuple[slice, NDArray[np.int32]]]:
+def _parts(chunks: Sequence[Codes]) -> list[tuple[slice, Codes]]:
     ends = np.cumsum([len(chunk) for chunk in chunks])
     return [(slice(end - len(chunk), end), chunk) for end, chunk in zip(ends, chunks, strict=True)]

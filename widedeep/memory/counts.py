@@ -3,7 +3,7 @@
 They are compiled by Numba, because NumPy has no scatter-add that runs at memory speed. They release the GIL, so that
 threads may share the work.
 
-Shapes in all of them: `codes` [n] int32, of which those below `first` are skipped; `residual` and `curvature` [n]
+Shapes in all of them: `codes` [n] integers, of which those below `first` are skipped; `residual` and `curvature` [n]
 float32, the first derivative and the negative second derivative of the rows' log likelihood in their logit; tables
 [size].
 """
@@ -15,7 +15,7 @@ from widedeep.compiled import compiled
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
-Codes = NDArray[np.int32]
+Codes = NDArray[np.int32]  # or, in columns of one code a row, UInt8 or UInt16
 
 
 LEAST_ODDS, MOST_ODDS = np.float32(1e-30), np.float32(1e30)

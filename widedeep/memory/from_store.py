@@ -1,9 +1,11 @@
 """Reads the columns of an additive model from an encoded store."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.encoded.store import EncodedStore
 from widedeep.features.fields import FIRST
@@ -11,7 +13,7 @@ from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.lists import Lists
 from widedeep.memory.additive import Target, effective_weights
-from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn
+from widedeep.memory.columns import CodeColumn, Codes, Column, Floats, ListColumn
 from widedeep.recipe.data import LabelKind
 
 NUMERIC_CODES = 32
@@ -44,7 +46,7 @@ def cross_column(store: EncodedStore, column: IndexColumn) -> Column:
 def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Column:
     chunks = store.chunks(column.name)
     if column.pooling is None:
-        return CodeColumn([chunk.to_numpy() for chunk in chunks], column.size, first)
+        return CodeColumn([_narrow(chunk.to_numpy(), column.size) for chunk in chunks], column.size, first)
     weights = [None] * len(chunks) if column.weights is None else store.chunks(column.weights)
     lists = [Lists.of(chunk, chunk_weights) for chunk, chunk_weights in zip(chunks, weights, strict=True)]
     return ListColumn(lists, column.size, first)
@@ -52,8 +54,15 @@ def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Co
 
 def _numeric_column(store: EncodedStore, name: str, cuts: Floats) -> CodeColumn:
     chunks = [chunk.to_numpy() for chunk in store.chunks(name)]
-    codes = [np.searchsorted(cuts, chunk, side="right").astype(np.int32) for chunk in chunks]
-    return CodeColumn(codes, len(cuts) + 1)
+    size = len(cuts) + 1
+    return CodeColumn([_narrow(np.searchsorted(cuts, chunk, side="right"), size) for chunk in chunks], size)
+
+
+def _narrow(codes: NDArray[Any], size: int) -> Codes:
+    """Codes below `size` in the fewest bytes: those of all columns and rows are held together."""
+    if size <= 1 << 8:
+        return codes.astype(np.uint8)
+    return codes.astype(np.uint16) if size <= 1 << 16 else codes.astype(np.int32, copy=False)
 
 
 def target(store: EncodedStore, kind: LabelKind) -> Target:

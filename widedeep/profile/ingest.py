@@ -270,7 +270,7 @@ def _keeping_first(
             columns = [
                 block.frame[name].head(FIRST_ROWS)
                 if (coded := block.coded.get(name)) is None
-                else coded.values.gather(coded.codes.head(FIRST_ROWS)).alias(name)
+                else coded.values[coded.codes.head(FIRST_ROWS)].alias(name)
                 for name in Typing(recipe, require_label=False).needed
             ]
             write_first_rows(out_dir, pl.DataFrame(columns))

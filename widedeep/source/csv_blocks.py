@@ -8,6 +8,7 @@ instead (`csv_codes`), with the same result.
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,9 @@ from widedeep.source.blocks import BLANKS, NO_BREAK_SPACE, RawBlock, clean_texts
 from widedeep.source.coded import CodedColumn
 from widedeep.source.csv_quotes import Dialect, complete_records
 from widedeep.source.streams import ByteStream
+
+if TYPE_CHECKING:
+    from widedeep.source.csv_codes import Scratch
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEPARATOR_LINE = re.compile(rb"(?:\xef\xbb\xbf)?sep=([\t -\x7e])\r?\n", re.IGNORECASE)
@@ -221,6 +225,8 @@ class _Table:
         self.names = list(settings.columns) if settings.columns is not None else None
         self._settings, self._dialect, self._columns, self._name = settings, dialect, columns, name
         self._coded, self._compiled = coded, compiled
+        self._spare: list[Scratch] = []
+        """Memory that a block was coded in, for the next block; several threads code blocks at the same time."""
 
     def without_header(self, runs: Iterable[_Run]) -> Iterator[_Run]:
         """Yield the runs after the header, which must have the wanted columns. Raises ColumnError, DataError."""
@@ -264,9 +270,15 @@ class _Table:
         width = len(self.names or ())
         if width == 1 or not data or not columns or any(character in data for character in special):
             return None
-        from widedeep.source.csv_codes import coded_columns  # only here: Numba takes as long to import as Polars
+        from widedeep.source.csv_codes import (  # only here: Numba takes as long to import as Polars
+            Scratch,
+            coded_columns,
+        )
 
-        return coded_columns(data, width, columns, self._settings)
+        scratch = self._spare.pop() if self._spare else Scratch()
+        texts = coded_columns(data, width, columns, self._settings, scratch)
+        self._spare.append(scratch)
+        return texts
 
 
 class CsvRows:

@@ -16,16 +16,52 @@ from widedeep.source.blocks import clean_texts, count_newlines
 from widedeep.source.coded import CodedColumn
 
 _NEWLINE = 10
-_RUN_BYTES = 2 << 20
+_RUN_BYTES = 1 << 19
 """Bytes that are coded at once, column by column: few enough to stay in a core's cache until the last column."""
+_BATCH = 64
+"""Values whose hashes are computed before the first of them is looked up: their slots are fetched meanwhile."""
+_BEHIND = 8
+"""Bytes of any content behind joined texts: eight are copied at once."""
 _FIRST_SLOTS = 256
+_MORE_SLOTS = 4
 
-Table = tuple[NDArray[np.uint64], NDArray[np.int32]]
-"""A column's hash table (open addressing): the hash in each slot, and its code + 1, or 0 if the slot is empty."""
+Slots = NDArray[np.uint64]
+"""A column's hash table (open addressing), [slots, 2]: a slot's hash; its code + 1 and, above 32 bits, the length
+of its value, or 0 if the slot is empty."""
+
+
+class Scratch:
+    """Memory for coding a block, which the next block takes again: new pages cost as much as what is done in them."""
+
+    def __init__(self) -> None:
+        self._ends = np.empty(0, dtype=np.int32)
+        self._firsts = np.empty((0, 0), dtype=np.int32)
+        self._slots: list[Slots] = []
+
+    def ends(self, size: int) -> NDArray[np.int32]:
+        """[size], of any content."""
+        if len(self._ends) < size:
+            self._ends = np.empty(size + size // 8, dtype=np.int32)
+        return self._ends[:size]
+
+    def firsts(self, num_columns: int, num_rows: int) -> NDArray[np.int32]:
+        """[num_columns, at least num_rows], of any content."""
+        if len(self._firsts) != num_columns or self._firsts.shape[1] < num_rows:
+            self._firsts = np.empty((num_columns, num_rows + num_rows // 8), dtype=np.int32)
+        return self._firsts
+
+    def slots(self, num_columns: int) -> list[Slots]:
+        """An empty table for each column, as large as those that were there last."""
+        if len(self._slots) != num_columns:
+            self._slots = [np.zeros((_FIRST_SLOTS, 2), dtype=np.uint64) for _ in range(num_columns)]
+        else:
+            for slots in self._slots:
+                slots.fill(0)
+        return self._slots
 
 
 def coded_columns(
-    data: bytes, width: int, columns: Sequence[int], settings: FormatSettings
+    data: bytes, width: int, columns: Sequence[int], settings: FormatSettings, scratch: Scratch
 ) -> list[CodedColumn] | None:
     """The `columns` (numbered from 0) of whole lines without quotes, comments or carriage returns.
 
@@ -33,44 +69,46 @@ def coded_columns(
     """
     array = np.frombuffer(data, dtype=np.uint8)
     num_rows = count_newlines(array)
-    ends = np.empty(num_rows * width, dtype=np.int32)
+    ends = scratch.ends(num_rows * width)
     if not _find_values(array, ord(settings.separator), width, ends):
         return None
     codes = np.empty((len(columns), num_rows), dtype=np.uint32)
-    firsts = np.empty((len(columns), num_rows), dtype=np.int32)
-    lengths = np.empty((len(columns), num_rows), dtype=np.int32)
-    tables: list[Table] = [
-        (np.empty(_FIRST_SLOTS, dtype=np.uint64), np.zeros(_FIRST_SLOTS, dtype=np.int32)) for _ in columns
-    ]
-    counts = [0 for _ in columns]
+    firsts = scratch.firsts(len(columns), num_rows)
+    slots = scratch.slots(len(columns))
+    addresses, sizes = (np.array(of_each, dtype=np.uint64) for of_each in zip(*map(_place, slots), strict=True))
+    numbers, counts, state = np.array(columns), np.zeros(len(columns), dtype=np.int64), np.zeros(3, dtype=np.int64)
     run_rows = max(1, _RUN_BYTES * num_rows // max(1, len(data)))
-    for start in range(0, num_rows, run_rows):
-        stop = min(start + run_rows, num_rows)
-        for number, column in enumerate(columns):
-            row, coding = start, (codes[number], firsts[number], lengths[number])
-            while row < stop:
-                place = (width, column, row, stop)
-                row, counts[number] = _code_values(array, ends, *place, *coding, *tables[number], counts[number])
-                if row < stop:
-                    tables[number] = _with_more_slots(*tables[number])
-    places = [firsts[number, :count].astype(np.int64) * width + columns[number] for number, count in enumerate(counts)]
+    coding = (codes, firsts, counts, addresses, sizes)
+    while (full := _code_values(array, ends, width, numbers, run_rows, state, *coding)) >= 0:
+        slots[full] = _with_more_slots(slots[full])
+        addresses[full], sizes[full] = _place(slots[full])
+    places = [
+        firsts[number, :count].astype(np.int64) * width + columns[number]
+        for number, count in enumerate(counts.tolist())
+    ]
     # The texts of all columns at once: with dozens of columns, a call of Polars for each takes longer than its work.
     texts = clean_texts(_texts(array, ends, np.concatenate(places)).to_frame("text"), settings)["text"]
-    offsets = np.cumsum([0, *counts])
+    offsets = np.cumsum([0, *counts]).tolist()
     return [
         CodedColumn(texts.slice(offsets[number], count), pl.Series(values=codes[number]))
-        for number, count in enumerate(counts)
+        for number, count in enumerate(counts.tolist())
     ]
+
+
+def _place(slots: Slots) -> tuple[int, int]:
+    """Where a table lies in memory, and its number of slots."""
+    return slots.ctypes.data, len(slots)
 
 
 def _texts(data: NDArray[np.uint8], ends: NDArray[np.int32], places: NDArray[np.int64]) -> pl.Series:
     """The values that end at `ends[places]`."""
     stops = ends[places]
     starts = np.where(places > 0, ends[places - 1] + 1, 0)
-    joined = np.empty(int((stops - starts + 1).sum()), dtype=np.uint8)
+    size = int((stops - starts + 1).sum())
+    joined = np.empty(size + _BEHIND, dtype=np.uint8)
     _join(data, starts, stops, joined)
     # No value holds a line break, and Polars splits a long text far quicker than it takes many short ones.
-    return pl.Series([joined[:-1].tobytes().decode()]).str.split("\n").explode()
+    return pl.Series([str(joined[: size - 1].data, "utf-8")]).str.split("\n").explode()
 
 
 # ------------------------------------------------------------------------------------------------------ compiled loops
@@ -87,6 +125,18 @@ def _load(typing_context: Any, data: Any, place: Any) -> Any:
     return types.uint64(data, place), generate
 
 
+def _store(typing_context: Any, data: Any, place: Any, word: Any) -> Any:
+    """Write a UInt64 to the eight bytes from `data[place]` on, at any address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.gep(array.data, [arguments[1]])
+        builder.store(arguments[2], builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, place, types.uint64), generate
+
+
 def _count_zeros(typing_context: Any, word: Any) -> Any:
     """The number of zero bits below the lowest set bit of a UInt64, which must not be 0."""
 
@@ -96,8 +146,44 @@ def _count_zeros(typing_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+def _word_at(typing_context: Any, address: Any) -> Any:
+    """The UInt64 at an address, which must be aligned."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+
+    return types.uint64(types.uint64), generate
+
+
+def _put_word(typing_context: Any, address: Any, word: Any) -> Any:
+    """Write a UInt64 to an address, which must be aligned."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), generate
+
+
+def _fetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line of an address, which is needed soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(hint, [builder.inttoptr(arguments[0], byte), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), generate
+
+
 _eight_bytes: Callable[[Any, Any], Any] = intrinsic(_load)  # type: ignore[assignment]
+_put_eight_bytes: Callable[[Any, Any, Any], None] = intrinsic(_store)  # type: ignore[assignment]
 _lowest_bit: Callable[[Any], Any] = intrinsic(_count_zeros)  # type: ignore[assignment]
+_word: Callable[[Any], Any] = intrinsic(_word_at)  # type: ignore[assignment]
+_put: Callable[[Any, Any], None] = intrinsic(_put_word)  # type: ignore[assignment]
+_prefetch: Callable[[Any], None] = intrinsic(_fetch)  # type: ignore[assignment]
 
 _EACH = np.uint64(0x01010101_01010101)
 _LOW_BITS = np.uint64(0x7F7F7F7F_7F7F7F7F)
@@ -106,6 +192,12 @@ _LENGTH_FACTOR = np.uint64(0x9E3779B9_7F4A7C15)
 _FACTOR = np.uint64(0x9FB21C65_1E98DF25)
 """Odd, so that multiplying by it modulo 2^64 can be undone: different hashes stay different."""
 _HALF = np.uint64(32)
+_ONE = np.uint64(1)
+_LOW_HALF = np.uint64(2**32 - 1)
+_ENTRY = np.uint64(8)
+"""Bytes from a slot's hash to its code and length."""
+_SLOT = np.uint64(16)
+"""Bytes of a slot."""
 
 
 @compiled
@@ -147,87 +239,119 @@ def _code_values(
     data: NDArray[np.uint8],
     ends: NDArray[np.int32],
     width: int,
-    column: int,
-    start_row: int,
-    stop_row: int,
+    columns: NDArray[np.int64],
+    run_rows: int,
+    state: NDArray[np.int64],
     codes: NDArray[np.uint32],
     firsts: NDArray[np.int32],
-    lengths: NDArray[np.int32],
-    hashes: NDArray[np.uint64],
-    entries: NDArray[np.int32],
-    num_values: int,
-) -> tuple[int, int]:
-    """Number a column's values by first appearance: fill in the rows' `codes`, and each value's `firsts` and `lengths`.
+    counts: NDArray[np.int64],
+    addresses: NDArray[np.uint64],
+    sizes: NDArray[np.uint64],
+) -> int:
+    """Number each column's values by first appearance: fill in the rows' `codes`, and each value's first row.
 
-    `firsts` is the first row that has the value. Values of up to eight bytes are equal if hash and length are equal,
-    since the hash of so short a value can be undone. Returns the row at which it stopped (before `stop_row` if the
-    table needs more slots) and the number of values so far.
+    Values of up to eight bytes are equal if hash and length are equal, since the hash of so short a value can be
+    undone. Returns -1 when all is done; the number of a column whose table (at `addresses`, of `sizes`) needs more
+    slots, after which it goes on from `state`: the run's first row, the column, its next row.
     """
-    mask = np.uint64(len(hashes) - 1)
-    for row in range(start_row, stop_row):
-        place = row * width + column
-        start = np.int64(ends[place - 1]) + 1 if place > 0 else np.int64(0)
-        length = np.int64(ends[place]) - start
-        hash_ = np.uint64(length) * _LENGTH_FACTOR
-        at, left = start, length
-        while left > 8:
-            hash_ = (hash_ ^ _eight_bytes(data, at)) * _FACTOR
-            hash_ ^= hash_ >> _HALF
-            at, left = at + 8, left - 8
-        word = np.uint64(0)
-        if left > 0 and at + 8 <= len(data):
-            word = _eight_bytes(data, at) << np.uint64(8 * (8 - left))
-        else:
-            for j in range(left):
-                word |= np.uint64(data[at + j]) << np.uint64(8 * (8 - left + j))
-        hash_ = (hash_ ^ word) * _FACTOR
-        hash_ ^= hash_ >> _HALF
-        hash_ *= _FACTOR
-        hash_ ^= hash_ >> _HALF
-        slot = hash_ & mask
-        while entries[slot] != 0:
-            code = entries[slot] - 1
-            if hashes[slot] == hash_ and lengths[code] == length:
-                if length <= 8:
-                    break
-                first = np.int64(firsts[code]) * width + column
-                known = np.int64(ends[first - 1]) + 1 if first > 0 else np.int64(0)
-                if (data[start : start + length] == data[known : known + length]).all():
-                    break
-            slot = (slot + np.uint64(1)) & mask
-        if entries[slot] != 0:
-            codes[row] = entries[slot] - 1
-            continue
-        if 4 * num_values > 3 * len(hashes):
-            return row, num_values
-        codes[row], firsts[num_values], lengths[num_values] = num_values, row, length
-        num_values += 1
-        hashes[slot], entries[slot] = hash_, num_values
-    return stop_row, num_values
+    hashes, lengths = np.empty(_BATCH, dtype=np.uint64), np.empty(_BATCH, dtype=np.int64)
+    num_rows = codes.shape[1]
+    start, number, row = state[0], state[1], state[2]
+    while start < num_rows:
+        stop = min(start + run_rows, num_rows)
+        while number < len(columns):
+            column, table, mask = columns[number], addresses[number], sizes[number] - _ONE
+            num_values = counts[number]
+            while row < stop:
+                last = min(row + _BATCH, stop)
+                if 2 * (num_values + last - row) > np.int64(sizes[number]):
+                    counts[number] = num_values
+                    state[0], state[1], state[2] = start, number, row
+                    return int(number)
+                for i in range(row, last):
+                    place = i * width + column
+                    at = np.int64(ends[place - 1]) + 1 if place > 0 else np.int64(0)
+                    length = np.int64(ends[place]) - at
+                    hash_, left = np.uint64(length) * _LENGTH_FACTOR, length
+                    while left > 8:
+                        hash_ = (hash_ ^ _eight_bytes(data, at)) * _FACTOR
+                        hash_ ^= hash_ >> _HALF
+                        at, left = at + 8, left - 8
+                    word = np.uint64(0)
+                    if left > 0 and at + 8 <= len(data):
+                        word = _eight_bytes(data, at) << np.uint64(8 * (8 - left))
+                    else:
+                        for j in range(left):
+                            word |= np.uint64(data[at + j]) << np.uint64(8 * (8 - left + j))
+                    hash_ = (hash_ ^ word) * _FACTOR
+                    hash_ ^= hash_ >> _HALF
+                    hash_ *= _FACTOR
+                    hash_ ^= hash_ >> _HALF
+                    hashes[i - row], lengths[i - row] = hash_, length
+                    _prefetch(table + (hash_ & mask) * _SLOT)
+                for i in range(row, last):
+                    hash_, length = hashes[i - row], lengths[i - row]
+                    slot = hash_ & mask
+                    entry = _word(table + slot * _SLOT + _ENTRY)
+                    while entry != 0:
+                        if _word(table + slot * _SLOT) == hash_ and np.int64(entry >> _HALF) == length:
+                            if length <= 8:
+                                break
+                            first = np.int64(firsts[number, np.int64(entry & _LOW_HALF) - 1]) * width + column
+                            if _are_equal(data, ends[first] - length, ends[i * width + column] - length, length):
+                                break
+                        slot = (slot + _ONE) & mask
+                        entry = _word(table + slot * _SLOT + _ENTRY)
+                    if entry == 0:
+                        firsts[number, num_values] = i
+                        num_values += 1
+                        entry = np.uint64(num_values) | (np.uint64(length) << _HALF)
+                        _put(table + slot * _SLOT, hash_)
+                        _put(table + slot * _SLOT + _ENTRY, entry)
+                    codes[number, i] = (entry & _LOW_HALF) - _ONE
+                row = last
+            counts[number] = num_values
+            number, row = number + 1, start
+        start, number, row = stop, 0, stop
+    return -1
 
 
 @compiled
-def _with_more_slots(hashes: NDArray[np.uint64], entries: NDArray[np.int32]) -> Table:
-    size = 2 * len(hashes)
-    new_hashes, new_entries = np.empty(size, dtype=np.uint64), np.zeros(size, dtype=np.int32)
-    for i in range(len(hashes)):
-        if entries[i] != 0:
-            slot = hashes[i] & np.uint64(size - 1)
-            while new_entries[slot] != 0:
-                slot = (slot + np.uint64(1)) & np.uint64(size - 1)
-            new_hashes[slot], new_entries[slot] = hashes[i], entries[i]
-    return new_hashes, new_entries
+def _are_equal(data: NDArray[np.uint8], left: int, right: int, length: int) -> bool:
+    """Whether the `length` bytes, more than eight, from `left` and from `right` on are the same."""
+    for at in range(0, length - 8, 8):
+        if _eight_bytes(data, left + at) != _eight_bytes(data, right + at):
+            return False
+    return bool(_eight_bytes(data, left + length - 8) == _eight_bytes(data, right + length - 8))
+
+
+@compiled
+def _with_more_slots(slots: Slots) -> Slots:
+    new = np.zeros((_MORE_SLOTS * len(slots), 2), dtype=np.uint64)
+    mask = np.uint64(len(new) - 1)
+    for i in range(len(slots)):
+        if slots[i, 1] != 0:
+            slot = slots[i, 0] & mask
+            while new[slot, 1] != 0:
+                slot = (slot + _ONE) & mask
+            new[slot, 0], new[slot, 1] = slots[i, 0], slots[i, 1]
+    return new
 
 
 @compiled
 def _join(
     data: NDArray[np.uint8], starts: NDArray[np.int64], stops: NDArray[np.int64], joined: NDArray[np.uint8]
 ) -> None:
-    """Copy the bytes from each start to before its stop, each followed by a line break."""
+    """Copy the bytes from each start to before its stop, each followed by a line break; `joined` has _BEHIND more."""
     place = 0
     for i in range(len(starts)):
-        for at in range(starts[i], stops[i]):
+        at, stop = starts[i], stops[i]
+        end = place + stop - at
+        while place < end and at + 8 <= len(data):
+            _put_eight_bytes(joined, place, _eight_bytes(data, at))
+            place, at = place + 8, at + 8
+        while place < end:
             joined[place] = data[at]
-            place += 1
-        joined[place] = _NEWLINE
-        place += 1
+            place, at = place + 1, at + 1
+        joined[end] = _NEWLINE
+        place = end + 1

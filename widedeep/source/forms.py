@@ -165,7 +165,7 @@ def series_in_form(texts: pl.Series, form: ColumnForm | None) -> pl.Series:
     other = texts.to_frame("text").select(~pl.col("text").str.contains(WRITTEN[form])).to_series().arg_true()
     if not len(other):
         return texts
-    rewritten = texts.gather(other).to_frame("text").select(in_form(pl.col("text"), form)).to_series()
+    rewritten = texts[other].to_frame("text").select(in_form(pl.col("text"), form)).to_series()
     return texts.scatter(other, rewritten) if len(other) < len(texts) else rewritten.alias(texts.name)
 
 

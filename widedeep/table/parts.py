@@ -31,6 +31,8 @@ FIRST_ROWS = 1000
 _FORMS, _MISSING, _LONGEST = "forms.json", "missing.json", "longest.json"
 _FIRST_ROWS = "first-rows.arrow"
 _FEW_ROWS = 1 << 10
+_COMPILED_ROWS = 1 << 15
+"""Rows from which on a block of fewer values than rows is read by compiled loops: a large CSV file came by them."""
 _ROWS_PER_VALUE = 4
 """A column with fewer rows per distinct value is stored without codes, which would save nothing."""
 
@@ -106,10 +108,10 @@ def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
 def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     """The columns joined, coded by null and the values that occur; None if there are too few rows per value."""
     codes = [block.codes.to_numpy() for block in blocks]
-    used = [np.flatnonzero(np.bincount(of_rows, minlength=1)) for of_rows in codes]
+    used = [_used(of_rows, len(block.values)) for block, of_rows in zip(blocks, codes, strict=True)]
     if sum(map(len, codes)) <= _FEW_ROWS and _are_many(blocks, used, sum(map(len, codes))):
         return None
-    values = pl.concat([block.values.gather(held) for block, held in zip(blocks, used, strict=True)]).rechunk()
+    values = pl.concat([block.values[held] for block, held in zip(blocks, used, strict=True)]).rechunk()
     numbers = _numbered(values)
     num_values = int(numbers.max(initial=0)) + 1
     if num_values * _ROWS_PER_VALUE > sum(map(len, codes)):
@@ -117,15 +119,36 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     firsts = np.zeros(num_values, dtype=np.int64)
     firsts[numbers[::-1]] = np.arange(len(numbers))[::-1]
     null = pl.Series([None], dtype=values.dtype)
-    recoded, start = [], 0
+    recoded = np.empty(sum(map(len, codes)), dtype=np.min_scalar_type(num_values))
+    start, row = 0, 0
     for block, held, of_rows in zip(blocks, used, codes, strict=True):
-        new = np.zeros(len(block.values), dtype=np.min_scalar_type(num_values))
+        new = np.zeros(len(block.values), dtype=recoded.dtype)
         new[held] = numbers[start : start + len(held)]
-        recoded.append(new[of_rows])
-        start += len(held)
-    return CodedColumn(
-        pl.concat([null, values.gather(firsts[1:])]).rechunk(), pl.Series(values=np.concatenate(recoded))
-    )
+        _recode(of_rows, new, recoded[row : row + len(of_rows)])
+        start, row = start + len(held), row + len(of_rows)
+    return CodedColumn(pl.concat([null, values[firsts[1:]]]).rechunk(), pl.Series(values=recoded))
+
+
+def _used(codes: NDArray[np.uint32], num_values: int) -> NDArray[np.int64]:
+    """The codes that occur, ascending."""
+    used = np.zeros(num_values, dtype=np.bool_)
+    if num_values < len(codes) and len(codes) >= _COMPILED_ROWS:
+        from widedeep.table.recoding import mark_used  # only here: Numba takes as long to import as Polars
+
+        mark_used(codes, used)
+    else:
+        used[codes] = True
+    return np.flatnonzero(used)
+
+
+def _recode(codes: NDArray[np.uint32], new: NDArray[Any], recoded: NDArray[Any]) -> None:
+    """Fill `recoded` [rows] with the code that `new` [values] has for each of `codes` [rows]."""
+    if len(new) < len(codes) and len(codes) >= _COMPILED_ROWS:
+        from widedeep.table.recoding import recode  # only here, as above
+
+        recode(codes, new, recoded)
+    else:
+        recoded[:] = new[codes]
 
 
 def _are_many(blocks: list[CodedColumn], used: list[NDArray[np.int64]], num_rows: int) -> bool:
