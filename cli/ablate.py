@@ -10,7 +10,7 @@ import typer
 from widedeep.api.recipes import load_recipe
 from widedeep.figures import figure
 
-from .imports import without_collecting
+from . import without_collecting
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences

@@ -9,8 +9,8 @@ import typer
 from widedeep.figures import duration, figure
 from widedeep.files import check_output, write_text
 
+from . import without_collecting
 from .drawing import require_drawing
-from .imports import without_collecting
 from .options import ForceOption, JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences

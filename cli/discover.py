@@ -11,7 +11,7 @@ from widedeep.figures import duration, gain_cell
 from widedeep.files import check_output, write_text
 from widedeep.runs import RunDirectory
 
-from .imports import without_collecting
+from . import without_collecting
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 

@@ -8,7 +8,7 @@ import typer
 
 from widedeep.api.runs import run_path
 
-from .imports import without_collecting
+from . import without_collecting
 from .options import JsonOption, RunArgument, TrustOption, WorkOption
 from .results import print_json
 

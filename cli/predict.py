@@ -15,7 +15,7 @@ from widedeep.figures import odd_value_lists
 from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
-from .imports import without_collecting
+from . import without_collecting
 from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
 from .results import print_facts, print_json, stdout_bytes
 

@@ -11,8 +11,8 @@ from widedeep.api.experiments import run_paths
 from widedeep.errors import UsageError
 from widedeep.files import check_output, write_text
 
+from . import without_collecting
 from .drawing import require_drawing
-from .imports import without_collecting
 from .options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
 

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from widedeep.api.runs import run_path
 from widedeep.figures import duration
 
-from .imports import without_collecting
+from . import without_collecting
 from .options import JsonOption, QuietOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json

@@ -9,7 +9,7 @@ from widedeep.api.runs import run_path
 from widedeep.figures import figure
 from widedeep.runs import RunDirectory
 
-from .imports import without_collecting
+from . import without_collecting
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
