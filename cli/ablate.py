@@ -10,6 +10,7 @@ import typer
 from widedeep.api.recipes import load_recipe
 from widedeep.figures import figure
 
+from . import without_collecting
 from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences
@@ -39,8 +40,9 @@ def ablate(
     reporter = ConsoleReporter()
     given = tuple(overrides or ())
     open_recipe(recipe, given, reporter)  # its notes; those of the variants say what the kinds say already
-    from widedeep.comparison import ablation
-    from widedeep.evaluation.verdict import holds_for, told, verdict_on_parts
+    with without_collecting():
+        from widedeep.comparison import ablation
+        from widedeep.evaluation.verdict import holds_for, told, verdict_on_parts
 
     result = ablation.ablate(
         lambda more: load_recipe(recipe, set=[*given, *more]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from widedeep.api.runs import run_path
 from widedeep.figures import figure
 
+from . import without_collecting
 from .console import ConsoleReporter, print_comparison, print_slices
 from .results import print_facts, print_json, print_sentences
 
@@ -34,8 +35,9 @@ def show_comparison(
     as_json: bool,
 ) -> None:
     """Print how two runs differ: those that the arguments `run` and `against` name."""
-    from widedeep.comparison.against import compare_runs
-    from widedeep.evaluation.verdict import holds_for, verdict
+    with without_collecting():
+        from widedeep.comparison.against import compare_runs
+        from widedeep.evaluation.verdict import holds_for, verdict
 
     reporter = ConsoleReporter()
     first, second = run_path(run, work), run_path(against, work)

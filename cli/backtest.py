@@ -9,6 +9,7 @@ import typer
 from widedeep.figures import duration, figure
 from widedeep.files import check_output, write_text
 
+from . import without_collecting
 from .drawing import require_drawing
 from .options import ForceOption, JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
@@ -58,8 +59,9 @@ def backtest(
         target = check_output(html, force=force)
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
-    from widedeep.comparison.backtest import WAYS
-    from widedeep.comparison.backtest import backtest as run_backtest
+    with without_collecting():
+        from widedeep.comparison.backtest import WAYS
+        from widedeep.comparison.backtest import backtest as run_backtest
     from widedeep.evaluation.formulas import metric_title
     from widedeep.evaluation.verdict import holds_for, verdict
 

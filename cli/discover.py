@@ -11,6 +11,7 @@ from widedeep.figures import duration, gain_cell
 from widedeep.files import check_output, write_text
 from widedeep.runs import RunDirectory
 
+from . import without_collecting
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
@@ -50,7 +51,8 @@ def discover(
         _refuse_other_folder(write, loaded)
         _refuse_unwritable(loaded)
     run = None if on is None else RunDirectory(run_path(on, work), trust)
-    from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
+    with without_collecting():
+        from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
 
     fdr = DEFAULT_FDR if fdr is None else fdr
     discovery = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait)

@@ -8,6 +8,7 @@ import typer
 
 from widedeep.api.runs import run_path
 
+from . import without_collecting
 from .options import JsonOption, RunArgument, TrustOption, WorkOption
 from .results import print_json
 
@@ -31,7 +32,8 @@ def latency(
     from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     path = run_path(run, work)
-    from widedeep.scoring.latency import measure_latency  # only now: a bad command line need not wait for torch
+    with without_collecting():
+        from widedeep.scoring.latency import measure_latency  # only now: a bad command line need not wait for torch
 
     measured = measure_latency(path, file, trust=trust, reporter=ConsoleReporter())
     if as_json:

@@ -1,5 +1,6 @@
 """The `widedeep` command: its Typer app, one file per command beside this one."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -104,7 +105,10 @@ def main() -> None:
     if sys.stdout is not None:
         # A column name that the terminal's encoding cannot show must not end a command whose work is done.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(guarded(_run))
+    code = guarded(_run)
+    # At its end Python searches all objects for garbage, torch's too, which takes a third of the time of its import.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _run() -> int:

@@ -15,6 +15,7 @@ from widedeep.figures import odd_value_lists
 from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
+from . import without_collecting
 from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
 from .results import print_facts, print_json, stdout_bytes
 
@@ -94,13 +95,15 @@ def predict(
         tables = side_table_files(table)
         refuse, warning = _limits(limit, "--limit"), _limits(warn, "--warn")
         is_folder = output != "-" and (output.endswith("/") or os.path.isdir(output))
-        from widedeep.scoring.outputs import format_of
+        with without_collecting():
+            from widedeep.scoring.outputs import format_of
 
         target = stdout_bytes() if output == "-" else Path(output)
         chosen_format = output_format if is_folder else output_format or format_of(target)
         # Only now: a bad command line need not wait for torch.
-        from widedeep.scoring.guard import GuardOptions
-        from widedeep.scoring.predict import ScoringOptions, predict_files
+        with without_collecting():
+            from widedeep.scoring.guard import GuardOptions
+            from widedeep.scoring.predict import ScoringOptions, predict_files
 
         reporter = ConsoleReporter(quiet=quiet)
         options = ScoringOptions(

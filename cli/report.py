@@ -11,6 +11,7 @@ from widedeep.api.experiments import run_paths
 from widedeep.errors import UsageError
 from widedeep.files import check_output, write_text
 
+from . import without_collecting
 from .drawing import require_drawing
 from .options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
 from .results import print_facts, print_json, stdout_bytes
@@ -53,8 +54,9 @@ def report(
         from widedeep.source.paths import refuse_as_output
 
         refuse_as_output(target, [run for run in runs if os.path.isfile(run)])  # recipes
-    from widedeep.comparison.measured_runs import measure_runs
-    from widedeep.report.page import page
+    with without_collecting():
+        from widedeep.comparison.measured_runs import measure_runs
+        from widedeep.report.page import page
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 

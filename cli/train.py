@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 from widedeep.api.runs import run_path
 from widedeep.figures import duration
 
+from . import without_collecting
 from .options import JsonOption, QuietOption, RecipeArgument, SetOption, WaitOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
@@ -72,7 +73,8 @@ def train(
 
     reporter = ConsoleReporter(quiet=quiet)
     loaded = open_recipe(recipe, overrides, reporter)
-    from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
+    with without_collecting():
+        from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
 
     before = None if from_run is None else run_path(from_run, work)
     if seeds is None:

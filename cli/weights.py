@@ -9,6 +9,7 @@ from widedeep.api.runs import run_path
 from widedeep.figures import figure
 from widedeep.runs import RunDirectory
 
+from . import without_collecting
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def show_weights(
 
     reporter = ConsoleReporter()
     directory = RunDirectory(run_path(run, work), trust)
-    from widedeep.pipeline.weights import strongest_weights_of
+    with without_collecting():
+        from widedeep.pipeline.weights import strongest_weights_of
 
     result = strongest_weights_of(directory, work, reporter, top=top or DEFAULT_TOP, min_support=min_support, wait=wait)
     if as_json:

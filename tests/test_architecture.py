@@ -232,6 +232,24 @@ def test_predict_loads_what_it_scores_with_and_little_else(trained: Path, tmp_pa
     assert len(loaded) <= MOST_MODULES_OF_PREDICT, loaded
 
 
+@pytest.mark.parametrize("command", ["predict", "train"])
+def test_a_command_imports_no_compiler_of_torch(command: str, trained: Path, tmp_path: Path) -> None:
+    # They are more modules than torch itself, and come by many ways: a draw on the meta device, torch.optim, torch.arange.
+    arguments = {
+        "predict": [str(trained / "runs/small/latest"), str(trained / "new.csv"), "-o", str(tmp_path / "s.csv")],
+        "train": [str(trained / "small.yaml"), "--work", str(tmp_path)],
+    }
+    program = (
+        "import sys; from widedeep_cli.main import dispatch; "
+        f"code = dispatch({[command, *arguments[command]]!r}); assert code == 0; "
+        "sys.exit(','.join({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)) or None)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_ingest_and_crosses_import_no_torch() -> None:
     program = "import sys; import widedeep.pipeline.stages; sys.exit('torch' in sys.modules)"
 

@@ -205,18 +205,34 @@ def growth(bench: Bench) -> Measured:
 
 
 def help_start(bench: Bench) -> Measured:
-    from scoring_rows import help_start_seconds
+    from start_rows import help_start_seconds
 
     seconds = help_start_seconds(bench.runs)
     return Measured([Figure("`widedeep --help`", "python's own start", seconds, at_most=0.25, form="+.2f", unit=" s")])
 
 
 def cold_scoring(bench: Bench) -> Measured:
-    from scoring_rows import cold_scoring_ratio
+    from start_rows import cold_scoring_ratio
 
     run, rows = _trained_run(bench)
     ratios = cold_scoring_ratio(run, rows, bench.runs)
     return Measured([Figure("scoring 1,000 rows from cold", "`import torch`, its time", ratios, at_most=1.2)])
+
+
+def second_train(bench: Bench) -> Measured:
+    from start_rows import second_train as measured_starts
+
+    starts = measured_starts(bench.log, bench.work, bench.runs)
+    note = "{:.1f} s, {:.1f} s, {:.1f} s".format(
+        *(median(getattr(start, name) for start in starts) for name in ("second", "first", "torch"))
+    )
+    row = "a second `train`, another learning rate, to its first step"
+    return Measured(
+        [
+            Figure(row, "the first, to the same point", [s.second / s.first for s in starts], at_most=0.2, note=note),
+            Figure("–", "`import torch`, its time", [s.second / s.torch for s in starts], at_most=1.7),
+        ]
+    )
 
 
 def _trained_run(bench: Bench) -> tuple[Path, Path]:
@@ -247,4 +263,5 @@ ROWS: dict[str, Callable[[Bench], Measured]] = {
     "growth": growth,
     "help": help_start,
     "cold-scoring": cold_scoring,
+    "second-train": second_train,
 }

@@ -1,11 +1,8 @@
-"""Rows of `make bench`: scoring against the bare forward, the start of `--help`, scoring from cold against `import torch`."""
+"""The row of `make bench` on scoring, against the bare forward."""
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,7 @@ from widedeep.scoring.predict import predict_files
 from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scorer import Scorer
 
-INPUT_ROWS, READY_ROWS, COLD_ROWS = 1_000_000, 1 << 17, 1_000
+INPUT_ROWS, READY_ROWS = 1_000_000, 1 << 17
 
 
 def scoring_against_forward(run: Path, table: Path, runs: int = 3) -> list[float]:
@@ -68,35 +65,3 @@ def _forward_rate(scorer: Scorer, batches: Sequence[tuple[torch.Tensor, torch.Te
                 scorer.network(indices, numerics)
                 num_rows += indices.shape[1]
     return num_rows / (time.perf_counter() - started)
-
-
-def help_start_seconds(runs: int = 5) -> list[float]:
-    """Seconds that `widedeep --help` takes over the start and end of a Python that does nothing."""
-    return [_seconds(["-m", "widedeep_cli", "--help"]) - _seconds(["-c", ""]) for _ in _warmed(runs, _help)]
-
-
-def _help() -> None:
-    _seconds(["-m", "widedeep_cli", "--help"])
-
-
-def cold_scoring_ratio(run: Path, table: Path, runs: int = 3) -> list[float]:
-    """Time of a whole process that scores the first 1,000 rows of `table`, a Parquet file, by that of `import torch`."""
-    with tempfile.TemporaryDirectory() as name:
-        rows, scores = Path(name) / "rows.parquet", Path(name) / "scores.parquet"
-        pl.scan_parquet(table).head(COLD_ROWS).collect().write_parquet(rows)
-        predict = ["-m", "widedeep_cli", "predict", str(run), str(rows), "-o", str(scores), "--force"]
-        return [_seconds(predict) / _seconds(["-c", "import torch"]) for _ in _warmed(runs, lambda: _seconds(predict))]
-
-
-def _warmed(runs: int, first: Callable[[], object]) -> range:
-    # The files are read from disk and compiled once: what is asked is the start of a program in use.
-    first()
-    return range(runs)
-
-
-def _seconds(arguments: Sequence[str]) -> float:
-    started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
-    )
-    return time.perf_counter() - started

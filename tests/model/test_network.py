@@ -1,13 +1,18 @@
 """The model: its sum, its sizes, what a step touches."""
 
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 import torch
 
 from widedeep.features.plan import IndexColumn
 from widedeep.kernels.reference import summed_gradients
 from widedeep.model.layout import InputLayout, automatic_dim
-from widedeep.model.network import Network
+from widedeep.model.network import Network, Undrawn
 from widedeep.model.table import Table
+from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
 
 
@@ -104,3 +109,49 @@ def test_the_automatic_width_grows_with_the_fourth_root_of_the_cardinality() -> 
 def test_a_model_of_numerics_only_works_without_any_table() -> None:
     network = Network(InputLayout((), ("x",)), settings("wide_deep"))
     assert network(torch.zeros(0, 4, dtype=torch.int32), torch.ones(1, 4)).shape == (4,)
+
+
+EVERY_PART = """
+import torch
+from widedeep.features.plan import IndexColumn
+from widedeep.model.layout import InputLayout
+from widedeep.model.network import Network, Undrawn
+from widedeep.recipe.kinds import KINDS
+from widedeep.recipe.schema import ModelSettings
+
+columns = [IndexColumn(name, kind, 9, tuple(name.split(" x ")), None) for name, kind in
+           [("a", "categorical"), ("b", "categorical"), ("a x b", "cross")]]
+layout = InputLayout(tuple(columns), ("x",))
+structures = [{}, {"dcn_v2": {"rank": 2, "experts": 2}}]
+def models():
+    for kind in KINDS:
+        for more in structures[: 2 if "dcn_v2" in KINDS[kind].towers else 1]:
+            deep = {"hidden": [8, 4], "batch_norm": True}
+            yield ModelSettings.model_validate({"kind": kind, "embeddings": {"dim": 4}, "deep": deep, **more})
+"""
+
+
+def test_a_network_that_is_not_drawn_leaves_the_random_generator_as_it_is() -> None:
+    names: dict[str, Any] = {}
+    exec(EVERY_PART, names)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+
+    with Undrawn():
+        built = [Network(names["layout"], model) for model in names["models"]()]
+
+    assert len(built) > len(KINDS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_network_on_the_meta_device_imports_no_compiler_of_torch() -> None:
+    program = EVERY_PART + (
+        "import sys\n"
+        "with torch.device('meta'), Undrawn():\n"
+        "    for model in models(): Network(layout, model)\n"
+        "sys.exit(','.join({'torch._dynamo', 'sympy'} & set(sys.modules)) or None)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

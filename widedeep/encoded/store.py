@@ -17,7 +17,7 @@ from widedeep.artefacts import digest_of_file
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.lists import Lists
-from widedeep.ordered import map_in_order
+from widedeep.ordered import in_threads, map_in_order
 
 STORE_FORMAT = 4
 """Format version of the store; a store of a newer format is refused."""
@@ -120,10 +120,12 @@ class EncodedStore:
 
     def verify(self) -> None:
         """Read every byte. Raises ArtefactError for a shard whose checksum is not the manifest's."""
-        for shard in self.shards:
-            path = self.directory / shard.name
-            if digest_of_file(path, "delete stages/ and run again") != shard.checksum:
-                raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
+        in_threads(self._verify, self.shards)
+
+    def _verify(self, shard: Shard) -> None:
+        path = self.directory / shard.name
+        if digest_of_file(path, "delete stages/ and run again") != shard.checksum:
+            raise ArtefactError(f"{path}: damaged; delete stages/ and run again")
 
     def read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Column → its values [rows], for `rows` consecutive rows from `start`."""

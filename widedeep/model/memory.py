@@ -38,8 +38,10 @@ class CrossValues(nn.Module):
         self.num_dense = num_dense
         offsets = torch.tensor(starts[:num_dense], dtype=torch.int64).unsqueeze(1)
         self.register_buffer("offsets", offsets, persistent=False)
-        self.register_buffer("positions", torch.arange(num_dense).unsqueeze(1), persistent=False)
-        self.register_buffer("active", torch.arange(num_dense), persistent=False)
+        # Not by `torch.arange`: on the meta device, where loading a run checks shapes, it imports sympy.
+        positions = torch.tensor(range(num_dense), dtype=torch.int64)
+        self.register_buffer("positions", positions.unsqueeze(1), persistent=False)
+        self.register_buffer("active", positions, persistent=False)
         self.register_buffer("value", torch.zeros(self.num_rows), persistent=False)
         self.register_buffer("support", torch.zeros(self.num_rows, dtype=torch.uint8), persistent=False)
         # Buffers, so that they follow the module to its device.

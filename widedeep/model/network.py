@@ -1,10 +1,11 @@
 """The model: logit = bias + wide part + towers, trained jointly."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from widedeep.kernels.lookups import Bag
 from widedeep.model.embeddings import Embeddings
@@ -74,3 +75,22 @@ class Network(nn.Module):
         """The number of trained numbers, those of tables included."""
         tables = sum(module.weight.numel() for module in self.modules() if isinstance(module, Table))
         return tables + sum(parameter.numel() for parameter in self.parameters())
+
+
+_DRAWS = {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_}
+"""What draws the weights of fresh modules."""
+
+
+class Undrawn(TorchFunctionMode):
+    """A context in which weights of new modules are not drawn, because others are loaded into them.
+
+    It leaves torch's random generator as it is. On the meta device a draw would import torch._dynamo and sympy, which
+    takes longer than to import torch.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in _DRAWS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return function(*args, **(kwargs or {}))

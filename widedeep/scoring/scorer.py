@@ -18,7 +18,7 @@ from widedeep.kernels.choose import FEW_ROWS
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network
+from widedeep.model.network import Network, Undrawn
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
@@ -108,9 +108,11 @@ class Scorer:
         _refuse_other_columns(recipe, plan, run)
         tensors, _ = load_checkpoint(run.best_path)
         layout, correction = input_layout(plan, recipe), logit_correction(recipe)
-        with torch.device("meta"):  # which takes no memory, however large the recipe says that the model is
+        # The meta device takes no memory, however large the recipe says that the model is.
+        with torch.device("meta"), Undrawn():
             check_model(Network(layout, recipe.model, correction=correction), tensors, run.best_path)
-        network = Network(layout, recipe.model, correction=correction)
+        with Undrawn():
+            network = Network(layout, recipe.model, correction=correction)
         recall_crosses(network, run)
         restore_model(network, tensors, run.best_path)
         scorer = cls(recipe, plan, network, choose_device("auto"))
