@@ -36,14 +36,22 @@ def test_a_drawn_log_is_taken_up_again_and_its_recipe_has_all_its_columns(log: C
 
 
 def test_training_rows_give_a_ratio_for_every_repetition(tmp_path: Path) -> None:
-    from training_rows import Size, against_the_mlp_alone, large_tables_against_small, memory_of_large_tables
+    from training_rows import (
+        PRECISIONS,
+        Size,
+        against_the_mlp_alone,
+        large_tables_against_small,
+        memory_of_large_tables,
+    )
 
     size = Size(steps=5, batch_size=64, hidden=(8,), runs=2)
-    against = against_the_mlp_alone(tmp_path / "against", size, table_rows=2_000)
-    for ratios in (against.deep, against.wide_deep, against.by_gradient, against.alone):
-        assert len(ratios) == 2
-        assert min(ratios) > 0
-    assert "hidden: [8]" in against.recipe
+    by_precision = against_the_mlp_alone(tmp_path / "against", size, table_rows=2_000, precisions=PRECISIONS)
+    assert tuple(by_precision) == PRECISIONS
+    for against in by_precision.values():
+        for rates in (against.deep, against.wide_deep, against.by_gradient, against.alone):
+            assert len(rates) == 2
+            assert min(min(rate.wall, rate.cpu) for rate in rates) > 0
+        assert "hidden: [8]" in against.recipe
     assert len(large_tables_against_small(tmp_path / "large", size, 2_000, 20_000)) == 2
     peak, held = memory_of_large_tables(tmp_path / "memory", size, large_rows=120_000)
     # 26 tables of 120,000 rows in all, 16 wide, with two moments each, float32 (sizes are rounded).
