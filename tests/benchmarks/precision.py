@@ -132,18 +132,15 @@ def _line(name: str, kind: str, differences: dict[str, Difference], test: TestRo
 SETS = {
     "adult": LogSet("adult", ("training.epochs=4",)),
     "movielens-100k": LogSet("movielens-100k", ("training.epochs=3",)),
+    # Without valid rows the last epoch is kept: which of them is, precisions do not always agree on.
+    "movielens-100k, its third epoch": LogSet(
+        "movielens-100k", ("training.epochs=3", "data.split.valid=0"), ("deep", "wide_deep")
+    ),
     "planted log": LogSet("recipe.yaml", synth=("--rows", "60000")),
     "criteo's shape, one epoch": LogSet(
         "recipe.yaml",
         ("training.epochs=1",),
         ("wide_deep", "deep"),
-        seeds=5,
-        synth=("--shape", "criteo", "--rows", "300000"),
-    ),
-    "the same, as the bench trains": LogSet(
-        "recipe.yaml",
-        ("training.epochs=1", "training.deep.learning_rate=0.001", "model.deep.hidden=[400,400,400]"),
-        ("wide_deep",),
         seeds=5,
         synth=("--shape", "criteo", "--rows", "300000"),
     ),
