@@ -36,14 +36,22 @@ def test_a_drawn_log_is_taken_up_again_and_its_recipe_has_all_its_columns(log: C
 
 
 def test_training_rows_give_a_ratio_for_every_repetition(tmp_path: Path) -> None:
-    from training_rows import Size, against_the_mlp_alone, large_tables_against_small, memory_of_large_tables
+    from training_rows import (
+        PRECISIONS,
+        Size,
+        against_the_mlp_alone,
+        large_tables_against_small,
+        memory_of_large_tables,
+    )
 
     size = Size(steps=5, batch_size=64, hidden=(8,), runs=2)
-    against = against_the_mlp_alone(tmp_path / "against", size, table_rows=2_000)
-    for ratios in (against.deep, against.wide_deep, against.by_gradient, against.alone):
-        assert len(ratios) == 2
-        assert min(ratios) > 0
-    assert "hidden: [8]" in against.recipe
+    by_precision = against_the_mlp_alone(tmp_path / "against", size, table_rows=2_000, precisions=PRECISIONS)
+    assert tuple(by_precision) == PRECISIONS
+    for against in by_precision.values():
+        for rates in (against.deep, against.wide_deep, against.by_gradient, against.alone):
+            assert len(rates) == 2
+            assert min(min(rate.wall, rate.cpu) for rate in rates) > 0
+        assert "hidden: [8]" in against.recipe
     assert len(large_tables_against_small(tmp_path / "large", size, 2_000, 20_000)) == 2
     peak, held = memory_of_large_tables(tmp_path / "memory", size, large_rows=120_000)
     # 26 tables of 120,000 rows in all, 16 wide, with two moments each, float32 (sizes are rounded).
@@ -278,6 +286,34 @@ def test_models_with_and_without_the_user_are_measured_where_users_are_new(tmp_p
     assert 0.3 < row["new"] < 0.7
     for kind in ("wide", "wide_deep"):
         assert row[kind]["with"]["log_loss"] != row[kind]["without"]["log_loss"]
+
+
+def test_scores_of_both_precisions_are_compared_row_by_row_for_every_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import precision
+
+    log = precision.LogSet("recipe.yaml", ("training.epochs=1",), ("dcn_v2",), 2, ("--rows", "1500"))
+    monkeypatch.setattr(precision, "SETS", {"tiny": log})
+    precision.main(tmp_path / "result.json", [])
+    measured = json.loads((tmp_path / "result.json").read_text())["sets"]["tiny"]["dcn_v2"]
+    assert measured["epochs_kept"] == {"float32": [1, 1], "bfloat16": [1, 1]}
+    for metric in ("auc", "log_loss"):
+        one = measured[metric]
+        assert len(one["float32"]) == len(one["by_seed"]) == 2
+        assert one["low"] < one["value"] < one["high"]
+        assert one["value"] == pytest.approx(sum(one["by_seed"]) / 2)
+        assert 0 < max(map(abs, one["by_seed"])) < 0.02  # other scores, of a model that learnt the same
+    assert "| tiny | dcn_v2 | 2 | 150 |" in capsys.readouterr().out
+
+
+def test_only_a_difference_beyond_its_interval_counts_as_worse() -> None:
+    from precision import Difference
+
+    higher, lower = Difference([0.5, 0.6], [0.1, 0.3], 0.2, 0.1, 0.3), Difference([0.5, 0.6], [-0.1], -0.1, -0.2, -0.01)
+    unclear = Difference([0.5, 0.6], [0.1, -0.1], 0.0, -0.1, 0.1)
+    assert [one.is_worse("log_loss") for one in (higher, lower, unclear)] == [True, False, False]
+    assert [one.is_worse("auc") for one in (higher, lower, unclear)] == [False, True, False]
 
 
 def test_the_guard_tells_planted_drifts_by_the_fields_name_and_nothing_else(tmp_path: Path) -> None:

@@ -30,13 +30,13 @@ class TestRows:
     __test__ = False
 
     def __init__(self, work: Path) -> None:
-        self._work = work
+        self.work = work
         self.rows: LabelledRows | None = None
 
     def scores(self, path: Path) -> Scores:
         """The run's scores [N]; every run must hold the same rows in the same order. Raises ValueError otherwise."""
         scorer = Scorer.load(path)
-        scored = score_labelled(scorer, typed_blocks(typed_dir(path, scorer, self._work), "test"), {})
+        scored = score_labelled(scorer, typed_blocks(typed_dir(path, scorer, self.work), "test"), {})
         rows = scored.rows(scorer)
         if self.rows is None:
             self.rows = rows

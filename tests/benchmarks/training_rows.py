@@ -1,11 +1,18 @@
-"""Rows of training: the real loop on an encoded store that is drawn, against the neural network alone on ready inputs."""
+"""Rows of training: the real loop on an encoded store that is drawn, against the neural network alone on ready inputs.
+
+    python tests/benchmarks/training_rows.py
+
+prints the ratios in both precisions, least to most, by this process's CPU time (for a machine that is shared) and by time.
+"""
 
 import gc
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -14,6 +21,7 @@ import polars as pl
 import torch
 import torch.nn.functional as F
 from click_log import ClickLog, write_recipe
+from torch import nn
 
 from widedeep.encoded.folds import row_folds
 from widedeep.encoded.store import EncodedStore, write_store
@@ -24,7 +32,6 @@ from widedeep.memory.from_store import cross_column, main_columns, numeric_cuts,
 from widedeep.memory.remember import remember
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
-from widedeep.model.towers.mlp import build_mlp
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import Recipe
@@ -32,7 +39,7 @@ from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.synth.criteo import CARDINALITIES, NUMERIC
 from widedeep.training import loop
-from widedeep.training.device import peak_memory_bytes, set_threads
+from widedeep.training.device import Precision, choose_precision, layers_in, peak_memory_bytes, set_threads
 from widedeep.training.loop import Trainer
 
 ZIPF_EXPONENT = 1.1
@@ -40,6 +47,7 @@ CROSS_SIZES = (1_500, 3_000, 6_000, 12_000, 24_000, 40_000, 60_000, 90_000)
 """Combinations of the eight crosses, most rows in those with many rows."""
 WARM_UP = 0.2
 """Share of a run's rows that are trained on before its clock starts."""
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 _BLOCK_ROWS = 1 << 16
 
 
@@ -58,30 +66,62 @@ class Size:
         return self.steps * self.batch_size
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A time in seconds, and the CPU time that this process has had, all threads together."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        return cls(time.perf_counter(), time.process_time())
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Rows per second of time, and per second of this process's CPU time: the second holds on a busy machine too."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def between(cls, start: Moment, end: Moment, rows: float) -> "Rate":
+        return cls(rows / (end.wall - start.wall), rows / (end.cpu - start.cpu))
+
+    def over(self, other: "Rate") -> "Rate":
+        """Both as ratios to another's."""
+        return Rate(self.wall / other.wall, self.cpu / other.cpu)
+
+
 class StepClock(Reporter):
     """Hears of every finished piece of training and keeps the time: what lies between two is whole steps, feed included."""
 
     def __init__(self) -> None:
-        self.started = 0.0
-        self.ticks: list[tuple[float, float]] = []
-        """(time in seconds, rows done)."""
+        self.started = Moment.now()
+        self.ticks: list[tuple[Moment, float]] = []
+        """(time, rows done)."""
 
     @contextmanager
     def work(self, title: str, total: float | None, unit: str) -> Iterator[Meter]:
-        self.started = time.perf_counter()
+        self.started = Moment.now()
         clock = self
 
         class Ticking(Meter):
             def update(self, done: float, **figures: float) -> None:
-                clock.ticks.append((time.perf_counter(), done))
+                clock.ticks.append((Moment.now(), done))
 
         yield Ticking()
 
-    def rows_per_second(self, skip: float = 0.0) -> float:
+    def rate(self, skip: float = 0.0) -> Rate:
         """Between the first tick at which `skip` rows were done (0: the start) and the last one."""
         start, before = next(tick for tick in self.ticks if tick[1] >= skip) if skip else (self.started, 0.0)
         end, done = self.ticks[-1]
-        return (done - before) / (end - start)
+        return Rate.between(start, end, done - before)
+
+    def rows_per_second(self, skip: float = 0.0) -> float:
+        """`rate`, by the wall's clock."""
+        return self.rate(skip).wall
 
 
 # ------------------------------------------------------------------------------------------------------ what is drawn
@@ -138,13 +178,19 @@ def recipe_of(work: Path, kind: str, crosses: str, size: Size) -> Recipe:
 
 
 def train_once(
-    recipe: Recipe, network: Network, layout: InputLayout, store: EncodedStore, work: Path
+    recipe: Recipe,
+    network: Network,
+    layout: InputLayout,
+    store: EncodedStore,
+    work: Path,
+    precision: Precision = "float32",
 ) -> tuple[Trainer, StepClock]:
     """The real loop over the store, with its checkpoint at the end, and the clock that watched every step of it."""
     run, clock = RunDirectory(work / "run"), StepClock()
     shutil.rmtree(run.path, ignore_errors=True)
     run.best_path.parent.mkdir(parents=True)
-    trainer = Trainer(recipe, network, layout, store, None, run, torch.device("cpu"), clock)
+    cpu = torch.device("cpu")
+    trainer = Trainer(recipe, network, layout, store, None, run, cpu, clock, precision=precision)
     with mock.patch.object(loop, "METER_SECONDS", 0.0):
         trainer.run(resume=False)
     return trainer, clock
@@ -154,9 +200,16 @@ class Contender:
     """One kind of model on one store, trained anew at every run."""
 
     def __init__(
-        self, work: Path, store: EncodedStore, layout: InputLayout, size: Size, kind: str, crosses: str = "gradient"
+        self,
+        work: Path,
+        store: EncodedStore,
+        layout: InputLayout,
+        size: Size,
+        kind: str,
+        crosses: str = "gradient",
+        precision: Precision = "float32",
     ) -> None:
-        self.work, self.store, self.size = work, store, size
+        self.work, self.store, self.size, self.precision = work, store, size, precision
         self.recipe = recipe_of(work, kind, crosses, size)
         kept = [column for column in layout.index_columns if kind != "deep" or column.kind == "categorical"]
         self.layout = InputLayout.of(kept, layout.numeric_columns)
@@ -185,32 +238,36 @@ class Contender:
             crosses.remember(torch.from_numpy(known.value), torch.from_numpy(known.support))
             crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
             crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
-        return train_once(self.recipe, network, self.layout, self.store, self.work)
+        return train_once(self.recipe, network, self.layout, self.store, self.work, self.precision)
 
-    def rows_per_second(self) -> float:
+    def rate(self) -> Rate:
         """Of whole steps, after a warm-up; the checkpoint at the end is left out."""
-        rate = self.trained()[1].rows_per_second(WARM_UP * self.store.rows)
+        rate = self.trained()[1].rate(WARM_UP * self.store.rows)
         gc.collect()
         return rate
 
 
-def mlp_alone(input_dim: int, recipe: Recipe, steps: int) -> float:
-    """Rows per second of forward, backward with the gradient to the inputs, and an Adam step, on ready inputs."""
-    batch_size = recipe.training.batch_size
-    tower = build_mlp(input_dim, recipe.model.deep)
+def mlp_alone(input_dim: int, size: Size, precision: Precision = "float32") -> Rate:
+    """Forward, backward with the gradient to the inputs, and an Adam step, on ready inputs: torch's own layers."""
+    widths = [input_dim, *size.hidden]
+    layers = [layer for n, m in pairwise(widths) for layer in (nn.Linear(n, m), nn.ReLU())]
+    tower = nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
     optimizer = torch.optim.Adam(tower.parameters(), fused=True)
-    inputs = torch.randn(batch_size, input_dim, requires_grad=True)
-    label = torch.randint(0, 2, (batch_size,)).float()
-    started = 0.0
-    warm_up = int(WARM_UP * steps)
-    for step in range(steps):
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32  # no copy of the inputs is to be made
+    inputs = torch.randn(size.batch_size, input_dim).to(dtype).requires_grad_()
+    label = torch.randint(0, 2, (size.batch_size,)).float()
+    started = Moment.now()
+    warm_up = int(WARM_UP * size.steps)
+    for step in range(size.steps):
         if step == warm_up:
-            started = time.perf_counter()
+            started = Moment.now()
         inputs.grad = None
-        F.binary_cross_entropy_with_logits(tower(inputs), label).backward()  # type: ignore[no-untyped-call]
+        with layers_in(precision, inputs.device):
+            logit = tower(inputs).float()
+        F.binary_cross_entropy_with_logits(logit, label).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-    return (steps - warm_up) * batch_size / (time.perf_counter() - started)
+    return Rate.between(started, Moment.now(), (size.steps - warm_up) * size.batch_size)
 
 
 # ----------------------------------------------------------------------------------------------------------- the rows
@@ -218,33 +275,53 @@ def mlp_alone(input_dim: int, recipe: Recipe, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Against:
-    """Ratios to the MLP alone, one per repetition, and the recipe that was trained."""
+    """Ratios to the MLP alone in the same precision, one per repetition, and the recipe that was trained."""
 
-    deep: list[float]
-    wide_deep: list[float]
+    deep: list[Rate]
+    wide_deep: list[Rate]
     """With eight crosses, as by default: their values from counts, out of fold."""
-    by_gradient: list[float]
+    by_gradient: list[Rate]
     """With eight crosses whose weights are learnt along."""
-    alone: list[float]
-    """Rows per second of the MLP alone."""
+    alone: list[Rate]
+    """Of the MLP alone."""
     recipe: str
 
+    def wide_deep_rates(self) -> list[Rate]:
+        """Of `wide_deep`, in rows per second."""
+        return [Rate(r.wall * a.wall, r.cpu * a.cpu) for r, a in zip(self.wide_deep, self.alone, strict=True)]
 
-def against_the_mlp_alone(work: Path, size: Size = Size(), table_rows: int = 200_000) -> Against:
-    """Each contender in turn, the MLP alone before each round."""
+
+def against_the_mlp_alone(
+    work: Path, size: Size = Size(), table_rows: int = 200_000, precisions: Sequence[Precision] = ()
+) -> dict[Precision, Against]:
+    """In each precision: each contender in turn, the MLP alone before each round.
+
+    Without `precisions`, float32 and the one that `training.precision: auto` takes on this machine's CPU.
+    """
     set_threads(None)
+    if not precisions:
+        chosen = choose_precision(recipe_of(work, "deep", "gradient", size), torch.device("cpu"))
+        precisions = PRECISIONS[: PRECISIONS.index(chosen) + 1]
     store, layout = draw_store(work / "store", table_rows, size.rows)
-    deep = Contender(work, store, layout, size, "deep")
-    wide_deep = Contender(work, store, layout, size, "wide_deep", "out_of_fold")
-    by_gradient = Contender(work, store, layout, size, "wide_deep", "gradient")
     input_dim = 16 * len(CARDINALITIES) + len(NUMERIC)
-    figures: tuple[list[float], list[float], list[float], list[float]] = ([], [], [], [])
+    contenders = {
+        precision: [
+            Contender(work, store, layout, size, kind, crosses, precision)
+            for kind, crosses in (("deep", "gradient"), ("wide_deep", "out_of_fold"), ("wide_deep", "gradient"))
+        ]
+        for precision in precisions
+    }
+    results: dict[Precision, Against] = {
+        precision: Against([], [], [], [], dump_recipe(ours[1].recipe)) for precision, ours in contenders.items()
+    }
     for _ in range(size.runs):
-        alone = mlp_alone(input_dim, deep.recipe, size.steps)
-        ratios = [one.rows_per_second() / alone for one in (deep, wide_deep, by_gradient)]
-        for figure, value in zip(figures, [*ratios, alone], strict=True):
-            figure.append(value)
-    return Against(*figures, dump_recipe(wide_deep.recipe))
+        for precision, ours in contenders.items():
+            alone = mlp_alone(input_dim, size, precision)
+            result = results[precision]
+            result.alone.append(alone)
+            for ratios, contender in zip((result.deep, result.wide_deep, result.by_gradient), ours, strict=True):
+                ratios.append(contender.rate().over(alone))
+    return results
 
 
 def large_tables_against_small(
@@ -258,8 +335,8 @@ def large_tables_against_small(
     )
     ratios = []
     for _ in range(size.runs):
-        base = small.rows_per_second()
-        ratios.append(large.rows_per_second() / base)
+        base = small.rate()
+        ratios.append(large.rate().over(base).wall)
     return ratios
 
 
@@ -270,3 +347,14 @@ def memory_of_large_tables(work: Path, size: Size = Size(steps=30), large_rows: 
     tensors = [table.weight for table in trainer.network.embedding_tables()]
     tensors += [tensor for name, tensor in trainer.optimizers.tensors().items() if name.startswith("embeddings")]
     return peak_memory_bytes(), sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+if __name__ == "__main__":
+    # What a step costs in each precision beside the MLP alone, of this process's CPU time: for a machine that is shared.
+    with tempfile.TemporaryDirectory() as folder:
+        for measured, against in against_the_mlp_alone(Path(folder), precisions=PRECISIONS).items():
+            for told in ("alone", "deep", "wide_deep", "by_gradient"):
+                rates = getattr(against, told)
+                for clock in ("cpu", "wall"):
+                    values = sorted(getattr(rate, clock) for rate in rates)
+                    print(measured, told, clock, *(f"{value:,.3f}" for value in values), flush=True)
