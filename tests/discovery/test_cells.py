@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from widedeep.discovery.cells import leave_one_out, sorted_by_code
+from widedeep.discovery.cells import in_order, leave_one_out, sorted_by_code
 
 PENALTIES = np.array([0.5, 4.0, 64.0])
 NO_LISTS = np.empty(0, dtype=np.int64)
@@ -25,7 +25,8 @@ def kernel(
     places = np.arange(len(left), dtype=np.int32) if rows is None else rows
     ordered, starts = sorted_by_code(left, places, int(left.max(initial=-1)) + 1)
     size = int(right.max(initial=-1)) + 1
-    return leave_one_out(ordered, starts, right, lists, size, residual, curvature, PENALTIES)
+    derivatives = in_order(ordered, residual), in_order(ordered, curvature)
+    return leave_one_out(ordered, starts, right, lists, size, *derivatives, PENALTIES)
 
 
 def plainly(
