@@ -180,13 +180,11 @@ class Prover:
         members = candidate.members(self.data.by_name)
         unpermuted = int(draw.integers(len(members)))
         # Rows are permuted within the choice and within the proof, so that a value stays as frequent in each.
-        parts = [np.flatnonzero(part) for part in (self.data.proof, ~self.data.proof)]
+        _, choice, rows = self._bounds
         for position, member in enumerate(members):
             if position != unpermuted:
-                order = np.arange(self.data.num_rows)
-                for rows in parts:
-                    order[rows] = rows[draw.permutation(len(rows))]
-                members[position] = member.gather(order)
+                in_proof = choice + draw.permutation(rows - choice)
+                members[position] = member.gather(np.concatenate([draw.permutation(choice), in_proof]))
         return self._in_parts(cross_column(members))
 
 
