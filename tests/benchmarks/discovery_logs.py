@@ -73,7 +73,7 @@ def covered(place: Place, train_rows: int = COVER_TRAIN) -> dict[str, Any]:
     fresh = _taken(every, np.arange(train_rows, every.num_rows))
     columns: list[Column] = [field.column() for field in fresh.fields]
     for cross, column in zip(proof.kept, proof.columns[len(columns) :], strict=True):
-        columns.append(_recoded(column, cross.score.candidate, every, train_rows))
+        columns.append(_recoded(column, cross.score.candidate, every, seen.proof))
     label = fresh.target.label.astype(np.float64)
     losses = [
         row_losses("binary", label, model.logit(columns, fresh.num_rows).astype(np.float64))
@@ -89,16 +89,19 @@ def covered(place: Place, train_rows: int = COVER_TRAIN) -> dict[str, Any]:
     }
 
 
-def _recoded(seen: Column, candidate: Candidate, every: TrainRows, train_rows: int) -> Column:
-    """The cross of the fresh rows in the codes that it has in the seen ones, -1 for combinations without one."""
+def _recoded(seen: Column, candidate: Candidate, every: TrainRows, proof: np.ndarray) -> Column:
+    """The cross of the fresh rows in the codes that it has in the seen ones, -1 for combinations without one.
+
+    `proof` are the seen rows' parts: the chunks of `seen` are of the choice, and of the proof.
+    """
     assert isinstance(seen, CodeColumn)
     column = cross_column(candidate.members(every.by_name))
     assert isinstance(column, CodeColumn)
-    (codes,), (seen_codes,) = column.chunks, seen.chunks
+    (codes,) = column.chunks
     known = np.full(column.size + 1, -1, dtype=np.int32)
-    known[codes[:train_rows]] = seen_codes
+    known[codes[np.argsort(proof, kind="stable")]] = np.concatenate(seen.chunks)
     known[-1] = -1
-    return CodeColumn([known[codes[train_rows:]]], seen.size)
+    return CodeColumn([known[codes[len(proof) :]]], seen.size)
 
 
 def _taken(data: TrainRows, rows: np.ndarray) -> TrainRows:

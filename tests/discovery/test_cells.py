@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from widedeep.discovery.cells import leave_one_out, sorted_by_code
+from widedeep.discovery.cells import in_order, joined, leave_one_out, sorted_by_code
 
 PENALTIES = np.array([0.5, 4.0, 64.0])
 NO_LISTS = np.empty(0, dtype=np.int64)
@@ -25,7 +25,8 @@ def kernel(
     places = np.arange(len(left), dtype=np.int32) if rows is None else rows
     ordered, starts = sorted_by_code(left, places, int(left.max(initial=-1)) + 1)
     size = int(right.max(initial=-1)) + 1
-    return leave_one_out(ordered, starts, right, lists, size, residual, curvature, PENALTIES)
+    derivatives = in_order(ordered, residual), in_order(ordered, curvature)
+    return leave_one_out(ordered, starts, right, lists, size, *derivatives, PENALTIES)
 
 
 def plainly(
@@ -116,3 +117,14 @@ def test_the_score_of_cells_without_an_effect_has_mean_0_and_the_variance_that_i
 def test_rows_are_sorted_by_code_and_those_of_negative_codes_are_left_out() -> None:
     rows, starts = sorted_by_code(np.array([2, -1, 0, 2, -5, 0], np.int32), np.array([7, 8, 9, 3, 2, 1], np.int32), 4)
     assert (rows.tolist(), starts.tolist()) == ([9, 1, 7, 3], [0, 2, 2, 4, 4])
+
+
+@given(seed=st.integers(0, 2**32), rows=st.integers(0, 80), left=st.integers(1, 9), right=st.integers(1, 9))
+def test_pairs_of_codes_are_numbered_in_their_order(seed: int, rows: int, left: int, right: int) -> None:
+    draw = np.random.default_rng(seed)
+    first, second = (draw.integers(-1, size, rows, dtype=np.int32) for size in (left, right))
+    codes, size = joined(first, left, second, right)
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    known = sorted({pair for pair in pairs if min(pair) >= 0})
+    assert codes.tolist() == [known.index(pair) if pair in known else -1 for pair in pairs]
+    assert size == len(known)

@@ -10,7 +10,7 @@ from small_logs import clicked, log, texts, train_rows
 from widedeep.discovery.fields import TrainRows
 from widedeep.discovery.fold_models import FoldModels
 from widedeep.discovery.proof import Proof, Prover
-from widedeep.discovery.screen import Candidate, Score
+from widedeep.discovery.screen import NULLS, Candidate, Score
 from widedeep.discovery.search import Search, SearchResult
 from widedeep.evaluation.comparison import Change
 from widedeep.memory.additive import Additive
@@ -159,6 +159,16 @@ def test_screening_is_the_same_alone_and_among_others_and_whichever_member_is_so
     for candidate, score in zip(candidates, together, strict=True):
         assert made.screen.scores([candidate], residual) == [score]
         assert score.candidate == candidate
+
+
+def test_nulls_are_the_same_together_with_the_scores_and_alone(rows: TrainRows) -> None:
+    made = search(rows)
+    residual = made._residual()
+    candidates = [Candidate(fields, (None,) * len(fields)) for fields in [("a", "b"), ("a", "twice"), ("a", "b", "c")]]
+    with Reporter().work("screen", None, "crosses") as meter:
+        scores, nulls = made.screen.scores_and_nulls(candidates, residual, meter, 0)
+    assert scores == made.screen.scores(candidates, residual)
+    assert nulls == [made.screen.scores(candidates, residual, null=number) for number in range(NULLS)]
 
 
 def test_of_triples_one_of_each_set_of_fields_is_screened(rows: TrainRows, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from widedeep.evaluation.comparison import Change, auc_rise, loss_fall, row_losses
+from widedeep.evaluation.comparison import Change, LabelledRows, auc_estimate, loss_fall, row_losses
 
 
 def rows(seed: int, count: int, levels: int = 0) -> dict[str, Any]:
@@ -22,6 +22,12 @@ def rows(seed: int, count: int, levels: int = 0) -> dict[str, Any]:
     weight = draw.integers(0, 4, count).astype(np.float64)
     weight[-2:] = 1.0
     return {"label": label, "before": before, "after": after, "weight": weight}
+
+
+def auc_rise(label: Any, before: Any, after: Any, weight: Any = None) -> Change | None:
+    labelled = LabelledRows.of("binary", label, weight)
+    first, second = auc_estimate(labelled, before), auc_estimate(labelled, after)
+    return None if first is None or second is None else second.minus(first).change()
 
 
 drawn = st.builds(rows, st.integers(0, 2**32), st.integers(4, 80), st.sampled_from([0, 1, 4]))

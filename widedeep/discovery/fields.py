@@ -87,6 +87,17 @@ class TrainRows:
         """N."""
         return len(self.proof)
 
+    def proof_last(self) -> "TrainRows":
+        """The same rows, those of the proof after the others; rows keep their order within each part."""
+        order = np.argsort(self.proof, kind="stable")
+        return replace(
+            self,
+            fields=tuple(field.gather(order) for field in self.fields),
+            target=self.target.gather(order),
+            proof=self.proof[order],
+            rows=order if self.rows is None else self.rows[order],
+        )
+
     @cached_property
     def by_name(self) -> dict[str, CrossField]:
         """Name → field, in order."""
@@ -214,16 +225,13 @@ def _column(codes: Codes | Lists, size: int) -> Column:
     return ListColumn([codes], size) if isinstance(codes, Lists) else CodeColumn([codes], size)
 
 
-def count_combinations(column: Column, rows: NDArray[np.bool_]) -> tuple[int, int]:
-    """The number of combinations in the rows of a cross column where `rows` [N] holds, and of those that occur once.
+def count_combinations(chunk: NDArray[Any] | Lists) -> tuple[int, int]:
+    """The number of combinations in a chunk of a cross column, and of those that occur once.
 
     A row has one combination, or several with lists.
     """
-    (chunk,) = column.chunks
-    if isinstance(chunk, Lists):
-        in_rows = np.repeat(rows, chunk.lengths)
-        return int(in_rows.sum()), int((chunk.values[in_rows] < 0).sum())
-    return int(rows.sum()), int((chunk[rows] < 0).sum())
+    codes = chunk.values if isinstance(chunk, Lists) else chunk
+    return len(codes), int((codes < 0).sum())
 
 
 def expanded(fields: Sequence[CrossField]) -> tuple[NDArray[np.int64] | None, list[Codes]]:

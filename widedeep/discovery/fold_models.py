@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 
 from widedeep.evaluation.comparison import Change, loss_fall, row_losses
-from widedeep.lists import Lists
 from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn, split
 from widedeep.ordered import in_threads
 
 FOLDS = 5
@@ -92,13 +90,7 @@ class FoldModels:
 
     def _in_folds(self, column: Column) -> Column:
         """The column with a chunk per fold."""
-        (chunk,) = column.chunks
-        pairs = list(zip(self._bounds, self._bounds[1:], strict=False))
-        if isinstance(column, CodeColumn):
-            assert isinstance(chunk, np.ndarray)
-            return replace(column, chunks=[chunk[first:last] for first, last in pairs])
-        assert isinstance(chunk, Lists)
-        return ListColumn([chunk.slice(first, last) for first, last in pairs], column.size, column.first)
+        return split(column, self._bounds)
 
 
 def _chunk(column: Column, fold: int) -> Column:

@@ -1,6 +1,7 @@
 """The gain of chosen crosses on rows that took no part in the choice, with intervals and q-values."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +11,9 @@ from widedeep.discovery.fields import TrainRows, count_combinations, cross_colum
 from widedeep.discovery.fold_models import FIRST_SWEEPS, LIST_STEPS
 from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
-from widedeep.evaluation.comparison import Change, auc_rise, loss_fall, row_losses
+from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, auc_estimate, loss_fall, row_losses
 from widedeep.memory.additive import Additive, fit_additive
-from widedeep.memory.columns import Column, Floats
+from widedeep.memory.columns import Column, Floats, split
 from widedeep.ordered import in_threads
 from widedeep.reporting import Meter, Reporter
 
@@ -65,12 +66,16 @@ class Prover:
 
     def __init__(self, data: TrainRows, offset: Floats | None, known: Sequence[Candidate] = ()) -> None:
         """Chosen crosses must beat a model of main effects and the crosses `known`; `offset` [N] is added to logits."""
-        self.data, self.offset = data, offset
-        crosses = (cross_column(candidate.members(data.by_name)) for candidate in known)
-        self.columns: list[Column] = [*(field.column() for field in data.fields), *crosses]
-        rows = data.proof
-        self._label = data.target.label[rows].astype(np.float64)
-        self._weight = None if data.target.weight is None else data.target.weight[rows].astype(np.float64)
+        # A part of its own for each kind of rows: the fit passes over the proof's rows, and no branch depends on a row.
+        self.data = data.proof_last()
+        self.offset = None if offset is None else offset[np.argsort(data.proof, kind="stable")]
+        self._bounds = [0, int((~data.proof).sum()), data.num_rows]
+        crosses = (self._cross(candidate) for candidate in known)
+        self.columns: list[Column] = [*(self._in_parts(field.column()) for field in self.data.fields), *crosses]
+        target, rows = self.data.target, self.data.proof
+        self._label = target.label[rows].astype(np.float64)
+        self._weight = None if target.weight is None else target.weight[rows].astype(np.float64)
+        self._labelled = LabelledRows.of("binary", self._label, self._weight)
 
     def prove(self, chosen: Sequence[Score], fdr: float, reporter: Reporter) -> Proof:
         """Judge the crosses in the order of their choice, each on top of the kept crosses before it."""
@@ -89,26 +94,35 @@ class Prover:
                 kept, dropped = _judged(again, null, fdr, len(chosen))
                 refused += dropped
         columns, after = models[-1]
-        loss, auc = self._changes(self._logit(*models[0]), self._logit(columns, after))
+        loss, auc = self._measured(*models[-1]).change_from(self._measured(*models[0]))
         return Proof(tuple(kept), tuple(refused), loss, auc, tuple(columns), models[0][1], after)
 
     def _chain(
         self, scores: Sequence[Score], meter: Meter, done: int
     ) -> tuple[list[ProvedCross], list[tuple[list[Column], Additive]]]:
-        columns, model = list(self.columns), self.base
-        models = [(list(columns), model)]
-        logit, judged = self._logit(columns, model), []
-        for number, score in enumerate(scores, 1):
-            column = cross_column(score.candidate.members(self.data.by_name))
-            columns.append(column)
-            model = self._fitted(columns, CHAIN_SWEEPS, model)
-            models.append((list(columns), model))
-            before, logit = logit, self._logit(columns, model)
-            loss, auc = self._changes(before, logit)
-            distinct, support = self._extent(column)
-            judged.append(ProvedCross(score, distinct, support, loss, auc, 1.0))
-            meter.update(done + number)
+        models = [(list(self.columns), self.base)]
+        # A fit needs the one before it, so it leaves a thread for all the rest.
+        with ThreadPoolExecutor(1) as beside:
+            crosses = [beside.submit(self._cross, score.candidate) for score in scores]
+            measured = [beside.submit(self._measured, *models[0])]
+            for number, cross in enumerate(crosses, 1):
+                columns, model = models[-1]
+                columns = [*columns, cross.result()]
+                models.append((columns, self._fitted(columns, CHAIN_SWEEPS, model)))
+                measured.append(beside.submit(self._measured, *models[-1]))
+                meter.update(done + number)
+        judged = []
+        for score, cross, before, after in zip(scores, crosses, measured, measured[1:], strict=False):
+            loss, auc = after.result().change_from(before.result())
+            judged.append(ProvedCross(score, *self._extent(cross.result()), loss, auc, 1.0))
         return judged, models
+
+    def _cross(self, candidate: Candidate) -> Column:
+        return self._in_parts(cross_column(candidate.members(self.data.by_name)))
+
+    def _in_parts(self, column: Column) -> Column:
+        """The column with a chunk of the choice's rows and one of the proof's."""
+        return split(column, self._bounds)
 
     def _fitted(self, columns: Sequence[Column], sweeps: int, start: Additive | None) -> Additive:
         return fit_additive(
@@ -122,21 +136,21 @@ class Prover:
         )
 
     def _logit(self, columns: Sequence[Column], model: Additive) -> Numbers:
-        logit = model.logit(columns, self.data.num_rows)
+        logit = model.logit(columns, self.data.num_rows, self.data.proof)
         if self.offset is not None:
             logit += self.offset
         return logit[self.data.proof].astype(np.float64)
 
-    def _changes(self, before: Numbers, after: Numbers) -> tuple[Change, Change | None]:
-        kind, label = self.data.target.kind, self._label
-        loss = loss_fall(row_losses(kind, label, before), row_losses(kind, label, after), self._weight)
-        return loss, auc_rise(label, before, after, self._weight) if kind == "binary" else None
+    def _measured(self, columns: Sequence[Column], model: Additive) -> "_Measured":
+        kind, logit = self.data.target.kind, self._logit(columns, model)
+        auc = auc_estimate(self._labelled, logit) if kind == "binary" else None
+        return _Measured(row_losses(kind, self._label, logit), self._weight, auc)
 
     def _extent(self, column: Column) -> tuple[int, float]:
         proof = self.data.proof
         seen = int(column.support(proof)[column.support(~proof) > 0].sum())
-        _, single = count_combinations(column, np.ones_like(proof))
-        return column.size + single, seen / max(1, count_combinations(column, proof)[0])
+        (_, single), (in_proof, more) = (count_combinations(chunk) for chunk in column.chunks)
+        return column.size + single + more, seen / max(1, in_proof)
 
     def _null(self, chosen: Sequence[Score], last: tuple[list[Column], Additive], meter: Meter, done: int) -> Numbers:
         """z of the gains of permuted crosses on top of the whole chain."""
@@ -154,7 +168,7 @@ class Prover:
             weights = np.zeros(column.size, dtype=np.float32)
             weights += column.sums(used, rows).steps(weights, score.penalty, logistic=rows.logistic)
             with_cross = logit.copy()
-            column.add_weights(weights, with_cross)
+            column.add_weights(weights, with_cross, self.data.proof)
             after = row_losses(self.data.target.kind, self._label, with_cross[self.data.proof].astype(np.float64))
             meter.update(done + number + 1)
             return loss_fall(before, after, self._weight).z
@@ -166,14 +180,27 @@ class Prover:
         members = candidate.members(self.data.by_name)
         unpermuted = int(draw.integers(len(members)))
         # Rows are permuted within the choice and within the proof, so that a value stays as frequent in each.
-        parts = [np.flatnonzero(part) for part in (self.data.proof, ~self.data.proof)]
+        _, choice, rows = self._bounds
         for position, member in enumerate(members):
             if position != unpermuted:
-                order = np.arange(self.data.num_rows)
-                for rows in parts:
-                    order[rows] = rows[draw.permutation(len(rows))]
-                members[position] = member.gather(order)
-        return cross_column(members)
+                in_proof = choice + draw.permutation(rows - choice)
+                members[position] = member.gather(np.concatenate([draw.permutation(choice), in_proof]))
+        return self._in_parts(cross_column(members))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A model on the rows of the proof."""
+
+    losses: Numbers
+    """[n]: the loss of each row."""
+    weight: Numbers | None
+    auc: Estimate | None
+
+    def change_from(self, before: "_Measured") -> tuple[Change, Change | None]:
+        """The fall of the loss and the rise of the AUC from another model; the latter is None without an AUC."""
+        loss = loss_fall(before.losses, self.losses, self.weight)
+        return loss, None if self.auc is None or before.auc is None else self.auc.minus(before.auc).change()
 
 
 def _judged(

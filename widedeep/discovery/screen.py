@@ -8,7 +8,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.discovery.cells import leave_one_out, sorted_by_code
+from widedeep.discovery.cells import in_order, joined, leave_one_out, sorted_by_code
 from widedeep.discovery.fields import Codes, CrossField, expanded
 from widedeep.lists import Lists
 from widedeep.memory.additive import Target
@@ -114,27 +114,50 @@ class Screen:
         With `null`, below NULLS, the rows of one member are permuted by the permutation of that number. The member is
         the one at position `moved`, or by default the right one (see `_groups`). Raises OutOfTime at the deadline.
         """
-        found: dict[Candidate, Score] = {}
+        (scores,) = self._scores(candidates, residual, [null], moved, limit, meter, done_before)
+        return scores
+
+    def scores_and_nulls(
+        self, candidates: Sequence[Candidate], residual: Residual, meter: Meter, done_before: int
+    ) -> tuple[list[Score], list[list[Score]]]:
+        """Scores on all rows, and those with each permutation of the default member's rows."""
+        scores, *nulls = self._scores(candidates, residual, [None, *range(NULLS)], None, None, meter, done_before)
+        return scores, nulls
+
+    def _scores(
+        self,
+        candidates: Sequence[Candidate],
+        residual: Residual,
+        orders: Sequence[int | None],
+        moved: int | None,
+        limit: int | None,
+        meter: Meter | None,
+        done_before: int,
+    ) -> list[list[Score]]:
+        """The scores with each of the `orders` of the right member's rows, None being their own."""
+        found: dict[tuple[Candidate, int | None], Score] = {}
         for candidate in candidates:
             for member in candidate.named:
-                for order in {None, null}:
+                for order in {None, *orders}:
                     self._member(*member, order)
 
         def score(group: tuple[_Members, list[Candidate]]) -> None:
             left, members = group
             runs = _Runs.of([self._member(*member) for member in left], residual, limit)
             for candidate in members:
-                if monotonic() > self.deadline:
-                    return
                 (right,) = set(candidate.named) - set(left)
-                found[candidate] = runs.score(candidate, self._member(*right, null))
-                if meter is not None:
-                    meter.update(done_before + len(found))
+                for order in orders:
+                    if monotonic() > self.deadline:
+                        return
+                    found[candidate, order] = runs.score(candidate, self._member(*right, order))
+                    if meter is not None:
+                        meter.update(done_before + len(found))
 
-        in_threads(score, self._groups(candidates, moved).items())
-        if len(found) < len(set(candidates)):
+        # The longest group first, so that no thread is left with it at the end.
+        in_threads(score, sorted(self._groups(candidates, moved).items(), key=lambda group: -len(group[1])))
+        if len(found) < len(orders) * len(set(candidates)):
             raise OutOfTime
-        return [found[candidate] for candidate in candidates]
+        return [[found[candidate, order] for candidate in candidates] for order in orders]
 
     def _groups(self, candidates: Sequence[Candidate], moved: int | None) -> dict[_Members, list[Candidate]]:
         """Candidates grouped by all their members but one, the right member. Rows are then sorted once for each group.
@@ -173,14 +196,15 @@ class _Runs:
     """Rows sorted by their combination of some members, with residuals."""
 
     def __init__(self, rows: Codes, starts: NDArray[np.int64], residual: Residual, num_rows: int) -> None:
-        self.rows, self.starts, self.residual, self.num_rows = rows, starts, residual, num_rows
+        self.rows, self.starts, self.num_rows = rows, starts, num_rows
+        self.residual, self.curvature = in_order(rows, residual.residual), in_order(rows, residual.curvature)
 
     @classmethod
     def of(cls, members: Sequence[CrossField], residual: Residual, limit: int | None) -> "_Runs":
         rows, codes = expanded(members)
         left, size = codes[0], members[0].size
         for more, member in zip(codes[1:], members[1:], strict=True):
-            left, size = joined(left, more, member.size)
+            left, size = joined(left, size, more, member.size)
         if rows is None:
             rows = np.arange(len(left))
         num_rows = len(residual.residual) if limit is None else limit
@@ -196,8 +220,8 @@ class _Runs:
             right.codes.values if isinstance(right.codes, Lists) else right.codes,
             right.codes.bounds if isinstance(right.codes, Lists) else _NO_LISTS,
             right.size,
-            self.residual.residual,
-            self.residual.curvature,
+            self.residual,
+            self.curvature,
             PENALTIES,
         )
         gain, score, variance, twos, twos_variance = result[int(result[:, 0].argmax())]
@@ -211,12 +235,3 @@ class _Runs:
 
 
 _NO_LISTS = np.empty(0, dtype=np.int64)
-
-
-def joined(left: Codes, right: Codes, right_size: int) -> tuple[Codes, int]:
-    """One code for each pair of codes, and the number of codes; -1 if either code is negative."""
-    pair = left.astype(np.int64) * right_size + right
-    pair[(left < 0) | (right < 0)] = -1
-    values, codes = np.unique(pair, return_inverse=True)
-    absent = int(len(values) > 0 and values[0] < 0)
-    return (codes - absent).astype(np.int32), len(values) - absent

@@ -124,22 +124,16 @@ class Search:
         """
         if not candidates:
             return [], np.inf
-        residual, n = self._residual(), len(self.screen.rows)
-        rungs = _rungs(len(candidates), n)
+        residual, rungs = self._residual(), _rungs(len(candidates), len(self.screen.rows))
         total = sum(count for count, _ in rungs) + NULLS * rungs[-1][0]
         left, done = list(candidates), 0
-        scores: list[Score] = []
         with self.reporter.work(title, total, "crosses") as meter:
-            for count, rows in rungs:
-                left = [score.candidate for score in _best_first(scores)[:count]] if scores else left
-                limit = None if rows == n else rows
-                scores = self.screen.scores(left, residual, limit=limit, meter=meter, done_before=done)
+            for (_, rows), (kept, _) in itertools.pairwise(rungs):
+                scores = self.screen.scores(left, residual, limit=rows, meter=meter, done_before=done)
                 done += len(left)
-            nulls = []
-            for number in range(NULLS):
-                null = self.screen.scores(left, residual, null=number, meter=meter, done_before=done)
-                nulls.append(np.array([score.z for score in null]))
-                done += len(left)
+                left = [score.candidate for score in _best_first(scores)[:kept]]
+            scores, null_scores = self.screen.scores_and_nulls(left, residual, meter, done)
+        nulls = [np.array([score.z for score in null]) for null in null_scores]
         scores = [replace(score, z=score.z - float(z)) for score, z in zip(scores, nulls[0], strict=True)]
         z = np.array([score.z for score in scores])
         return _best_first(scores), threshold(z, nulls[0] - nulls[1], CHOICE_FDR, len(candidates))

@@ -162,7 +162,7 @@ def estimates(rows: LabelledRows, score: NDArray[np.floating]) -> dict[str, Esti
     if rows.kind == "regression":
         figures = {"rmse": None if loss is None else _root(loss)}
     else:
-        figures = {"auc": _auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
+        figures = {"auc": auc_estimate(rows, score), "gauc": _gauc_estimate(rows, score), "log_loss": loss}
     return without_undefined(rows, figures)
 
 
@@ -203,20 +203,20 @@ def _root(square: Estimate) -> Estimate:
     return Estimate(root, square.influence / (2.0 * root) if root > 0.0 else np.zeros_like(square.influence))
 
 
-def _auc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate | None:
-    """AUC with the influences of DeLong, DeLong and Clarke-Pearson (1988), summed by group as in Obuchowski (1997).
+def auc_estimate(rows: LabelledRows, score: NDArray[np.floating]) -> Estimate | None:
+    """The AUC of scores [N]; None if there is only one class.
 
-    A positive moves the AUC by its placement, which is the share of the negatives' weight below it; a negative
-    likewise.
+    Influences are those of DeLong, DeLong and Clarke-Pearson (1988), summed by group as in Obuchowski (1997). A
+    positive moves the AUC by its placement, which is the share of the negatives' weight below it; a negative likewise.
     """
     positive = rows.label > 0.0
-    positive_scores, negative_scores = score[positive], score[~positive]
     positive_weights, negative_weights = rows.weight[positive], rows.weight[~positive]
     if not positive_weights.sum() > 0.0 or not negative_weights.sum() > 0.0:
         return None
     placement = np.empty(len(score))
-    placement[positive] = _share_below(positive_scores, negative_scores, negative_weights)
-    placement[~positive] = 1.0 - _share_below(negative_scores, positive_scores, positive_weights)
+    positives, negatives = _Ranked(score[positive], positive_weights), _Ranked(score[~positive], negative_weights)
+    placement[positive] = positives.share_of(negatives)
+    placement[~positive] = 1.0 - negatives.share_of(positives)
     share = np.where(positive, rows.weight / positive_weights.sum(), rows.weight / negative_weights.sum())
     value = float((positive_weights * placement[positive]).sum() / positive_weights.sum())
     return Estimate(value, rows.by_unit(share * (placement - value)))
@@ -259,23 +259,19 @@ def loss_fall(before: Numbers, after: Numbers, weight: Numbers | None = None) ->
     return Change(mean, float(np.sqrt(np.square(weight * (fall - mean)).sum())) / total)
 
 
-def auc_rise(label: Numbers, before: Numbers, after: Numbers, weight: Numbers | None = None) -> Change | None:
-    """The rise of the AUC from the scores `before` [N] to `after` [N] of the same rows; None if there is only one
-    class.
+class _Ranked:
+    """Scores of one class of rows, with weights, by rising score."""
 
-    The error is that of DeLong, DeLong and Clarke-Pearson (1988) for paired scores, with weighted placements.
-    """
-    rows = LabelledRows.of("binary", label, weight)
-    auc_after, auc_before = _auc_estimate(rows, after), _auc_estimate(rows, before)
-    return None if auc_after is None or auc_before is None else auc_after.minus(auc_before).change()
+    def __init__(self, scores: NDArray[np.floating], weight: Numbers) -> None:
+        self._order = np.argsort(scores, kind="stable")
+        self._scores = scores[self._order]
+        self._cumulative = np.concatenate([[0.0], np.cumsum(weight[self._order])])
 
-
-def _share_below(scores: NDArray[np.floating], others: NDArray[np.floating], weight: Numbers) -> Numbers:
-    """The share of the other scores' weight that is below each score; equal scores count half."""
-    order = np.argsort(others, kind="stable")
-    cumulative = np.concatenate([[0.0], np.cumsum(weight[order])])
-    ordered = others[order]
-    below = cumulative[np.searchsorted(ordered, scores, side="left")]
-    up_to = cumulative[np.searchsorted(ordered, scores, side="right")]
-    share: Numbers = (below + up_to) / (2.0 * cumulative[-1])
-    return share
+    def share_of(self, others: "_Ranked") -> Numbers:
+        """The share of the other scores' weight that is below each score, in the order given; equal ones count half."""
+        # Scores in rising order are looked up much faster than others.
+        below = others._cumulative[np.searchsorted(others._scores, self._scores, side="left")]
+        up_to = others._cumulative[np.searchsorted(others._scores, self._scores, side="right")]
+        share = np.empty(len(self._order))
+        share[self._order] = (below + up_to) / (2.0 * others._cumulative[-1])
+        return share

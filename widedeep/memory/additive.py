@@ -56,11 +56,14 @@ class Additive:
     shrinkage: tuple[float, ...]
     """For each column the ridge penalty lambda: (lambda / 2) * w^2 for each weight."""
 
-    def logit(self, columns: Sequence[Column], num_rows: int) -> Floats:
-        """The logits [num_rows] of rows, given as the same columns or as the first of them."""
+    def logit(self, columns: Sequence[Column], num_rows: int, used: Mask | None = None) -> Floats:
+        """The logits [num_rows] of rows, given as the same columns or as the first of them.
+
+        With `used` [num_rows], only those of such rows are sure to be right.
+        """
         logit = np.full(num_rows, self.bias, dtype=np.float32)
         for column, weights in zip(columns, self.weights, strict=False):
-            column.add_weights(weights, logit)
+            column.add_weights(weights, logit, used)
         return logit
 
 
@@ -104,12 +107,12 @@ def fit_additive(
     # Moving a column's mean to the bias would change what the stored sums say of its weights.
     covers_all_rows = [stored is None and column.covers_all_rows for column in columns]
     for _ in range(sweeps):
-        logit = Additive(bias, tuple(weights), ()).logit(columns, num_rows)
+        logit = Additive(bias, tuple(weights), ()).logit(columns, num_rows, used)
         if offset is not None:
             logit += offset
         rows = target.at(logit)
         bias_step = everywhere.sums(used, rows).steps(_NO_BIAS, 0.0, logistic=rows.logistic)
-        everywhere.move(bias_step, rows)
+        everywhere.move(bias_step, rows, used)
         bias += float(bias_step[0])
         noise = _noise(target, rows.residual, used) if target.kind == "regression" else 1.0
         for i, column in enumerate(columns):
@@ -119,7 +122,7 @@ def fit_additive(
                     sums = sums.joined(stored[i], weights[i])
                 step = sums.steps(weights[i], lambdas[i], logistic=rows.logistic)
                 weights[i] += step
-                column.move(step, rows)
+                column.move(step, rows, used)
             if covers_all_rows[i]:
                 bias += _centre(weights[i], sums)
             if shrinkage is None:

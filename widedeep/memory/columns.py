@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
 _NO_WEIGHTS: Floats = np.empty(0, dtype=np.float32)
+Chunk = TypeVar("Chunk")
 _REACH_OF_ONE: Floats = np.ones(1, dtype=np.float32)
 
 
@@ -124,15 +127,15 @@ class CodeColumn:
     def sums(self, used: Mask, state: Rows) -> Sums:
         """Sums over the rows where `used` [n] holds."""
         gradient, hessian = np.zeros(self.size), np.zeros(self.size)
-        for rows, codes in _parts(self.chunks):
+        for rows, codes in _parts(self.chunks, used):
             residual, curvature = state.residual[rows], state.curvature[rows]
             counts.add_sums(codes, self.first, used[rows], residual, curvature, gradient, hessian)
         return Sums(gradient, hessian, hessian, _REACH_OF_ONE)
 
-    def move(self, step: Floats, state: Rows) -> None:
-        """Update the rows after a step [size] of the weights."""
+    def move(self, step: Floats, state: Rows, used: Mask) -> None:
+        """Update the rows after a step [size] of the weights; chunks without a row where `used` [n] holds are left."""
         factor = np.exp(step) if state.logistic else step
-        for rows, codes in _parts(self.chunks):
+        for rows, codes in _parts(self.chunks, used):
             residual, curvature = state.residual[rows], state.curvature[rows]
             if state.logistic:
                 label, weight, odds = state.label[rows], state.weight[rows], state.odds[rows]
@@ -140,9 +143,9 @@ class CodeColumn:
             else:
                 counts.subtract_step(codes, self.first, step, residual, curvature)
 
-    def add_weights(self, weights: Floats, logit: Floats) -> None:
-        """Add the rows' weights to their logits."""
-        for rows, codes in _parts(self.chunks):
+    def add_weights(self, weights: Floats, logit: Floats, used: Mask | None = None) -> None:
+        """Add the rows' weights to their logits; with `used` [n], chunks without such a row are left."""
+        for rows, codes in _parts(self.chunks, used):
             counts.add_weights(codes, self.first, weights, logit[rows])
 
     def support(self, used: Mask) -> NDArray[np.int64]:
@@ -170,7 +173,7 @@ class ListColumn:
         """As in `CodeColumn`."""
         gradient, hessian, information = np.zeros((3, self.size))
         sums = Sums(gradient, hessian, information, np.zeros(self.size, dtype=np.float32))
-        for rows, part in self._parts():
+        for rows, part in self._parts(used):
             counts.add_list_sums(
                 *(*_arrays(part), self.first),
                 *(used[rows], state.residual[rows], state.curvature[rows]),
@@ -178,9 +181,9 @@ class ListColumn:
             )
         return sums
 
-    def move(self, step: Floats, state: Rows) -> None:
+    def move(self, step: Floats, state: Rows, used: Mask) -> None:
         """As in `CodeColumn`."""
-        for rows, part in self._parts():
+        for rows, part in self._parts(used):
             lists = *_arrays(part), self.first
             derivatives = state.residual[rows], state.curvature[rows]
             if state.logistic:
@@ -189,9 +192,9 @@ class ListColumn:
             else:
                 counts.subtract_list_step(*lists, step, *derivatives)
 
-    def add_weights(self, weights: Floats, logit: Floats) -> None:
+    def add_weights(self, weights: Floats, logit: Floats, used: Mask | None = None) -> None:
         """As in `CodeColumn`."""
-        for rows, part in self._parts():
+        for rows, part in self._parts(used):
             counts.add_list_weights(*_arrays(part), self.first, weights, logit[rows])
 
     def support(self, used: Mask) -> NDArray[np.int64]:
@@ -201,12 +204,22 @@ class ListColumn:
             counts.count_list_rows(part.values, part.lengths, self.first, used[rows], total)
         return total
 
-    def _parts(self) -> list[tuple[slice, Lists]]:
-        ends = np.cumsum([len(chunk.lengths) for chunk in self.chunks])
-        return [(slice(end - len(chunk.lengths), end), chunk) for end, chunk in zip(ends, self.chunks, strict=True)]
+    def _parts(self, used: Mask | None = None) -> list[tuple[slice, Lists]]:
+        return _rows_of(self.chunks, [len(chunk.lengths) for chunk in self.chunks], used)
 
 
 Column = CodeColumn | ListColumn
+
+
+def split(column: Column, bounds: Sequence[int]) -> Column:
+    """The column of one chunk with a chunk of the rows from each bound to before the next."""
+    (chunk,) = column.chunks
+    pairs = list(pairwise(bounds))
+    if isinstance(column, CodeColumn):
+        assert isinstance(chunk, np.ndarray)
+        return replace(column, chunks=[chunk[first:last] for first, last in pairs])
+    assert isinstance(chunk, Lists)
+    return replace(column, chunks=[chunk.slice(first, last) for first, last in pairs])
 
 
 def _arrays(lists: Lists) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:
@@ -214,6 +227,12 @@ def _arrays(lists: Lists) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]
     return lists.values, lists.lengths, _NO_WEIGHTS if lists.weights is None else lists.weights
 
 
-def _parts(chunks: Sequence[Codes]) -> list[tuple[slice, Codes]]:
-    ends = np.cumsum([len(chunk) for chunk in chunks])
-    return [(slice(end - len(chunk), end), chunk) for end, chunk in zip(ends, chunks, strict=True)]
+def _parts(chunks: Sequence[Codes], used: Mask | None = None) -> list[tuple[slice, Codes]]:
+    return _rows_of(chunks, [len(chunk) for chunk in chunks], used)
+
+
+def _rows_of(chunks: Sequence[Chunk], lengths: Sequence[int], used: Mask | None) -> list[tuple[slice, Chunk]]:
+    """Each chunk with its rows; with `used`, only those that have such a row."""
+    ends = np.cumsum(lengths)
+    parts = [(slice(end - length, end), chunk) for end, length, chunk in zip(ends, lengths, chunks, strict=True)]
+    return parts if used is None else [part for part in parts if used[part[0]].any()]

@@ -18,6 +18,8 @@ Sums = NDArray[np.float64]
 Codes = NDArray[np.int32]  # or, in columns of one code a row, UInt8 or UInt16
 
 
+_BLOCK = 256
+"""Rows of a block; what is kept of them for a moment fits into the nearest cache."""
 LEAST_ODDS, MOST_ODDS = np.float32(1e-30), np.float32(1e30)
 """Odds are clipped to these bounds, logits of about +-69. A little further, float32 odds would be 0 or infinite."""
 
@@ -114,8 +116,8 @@ def add_sums(
     for i in range(len(codes)):
         code = codes[i]
         if code >= first and used[i]:
-            gradient[code] += residual[i]
-            hessian[code] += curvature[i]
+            gradient[np.uint64(code)] += residual[i]
+            hessian[np.uint64(code)] += curvature[i]
 
 
 @compiled
@@ -139,10 +141,17 @@ def multiply_odds(
     curvature: Floats,
 ) -> None:
     """Update the rows of a logistic loss after a step of a column's weights; `factor` [size] is exp(step)."""
-    for i in range(len(codes)):
-        code = codes[i]
-        if code >= first:
-            odds[i] = min(max(odds[i] * factor[code], LEAST_ODDS), MOST_ODDS)
+    # Factors are looked up for a block of rows first: without the look-up, a loop is compiled to vectors.
+    factors = np.empty(_BLOCK, dtype=np.float32)
+    num_rows = np.uint64(len(codes))
+    for start in range(np.uint64(0), num_rows, np.uint64(_BLOCK)):
+        length = min(np.uint64(_BLOCK), num_rows - start)
+        for j in range(length):
+            code = codes[start + j]
+            factors[j] = factor[np.uint64(code)] if code >= first else np.float32(1.0)
+        for j in range(length):
+            i = start + j
+            odds[i] = min(max(odds[i] * factors[j], LEAST_ODDS), MOST_ODDS)
             _fill_row(i, label, weight, odds[i], residual, curvature)
 
 
