@@ -91,7 +91,7 @@ def whole_against_peers(log: ClickLog, work: Path, scratch: Path, runs: int = 3)
     linear = {
         "features": {"numeric": [{"column": name, "buckets": 20} for name in NUMERIC], "categorical": CATEGORICAL},
         "crosses": [list(cross) for cross in log.crosses],
-        "model": {"kind": "wide"},
+        "model": {"kind": "wide", "wide": {"crosses": "gradient"}},
     }
     measured = [ours(log, work / "ours", training=training)]
     alone = [ours(log, work / "linear", **linear)]
