@@ -1,4 +1,4 @@
-"""The optimizers of a model: lazy ones for large tables, torch's own for small parameters, FTRL for the wide part."""
+"""The optimizers of a model: lazy ones for large tables, dense ones for small parameters, FTRL for the wide part."""
 
 from collections.abc import Iterable, Mapping
 
