@@ -215,16 +215,34 @@ def of_evicting_runs(plan: FeaturePlan) -> FeaturePlan:
     )
 
 
-def test_vocabularies_that_say_how_long_values_are_unseen_lie_apart_from_others(tmp_path: Path) -> None:
-    plain = fitted(table(), tmp_path)
-    plan = of_evicting_runs(plain)
-    plan.save(tmp_path / "plan")
-    names = {path.name for path in (tmp_path / "plan" / "vocabularies").iterdir()}
-    assert names == {*(f"field-{number:04d}.arrow" for number in range(3)), "cross-0000.arrow"}
-    loaded = FeaturePlan.load(tmp_path / "plan")
-    assert loaded.digest == plan.digest != plain.digest
+def require_files(plan: FeaturePlan, folder: Path, names: set[str]) -> None:
+    """The plan's vocabularies are in files of these names, and are read as they were."""
+    plan.save(folder)
+    assert {path.name for path in (folder / "vocabularies").iterdir()} == names
+    loaded = FeaturePlan.load(folder)
+    assert loaded.digest == plan.digest
     for again, field in zip(loaded.categoricals, plan.categoricals, strict=True):
         assert again.vocabulary.equals(field.vocabulary)
+        assert again.vocabulary.schema == field.vocabulary.schema
+
+
+def test_vocabularies_that_say_how_long_values_are_unseen_share_a_file_whatever_hashed_fields_lie_between(
+    tmp_path: Path,
+) -> None:
+    plain = fitted(table(), tmp_path)
+    plan = of_evicting_runs(plain)
+    assert [field.buckets is None for field in plan.categoricals] == [True, False, True]
+    assert plan.digest != plain.digest
+    require_files(plan, tmp_path / "between", {"field-0000.arrow", "cross-0000.arrow"})
+    counted, hashed, last = plan.categoricals
+    first = replace(plan, categoricals=(hashed, counted, last))
+    require_files(first, tmp_path / "first", {"field-0000.arrow", "cross-0000.arrow"})
+
+
+def test_vocabularies_that_say_how_long_values_are_unseen_lie_apart_from_such_as_do_not(tmp_path: Path) -> None:
+    plain = fitted(table(), tmp_path)
+    plan = replace(plain, categoricals=(of_evicting_runs(plain).categoricals[0], *plain.categoricals[1:]))
+    require_files(plan, tmp_path / "plan", {"field-0000.arrow", "field-0002.arrow", "cross-0000.arrow"})
 
 
 @pytest.mark.parametrize("evicts", [False, True])

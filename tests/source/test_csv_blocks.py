@@ -15,6 +15,7 @@ from widedeep.errors import ColumnError, DataError, RecipeError
 from widedeep.recipe.schema import FormatSettings
 from widedeep.source import csv_blocks
 from widedeep.source.blocks import RawBlock
+from widedeep.source.csv_codes import Scratch
 from widedeep.source.sources import read_blocks
 
 AS_IT_IS = {"trim": False, "missing": ()}
@@ -290,3 +291,20 @@ def test_values_of_any_length_are_told_apart_by_their_bytes(tmp_path, monkeypatc
         form = FormatSettings(**AS_IT_IS)
         blocks = list(read_blocks(tmp_path / "log.csv", form, None, name="log.csv", block_bytes=block_bytes))
         assert [row for block in blocks for row in block.frame.rows()] == rows
+
+
+def test_a_block_is_coded_while_another_thread_takes_the_spare_memory() -> None:
+    class Contended(list[Scratch]):
+        def __bool__(self) -> bool:
+            was_there = len(self) > 0
+            self.clear()  # as another thread may, as soon as this one has looked
+            return was_there
+
+    settings = FormatSettings()
+    table = csv_blocks._Table(settings, csv_blocks.dialect_of(settings), ["a"], "log.csv", ["a"], compiled=True)
+    table.names = ["a", "b"]
+    table._spare = Contended([Scratch()])
+    for _ in range(2):
+        coded = table._coded_texts(b"x,1\ny,2\nx,3\n", [0])
+        assert coded is not None
+        assert coded[0].of_rows().to_list() == ["x", "y", "x"]

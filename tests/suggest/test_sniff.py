@@ -1,9 +1,12 @@
 """How a delimited text is written, judged by its first lines."""
 
+from typing import Any
+
 import pytest
 
 from widedeep.errors import ColumnError, DataError, UsageError
 from widedeep.source.csv_blocks import dialect_of
+from widedeep.suggest import sniff as sniff_module
 from widedeep.suggest.sniff import TextLayout, reads_as_utf8, sniff
 
 
@@ -64,6 +67,22 @@ def test_remarks_above_the_table_are_skipped(
 ) -> None:
     found = layout(text, label)
     assert (found.columns, found.changed()) == (columns, changed)
+
+
+def test_values_that_begin_like_remarks_are_looked_at_once_each() -> None:
+    class Counted(bytes):
+        taken = 0
+
+        def __getitem__(self, place: Any) -> Any:
+            part = super().__getitem__(place)
+            Counted.taken += len(part) if isinstance(place, slice) else 1
+            return part
+
+    colours = b"".join(b"#%06x,%d\n" % (37 * row, row % 2) for row in range(2000))
+    assert len(sniff_module._remarks(Counted(colours + b"red,1\n"))) == 2000
+    assert Counted.taken <= 2 * len(colours)
+    assert sniff_module._remarks(colours + b" \n") == []
+    assert layout(colours.decode() + "red,1\n", "c2").changed() == {"header": False, "columns": ("c1", "c2")}
 
 
 def test_text_that_is_no_utf_8_is_latin_1() -> None:

@@ -425,18 +425,35 @@ class FeaturePlan:
 
 
 def together(vocabularies: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:
-    """The named frames in their order, those of equal columns in groups of few values: a large one is alone."""
+    """The named frames in their order, those of equal columns in groups of few values: a large one is alone.
+
+    An empty frame has the columns of its group: those of hashed fields would part all others where these say how long
+    values are unseen.
+    """
     group: dict[str, pl.DataFrame] = {}
-    num_values, columns = 0, None
+    num_values, filled = 0, None
     for name, vocabulary in vocabularies:
         num_values += len(vocabulary)
-        own_columns = vocabulary.columns, vocabulary.dtypes
-        if group and (num_values > _VALUES_TOGETHER or own_columns != columns):
-            yield group
-            group, num_values = {}, len(vocabulary)
-        group[name], columns = vocabulary, own_columns
+        if group and (num_values > _VALUES_TOGETHER or not _may_lie_together(group, filled, vocabulary)):
+            yield _of_equal_columns(group, filled)
+            group, num_values, filled = {}, len(vocabulary), None
+        group[name] = vocabulary
+        if filled is None and len(vocabulary):
+            filled = vocabulary
     if group:
-        yield group
+        yield _of_equal_columns(group, filled)
+
+
+def _may_lie_together(group: Mapping[str, pl.DataFrame], filled: pl.DataFrame | None, vocabulary: pl.DataFrame) -> bool:
+    """`filled`: the first frame of the group that is not empty."""
+    if filled is None or vocabulary.is_empty():
+        return vocabulary["value"].dtype == next(iter(group.values()))["value"].dtype
+    return vocabulary.schema == filled.schema
+
+
+def _of_equal_columns(group: dict[str, pl.DataFrame], filled: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
+    empty = (next(iter(group.values())) if filled is None else filled).clear()
+    return {name: vocabulary if len(vocabulary) else empty for name, vocabulary in group.items()}
 
 
 def _read_vocabularies(folder: Path, facts: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
@@ -454,7 +471,8 @@ def _read_vocabularies(folder: Path, facts: Mapping[str, Any]) -> dict[str, pl.D
         for held_name, size in zip(held, sizes, strict=True):
             if held_name.startswith("cross") != of_cross:
                 raise ValueError(f"{name} holds both fields and crosses")
-            vocabularies[held_name] = values.slice(start, size)
+            own = values.slice(start, size)
+            vocabularies[held_name] = own if size else own.select("value", "count")  # the others may have more columns
             start += size
     return vocabularies
 

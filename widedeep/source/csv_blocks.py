@@ -275,7 +275,10 @@ class _Table:
             coded_columns,
         )
 
-        scratch = self._spare.pop() if self._spare else Scratch()
+        try:
+            scratch = self._spare.pop()
+        except IndexError:  # asked for before, one could be gone by then
+            scratch = Scratch()
         texts = coded_columns(data, width, columns, self._settings, scratch)
         self._spare.append(scratch)
         return texts

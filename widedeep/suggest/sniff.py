@@ -21,6 +21,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _POSITION = re.compile(r"c([1-9]\d*)")
+_INK = re.compile(rb"\S")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _remarks(text: bytes) -> list[bytes]:
     start = 0
     while text.startswith(b"#", start):
         end = text.find(b"\n", start) + 1
-        if not text[end:].strip() or not end:
+        if not end or not _INK.search(text, end):
             return []
         remarks.append(text[start:end])
         start = end
@@ -113,12 +114,15 @@ def _parted(
     """The lines to skip, and the records: names and values may begin with `#` too, such as colours."""
     if label in records[0]:
         return remarks, records
-    above = [next(iter(_records(line, dialect)), []) for line in remarks]
-    while above and len(above[-1]) == len(records[0]):
-        records = [above.pop(), *records]
-        if label in records[0]:
+    of_table: list[list[str]] = []
+    for line in reversed(remarks):
+        above = next(iter(_records(line, dialect)), [])
+        if len(above) != len(records[0]):
             break
-    return remarks[: len(above)], records
+        of_table.append(above)
+        if label in above:
+            break
+    return remarks[: len(remarks) - len(of_table)], [*reversed(of_table), *records]
 
 
 def _best_dialect(text: bytes, separators: Sequence[str]) -> tuple[Dialect, list[list[str]]]:
