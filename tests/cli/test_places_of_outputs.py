@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from widedeep.errors import UsageError
+from widedeep.files import refuse_file_of_a_run
+from widedeep.runs import RunDirectory
+
 CommandLine = Callable[..., tuple[int, str, str]]
 
 WRITERS: dict[str, Callable[[str], Sequence[str]]] = {
@@ -146,6 +150,16 @@ def test_no_output_takes_the_place_of_a_file_of_a_run(
     assert (here / "link").read_bytes() == before
 
 
+def test_every_file_of_a_run_is_known_as_one(here: Path) -> None:
+    run = RunDirectory(next((here / "runs/small").glob("2*")))
+    there = {path for path in run.path.rglob("*") if path.is_file()}
+    named = {getattr(run, name) for name in dir(RunDirectory) if name.endswith("_path")}
+
+    for path in sorted(there | named):
+        with pytest.raises(UsageError, match="is a file of the run"):
+            refuse_file_of_a_run(path)
+
+
 @pytest.mark.parametrize("option", ["--report", "--log"])
 def test_what_is_told_of_scores_takes_the_place_of_nothing_that_is_read_or_written(
     option: str, here: Path, widedeep: CommandLine
@@ -182,15 +196,16 @@ def test_a_report_is_judged_before_the_work_by_the_rule_for_outputs(here: Path, 
     assert (here / "kept.json").read_text() != "{}"
 
 
-def test_a_log_is_not_appended_to_the_report_before(here: Path, widedeep: CommandLine) -> None:
-    (here / "earlier.json").write_text("{}")
+@pytest.mark.parametrize("option", ["--against", "--report"])
+def test_a_log_is_not_appended_to_a_report(option: str, here: Path, widedeep: CommandLine) -> None:
+    (here / "r.json").write_text("{}")
 
     code, _, err = widedeep(
-        "predict", "runs/small/latest", "new.csv", "-o", "out.csv", "--against", "earlier.json", "--log", "earlier.json"
+        "predict", "runs/small/latest", "new.csv", "-o", "out.csv", option, "r.json", "--log", "r.json"
     )
 
-    assert (code, (here / "earlier.json").read_text()) == (2, "{}")
-    assert "--log earlier.json: the command needs that file for something else" in err
+    assert (code, (here / "r.json").read_text(), (here / "out.csv").exists()) == (2, "{}", False)
+    assert "--log r.json: the command needs that file for something else" in err
 
 
 def test_a_page_takes_not_the_place_of_the_recipe_that_names_its_run(here: Path, widedeep: CommandLine) -> None:
