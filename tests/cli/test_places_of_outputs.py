@@ -1,5 +1,6 @@
 """Every command judges the place of its output by one rule, before it works."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -215,3 +216,21 @@ def test_a_page_takes_not_the_place_of_the_recipe_that_names_its_run(here: Path,
 
     assert (code, (here / "small.yaml").read_text()) == (2, before)
     assert "small.yaml: is what is read" in err
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_scores_take_not_the_place_of_a_side_table_that_the_recipe_names(
+    option: str, rich: Path, rich_run: Path, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    shutil.copy(rich / "users.csv", tmp_path)
+    manifest = json.loads((rich_run / "manifest.json").read_text()) | {"base_dir": str(tmp_path)}
+    del manifest["pins"]
+    (rich_run / "manifest.json").write_text(json.dumps(manifest))
+    RunDirectory(rich_run).pin()
+    users, before = tmp_path / "users.csv", (tmp_path / "users.csv").read_bytes()
+    command = ["predict", rich_run, rich / "log.csv", "--output-format", "csv", option, users, "--force"]
+
+    code, _, err = widedeep(*command, *([] if option == "-o" else ["-o", tmp_path / "s.csv"]))
+
+    assert (code, users.read_bytes() == before, (tmp_path / "s.csv").exists()) == (2, True, False), err
+    assert f"{users}: is what is read" in err
