@@ -12,7 +12,7 @@ from widedeep.files import check_output, write_text
 from . import without_collecting
 from .drawing import require_drawing
 from .options import ForceOption, JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .recipe_argument import open_recipe
+from .recipe_argument import open_recipe, refuse_data_file
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def backtest(
         target = check_output(html, force=force)
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)
+    if target is not None:
+        from widedeep.source.paths import refuse_as_output
+
+        refuse_as_output(target, [] if loaded.path is None else [loaded.path])
+        refuse_data_file(target, loaded)
     with without_collecting():
         from widedeep.comparison.backtest import WAYS
         from widedeep.comparison.backtest import backtest as run_backtest

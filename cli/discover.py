@@ -12,7 +12,7 @@ from widedeep.files import check_output, write_text
 from widedeep.runs import RunDirectory
 
 from . import without_collecting
-from .recipe_argument import open_recipe
+from .recipe_argument import open_recipe, refuse_data_file
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def discover(
         raise UsageError(f"--write keeps the recipe's text, which --set {overrides[0]} is no part of: leave one out")
     loaded = open_recipe(recipe, overrides, reporter)
     if write is not None:
-        _refuse_data_file(write, loaded)
+        refuse_data_file(write, loaded)
         _refuse_other_folder(write, loaded)
         _refuse_unwritable(loaded)
     run = None if on is None else RunDirectory(run_path(on, work), trust)
@@ -62,13 +62,6 @@ def discover(
         return
     print_discovery([_cells(cross) for cross in discovery.kept], loss=discovery.loss_name)
     print_facts(_facts(discovery, written))
-
-
-def _refuse_data_file(write: Path, loaded: "LoadedRecipe") -> None:
-    """Raise UsageError if the new recipe would take the place of a table that the recipe reads."""
-    from widedeep.source.paths import expand_paths, refuse_as_output
-
-    refuse_as_output(write, expand_paths(loaded.recipe.data.all_paths(), loaded.base_dir))
 
 
 def _refuse_other_folder(write: Path, loaded: "LoadedRecipe") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from widedeep.api.recipes import bundled_recipes, load_recipe
@@ -22,6 +23,13 @@ def open_recipe(argument: str, overrides: Sequence[str] | None, reporter: Report
     if loaded.path == bundled_recipes().get(argument):
         _check_data_is_there(loaded)
     return loaded
+
+
+def refuse_data_file(output: Path, loaded: "LoadedRecipe") -> None:
+    """Raise UsageError if `output` would take the place of a table that the recipe reads."""
+    from widedeep.source.paths import expand_paths, refuse_as_output
+
+    refuse_as_output(output, expand_paths(loaded.recipe.data.all_paths(), loaded.base_dir))
 
 
 def _check_data_is_there(bundled: "LoadedRecipe") -> None:

@@ -52,7 +52,10 @@ def telling_stage() -> Iterator[None]:
     try:
         yield
     except ArtefactError as error:
-        what, _, _ = str(error).rpartition(": ")
+        told = str(error)
+        what = told.removesuffix(f": {DAMAGED}")  # which has a colon of its own
+        if what == told:
+            what, _, _ = told.rpartition(": ")
         raise ArtefactError(f"{what}: the stage is damaged: delete stages/ and run again") from error
 
 

@@ -72,6 +72,7 @@ _FACTS = {
     "seconds": float,
     "peak_memory_bytes?": (int, None),
     "train_label_mean?": (float, None),
+    "dropped_values?": {str: int},
 }
 _EPOCH = {"epoch": int, "train_loss": float, "valid": {str: (float, None)}}
 _PROMOTION = {"time": str, "as": str, "run": str, "incumbent": (str, None), "before": [str]}

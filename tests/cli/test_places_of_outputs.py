@@ -1,11 +1,16 @@
 """Every command judges the place of its output by one rule, before it works."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
+from widedeep.errors import UsageError
+from widedeep.files import refuse_file_of_a_run
+from widedeep.runs import RunDirectory
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
@@ -146,6 +151,16 @@ def test_no_output_takes_the_place_of_a_file_of_a_run(
     assert (here / "link").read_bytes() == before
 
 
+def test_every_file_of_a_run_is_known_as_one(here: Path) -> None:
+    run = RunDirectory(next((here / "runs/small").glob("2*")))
+    there = {path for path in run.path.rglob("*") if path.is_file()}
+    named = {getattr(run, name) for name in dir(RunDirectory) if name.endswith("_path")}
+
+    for path in sorted(there | named):
+        with pytest.raises(UsageError, match="is a file of the run"):
+            refuse_file_of_a_run(path)
+
+
 @pytest.mark.parametrize("option", ["--report", "--log"])
 def test_what_is_told_of_scores_takes_the_place_of_nothing_that_is_read_or_written(
     option: str, here: Path, widedeep: CommandLine
@@ -182,15 +197,16 @@ def test_a_report_is_judged_before_the_work_by_the_rule_for_outputs(here: Path, 
     assert (here / "kept.json").read_text() != "{}"
 
 
-def test_a_log_is_not_appended_to_the_report_before(here: Path, widedeep: CommandLine) -> None:
-    (here / "earlier.json").write_text("{}")
+@pytest.mark.parametrize("option", ["--against", "--report"])
+def test_a_log_is_not_appended_to_a_report(option: str, here: Path, widedeep: CommandLine) -> None:
+    (here / "r.json").write_text("{}")
 
     code, _, err = widedeep(
-        "predict", "runs/small/latest", "new.csv", "-o", "out.csv", "--against", "earlier.json", "--log", "earlier.json"
+        "predict", "runs/small/latest", "new.csv", "-o", "out.csv", option, "r.json", "--log", "r.json"
     )
 
-    assert (code, (here / "earlier.json").read_text()) == (2, "{}")
-    assert "--log earlier.json: the command needs that file for something else" in err
+    assert (code, (here / "r.json").read_text(), (here / "out.csv").exists()) == (2, "{}", False)
+    assert "--log r.json: the command needs that file for something else" in err
 
 
 def test_a_page_takes_not_the_place_of_the_recipe_that_names_its_run(here: Path, widedeep: CommandLine) -> None:
@@ -200,3 +216,21 @@ def test_a_page_takes_not_the_place_of_the_recipe_that_names_its_run(here: Path,
 
     assert (code, (here / "small.yaml").read_text()) == (2, before)
     assert "small.yaml: is what is read" in err
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_scores_take_not_the_place_of_a_side_table_that_the_recipe_names(
+    option: str, rich: Path, rich_run: Path, tmp_path: Path, widedeep: CommandLine
+) -> None:
+    shutil.copy(rich / "users.csv", tmp_path)
+    manifest = json.loads((rich_run / "manifest.json").read_text()) | {"base_dir": str(tmp_path)}
+    del manifest["pins"]
+    (rich_run / "manifest.json").write_text(json.dumps(manifest))
+    RunDirectory(rich_run).pin()
+    users, before = tmp_path / "users.csv", (tmp_path / "users.csv").read_bytes()
+    command = ["predict", rich_run, rich / "log.csv", "--output-format", "csv", option, users, "--force"]
+
+    code, _, err = widedeep(*command, *([] if option == "-o" else ["-o", tmp_path / "s.csv"]))
+
+    assert (code, users.read_bytes() == before, (tmp_path / "s.csv").exists()) == (2, True, False), err
+    assert f"{users}: is what is read" in err

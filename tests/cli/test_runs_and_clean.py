@@ -206,6 +206,15 @@ def test_what_an_unfinished_run_goes_on_from_stays(entry: str, nights: list[Path
     ]
 
 
+def test_an_unfinished_run_that_goes_on_from_none_is_listed(nights: list[Path], widedeep: CommandLine) -> None:
+    manifest = json.loads((nights[4] / "manifest.json").read_text())
+    del manifest["pins"]
+    (nights[4] / "manifest.json").write_text(json.dumps({**manifest, "from": None}))
+    (nights[4] / "DONE").unlink()
+
+    assert listed(widedeep)[1]["state"] == "unfinished"
+
+
 def test_where_no_run_is_finished_nothing_goes(nights: list[Path], widedeep: CommandLine) -> None:
     for run in nights:
         (run / "DONE").unlink()

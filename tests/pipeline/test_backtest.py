@@ -261,6 +261,33 @@ def test_the_page_holds_every_figure_and_a_chart_of_each_metric_and_asks_for_not
     assert widedeep(*command, "--force")[0] == 0
 
 
+def test_the_page_takes_not_the_place_of_the_recipe_nor_of_its_data(tmp_path: Path, widedeep: CommandLine) -> None:
+    write_log(tmp_path / "log.csv", [0, 1], rows=20)
+    (tmp_path / "days.yaml").write_text(RECIPE)
+    (tmp_path / "link.html").symlink_to("log.csv")
+    before = [(tmp_path / name).read_bytes() for name in ("days.yaml", "log.csv")]
+
+    for place in ("days.yaml", "log.csv", "link.html"):
+        code, _, err = widedeep(
+            *("backtest", tmp_path / "days.yaml", "--work", tmp_path / "work", "--html", tmp_path / place, "--force")
+        )
+        assert (code, "is what is read" in err) == (2, True), err
+    assert [(tmp_path / name).read_bytes() for name in ("days.yaml", "log.csv")] == before
+
+
+def test_the_page_says_of_waiting_rows_what_the_command_says(tmp_path: Path, widedeep: CommandLine) -> None:
+    without_clicks_on_the_second_day(tmp_path, [0, 1, 2])
+    page = tmp_path / "page.html"
+    arguments = ["--work", tmp_path / "work", "--warm", "--html", page, "--set", "training.epochs=1"]
+
+    code, out, err = widedeep("backtest", tmp_path / "days.yaml", *arguments)
+
+    assert code == 0, err
+    assert "not learnt from alone" in out
+    assert "not learnt from alone: 1" in page.read_text()
+    assert "on the rows that came since" in page.read_text()
+
+
 def test_a_page_of_two_steps_where_a_class_is_missing_is_drawn_too(tmp_path: Path, widedeep: CommandLine) -> None:
     write_log(tmp_path / "log.csv", [0, 1, 2], rows=60)
     rows = pl.read_csv(tmp_path / "log.csv")

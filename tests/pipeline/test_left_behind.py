@@ -257,6 +257,8 @@ def test_a_damaged_stage_is_named_and_no_run_takes_over_what_is_damaged(project:
         (ingested / "report.json", b"null"),
         (ingested / "forms.json", b""),
         (encoded / "report.json", b'{"unknown_values": []}'),
+        (encoded / "report.json", b'{"crosses": [], "unknown_values": {"shape": {}}}'),
+        (ingested / "report.json", b"{}"),
         (memory / "memory.safetensors", b""),
         (memory / "sums.safetensors", b""),
         # The last, as a run has been begun by then.
@@ -274,6 +276,7 @@ def test_a_damaged_stage_is_named_and_no_run_takes_over_what_is_damaged(project:
         assert file.name in err
         assert "delete stages/ and run again" in err
         assert "train again" not in err
+        assert "the run is damaged" not in err
         file.write_bytes(whole)
         if file not in [path for path, _ in damages[-2:]]:
             assert sorted((project / "runs" / "small").iterdir()) == runs

@@ -76,32 +76,6 @@ def test_a_log_that_cannot_be_written_stops_the_command_before_it_scores(
     assert not (place / "s.csv").exists()
 
 
-@pytest.mark.parametrize(
-    "used",
-    [
-        ("rows.csv", "-o", "s.csv"),
-        ("new.csv", "-o", "log.csv"),
-        ("new.csv", "-o", "s.csv", "--report", "log.csv"),
-        ("new.csv", "-o", "s.csv", "--against", "log.csv"),
-    ],
-)
-def test_a_log_goes_into_no_file_that_the_command_needs(
-    used: tuple[str, ...], trained: Path, place: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(place)
-    rows = (trained / "new.csv").read_bytes()
-    for name in ("new.csv", "rows.csv"):
-        Path(name).write_bytes(rows)
-    log = "rows.csv" if "rows.csv" in used else "log.csv"
-
-    code, _, err = widedeep("predict", trained / "runs/small/latest", *used, "--log", log)
-
-    assert code == 2
-    assert log in err
-    assert Path("rows.csv").read_bytes() == rows
-    assert not any(Path(name).exists() for name in ("s.csv", "log.csv"))
-
-
 def test_lines_of_two_jobs_stay_whole(place: Path) -> None:
     program = (
         "from pathlib import Path\nfrom widedeep_cli.command_log import logged\n"

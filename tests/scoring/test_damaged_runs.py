@@ -135,6 +135,8 @@ EDITS: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("metrics.json", ("seconds",), None),
     ("metrics.json", ("warnings",), [{"message": "…"}]),
     ("metrics.json", ("crosses",), {"crosses": [], "all": {}}),
+    ("metrics.json", ("dropped_values",), []),
+    ("metrics.json", ("dropped_values",), {"color": "3"}),
     ("metrics.json", (), []),
     ("plan/plan.json", ("numerics",), REMOVED),
     ("plan/plan.json", ("numerics", 0, "mean"), float("inf")),

@@ -93,7 +93,7 @@ def _read(listed: ListedRun) -> ListedRun:
         manifest = run.manifest()
         keys = manifest["keys"]
         if not run.is_done:
-            origins = manifest.get("from", {}).get("run"), manifest.get("refit", {}).get("of")
+            origins = (manifest.get("from") or {}).get("run"), manifest.get("refit", {}).get("of")
             return replace(listed, keys=keys, goes_on_from=frozenset(filter(None, origins)))
         run.require_done()
         facts = run.facts()

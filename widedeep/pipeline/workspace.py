@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
@@ -14,17 +15,19 @@ from widedeep.runs import RUNS, settle_latest
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
 
-
-_REPORT = {
-    "rows?": {str: int},
-    "columns?": [{}],
-    "source_kinds?": {},
-    "crosses?": [{}],
-    "unknown_values?": {str: {}},
-    "steps?": [{"number": int, "rows": int, "files": [str]}],
-    "collisions?": [{}],
+_SHARES = {"missing": float, "unknown": float, "expected": float, "by": str}
+_REPORTS: dict[str, Any] = {
+    "ingest": {
+        "rows": {str: int},
+        "columns": [{"name": str, "missing": {str: int}}],
+        "source_kinds": {str: str},
+        "label": {"train": {"mean": float}},
+    },
+    "encoded": {"crosses": [{}], "unknown_values": {str: _SHARES}, "dropped?": {str: int}},
+    "steps": {"steps": [{"number": int, "rows": int, "files": [str]}]},
+    "collisions": {"collisions": [{}]},
 }
-"""What the reports of the stages hold, whichever of it theirs is."""
+"""Stage → what is read of its report."""
 
 
 class Workspace:
@@ -103,8 +106,8 @@ class Workspace:
 
 
 def read_report(path: Path) -> dict[str, object]:
-    """The `report.json` of a finished stage."""
+    """The `report.json` of a finished stage. Raises ArtefactError for a damaged one."""
     with telling_stage():
         report: dict[str, object] = read_json_artefact(path / "report.json", "the stage is damaged")
-        require_shape(report, _REPORT, path / "report.json")
+        require_shape(report, _REPORTS[path.parent.name], path / "report.json")
     return report

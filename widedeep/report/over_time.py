@@ -16,7 +16,7 @@ from widedeep.report.page import rendered
 _WAYS: dict[Way, str] = {
     "frozen": "frozen: the first model scores all steps",
     "cold": "cold: before each step a fresh model of all rows so far",
-    "warm": "warm: goes on from the model of the step before, on its rows alone",
+    "warm": "warm: goes on from the model before, on the rows that came since",
 }
 _SMALL_SCALE = {"log_loss": "log loss, nats a row", "rmse": "RMSE, in the label's units"}
 
@@ -26,7 +26,7 @@ def over_time(result: Backtest, name: str, now: datetime) -> str:
     scored = sum(step.rows for step in result.steps)
     facts = [f"{len(result.steps):,} steps with {scored:,} rows", f"first model: {result.first_rows:,} rows"]
     if result.unlearnt:
-        facts.append(f"steps not learnt from: {result.unlearnt:,}")
+        facts.append(f"steps not learnt from alone: {result.unlearnt:,}")
     return rendered(f"Backtest of {name}", facts, [_in_all(result), _charts(result), _by_step(result)], now)
 
 

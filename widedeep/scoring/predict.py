@@ -85,7 +85,7 @@ def predict_files(
 
     A file appears whole or not at all; a stream gets rows as they are scored. With `line_buffered`, which takes a
     single stream of NDJSON or CSV, each score is written before the next row is waited for, and shifts are not judged.
-    Raises UsageError (no format, output exists, or is one of the inputs), ArtefactError (the run, or an output that
+    Raises UsageError (no format, output exists, or is what is read), ArtefactError (the run, or an output that
     another process writes), DataError and ColumnError (the rows), WriteError (the output), RefusedError (rows past a
     limit of refusal, unless forced; a stream has got its scores by then).
     """
@@ -138,6 +138,7 @@ def score_to(
         labelled=False,
         tables=options.tables,
         reporter=reporter,
+        outputs=[path for path in (output, options.guard.report) if isinstance(path, Path)],
     )
     kept = _kept_columns(options.keep, chosen)
     breaches: list[Breach] = []

@@ -12,9 +12,9 @@ from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.blocks import RawBlock
-from widedeep.source.paths import Frame, Source, expand_paths, total_size
+from widedeep.source.paths import Frame, Source, expand_paths, refuse_as_output, total_size
 from widedeep.source.sources import RowlessFiles, believed_format, read_blocks
-from widedeep.table.side_tables import SideTables, needed_tables
+from widedeep.table.side_tables import SideTables, needed_tables, side_table_files
 
 STDIN_NAME = "<stdin>"
 FRAME_NAME = "the frame"
@@ -34,11 +34,13 @@ class InputRows:
         labelled: bool,
         reporter: Reporter,
         tables: Mapping[str, str] = MappingProxyType({}),
+        outputs: Sequence[Path] = (),
     ) -> None:
         """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there.
 
-        `tables` maps side tables to files that stand in for the recipe's. Raises UsageError, ColumnError and DataError
-        for what is not there, ArtefactError for side tables of another's run.
+        `tables` maps side tables to files that stand in for the recipe's; `outputs` are to be written, which none of
+        the recipe's may be. Raises UsageError, ColumnError and DataError for what is not there, UsageError for such an
+        output, ArtefactError for side tables of another's run.
         """
         self._recipe_format, self._input_format = scorer.recipe.data.format, input_format
         self._reporter = reporter
@@ -54,6 +56,11 @@ class InputRows:
         self._tables = SideTables.load(
             scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, forms=scorer.forms
         )
+        if outputs:
+            of_recipe = [name for name in columns if name.partition(".")[0] not in tables]
+            for files in side_table_files(scorer.recipe.data, scorer.base_dir, of_recipe).values():
+                for output in outputs:
+                    refuse_as_output(output, files)
         self.log_columns = self._tables.log_columns(columns)
         """The columns to read from the log itself."""
 
