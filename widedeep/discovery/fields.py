@@ -87,15 +87,14 @@ class TrainRows:
         """N."""
         return len(self.proof)
 
-    def proof_last(self) -> "TrainRows":
-        """The same rows, those of the proof after the others; rows keep their order within each part."""
-        order = np.argsort(self.proof, kind="stable")
+    def gather(self, rows: NDArray[np.int64]) -> "TrainRows":
+        """The rows with these numbers, in this order."""
         return replace(
             self,
-            fields=tuple(field.gather(order) for field in self.fields),
-            target=self.target.gather(order),
-            proof=self.proof[order],
-            rows=order if self.rows is None else self.rows[order],
+            fields=tuple(field.gather(rows) for field in self.fields),
+            target=self.target.gather(rows),
+            proof=self.proof[rows],
+            rows=rows if self.rows is None else self.rows[rows],
         )
 
     @cached_property

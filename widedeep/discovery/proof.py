@@ -67,8 +67,8 @@ class Prover:
     def __init__(self, data: TrainRows, offset: Floats | None, known: Sequence[Candidate] = ()) -> None:
         """Chosen crosses must beat a model of main effects and the crosses `known`; `offset` [N] is added to logits."""
         # A part of its own for each kind of rows: the fit passes over the proof's rows, and no branch depends on a row.
-        self.data = data.proof_last()
-        self.offset = None if offset is None else offset[np.argsort(data.proof, kind="stable")]
+        order = np.argsort(data.proof, kind="stable")
+        self.data, self.offset = data.gather(order), None if offset is None else offset[order]
         self._bounds = [0, int((~data.proof).sum()), data.num_rows]
         crosses = (self._cross(candidate) for candidate in known)
         self.columns: list[Column] = [*(self._in_parts(field.column()) for field in self.data.fields), *crosses]

@@ -1,7 +1,8 @@
-"""The layers' products of matrices on the CPU, by the library that is quicker on this processor.
+"""The linear layers' products on the CPU, by the library that is quicker on this processor.
 
 PyTorch multiplies float32 matrices by MKL, which uses only half of what AMD's processors with AVX-512 can do: oneDNN,
-which PyTorch brings too, is about twice as fast there (docs/training.md). Elsewhere MKL keeps its place.
+which PyTorch brings too, is about twice as fast there (docs/training.md). Elsewhere MKL keeps its place, and so it does
+in products that are no linear layer's: of low-rank crosses, of what `finalmlp` fuses.
 """
 
 import platform
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST_ROWS = 32
-"""Below this size of a batch, what oneDNN does before it multiplies takes longer than it saves."""
+"""Below this size of a batch, what oneDNN does before it multiplies takes longer than it saves in most layers, or
+nearly as long. Small layers need more rows still (tests/benchmarks/results/precision.md)."""
 LEAST_WIDTH = 8
-"""Layers with fewer outputs read more than they compute, and gain nothing."""
+"""Layers with fewer inputs or outputs read more than they compute, and gain nothing."""
 
 
 class Linear(nn.Linear):

@@ -24,6 +24,17 @@ SUM, MEAN, MAX = 0, 1, 2
 
 
 @compiled
+def _row_read(
+    indices: Ints, stride: int, column: int, start: int, table: Floats | Bits, b: int, last: int
+) -> np.uint64:
+    """The row of the table that a column of batch row b reads; that of the next batch row is asked for ahead."""
+    index = column * stride + b
+    if b + 1 < last:
+        prefetch(table, start + np.int64(indices[index + 1]))
+    return np.uint64(start + indices[index])
+
+
+@compiled
 def gather(
     indices: Ints,
     stride: int,
@@ -39,10 +50,7 @@ def gather(
     width = table.shape[1]
     for b in range(first, last):
         for c in range(len(columns)):
-            index = columns[c] * stride + b
-            if b + 1 < last:
-                prefetch(table, starts[c] + np.int64(indices[index + 1]))
-            row = np.uint64(starts[c] + indices[index])
+            row = _row_read(indices, stride, columns[c], starts[c], table, b, last)
             place = np.uint64(places[c])
             for d in range(width):
                 out[np.uint64(b), place + np.uint64(d)] = table[row, np.uint64(d)]
@@ -70,10 +78,7 @@ def gather_halved(
     width = table.shape[1]
     for b in range(first, last):
         for c in range(len(columns)):
-            index = columns[c] * stride + b
-            if b + 1 < last:
-                prefetch(table, starts[c] + np.int64(indices[index + 1]))
-            row = np.uint64(starts[c] + indices[index])
+            row = _row_read(indices, stride, columns[c], starts[c], table, b, last)
             place = np.uint64(places[c])
             for d in range(width):
                 halved[np.uint64(b), place + np.uint64(d)] = _rounded(table[row, np.uint64(d)])
