@@ -1,5 +1,6 @@
 """What differs between recipes: sections that one has and another sets to null or lacks, and lists in few words."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def test_a_section_differs_from_none(recipe: Any, setting: str, null: str, name:
 def test_a_kind_has_no_say_in_the_settings_of_parts_that_it_lacks(recipe: Any) -> None:
     wide, deep = recipe("model.kind=wide"), recipe("model.kind=deep", "model.deep.hidden=[8]")
     assert differing_settings([wide, deep]) == [{"model.kind": "wide"}, {"model.kind": "deep"}]
+
+
+def test_the_order_of_the_recipes_does_not_show(recipe: Any) -> None:
+    some = [
+        recipe("model.kind=deep"),
+        recipe("crosses=[[a, b]]"),
+        recipe("data.tables={users: {files: u.csv, key: a}}"),
+    ]
+    orders = {order: differing_settings([some[one] for one in order]) for order in itertools.permutations(range(3))}
+    for order, differs in orders.items():
+        assert [list(differs[order.index(one)].items()) for one in range(3)] == [
+            list(settings.items()) for settings in orders[0, 1, 2]
+        ]
 
 
 def test_entries_that_all_lists_share_are_told_in_one_sign(recipe: Any) -> None:

@@ -15,11 +15,11 @@ def differing_settings(recipes: Sequence[Recipe], without: Sequence[str] = ("nam
     """For each resolved recipe: dotted setting → value, for the settings that are not the same in all recipes.
 
     A recipe whose kind lacks a setting's part does not count in that comparison. `without` names settings at the top of
-    the recipe that are ignored.
+    the recipe that are ignored. Settings come by name, so that the order of the recipes does not show.
     """
     flat = [_flat(read_yaml(dump_recipe(recipe), {}).data, without) for recipe in recipes]
     result: list[dict[str, Any]] = [{} for _ in recipes]
-    for name in dict.fromkeys(name for settings in flat for name in settings):
+    for name in sorted({name for settings in flat for name in settings}):
         having = [settings[name] for settings in flat if name in settings]
         lacking = [recipe for recipe, settings in zip(recipes, flat, strict=True) if name not in settings]
         if all(value == having[0] for value in having) and all(_lacks_part(recipe, name) for recipe in lacking):
