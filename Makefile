@@ -15,7 +15,8 @@ SAMPLE_LOG = $${WIDEDEEP_DATA:-data}/sample-log
 help:
 	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
 	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
-	@echo 'make fuzz         try odd recipes, tables, runs, kills and full disks for SECONDS=600, from SEED= (default: a new one)'
+	@echo 'make fuzz         draw the property tests anew, then try odd recipes, tables, runs, kills and full disks for SECONDS=600,'
+	@echo '                  from SEED= (default: a new one)'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
 	@echo 'make bench-gpu    the same for one CUDA device: tests/benchmarks/results/gpu.md'
 	@echo 'make clean        remove .venv and what tools left behind; data/, runs/ and stages/ stay'
@@ -40,6 +41,7 @@ test: .venv/ready-dev
 	$(BIN)/python tests/fuzz/fuzz.py --rounds 3 --seed 1 --jobs $(JOBS)
 
 fuzz: .venv/ready-dev
+	$(BIN)/python -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile new_draws
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(SEED:%=--seed %) --jobs $(JOBS)
 
 bench: .venv/ready-dev
