@@ -176,12 +176,26 @@ def test_a_consumer_that_stops_early_leaves_no_reader_behind(tmp_path: Path) -> 
     stream = iter(BatchStream(store, ["a"], [], 10, seed=1, chunk_rows=10, window_chunks=2))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("widedeep-batches")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("widedeep-b", "widedeep-w"))]
 
 
-def test_a_shard_that_vanishes_reaches_the_consumer_as_an_artefact_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [([], []), (["a"], []), ([], ["x"]), (["b", "a"], ["x"])])
+def test_columns_of_either_kind_may_be_none_in_shuffled_rows(
+    names: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    store = store_of(tmp_path / "s", 300, shard_rows=70)
+    stream = BatchStream(store, *names, 40, seed=1, chunk_rows=10, window_chunks=4)
+    for batch, rows in zip(stream, stream.row_numbers(), strict=True):
+        written = frame(300)[rows]
+        assert batch.indices.tolist() == [written[name].to_list() for name in names[0]]
+        assert batch.numerics.tolist() == [written[name].to_list() for name in names[1]]
+        assert batch.label.tolist() == written[LABEL_COLUMN].to_list()
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_shard_that_vanishes_reaches_the_consumer_as_an_artefact_error(seed: int | None, tmp_path: Path) -> None:
     store = store_of(tmp_path / "s", 300, shard_rows=100)
-    stream = iter(BatchStream(store, ["a"], [], 10, seed=None, chunk_rows=10, window_chunks=2))
+    stream = iter(BatchStream(store, ["a"], [], 10, seed=seed, chunk_rows=10, window_chunks=2))
     next(stream)
     (tmp_path / "s" / store.shards[2].name).unlink()
     with pytest.raises(ArtefactError):

@@ -4,7 +4,7 @@ Polars copies what it reads from the shards, so a reader holds what it asked for
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.artefacts import digest_of_file
+from widedeep.encoded.shard_layout import SIMPLE, ShardLayout, shard_layout
 from widedeep.errors import ArtefactError
 from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.lists import Lists
@@ -92,8 +93,10 @@ def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFra
 class EncodedStore:
     """A finished store."""
 
-    def __init__(self, directory: Path, rows: int, columns: tuple[str, ...], shards: Sequence[Shard]) -> None:
-        self.directory, self.rows, self.columns, self.shards = directory, rows, columns, tuple(shards)
+    def __init__(self, directory: Path, rows: int, dtypes: dict[str, str], shards: Sequence[Shard]) -> None:
+        self.directory, self.rows, self.columns, self.shards = directory, rows, tuple(dtypes), tuple(shards)
+        self._dtypes = dtypes
+        self._layouts: dict[Shard, ShardLayout | None] = {}
         self.starts = np.cumsum([0, *(shard.rows for shard in shards)])
         """[shards + 1]: the row number at which each shard starts, and the number of all rows."""
 
@@ -107,7 +110,7 @@ class EncodedStore:
             if manifest["format"] > STORE_FORMAT:
                 raise ArtefactError(f"{directory}: written by a newer widedeep (format {manifest['format']}); upgrade")
             shards = [Shard(**shard) for shard in manifest["shards"]]
-            store = cls(directory, manifest["rows"], tuple(manifest["columns"]), shards)
+            store = cls(directory, manifest["rows"], dict(manifest["columns"]), shards)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{path}: no readable store ({error}); delete stages/ and run again") from error
         for shard in shards:
@@ -131,6 +134,43 @@ class EncodedStore:
         """Column → its values [rows], for `rows` consecutive rows from `start`."""
         return {name: series.to_numpy() for name, series in self._read(start, rows, columns).items()}
 
+    def read_into(self, start: int, rows: int, targets: Mapping[str, NDArray[Any]]) -> None:
+        """Write the values of `rows` consecutive rows from `start` to each column's target [rows], C-contiguous."""
+        place = 0
+        for shard, first, taken in self._parts(start, rows):
+            self._fill(shard, first, {name: target[place : place + taken] for name, target in targets.items()})
+            place += taken
+
+    def _fill(self, shard: Shard, first: int, targets: Mapping[str, NDArray[Any]]) -> None:
+        """Fill targets of one length from the row `first` of a shard on."""
+        layout = self._layout_of(shard)
+        direct = {
+            name: target
+            for name, target in targets.items()
+            if layout is not None and target.dtype == SIMPLE.get(self._dtypes.get(name, ""))
+        }
+        if layout is not None and direct:
+            path, rows = self.directory / shard.name, len(next(iter(direct.values())))
+            try:
+                with path.open("rb", buffering=0) as file:
+                    layout.read(file, first, rows, direct)
+            except (OSError, EOFError) as error:
+                raise _unreadable(path, error) from error
+        if rest := [name for name in targets if name not in direct]:
+            read = self._scan(shard, rest, first, len(targets[rest[0]]))
+            for name in rest:
+                targets[name][:] = read[name].to_numpy()
+
+    def _layout_of(self, shard: Shard) -> ShardLayout | None:
+        if shard not in self._layouts:
+            path = self.directory / shard.name
+            try:
+                layout = shard_layout(path, self._dtypes)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            self._layouts[shard] = layout if layout is not None and layout.starts[-1] == shard.rows else None
+        return self._layouts[shard]
+
     def read_lists(self, start: int, rows: int, columns: Sequence[tuple[str, str | None]]) -> list[Lists]:
         """The lists of `rows` consecutive rows from `start`, for each (column of lists, column of weights or None)."""
         if not columns:
@@ -146,18 +186,25 @@ class EncodedStore:
         return chunks
 
     def _read(self, start: int, rows: int, columns: Sequence[str]) -> dict[str, pl.Series]:
-        frames: list[pl.DataFrame] = []
-        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
-        while rows > 0:
-            offset = start - int(self.starts[shard])
-            taken = min(rows, self.shards[shard].rows - offset)
-            frames.append(self._scan(self.shards[shard], columns, offset, taken))
-            start, rows, shard = start + taken, rows - taken, shard + 1
+        frames = [self._scan(shard, columns, first, taken) for shard, first, taken in self._parts(start, rows)]
         return pl.concat(frames).to_dict()
+
+    def _parts(self, start: int, rows: int) -> Iterator[tuple[Shard, int, int]]:
+        """(shard, its first row that is wanted, how many) of each shard that holds some of `rows` rows from `start`."""
+        number = int(np.searchsorted(self.starts, start, side="right")) - 1
+        while rows > 0:
+            first = start - int(self.starts[number])
+            taken = min(rows, self.shards[number].rows - first)
+            yield self.shards[number], first, taken
+            start, rows, number = start + taken, rows - taken, number + 1
 
     def _scan(self, shard: Shard, columns: Sequence[str], offset: int = 0, rows: int | None = None) -> pl.DataFrame:
         path = self.directory / shard.name
         try:
             return pl.scan_ipc(for_polars(path), glob=False).select(columns).slice(offset, rows).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again") from error
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ArtefactError:
+    return ArtefactError(f"{path}: cannot be read ({error}); delete stages/ and run again")
