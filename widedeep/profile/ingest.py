@@ -109,24 +109,24 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             unsplit.finish()
             _distribute_by_time(recipe, out_dir, tables, unsplit.num_rows)
         for table in tables.values():
-            table.writer.finish()
-    _check_splits(recipe, tables, parts)
-    of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
-    listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
-    forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
-    write_forms(out_dir, forms)
-    longest = {
-        column.name: column.field.max_length
-        for column in typing.columns
-        if isinstance(column.field, MultiValuedField)
-        and column.field.max_length
-        and typing.lists.long_rows[column.column]
-    }
-    if longest:
-        write_longest(out_dir, longest)
-    for table in tables.values():
-        table.settle(forms, longest)
-    report = _report(recipe, typing, tables, out_dir)
+            table.writer.close()
+        _check_splits(recipe, tables, parts)
+        of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
+        listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
+        forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
+        write_forms(out_dir, forms)
+        longest = {
+            column.name: column.field.max_length
+            for column in typing.columns
+            if isinstance(column.field, MultiValuedField)
+            and column.field.max_length
+            and typing.lists.long_rows[column.column]
+        }
+        if longest:
+            write_longest(out_dir, longest)
+        for table in tables.values():
+            table.settle(forms, longest)
+        report = _report(recipe, typing, tables, out_dir)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
     _warn_of_lists(typing, reporter)
@@ -279,9 +279,11 @@ def _keeping_first(
 
 
 def _read_by_value(recipe: Recipe) -> set[str]:
-    """The source columns that are nothing but numbers and texts of single values: each different text is typed once."""
+    """The source columns that are nothing but labels, numbers and texts of single values: each different text is typed
+    once."""
+    by_value = ("label", "number", "text")
     columns = typed_columns(recipe)
-    others = {source for column in columns if column.role not in ("number", "text") for source in column.sources}
+    others = {source for column in columns if column.role not in by_value for source in column.sources}
     return {column.column for column in columns} - others - set(split_columns(recipe.data))
 
 
@@ -328,9 +330,12 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
 
 
 def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
+    """What is to be said of the table, whose last parts are written meanwhile. Raises WriteError."""
     binary = recipe.data.label.kind == "binary"
     samples = {split: table.sample for split, table in tables.items()}
     profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
+    for table in tables.values():
+        table.writer.finish()
     if not samples["train"].is_whole:
         profiles = {
             name: _count_new_values(name, _count_suspect(name, profile, samples["train"], out_dir), tables, out_dir)
