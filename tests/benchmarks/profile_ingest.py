@@ -51,7 +51,8 @@ def sampled(profile: Profile) -> Iterator[None]:
         with suppress(PermissionError):  # above what it looks at, which may be above all else
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
         clock, cpu, own = time.perf_counter(), time.process_time(), _seconds_of(main)
-        while not done.wait(_SECONDS):
+        while not done.is_set():
+            time.sleep(_SECONDS)
             frames = sys._current_frames()
             since, clock = clock, time.perf_counter()
             cpu_since, cpu = cpu, time.process_time()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, for_polars, write_json, writing
+from widedeep.files import check_readable, for_polars, sync_file, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms
 from widedeep.table.typed import rows_in_forms
@@ -90,6 +90,7 @@ def _write_part(path: Path, blocks: list[CodedRows]) -> None:
         frame.write_ipc(content, compression="lz4")
         with writing(place):
             place.write_bytes(content.getbuffer())
+            sync_file(place)  # which the end of the stage would have to wait for
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
