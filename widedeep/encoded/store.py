@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from widedeep.artefacts import digest_of_file
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, for_polars, sync_file, write_json, writing
+from widedeep.files import check_readable, for_polars, syncing, write_json, writing
 from widedeep.lists import Lists
 from widedeep.ordered import in_threads, map_in_order
 
@@ -61,8 +61,10 @@ def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard
                 yield directory / f"shard-{number:05d}.arrow", ordered
 
     shards: dict[Path, list[Shard]] = {}
-    for directory, shard in map_in_order(_write_shard, paths_and_frames()):
-        shards.setdefault(directory, []).append(shard)
+    with syncing() as sync:
+        for directory, shard in map_in_order(_write_shard, paths_and_frames()):
+            sync(directory / shard.name)
+            shards.setdefault(directory, []).append(shard)
     for directory, columns in dtypes.items():
         written = shards.get(directory, [])
         write_json(
@@ -82,8 +84,6 @@ def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
-    with writing(path):
-        sync_file(path)  # which the end of the stage would have to wait for
     return path.parent, Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 

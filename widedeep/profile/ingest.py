@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import DataError, NoRowsError
-from widedeep.files import writing
+from widedeep.files import syncing, writing
 from widedeep.ordered import map_in_order
 from widedeep.profile.columns import ColumnProfile, profile_columns
 from widedeep.profile.drift import STRONG_DRIFT
@@ -92,12 +92,14 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             return [(_UNSPLIT, rows)]
         return list(split_rows(rows, row_splits(data, block, first_position, folds, missing.get(""))))
 
-    with ThreadPoolExecutor(1) as writing_thread:
+    with syncing() as sync, ThreadPoolExecutor(1) as writing_thread:
         tables = {
-            split: _SplitTable(PartWriter(out_dir / split, writing_thread), recipe, typing, is_train=split == "train")
+            split: _SplitTable(
+                PartWriter(out_dir / split, writing_thread, sync), recipe, typing, is_train=split == "train"
+            )
             for split in splits
         }
-        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
+        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread, lambda path: None) if by_time else None
         blocks = _keeping_first(_blocks(files, recipe, base_dir, reporter), recipe, out_dir)
         for found in map_in_order(typed, _placed(blocks, typing)):
             for split, rows in found:

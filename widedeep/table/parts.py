@@ -8,7 +8,7 @@ list for each. `forms.json` says in which one writing the texts of a column are 
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, for_polars, sync_file, write_json, writing
+from widedeep.files import check_readable, for_polars, write_json, writing
 from widedeep.source.coded import CodedColumn, CodedRows
 from widedeep.source.forms import Forms
 from widedeep.table.typed import rows_in_forms
@@ -40,9 +40,10 @@ _ROWS_PER_VALUE = 4
 class PartWriter:
     """Writes one split as `part-00000`, … of about 2^18 rows (never cut within a block), on another thread."""
 
-    def __init__(self, directory: Path, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, directory: Path, thread: ThreadPoolExecutor, sync: Callable[[Path], None]) -> None:
+        """`sync` is given each file that was written."""
         self.num_rows = 0
-        self._directory, self._thread = directory, thread
+        self._directory, self._thread, self._sync = directory, thread, sync
         self._waiting: list[CodedRows] = []
         self._num_waiting = 0
         self._num_parts = 0
@@ -71,7 +72,7 @@ class PartWriter:
 
     def _flush(self) -> None:
         path = _part_path(self._directory, self._num_parts)
-        self._under_way.append(self._thread.submit(_write_part, path, self._waiting))
+        self._under_way.append(self._thread.submit(_write_part, path, self._waiting, self._sync))
         self._waiting, self._num_waiting = [], 0
         self._num_parts += 1
 
@@ -80,7 +81,7 @@ class PartWriter:
             self._under_way.pop(0).result()
 
 
-def _write_part(path: Path, blocks: list[CodedRows]) -> None:
+def _write_part(path: Path, blocks: list[CodedRows], sync: Callable[[Path], None]) -> None:
     part = _coded_alike(blocks)
     values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
     # The files are read once or twice and then deleted with their stage: speed matters more than size.
@@ -90,7 +91,7 @@ def _write_part(path: Path, blocks: list[CodedRows]) -> None:
         frame.write_ipc(content, compression="lz4")
         with writing(place):
             place.write_bytes(content.getbuffer())
-            sync_file(place)  # which the end of the stage would have to wait for
+        sync(place)
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
