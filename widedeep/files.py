@@ -409,6 +409,26 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+@contextmanager
+def syncing() -> Iterator[Callable[[Path], None]]:
+    """Yield a function that has a file's bytes put on the disk by a thread; the block's end waits for it.
+
+    A directory that takes its place syncs all its files, and would otherwise have to wait for them then. Raises
+    WriteError.
+    """
+    from concurrent.futures import Future, ThreadPoolExecutor  # only here: `--help` does without
+
+    def sync(path: Path) -> None:
+        with writing(path):
+            sync_file(path)
+
+    under_way: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda path: under_way.append(thread.submit(sync, path))
+        for synced in under_way:
+            synced.result()
+
+
 def sync_directory(path: Path) -> None:
     """Ask the operating system to put a directory's names on the disk."""
     handle = os.open(path, os.O_RDONLY)

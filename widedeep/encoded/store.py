@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from widedeep.artefacts import digest_of_file
 from widedeep.encoded.shard_layout import SIMPLE, ShardLayout, shard_layout
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, for_polars, write_json, writing
+from widedeep.files import check_readable, for_polars, syncing, write_json, writing
 from widedeep.lists import Lists
 from widedeep.ordered import in_threads, map_in_order
 
@@ -44,34 +44,48 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
 
     Columns are sorted by name.
     """
-    with writing(directory):
-        directory.mkdir(parents=True)
-    dtypes: dict[str, str] = {}
+    write_stores([(directory, frames)], shard_rows=shard_rows)
+
+
+def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard_rows: int = SHARD_ROWS) -> None:
+    """`write_store` for each directory with its frames: one's last shards are written while the next one's are made."""
+    dtypes: dict[Path, dict[str, str]] = {}
 
     def paths_and_frames() -> Iterator[tuple[Path, pl.DataFrame]]:
-        for number, frame in enumerate(_cut(frames, shard_rows)):
-            ordered = frame.select(sorted(frame.columns))
-            dtypes.update((name, str(dtype)) for name, dtype in ordered.schema.items())
-            yield directory / f"shard-{number:05d}.arrow", ordered
+        for directory, frames in stores:
+            with writing(directory):
+                directory.mkdir(parents=True)
+            dtypes[directory] = {}
+            for number, frame in enumerate(_cut(frames, shard_rows)):
+                ordered = frame.select(sorted(frame.columns))
+                dtypes[directory].update((name, str(dtype)) for name, dtype in ordered.schema.items())
+                yield directory / f"shard-{number:05d}.arrow", ordered
 
-    shards = list(map_in_order(_write_shard, paths_and_frames()))
-    write_json(
-        directory / "manifest.json",
-        {
-            "format": STORE_FORMAT,
-            "rows": sum(shard.rows for shard in shards),
-            "columns": dtypes,
-            "shards": [vars(shard) for shard in shards],
-        },
-    )
+    shards: dict[Path, list[Shard]] = {}
+    with syncing() as sync:
+        for directory, shard in map_in_order(_write_shard, paths_and_frames()):
+            sync(directory / shard.name)
+            shards.setdefault(directory, []).append(shard)
+    for directory, columns in dtypes.items():
+        written = shards.get(directory, [])
+        write_json(
+            directory / "manifest.json",
+            {
+                "format": STORE_FORMAT,
+                "rows": sum(shard.rows for shard in written),
+                "columns": columns,
+                "shards": [vars(shard) for shard in written],
+            },
+        )
 
 
-def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
+def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard]:
+    """Write a shard and return it with its store's directory."""
     path, frame = path_and_frame
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
-    return Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
+    return path.parent, Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 
 def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from widedeep.artefacts import telling_stage
 from widedeep.encoded.folds import row_folds
-from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
+from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_stores
 from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_members
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
@@ -267,23 +267,22 @@ def _encode(
         return plan.encode(block).hstack(stored_targets(block)), is_late
 
     with reporter.work("encode", total, "rows") as meter:
-        for split in _stored_splits(ingested, trained_on):
 
-            def frames(split: str = split) -> Iterator[pl.DataFrame]:
-                nonlocal done
+        def frames(split: str) -> Iterator[pl.DataFrame]:
+            nonlocal done
+            if split == "train":
+                blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS, forms=forms)
+            else:
+                blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS, forms=forms)
+            for block, is_late in map_in_order(encoded, blocks):
                 if split == "train":
-                    blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS, forms=forms)
-                else:
-                    blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS, forms=forms)
-                for block, is_late in map_in_order(encoded, blocks):
-                    if split == "train":
-                        known.count(block)
-                        exposure.add(block, is_late)
-                    done += len(block)
-                    meter.update(done)
-                    yield block
+                    known.count(block)
+                    exposure.add(block, is_late)
+                done += len(block)
+                meter.update(done)
+                yield block
 
-            write_store(out_dir / split, frames())
+        write_stores((out_dir / split, frames(split)) for split in _stored_splits(ingested, trained_on))
     unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
     report = {"crosses": known.report(), **report, "unknown_values": unknown_values}
     write_json(out_dir / "report.json", report)

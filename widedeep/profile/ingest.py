@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import DataError, NoRowsError
-from widedeep.files import writing
+from widedeep.files import syncing, writing
 from widedeep.ordered import map_in_order
 from widedeep.profile.columns import ColumnProfile, profile_columns
 from widedeep.profile.drift import STRONG_DRIFT
@@ -92,12 +92,14 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             return [(_UNSPLIT, rows)]
         return list(split_rows(rows, row_splits(data, block, first_position, folds, missing.get(""))))
 
-    with ThreadPoolExecutor(1) as writing_thread:
+    with syncing() as sync, ThreadPoolExecutor(1) as writing_thread:
         tables = {
-            split: _SplitTable(PartWriter(out_dir / split, writing_thread), recipe, typing, is_train=split == "train")
+            split: _SplitTable(
+                PartWriter(out_dir / split, writing_thread, sync), recipe, typing, is_train=split == "train"
+            )
             for split in splits
         }
-        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
+        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread, lambda path: None) if by_time else None
         blocks = _keeping_first(_blocks(files, recipe, base_dir, reporter), recipe, out_dir)
         for found in map_in_order(typed, _placed(blocks, typing)):
             for split, rows in found:
@@ -109,24 +111,24 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             unsplit.finish()
             _distribute_by_time(recipe, out_dir, tables, unsplit.num_rows)
         for table in tables.values():
-            table.writer.finish()
-    _check_splits(recipe, tables, parts)
-    of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
-    listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
-    forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
-    write_forms(out_dir, forms)
-    longest = {
-        column.name: column.field.max_length
-        for column in typing.columns
-        if isinstance(column.field, MultiValuedField)
-        and column.field.max_length
-        and typing.lists.long_rows[column.column]
-    }
-    if longest:
-        write_longest(out_dir, longest)
-    for table in tables.values():
-        table.settle(forms, longest)
-    report = _report(recipe, typing, tables, out_dir)
+            table.writer.close()
+        _check_splits(recipe, tables, parts)
+        of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
+        listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
+        forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
+        write_forms(out_dir, forms)
+        longest = {
+            column.name: column.field.max_length
+            for column in typing.columns
+            if isinstance(column.field, MultiValuedField)
+            and column.field.max_length
+            and typing.lists.long_rows[column.column]
+        }
+        if longest:
+            write_longest(out_dir, longest)
+        for table in tables.values():
+            table.settle(forms, longest)
+        report = _report(recipe, typing, tables, out_dir)
     _refuse_empty_columns(report)
     _warn_of_bad_numbers(report, reporter)
     _warn_of_lists(typing, reporter)
@@ -279,9 +281,11 @@ def _keeping_first(
 
 
 def _read_by_value(recipe: Recipe) -> set[str]:
-    """The source columns that are nothing but numbers and texts of single values: each different text is typed once."""
+    """The source columns that are nothing but labels, numbers and texts of single values: each different text is typed
+    once."""
+    by_value = ("label", "number", "text")
     columns = typed_columns(recipe)
-    others = {source for column in columns if column.role not in ("number", "text") for source in column.sources}
+    others = {source for column in columns if column.role not in by_value for source in column.sources}
     return {column.column for column in columns} - others - set(split_columns(recipe.data))
 
 
@@ -328,9 +332,12 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
 
 
 def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
+    """What is to be said of the table, whose last parts are written meanwhile. Raises WriteError."""
     binary = recipe.data.label.kind == "binary"
     samples = {split: table.sample for split, table in tables.items()}
     profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
+    for table in tables.values():
+        table.writer.finish()
     if not samples["train"].is_whole:
         profiles = {
             name: _count_new_values(name, _count_suspect(name, profile, samples["train"], out_dir), tables, out_dir)

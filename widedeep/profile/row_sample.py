@@ -43,8 +43,10 @@ class RowSample:
         self._held.append(_chosen(rows, chosen))
         self._draws.append(draws[chosen])
         self._num_held += len(chosen)
-        if self._num_held > 2 * self._max_rows or len(self._held) > _MOST_BLOCKS:
+        if self._num_held > 2 * self._max_rows:
             self._prune()
+        if len(self._held) > _MOST_BLOCKS:
+            self._join()
 
     @property
     def num_rows(self) -> int:
@@ -61,20 +63,30 @@ class RowSample:
         if not self._held:
             return pl.DataFrame()
         if self._num_held > self._max_rows or len(self._held) > 1 or self._held[0].values:
-            self._prune()
+            self._join()
         return self._held[0].frame
 
     def write_in(self, forms: Forms, longest: Mapping[str, int]) -> None:
         """Write the sampled texts in the forms of their columns, with lists cut to the `longest` of each."""
+        self.rows()  # joined, because blocks hold the texts of all rows, sampled or not
         self._held = [shortened(rows_in_forms(rows, forms), longest) for rows in self._held]
 
     def _prune(self) -> None:
+        """Drop the rows that are no longer among the smallest draws."""
         draws = np.concatenate(self._draws)
-        if len(draws) > self._max_rows:
-            self._limit = float(np.partition(draws, self._max_rows - 1)[self._max_rows - 1])
+        if len(draws) <= self._max_rows:
+            return
+        self._limit = float(np.partition(draws, self._max_rows - 1)[self._max_rows - 1])
         kept = [np.flatnonzero(block <= self._limit) for block in self._draws]
-        frame = _copied([_chosen(rows, ones).decoded() for rows, ones in zip(self._held, kept, strict=True)])
-        self._held, self._draws, self._num_held = [CodedRows(frame)], [draws[draws <= self._limit]], frame.height
+        self._held = [_chosen(rows, ones) for rows, ones in zip(self._held, kept, strict=True)]
+        self._draws = [block[ones] for block, ones in zip(self._draws, kept, strict=True)]
+        self._num_held = sum(map(len, kept))
+
+    def _join(self) -> None:
+        """Make one block of all, which holds just their own texts."""
+        self._prune()
+        frame = _copied([rows.decoded() for rows in self._held])
+        self._held, self._draws = [CodedRows(frame)], [np.concatenate(self._draws)]
 
 
 def _chosen(rows: CodedRows, chosen: NDArray[np.int64]) -> CodedRows:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+_FEW_CODES = 8
+"""Codes up to which comparing all rows with each is quicker than looking up what each row's code stands for."""
+
 
 @dataclass(frozen=True)
 class CodedColumn:
@@ -27,9 +30,11 @@ class CodedColumn:
 
     def null_count(self) -> int:
         """Rows without a value."""
-        if self.values.null_count() == 0:
-            return 0
-        return int(np.count_nonzero(self.values.is_null().to_numpy()[self.codes.to_numpy()]))
+        codes = self.codes.to_numpy()
+        missing = np.flatnonzero(self.values.is_null().to_numpy()) if self.values.null_count() else ()
+        if len(missing) > _FEW_CODES:
+            return int(np.count_nonzero(self.values.is_null().to_numpy()[codes]))
+        return sum(int(np.count_nonzero(codes == codes.dtype.type(code))) for code in missing)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,8 @@ class _Run:
     """Whole records with plain quotes."""
 
     data: bytes
+    num_lines: int
+    """Line breaks in it."""
     line: int
     """1-based line it starts on."""
     bytes_done: int
@@ -108,14 +110,17 @@ class _Run:
 
 def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
     carry, line = _after_skipped_lines(stream, settings, block_bytes)
-    final = False
+    final, left = False, 0
     while not final:
-        # Reading at least as much as is left over keeps the cost of a very long record linear.
-        chunk = stream.read(max(block_bytes, len(carry)))
+        # Reading at least as much as is left over keeps the cost of a very long record linear. What the stream left is
+        # counted in: where blocks end must not depend on it.
+        chunk, left = stream.read_lines(max(block_bytes, len(carry) + left) + left)
         final = not chunk
         # The bytes after the last line break are kept apart: cutting them off the joined data would copy all of it.
         end = chunk.rfind(b"\n") + 1 or len(chunk)
-        data, rest = b"".join([carry, memoryview(chunk)[:end]]), chunk[end:]
+        is_whole = not carry and end == len(chunk)
+        data = chunk if is_whole else b"".join([carry, memoryview(chunk)[:end]])
+        rest = chunk[end:]
         if final and data and not data.endswith(b"\n"):
             data += b"\n"
         run = complete_records(data, dialect)
@@ -131,9 +136,10 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
             raise DataError(
                 f"{stream.name}:{at}: a line longer than {_RECORD_LIMIT >> 20} MiB; is this delimited text?"
             )
+        num_lines = count_newlines(np.frombuffer(run.records, dtype=np.uint8))
         if run.records:
-            yield _Run(run.records, line, stream.bytes_done)
-        line += count_newlines(np.frombuffer(data, dtype=np.uint8, count=run.consumed))
+            yield _Run(run.records, num_lines, line, stream.bytes_done)
+        line += num_lines
         carry = data[run.consumed :] + rest
 
 
@@ -238,7 +244,7 @@ class _Table:
                 if header is None:
                     continue
                 self.names, end, num_lines = header
-                run = replace(run, data=run.data[end:], line=run.line + num_lines)
+                run = _Run(run.data[end:], run.num_lines - num_lines, run.line + num_lines, run.bytes_done)
             if is_first:
                 require_columns(self._columns or (), self.names, self._name)
                 is_first = False
@@ -249,7 +255,7 @@ class _Table:
         assert self.names is not None
         _check_utf8(run.data, run.line, self._name)
         wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
-        texts = self._coded_texts(run.data, _places(wanted, self.names)) if self._compiled else None
+        texts = self._coded_texts(run, _places(wanted, self.names)) if self._compiled else None
         if texts is not None:
             coded = {column: values for column, values in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
@@ -262,13 +268,13 @@ class _Table:
         frame = _parse(records, self.names, wanted, self._settings, self._name)
         return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
 
-    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedColumn] | None:
+    def _coded_texts(self, run: _Run, columns: Sequence[int]) -> list[CodedColumn] | None:
         """The columns (numbered from 0) as codes; None if the run is not plain lines with a value for each column."""
         special = [
             character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None
         ]
         width = len(self.names or ())
-        if width == 1 or not data or not columns or any(character in data for character in special):
+        if width == 1 or not run.data or not columns or any(character in run.data for character in special):
             return None
         from widedeep.source.csv_codes import (  # only here: Numba takes as long to import as Polars
             Scratch,
@@ -279,7 +285,7 @@ class _Table:
             scratch = self._spare.pop()
         except IndexError:  # asked for before, one could be gone by then
             scratch = Scratch()
-        texts = coded_columns(data, width, columns, self._settings, scratch)
+        texts = coded_columns(run.data, run.num_lines, width, columns, self._settings, scratch)
         self._spare.append(scratch)
         return texts
 
@@ -333,7 +339,7 @@ class CsvRows:
                 self.refuse_open_quote()
             return None
         self._pending = b""
-        for rest in self._table.without_header([_Run(run.records, self._first, 0)]):
+        for rest in self._table.without_header([_Run(run.records, run.records.count(b"\n"), self._first, 0)]):
             block = self._table.parse(rest)
             if block.num_rows:
                 return block

@@ -1,7 +1,8 @@
 """The label, the row weight and the group: checked row by row, and label and weight over a whole split."""
 
 import math
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,12 @@ def label_values(
     block: RawBlock, settings: LabelSettings, positive: ListedValues | None, negative: ListedValues | None
 ) -> pl.Series:
     """Labels, Float32, one per row. Raises DataError for a label that is missing, a third value, or not finite."""
+    coded = block.coded.get(settings.column)
+    if coded is not None:
+        with suppress(DataError):  # which would not tell the row
+            of_values = replace(block, frame=coded.values.to_frame(settings.column), coded={})
+            return coded.spread(label_values(of_values, settings, positive, negative))
+        block = replace(block, frame=coded.of_rows().to_frame(settings.column), coded={})
     raw = block.frame[settings.column]
     if settings.kind == "regression":
         return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)

@@ -8,7 +8,7 @@ list for each. `forms.json` says in which one writing the texts of a column are 
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,13 +40,14 @@ _ROWS_PER_VALUE = 4
 class PartWriter:
     """Writes one split as `part-00000`, … of about 2^18 rows (never cut within a block), on another thread."""
 
-    def __init__(self, directory: Path, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, directory: Path, thread: ThreadPoolExecutor, sync: Callable[[Path], None]) -> None:
+        """`sync` is given each file that was written."""
         self.num_rows = 0
-        self._directory, self._thread = directory, thread
+        self._directory, self._thread, self._sync = directory, thread, sync
         self._waiting: list[CodedRows] = []
         self._num_waiting = 0
         self._num_parts = 0
-        self._under_way: Future[None] | None = None
+        self._under_way: list[Future[None]] = []
         with writing(directory):
             directory.mkdir(parents=True)
 
@@ -56,28 +57,31 @@ class PartWriter:
         self._waiting.append(rows)
         self._num_waiting += rows.height
         if self._num_waiting >= PART_ROWS:
+            self._wait()  # no more than two parts are held in memory
+            self._flush()
+
+    def close(self) -> None:
+        """Have the rest written, which `finish` waits for."""
+        if self._waiting:
             self._flush()
 
     def finish(self) -> None:
         """Write the rest and wait until all is on disk. Raises WriteError."""
-        if self._waiting:
-            self._flush()
+        self.close()
         self._wait()
 
     def _flush(self) -> None:
-        self._wait()
         path = _part_path(self._directory, self._num_parts)
-        self._under_way = self._thread.submit(_write_part, path, self._waiting)
+        self._under_way.append(self._thread.submit(_write_part, path, self._waiting, self._sync))
         self._waiting, self._num_waiting = [], 0
         self._num_parts += 1
 
     def _wait(self) -> None:
-        if self._under_way is not None:
-            self._under_way.result()
-            self._under_way = None
+        while self._under_way:
+            self._under_way.pop(0).result()
 
 
-def _write_part(path: Path, blocks: list[CodedRows]) -> None:
+def _write_part(path: Path, blocks: list[CodedRows], sync: Callable[[Path], None]) -> None:
     part = _coded_alike(blocks)
     values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
     # The files are read once or twice and then deleted with their stage: speed matters more than size.
@@ -87,6 +91,7 @@ def _write_part(path: Path, blocks: list[CodedRows]) -> None:
         frame.write_ipc(content, compression="lz4")
         with writing(place):
             place.write_bytes(content.getbuffer())
+        sync(place)
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
@@ -129,7 +134,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     return CodedColumn(pl.concat([null, values[firsts[1:]]]).rechunk(), pl.Series(values=recoded))
 
 
-def _used(codes: NDArray[np.uint32], num_values: int) -> NDArray[np.int64]:
+def _used(codes: NDArray[Any], num_values: int) -> NDArray[np.int64]:
     """The codes that occur, ascending."""
     used = np.zeros(num_values, dtype=np.bool_)
     if num_values < len(codes) and len(codes) >= _COMPILED_ROWS:
@@ -141,7 +146,7 @@ def _used(codes: NDArray[np.uint32], num_values: int) -> NDArray[np.int64]:
     return np.flatnonzero(used)
 
 
-def _recode(codes: NDArray[np.uint32], new: NDArray[Any], recoded: NDArray[Any]) -> None:
+def _recode(codes: NDArray[Any], new: NDArray[Any], recoded: NDArray[Any]) -> None:
     """Fill `recoded` [rows] with the code that `new` [values] has for each of `codes` [rows]."""
     if len(new) < len(codes) and len(codes) >= _COMPILED_ROWS:
         from widedeep.table.recoding import recode  # only here, as above
