@@ -4,7 +4,7 @@ Polars copies what it reads from the shards, so a reader holds what it asked for
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,16 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
     dtypes: dict[str, str] = {}
 
     def paths_and_frames() -> Iterator[tuple[Path, pl.DataFrame]]:
-        for number, frame in enumerate(_cut(frames, shard_rows)):
+        for number, frame in enumerate(frames_of_shards(frames, shard_rows)):
             ordered = frame.select(sorted(frame.columns))
             dtypes.update((name, str(dtype)) for name, dtype in ordered.schema.items())
-            yield directory / f"shard-{number:05d}.arrow", ordered
+            yield directory / shard_name(number), ordered
 
-    shards = list(map_in_order(_write_shard, paths_and_frames()))
+    write_manifest(directory, dtypes, list(map_in_order(write_shard, paths_and_frames())))
+
+
+def write_manifest(directory: Path, dtypes: Mapping[str, str], shards: Sequence[Shard]) -> None:
+    """Make a store of shards that are written: their columns, sorted by name, with their types, and their order."""
     write_json(
         directory / "manifest.json",
         {
@@ -65,7 +69,13 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
     )
 
 
-def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
+def shard_name(number: int) -> str:
+    """The file of a shard, counted from 0."""
+    return f"shard-{number:05d}.arrow"
+
+
+def write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
+    """Write one file of a store; the frame's columns are sorted by name. Raises WriteError."""
     path, frame = path_and_frame
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
@@ -73,7 +83,8 @@ def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
     return Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 
-def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+def frames_of_shards(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+    """Cut frames, in order, into those of `shard_rows` rows; the last may be shorter."""
     waiting: list[pl.DataFrame] = []
     rows = 0
     for frame in frames:
