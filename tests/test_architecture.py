@@ -34,6 +34,7 @@ ROOMS = (
     "source",
     "synth",
     "recipe",
+    "workers",
     "ground",
 )
 """Top to bottom; `ground` is what lies in widedeep/ itself."""
@@ -51,6 +52,7 @@ WITHOUT_TORCH = (
     "source",
     "synth",
     "recipe",
+    "workers",
     "ground",
     "kernels/__init__.py",
 )

@@ -65,9 +65,21 @@ def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in requirements}
 
     # pydantic_core and llvmlite are parts of pydantic and numba, which pin them to the release; triton comes with torch
-    # where torch has CUDA, and is imported nowhere else. pyarrow helps where somebody has it: nothing needs it.
-    foreign = imported - sys.stdlib_module_names - {"widedeep", "pydantic_core", "llvmlite", "triton", "pyarrow"}
+    # where torch has CUDA, and is imported nowhere else. pyarrow helps where somebody has it: nothing needs it. Dask and
+    # Ray, too large for tests, are held by the next test.
+    engines = {"distributed", "ray"}
+    foreign = (
+        imported - sys.stdlib_module_names - {"widedeep", "pydantic_core", "llvmlite", "triton", "pyarrow"} - engines
+    )
     assert {canonicalize_name(distributions[name][0]) for name in foreign} == declared
+
+
+@pytest.mark.parametrize(("extra", "library"), [("dask", "distributed"), ("ray", "ray")])
+def test_an_engine_of_workers_is_an_extra_and_pinned_to_a_release_that_it_allows(extra: str, library: str) -> None:
+    (requirement,) = [Requirement(text) for text in PROJECT["optional-dependencies"][extra]]
+
+    assert requirement.name == library
+    assert requirement.specifier.contains(constraints()[library])
 
 
 def test_the_tests_have_what_a_report_needs() -> None:

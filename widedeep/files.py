@@ -247,6 +247,14 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """`replacing_file` for a file of a directory that is no more than temporary itself: it is whole, but not synced."""
+    with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `path`; on success it takes `path`'s place, else it is removed."""
     with writing(path):

@@ -56,39 +56,52 @@ def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard
             with writing(directory):
                 directory.mkdir(parents=True)
             dtypes[directory] = {}
-            for number, frame in enumerate(_cut(frames, shard_rows)):
+            for number, frame in enumerate(frames_of_shards(frames, shard_rows)):
                 ordered = frame.select(sorted(frame.columns))
                 dtypes[directory].update((name, str(dtype)) for name, dtype in ordered.schema.items())
-                yield directory / f"shard-{number:05d}.arrow", ordered
+                yield directory / shard_name(number), ordered
+
+    def written(path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard]:
+        return path_and_frame[0].parent, write_shard(path_and_frame)
 
     shards: dict[Path, list[Shard]] = {}
     with syncing() as sync:
-        for directory, shard in map_in_order(_write_shard, paths_and_frames()):
+        for directory, shard in map_in_order(written, paths_and_frames()):
             sync(directory / shard.name)
             shards.setdefault(directory, []).append(shard)
     for directory, columns in dtypes.items():
-        written = shards.get(directory, [])
-        write_json(
-            directory / "manifest.json",
-            {
-                "format": STORE_FORMAT,
-                "rows": sum(shard.rows for shard in written),
-                "columns": columns,
-                "shards": [vars(shard) for shard in written],
-            },
-        )
+        write_manifest(directory, columns, shards.get(directory, []))
 
 
-def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard]:
-    """Write a shard and return it with its store's directory."""
+def write_manifest(directory: Path, dtypes: Mapping[str, str], shards: Sequence[Shard]) -> None:
+    """Make a store of shards that are written: their columns, sorted by name, with their types, and their order."""
+    write_json(
+        directory / "manifest.json",
+        {
+            "format": STORE_FORMAT,
+            "rows": sum(shard.rows for shard in shards),
+            "columns": dtypes,
+            "shards": [vars(shard) for shard in shards],
+        },
+    )
+
+
+def shard_name(number: int) -> str:
+    """The file of a shard, counted from 0."""
+    return f"shard-{number:05d}.arrow"
+
+
+def write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
+    """Write one file of a store; the frame's columns are sorted by name. Raises WriteError."""
     path, frame = path_and_frame
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
-    return path.parent, Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
+    return Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 
-def _cut(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+def frames_of_shards(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
+    """Cut frames, in order, into those of `shard_rows` rows; the last may be shorter."""
     waiting: list[pl.DataFrame] = []
     rows = 0
     for frame in frames:

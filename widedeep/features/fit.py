@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,34 @@ def fit_plan(
     The second pass is left out if no cross has to count its values. `rare` is filled with the counts of values that get
     no index. Raises RecipeError if `buckets: auto` finds no number that is large enough.
     """
+
+    def count_fields(numerics: Sequence[NumericFit], categoricals: VocabularyFits) -> None:
+        for block in with_progress(blocks(), "fit fields", reporter, total_rows):
+            tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
+            in_threads(run_task, [*tasks, *categoricals.additions(block)])
+
+    def count_all_crosses(plan: FeaturePlan, fits: Sequence[CrossFit]) -> None:
+        for block in with_progress(blocks(), "fit crosses", reporter, total_rows):
+            count_crosses(plan, fits, block)
+
     rare = RareCounts() if rare is None else rare
+    return fit_by_passes(features, crosses, count_fields, count_all_crosses, spill_dir, reporter, rare)
+
+
+def fit_by_passes(
+    features: FeatureSettings,
+    crosses: Sequence[CrossSettings],
+    count_fields: "Callable[[Sequence[NumericFit], VocabularyFits], None]",
+    count_all_crosses: "Callable[[FeaturePlan, Sequence[CrossFit]], None]",
+    spill_dir: Path,
+    reporter: Reporter,
+    rare: RareCounts,
+) -> FeaturePlan:
+    """`fit_plan` by two functions that show all rows to what is fitted: to fields, and then to crosses that count."""
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
-    numerics = [_NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
+    numerics = [NumericFit(field, cut_by_crosses) for field in features.all_numeric()]
     categoricals = VocabularyFits(features, spill_dir, rare)
-    for block in with_progress(blocks(), "fit fields", reporter, total_rows):
-        tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
-        in_threads(run_task, [*tasks, *categoricals.additions(block)])
+    count_fields(numerics, categoricals)
     plan = FeaturePlan(tuple(fit.result() for fit in numerics), *categoricals.result(), ())
     fits_by_name = {numeric.name: numeric for numeric in numerics}
     taken = plan.members()
@@ -71,8 +92,7 @@ def fit_plan(
         name = f"{name}{OURS}" if name in taken else name
         cross_fits.append(CrossFit(name, cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses), rare))
     if any(fit.counts is not None for fit in cross_fits):
-        for block in with_progress(blocks(), "fit crosses", reporter, total_rows):
-            count_crosses(plan, cross_fits, block)
+        count_all_crosses(plan, cross_fits)
     plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
     _tell_empty_vocabularies(plan, features, crosses, reporter)
     return plan
@@ -121,7 +141,9 @@ def with_progress(
             meter.update(done)
 
 
-class _NumericFit:
+class NumericFit:
+    """Fits a numeric field; a number of them, of some rows each, merge to that of all rows."""
+
     def __init__(self, field: NumericField, cut_by_crosses: Set[str]) -> None:
         self.field, self.name = field, field.name or field.column
         self.needs_grid = self.name in cut_by_crosses or field.transform == "cdf" or field.buckets is not None
@@ -148,6 +170,13 @@ class _NumericFit:
             self.moments.add(present.to_frame().select(signed_log1p(pl.col(name)))[name].to_numpy())
         if self.needs_grid:
             self.grid.add(np.ascontiguousarray(present.to_numpy()))
+
+    def merge(self, other: "NumericFit") -> None:
+        """Add the rows that `other`, of the same field, has seen."""
+        self.moments.merge(other.moments)
+        self.grid.merge(other.grid)
+        self.has_missing |= other.has_missing
+        self.least, self.largest = min(self.least, other.least), max(self.largest, other.largest)
 
     def result(self) -> FittedNumeric:
         field = self.field
@@ -183,6 +212,43 @@ class _NumericFit:
                 return 0.0, 1.0
 
 
+@dataclass(frozen=True)
+class SettledCounts:
+    """What the counts of a vocabulary, of fields or of a cross, come to."""
+
+    vocabulary: pl.DataFrame
+    rare: pl.DataFrame
+    """Values without an index, see `RareCounts`."""
+    distinct: int
+    buckets: int | None
+    """The number that was found for `buckets: auto`: both frames are then empty."""
+
+
+@dataclass(frozen=True)
+class CountRule:
+    """How the counts of a vocabulary are settled."""
+
+    min_count: int
+    max_size: int | None
+    finds_buckets: bool
+    """Whether they are to find a number of buckets."""
+    where: str
+    """The recipe's section, for a message."""
+    name: str
+
+    @classmethod
+    def of(cls, where: str, name: str, settings: "CategoricalField | MultiValuedField | CrossSettings") -> "CountRule":
+        """The rule of a field or cross."""
+        return cls(settings.min_count, settings.max_size, settings.buckets == "auto", where, name)
+
+    def settle(self, counts: ValueCounts, first: pl.DataFrame) -> SettledCounts:
+        """Settle counts, which are then cleared; `first` is that of `ValueCounts.kept_and_rare`. Raises RecipeError."""
+        if self.finds_buckets:
+            return SettledCounts(first, first, 0, _enough_buckets(counts, self.where, self.name))
+        kept, rare = counts.kept_and_rare(first, min_count=self.min_count, max_size=self.max_size)
+        return SettledCounts(kept, rare, counts.distinct, None)
+
+
 class VocabularyFits:
     """Fits categorical and multi-valued fields. Fields that share a vocabulary are counted together."""
 
@@ -199,6 +265,8 @@ class VocabularyFits:
         `evict` is that of `ValueCounts`.
         """
         self.features, self.rare = features, rare
+        self.settled: dict[str, SettledCounts] = {}
+        """Vocabularies, by their keys, whose counts were settled elsewhere."""
         fields = features.with_vocabulary()
         self.share = SPILL_ENTRIES // max(1, len(fields))
         self.old = {} if grown_from is None else {field.name: field for field in grown_from.vocabulary_fields}
@@ -250,16 +318,15 @@ class VocabularyFits:
 
     def result(self) -> tuple[tuple[FittedCategorical, ...], tuple[FittedMultiValued, ...]]:
         counted: dict[str, pl.DataFrame] = {}
-        chosen: dict[str, int] = {}
+        chosen: dict[str, int | None] = {}
         for field in self.features.with_vocabulary():
             name = vocabulary_key(field)
             if field.buckets is None and name not in counted:
                 first = self.old[_name(field)].vocabulary if self.old else NO_VALUES
-                counted[name], self.rare.vocabularies[name] = self.counts[name].kept_and_rare(
-                    first, min_count=field.min_count, max_size=field.max_size
-                )
+                settled = self._settled(field, first)
+                counted[name], self.rare.vocabularies[name] = settled.vocabulary, settled.rare
             if field.buckets == "auto" and name not in chosen and not self.old:
-                chosen[name] = _enough_buckets(self.counts[name], "features", field.name or field.column)
+                chosen[name] = self._settled(field, NO_VALUES).buckets
 
         def facts(field: CategoricalField | MultiValuedField, column: str) -> dict[str, Any]:
             name = vocabulary_key(field)
@@ -291,6 +358,17 @@ class VocabularyFits:
             for field in self.features.multi_valued
         )
         return tuple(categoricals), tuple(lists)
+
+    def rules(self) -> dict[str, CountRule]:
+        """Vocabulary, by its key → how its counts are settled: as the first field says that has it."""
+        fields = reversed([field for field in self.features.with_vocabulary() if self._is_counted(field)])
+        return {vocabulary_key(field): CountRule.of("features", _name(field), field) for field in fields}
+
+    def _settled(self, field: CategoricalField | MultiValuedField, first: pl.DataFrame) -> SettledCounts:
+        name = vocabulary_key(field)
+        if name in self.settled:
+            return self.settled[name]
+        return CountRule.of("features", _name(field), field).settle(self.counts[name], first)
 
 
 def _run_all(tasks: Sequence[Callable[[], None]]) -> None:
@@ -362,6 +440,8 @@ class CrossFit:
             self.unfitted = replace(old, vocabulary=NO_MIXES, distinct=None)
         counted = _is_counted(cross) if old is None else old.buckets is None
         self.counts = ValueCounts(pl.UInt64(), spill_dir, spill_entries=spill_entries, evict=evict) if counted else None
+        self.settled: SettledCounts | None = None
+        """The counts, where they were settled elsewhere."""
         if old is not None and self.counts is not None:
             self.counts.add_earlier(old.vocabulary)
             if cross_key(old) in rare.vocabularies:
@@ -371,16 +451,22 @@ class CrossFit:
         if self.counts is not None:
             self.counts.add(hashes.select(self.unfitted.mixed().alias("mix"))["mix"])
 
+    def rule(self) -> CountRule:
+        """How the counts are settled."""
+        return CountRule.of("crosses", self.unfitted.name, self.cross)
+
     def result(self) -> FittedCross:
         if self.counts is None:
             return self.unfitted
-        if self.cross.buckets == "auto" and self.old is None:
-            return replace(self.unfitted, buckets=_enough_buckets(self.counts, "crosses", self.unfitted.name))
-        first = NO_MIXES if self.old is None else self.old.vocabulary
-        vocabulary, self.rare.vocabularies[cross_key(self.unfitted)] = self.counts.kept_and_rare(
-            first, min_count=self.cross.min_count, max_size=self.cross.max_size
-        )
-        return replace(self.unfitted, vocabulary=vocabulary, distinct=self.counts.distinct)
+        settled = self.settled
+        if settled is None:
+            first = NO_MIXES if self.old is None else self.old.vocabulary
+            rule = self.rule() if self.old is None else replace(self.rule(), finds_buckets=False)
+            settled = rule.settle(self.counts, first)
+        if settled.buckets is not None:
+            return replace(self.unfitted, buckets=settled.buckets)
+        self.rare.vocabularies[cross_key(self.unfitted)] = settled.rare
+        return replace(self.unfitted, vocabulary=settled.vocabulary, distinct=settled.distinct)
 
 
 NO_MIXES = pl.DataFrame(schema={"value": pl.UInt64, "count": pl.Int64})

@@ -1,6 +1,7 @@
 """The feature plan: everything that was fitted on train rows (see fit.py), and the encoding with it."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
@@ -336,7 +337,7 @@ class FeaturePlan:
         for group in together(self._vocabularies()):
             name = next(iter(group))
             with writing(directory), (folder / name).open("wb") as file:
-                pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file)
+                laid_out_anew(pl.concat(group.values())).write_ipc(file)
             checksums[name] = digest_of_bytes((folder / name).read_bytes())
             sizes[name] = [len(vocabulary) for vocabulary in group.values()]
         facts = {"format": PLAN_FORMAT, **self._facts()}
@@ -422,6 +423,15 @@ class FeaturePlan:
         except UNREADABLE as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
+
+
+def laid_out_anew(counts: pl.DataFrame) -> pl.DataFrame:
+    """The same frame with its texts one after the other: how they lie in memory depends on how they were counted, and
+    would show in the bytes of a file."""
+    content = io.BytesIO()
+    counts.rechunk().write_ipc(content, compat_level=pl.CompatLevel.oldest())
+    content.seek(0)
+    return pl.read_ipc(content)
 
 
 def together(vocabularies: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:

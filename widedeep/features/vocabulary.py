@@ -25,6 +25,7 @@ class ValueCounts:
     ) -> None:
         """With `evict`, frames have a column `unseen_runs` (Int32) too, and values that reach it are left out."""
         self._evict = evict
+        self.dtype = dtype
         self._empty = pl.DataFrame(schema={"value": dtype, "count": pl.Int64})
         if evict is not None:
             self._empty = self._empty.with_columns(pl.lit(0, pl.Int32).alias(UNSEEN))

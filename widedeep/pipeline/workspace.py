@@ -11,6 +11,7 @@ from widedeep.errors import ArtefactError
 from widedeep.files import locked, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
+from widedeep.workers import Workers, open_workers
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
@@ -94,6 +95,17 @@ class Workspace:
         ):
             self._complete()
             yield
+
+    @contextmanager
+    def workers(self, where: str | None) -> Iterator[Workers | None]:
+        """The workers that `where` names, see `open_workers`, which see the stages; None for None."""
+        if where is None:
+            yield None
+            return
+        with writing(self.stages_dir):
+            self.stages_dir.mkdir(parents=True, exist_ok=True)
+        with open_workers(where, self.stages_dir) as workers:
+            yield workers
 
     def _complete(self) -> None:
         """Complete what a killed process has all but finished, and remove what it has not."""

@@ -268,11 +268,30 @@ def coded_blocks(
     Texts are in the `forms` given, by default in those that the table keeps. Raises ArtefactError for parts that cannot
     be read.
     """
-    forms = forms_of(directory) if forms is None else forms
-    longest_path = directory / _LONGEST
-    longest = _json_of(longest_path, {str: int}) if longest_path.exists() else {}
+    forms, longest = forms_of(directory) if forms is None else forms, _longest_of(directory)
     for path in _part_paths(directory, split):
         yield from shortened(rows_in_forms(_read_part(path, columns), forms), longest).slices(rows)
+
+
+def coded_part(directory: Path, split: str, number: int) -> CodedRows:
+    """The rows of one part of a split, as `coded_blocks` gives them. Raises ArtefactError."""
+    rows = rows_in_forms(_read_part(_part_path(directory / split, number), None), forms_of(directory))
+    return shortened(rows, _longest_of(directory))
+
+
+def part_heights(directory: Path, split: str) -> list[int]:
+    """How many rows each part of a split has. Raises ArtefactError."""
+    heights = []
+    for path in _part_paths(directory, split):
+        with _reading(path):
+            heights.append(int(pl.scan_ipc(for_polars(path), glob=False).select(pl.len()).collect().item()))
+    return heights
+
+
+def _longest_of(directory: Path) -> dict[str, int]:
+    path = directory / _LONGEST
+    longest: dict[str, int] = _json_of(path, {str: int}) if path.exists() else {}
+    return longest
 
 
 def _read_part(path: Path, columns: Sequence[str] | None) -> CodedRows:
