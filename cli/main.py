@@ -33,6 +33,7 @@ COMMANDS = {
     "promote": "promote",
     "runs": "runs",
     "clean": "clean",
+    "schema": "schema",
 }
 """Command → its module here, and the function in it, in the order in which `--help` lists them."""
 

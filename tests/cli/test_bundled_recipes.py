@@ -14,6 +14,8 @@ from widedeep.reporting import Reporter
 from widedeep.synth.sample_log import write_sample_log
 from widedeep_cli.recipe_argument import open_recipe
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 RECIPES = bundled_recipes()
 
 

@@ -34,6 +34,7 @@ def test_the_commands_are_there() -> None:
         "promote",
         "runs",
         "clean",
+        "schema",
     ]
 
 

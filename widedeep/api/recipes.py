@@ -31,6 +31,20 @@ def bundled_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(paths)}
 
 
+def schema_file() -> Path:
+    """The JSON Schema (draft 2020-12) of recipes, which is installed beside the bundled ones."""
+    return Path(str(resources.files(_BUNDLED) / "recipe.schema.json"))
+
+
+def schema_line(schema: str | None = None) -> str:
+    """The first line of a recipe, by which editors with yaml-language-server know its settings.
+
+    It leads to `schema`, by default to the installed file, which is there without a network and of the version that
+    reads the recipe. On a machine without that file an editor says so, and the recipe loads as ever.
+    """
+    return f"# yaml-language-server: $schema={schema or schema_file().as_uri()}"
+
+
 def load_recipe(
     source: RecipeSource,
     *,
