@@ -38,5 +38,9 @@ def _check_data_is_there(bundled: "LoadedRecipe") -> None:
     try:
         expand_paths(bundled.recipe.data.all_paths(), bundled.base_dir)
     except DataError as error:
-        guide = resources.files("widedeep_cli.recipes") / "DATA.md"
-        raise DataError(f"{error}; {guide} says where to get the data of a bundled recipe") from error
+        raise DataError(f"{error}; {data_guide()} says where to get the data of a bundled recipe") from error
+
+
+def data_guide() -> str:
+    """The installed page that says where to get the data of the bundled recipes."""
+    return str(resources.files("widedeep_cli.recipes") / "DATA.md")

@@ -371,7 +371,7 @@ def settle_latest(folder: Path) -> None:
 
 def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
     """The run directory that `argument` names: a run, a link to one such as `runs/<recipe>/serving` or `latest`, or a
-    recipe's latest finished run.
+    recipe's latest finished run, also by its folder `runs/<recipe>`.
 
     Relative paths are tried as they are and from the work directory. Where no run lies there, it is the name of a
     recipe that has runs here, whatever else is called so; else `recipe_name` is asked which recipe is meant, if any.
@@ -394,7 +394,10 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
         raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
     for path in places:
         if os.path.isdir(path):
-            return Path(os.path.realpath(path))  # what it lacks is for its reader to say
+            settle_latest(path)
+            latest = path / LATEST  # `runs/<recipe>` stands for its latest run
+            # What a folder that is none lacks is for its reader to say.
+            return Path(os.path.realpath(latest if os.path.isdir(latest) else path))
     if Path(argument).name == SERVING:
         raise ArtefactError(f"{argument}: no run is served here yet: choose one, `widedeep promote RUN`")
     raise ArtefactError(

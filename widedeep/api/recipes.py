@@ -31,6 +31,20 @@ def bundled_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(paths)}
 
 
+def bundled_recipe(name: str) -> Path:
+    """The file of the bundled recipe of this name. Raises UsageError if there is none."""
+    bundled = bundled_recipes()
+    if name not in bundled:
+        raise UsageError(f"{name}: no recipe of this name comes with widedeep: {_bundled_told(name)}")
+    return bundled[name]
+
+
+def _bundled_told(name: str) -> str:
+    bundled = bundled_recipes()
+    close = get_close_matches(name, bundled, n=1)
+    return f"the bundled recipes are {', '.join(bundled)}" + (f"; did you mean {close[0]}?" if close else "")
+
+
 def schema_file() -> Path:
     """The JSON Schema (draft 2020-12) of recipes, which is installed beside the bundled ones."""
     return Path(str(resources.files(_BUNDLED) / "recipe.schema.json"))
@@ -107,11 +121,7 @@ def _file_of(argument: str) -> tuple[Path, Path | None]:
     bundled = bundled_recipes()
     if argument in bundled:
         return bundled[argument], Path.cwd()
-    close = get_close_matches(path.stem, bundled, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise UsageError(
-        f"{argument}: there is no such recipe file, and the bundled recipes are {', '.join(bundled)}{hint}"
-    )
+    raise UsageError(f"{argument}: there is no such recipe file, and {_bundled_told(path.stem)}")
 
 
 def recipe_name(argument: str) -> str | None:
