@@ -326,14 +326,17 @@ class RunDirectory:
         write_text(self.done_path, "")
         self._take_latest()
 
-    def make_latest(self) -> bool:
-        """Let `latest` point to this finished run if it points to one that began earlier, or to none; whether it did.
+    def make_latest(self, *, though_older: bool = False) -> bool:
+        """Let `latest` point to this finished run if it points to one that began earlier, or to none; with
+        `though_older`, whichever it points to. Whether it changed.
 
-        Versions before this one, killed between the two steps of `finish`, left `latest` so.
+        Versions before this one, killed between the two steps of `finish`, left `latest` at an earlier run.
         """
         latest = self.path.parent / LATEST
-        if latest.is_dir() and RunDirectory(Path(os.path.realpath(latest)))._began() >= self._began():
-            return False
+        if latest.is_dir():
+            now = RunDirectory(Path(os.path.realpath(latest)))
+            if now.path.name == self.path.name or (not though_older and now._began() >= self._began()):
+                return False
         self._announce()
         self._take_latest()
         return True

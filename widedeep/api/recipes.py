@@ -69,7 +69,7 @@ def load_recipe(
 
     `source` is a recipe file, the name of a bundled recipe (a file with that name comes first), a dictionary with the
     keys of a recipe file, a loaded recipe, or a run, whose recipe is taken. Relative data paths start from the file's
-    folder; in a bundled recipe and in a dictionary, from the current directory. `reporter` gets the recipe's notes.
+    folder; in a bundled recipe, a dictionary and `set`, from the current directory. `reporter` gets the recipe's notes.
 
     Raises UsageError for a text that is neither a file nor a bundled name, RecipeError with all faults at once.
 
@@ -93,13 +93,13 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
         path, base_dir = _file_of(os.fspath(source))
         from widedeep.recipe.load import load_recipe as load_file
 
-        return load_file(path, overrides, base_dir=base_dir)
+        return load_file(path, overrides, base_dir=base_dir, overrides_dir=Path.cwd())
     from widedeep.recipe.load import LoadedRecipe
 
     if isinstance(source, Run):
         source = source.loaded_recipe
     if isinstance(source, LoadedRecipe):
-        return source.changed(overrides)
+        return source.changed(overrides, Path.cwd())
     if isinstance(source, Mapping):
         from widedeep.recipe.plain_data import recipe_of_data
 
