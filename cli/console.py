@@ -53,7 +53,7 @@ def _console(stream: IO[str] | None) -> Console:
 class ConsoleReporter(Reporter):
     """Writes notes, warnings and epochs to stderr. Only a terminal gets a live line, and epochs as a table.
 
-    With `quiet`, only warnings are written.
+    With `quiet`, only warnings are written. A note that is the same for several parts of the work is written once.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -62,10 +62,19 @@ class ConsoleReporter(Reporter):
         self._draws = self._console.is_terminal and not self._console.is_dumb_terminal
         self._progress: Progress | None = None
         self._epochs: EpochTable | None = None
+        self._noted: set[str] = set()
 
     def note(self, message: str) -> None:
-        if self._quiet:
+        if self._quiet or message in self._noted:
             return
+        self._noted.add(message)
+        self._say(message)
+
+    def part(self, name: str, number: int, of: int) -> None:
+        if not self._quiet and of > 1:
+            self._say(f"{name} ({number} of {of})")
+
+    def _say(self, message: str) -> None:
         self._console.print(wrapped(f"widedeep: {visible_message(message)}", sys.stderr), soft_wrap=True)
 
     def warn(self, message: str) -> None:

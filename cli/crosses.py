@@ -9,7 +9,7 @@ import typer
 from widedeep.errors import UsageError
 
 from .discover import discover
-from .options import ForceOption, JsonOption, SetOption, TrustOption, WaitOption, WorkersOption, WorkOption
+from .options import JsonOption, SetOption, TrustOption, WaitOption, WorkersOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
@@ -72,7 +72,9 @@ def crosses(
         Path | None,
         typer.Option("--write", metavar="NEW.yaml", help="With --discover: the recipe with the crosses added."),
     ] = None,
-    force: ForceOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --write: replace a file that exists, write though nothing was found.")
+    ] = False,
     trust: TrustOption = False,
     workers: WorkersOption = None,
     wait: WaitOption = False,

@@ -56,6 +56,9 @@ def discover(
 
     fdr = DEFAULT_FDR if fdr is None else fdr
     discovery = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait)
+    if write is not None and not discovery.crosses and not force:
+        reporter.note(f"{write}: not written, as no cross was found; with --force the recipe is written as it is")
+        write = None
     written = None if write is None else _write(write, loaded, discovery)
     if as_json:
         print_json(_as_object(discovery, loaded, write))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from widedeep.api.recipes import schema_line
+
 from .options import ForceOption
 from .results import open_stdout
 
@@ -54,8 +56,9 @@ def init(
     )
     for note in suggestion.notes:
         reporter.note(note)
+    text = f"{schema_line()}\n{suggestion.text}"
     if target is None:
-        open_stdout().write(suggestion.text)
+        open_stdout().write(text)
         return
-    write_text(target, suggestion.text)
+    write_text(target, text)
     reporter.note(f"wrote {output}; train it with: widedeep train {output}")

@@ -33,6 +33,10 @@ COMMANDS = {
     "promote": "promote",
     "runs": "runs",
     "clean": "clean",
+    "show": "show",
+    "recipes": "bundled",
+    "check": "check",
+    "schema": "schema",
 }
 """Command → its module here, and the function in it, in the order in which `--help` lists them."""
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from widedeep.api.runs import run_path
+from widedeep.errors import UsageError
 from widedeep.figures import duration
 
 from . import without_collecting
@@ -44,6 +45,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of this very recipe, --set included.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Train anew, though a finished run of the same training is there.")
+    ] = False,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, metavar="N", help="Train N seeds; report mean and deviation.")
     ] = None,
@@ -68,7 +72,12 @@ def train(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every stage that is missing, train the model and evaluate it."""
+    """Run every stage that is missing, train the model and evaluate it.
+
+    If the same training is finished already, its run is taken as it is.
+    """
+    if again and resume:
+        raise UsageError("--again trains anew, --resume goes on with what is there: leave one of them out")
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter(quiet=quiet)
@@ -78,11 +87,13 @@ def train(
 
     before = None if from_run is None else run_path(from_run, work)
     if seeds is None:
-        run = experiment.train(loaded, work, reporter, resume=resume, refit=refit, goes_on_from=before, wait=wait)
+        run = experiment.train(
+            loaded, work, reporter, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait
+        )
         _print_run(run, as_json)
     else:
         runs = experiment.train_seeds(
-            loaded, work, reporter, seeds=seeds, resume=resume, refit=refit, goes_on_from=before, wait=wait
+            loaded, work, reporter, seeds=seeds, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait
         )
         _print_seeds(runs, as_json)
 

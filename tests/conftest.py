@@ -157,6 +157,25 @@ def widedeep(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[i
     return run
 
 
+@pytest.fixture
+def held_against_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it stands, every recipe that is loaded must be refused by the JSON Schema too where it is refused, as far
+    as a schema can say the rule, and taken where it is taken.
+    """
+    from schema_oracle import disagreement  # most tests load no recipe
+
+    from widedeep.recipe import load
+
+    validated = load._validated
+
+    def held(data: Any, of_reader: Any, places: Any) -> Any:
+        recipe, findings = validated(data, of_reader, places)
+        assert disagreement(data, [finding.message for finding in findings]) is None
+        return recipe, findings
+
+    monkeypatch.setattr(load, "_validated", held)
+
+
 def only_json(stdout: str) -> Any:
     """The one JSON object that `--json` promises; anything beside it fails."""
     return json.loads(stdout)

@@ -22,7 +22,10 @@ class Reporter:
     """Receives notes, warnings and progress. This base class is silent."""
 
     def note(self, message: str) -> None:
-        """Something worth knowing, such as a setting that the model's kind leaves out."""
+        """Something worth knowing, such as a setting that the model's kind leaves out; several parts may note it."""
+
+    def part(self, name: str, number: int, of: int) -> None:
+        """Work goes on with another part of it, such as a seed: the `number`-th, from 1, `of` so many."""
 
     def warn(self, message: str) -> None:
         """Something that will probably hurt, though work goes on."""

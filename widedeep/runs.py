@@ -326,14 +326,17 @@ class RunDirectory:
         write_text(self.done_path, "")
         self._take_latest()
 
-    def make_latest(self) -> bool:
-        """Let `latest` point to this finished run if it points to one that began earlier, or to none; whether it did.
+    def make_latest(self, *, though_older: bool = False) -> bool:
+        """Let `latest` point to this finished run if it points to one that began earlier, or to none; with
+        `though_older`, whichever it points to. Whether it changed.
 
-        Versions before this one, killed between the two steps of `finish`, left `latest` so.
+        Versions before this one, killed between the two steps of `finish`, left `latest` at an earlier run.
         """
         latest = self.path.parent / LATEST
-        if latest.is_dir() and RunDirectory(Path(os.path.realpath(latest)))._began() >= self._began():
-            return False
+        if latest.is_dir():
+            now = RunDirectory(Path(os.path.realpath(latest)))
+            if now.path.name == self.path.name or (not though_older and now._began() >= self._began()):
+                return False
         self._announce()
         self._take_latest()
         return True
@@ -371,7 +374,7 @@ def settle_latest(folder: Path) -> None:
 
 def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
     """The run directory that `argument` names: a run, a link to one such as `runs/<recipe>/serving` or `latest`, or a
-    recipe's latest finished run.
+    recipe's latest finished run, also by its folder `runs/<recipe>`.
 
     Relative paths are tried as they are and from the work directory. Where no run lies there, it is the name of a
     recipe that has runs here, whatever else is called so; else `recipe_name` is asked which recipe is meant, if any.
@@ -394,7 +397,10 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
         raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
     for path in places:
         if os.path.isdir(path):
-            return Path(os.path.realpath(path))  # what it lacks is for its reader to say
+            settle_latest(path)
+            latest = path / LATEST  # `runs/<recipe>` stands for its latest run
+            # What a folder that is none lacks is for its reader to say.
+            return Path(os.path.realpath(latest if os.path.isdir(latest) else path))
     if Path(argument).name == SERVING:
         raise ArtefactError(f"{argument}: no run is served here yet: choose one, `widedeep promote RUN`")
     raise ArtefactError(

@@ -34,6 +34,10 @@ def test_the_commands_are_there() -> None:
         "promote",
         "runs",
         "clean",
+        "show",
+        "recipes",
+        "check",
+        "schema",
     ]
 
 
@@ -75,6 +79,9 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["promote"], "name the run to serve"),
         (["promote", "--back"], "no recipe has a run served"),
         (["promote", "--back", "small", "new.csv"], "takes no rows"),
+        (["recipes", "--show", "adult", "--copy", "adult"], "give one of the three"),
+        (["recipes", "--show", "adult", "--json"], "give one of the three"),
+        (["recipes", "--copy", "adlut"], "did you mean adult?"),
         (["clean"], "--keep"),
         (["clean", "--keep", "0"], "--keep"),
         (["promote", "--back", "small", "--force"], "no --force"),

@@ -119,7 +119,7 @@ def test_runs_of_other_rows_are_told_apart(project: Path, widedeep: CommandLine)
 
 
 def test_a_seed_trained_twice_counts_once(runs: dict[str, Any], widedeep: CommandLine) -> None:
-    again = train(widedeep, "--set", "seed=1")
+    again = train(widedeep, "--set", "seed=1", "--again")
     code, out, err = widedeep("compare", "runs/small", "--json")
     assert code == 0
     assert "1 of the runs repeat a recipe and a seed" in err

@@ -20,6 +20,8 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.suggest.init import init_recipe
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 ROWS = 3000
 
 

@@ -17,6 +17,8 @@ from widedeep.recipe.load import load_recipe, parse_recipe
 from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.recipe.strict_yaml import read_yaml
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 HEAD = """\
 # My experiment
 data: {train: log.csv, label: click}

@@ -16,6 +16,8 @@ from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.resolve import resolve
 from widedeep.recipe.schema import Recipe
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 TRAPS = [
     "no",
     "On",

@@ -15,6 +15,8 @@ from widedeep.recipe.plain_data import recipe_of_data
 from widedeep.recipe.schema import Recipe
 from widedeep.recipe.strict_yaml import read_yaml
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 RECIPE = """\
 data:
   train: log.csv

@@ -9,6 +9,8 @@ from widedeep.errors import RecipeError
 from widedeep.recipe.load import LoadedRecipe, load_recipe, parse_recipe, resolve_paths
 from widedeep.recipe.schema import ColumnSplit, KeySplit, RandomSplit
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 SHORT = """\
 data: {train: log.csv, label: click}
 features:

@@ -7,6 +7,8 @@ import pytest
 from widedeep.errors import RecipeError
 from widedeep.recipe.load import parse_recipe
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 
 def faults_of(features: str, crosses: str = "[]", data: str = "", rest: str = "") -> list[str]:
     text = f"data: {{train: x, label: click{data}}}\nfeatures: {features}\ncrosses: {crosses}\n{rest}"

@@ -11,6 +11,8 @@ from widedeep.recipe import schema
 from widedeep.recipe.load import parse_recipe
 from widedeep.recipe.schema import Recipe, Settings
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 SECTIONS = [section for section in vars(schema).values() if isinstance(section, type) and issubclass(section, Settings)]
 
 

@@ -14,6 +14,8 @@ from widedeep.suggest.settings import Setting
 from widedeep.suggest.suggestion import Suggestion
 from widedeep.suggest.text import flow, recipe_text
 
+pytestmark = pytest.mark.usefixtures("held_against_the_schema")
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 VALUES = st.recursive(
     st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS | st.none(),

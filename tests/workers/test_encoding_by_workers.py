@@ -17,7 +17,7 @@ def test_any_number_of_workers_leaves_the_bytes_of_one_process(
     size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_recipe(write_project(tmp_path, monkeypatch))
-    monkeypatch.setitem(write_store_defaults(), "shard_rows", 256)
+    monkeypatch.setitem(store_defaults(), "shard_rows", 256)
     monkeypatch.setattr("widedeep.pipeline.encoding_parts.SHARD_ROWS", 256)
 
     alone = build_crosses(loaded, tmp_path / "alone", Reporter())
@@ -45,8 +45,8 @@ def test_workers_that_die_at_every_part_leave_the_same_bytes_and_nothing_else(
     assert list((tmp_path / "shared").rglob(".*")) == []
 
 
-def write_store_defaults() -> dict[str, int]:
-    from widedeep.encoded.store import write_store
+def store_defaults() -> dict[str, int]:
+    from widedeep.encoded.store import write_stores
 
-    assert write_store.__kwdefaults__ is not None
-    return write_store.__kwdefaults__
+    assert write_stores.__kwdefaults__ is not None
+    return write_stores.__kwdefaults__

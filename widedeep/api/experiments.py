@@ -23,6 +23,7 @@ def train(
     *,
     work_dir: str | os.PathLike[str] = ".",
     resume: bool = False,
+    again: bool = False,
     refit: Literal["valid", "all"] | None = None,
     goes_on_from: Run | str | os.PathLike[str] | None = None,
     wait: bool = False,
@@ -30,8 +31,9 @@ def train(
 ) -> Run:
     """Run every stage that is missing, train the recipe's model and measure it, as `widedeep train`.
 
-    `recipe` is anything that `load_recipe` takes. Stages and runs are in `work_dir`. With `resume`, an unfinished run
-    of exactly this recipe goes on, and a finished run is returned as it is. With `refit`, the result is a run trained
+    `recipe` is anything that `load_recipe` takes. Stages and runs are in `work_dir`. If the same training is finished
+    already, its run is returned as it is, unless `again`. With `resume`, an unfinished run of exactly this recipe goes
+    on. With `refit`, the result is a run trained
     on the valid rows too ("all": test rows too), for as many epochs as were best in the recipe's finished run. If the
     work directory is in use, that is an error, unless `wait`. With `goes_on_from`, the weights, optimizers and
     vocabularies of that run go on learning from the recipe's rows, as with `--from`.
@@ -50,7 +52,7 @@ def train(
 
     before = None if goes_on_from is None else run_paths([goes_on_from], Path(work_dir))[0]
     result = experiment.train(
-        loaded, Path(work_dir), reporter, resume=resume, refit=refit, goes_on_from=before, wait=wait
+        loaded, Path(work_dir), reporter, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait
     )
     return Run(result.run, work_dir=work_dir)
 

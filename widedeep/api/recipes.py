@@ -31,6 +31,34 @@ def bundled_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(paths)}
 
 
+def bundled_recipe(name: str) -> Path:
+    """The file of the bundled recipe of this name. Raises UsageError if there is none."""
+    bundled = bundled_recipes()
+    if name not in bundled:
+        raise UsageError(f"{name}: no recipe of this name comes with widedeep: {_bundled_told(name)}")
+    return bundled[name]
+
+
+def _bundled_told(name: str) -> str:
+    bundled = bundled_recipes()
+    close = get_close_matches(name, bundled, n=1)
+    return f"the bundled recipes are {', '.join(bundled)}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def schema_file() -> Path:
+    """The JSON Schema (draft 2020-12) of recipes, which is installed beside the bundled ones."""
+    return Path(str(resources.files(_BUNDLED) / "recipe.schema.json"))
+
+
+def schema_line(schema: str | None = None) -> str:
+    """The first line of a recipe, by which editors with yaml-language-server know its settings.
+
+    It leads to `schema`, by default to the installed file, which is there without a network and of the version that
+    reads the recipe. On a machine without that file an editor says so, and the recipe loads as ever.
+    """
+    return f"# yaml-language-server: $schema={schema or schema_file().as_uri()}"
+
+
 def load_recipe(
     source: RecipeSource,
     *,
@@ -41,7 +69,7 @@ def load_recipe(
 
     `source` is a recipe file, the name of a bundled recipe (a file with that name comes first), a dictionary with the
     keys of a recipe file, a loaded recipe, or a run, whose recipe is taken. Relative data paths start from the file's
-    folder; in a bundled recipe and in a dictionary, from the current directory. `reporter` gets the recipe's notes.
+    folder; in a bundled recipe, a dictionary and `set`, from the current directory. `reporter` gets the recipe's notes.
 
     Raises UsageError for a text that is neither a file nor a bundled name, RecipeError with all faults at once.
 
@@ -65,13 +93,13 @@ def _loaded(source: RecipeSource, overrides: Sequence[str]) -> "LoadedRecipe":
         path, base_dir = _file_of(os.fspath(source))
         from widedeep.recipe.load import load_recipe as load_file
 
-        return load_file(path, overrides, base_dir=base_dir)
+        return load_file(path, overrides, base_dir=base_dir, overrides_dir=Path.cwd())
     from widedeep.recipe.load import LoadedRecipe
 
     if isinstance(source, Run):
         source = source.loaded_recipe
     if isinstance(source, LoadedRecipe):
-        return source.changed(overrides)
+        return source.changed(overrides, Path.cwd())
     if isinstance(source, Mapping):
         from widedeep.recipe.plain_data import recipe_of_data
 
@@ -93,11 +121,7 @@ def _file_of(argument: str) -> tuple[Path, Path | None]:
     bundled = bundled_recipes()
     if argument in bundled:
         return bundled[argument], Path.cwd()
-    close = get_close_matches(path.stem, bundled, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise UsageError(
-        f"{argument}: there is no such recipe file, and the bundled recipes are {', '.join(bundled)}{hint}"
-    )
+    raise UsageError(f"{argument}: there is no such recipe file, and {_bundled_told(path.stem)}")
 
 
 def recipe_name(argument: str) -> str | None:

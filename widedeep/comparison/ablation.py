@@ -75,7 +75,7 @@ def ablate(
         )
     trained: list[tuple[str, bool, SeedsResult]] = []
     for number, (kind, crosses, loaded) in enumerate(planned, start=1):
-        reporter.note(f"{loaded.recipe.name} ({number} of {len(planned)})")
+        reporter.part(loaded.recipe.name, number, len(planned))
         result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
         if not result.runs[0].metrics:
             raise UsageError(f"{loaded.title}: holds no test or valid rows out on which kinds could be compared")

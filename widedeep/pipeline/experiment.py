@@ -83,11 +83,14 @@ def train(
     reporter: Reporter,
     *,
     resume: bool = False,
+    again: bool = True,
     refit: RefitRows | None = None,
     goes_on_from: Path | None = None,
     wait: bool = False,
 ) -> TrainResult:
     """Run every stage that is missing, train and evaluate. With `resume`, go on with this recipe's unfinished run.
+
+    Unless `again`, a finished run that the same training would make once more is the result.
 
     With `refit`, the recipe's last finished run decides the number of epochs; if there is none, it is trained first.
     The result is then a new run, trained on the rows that `refit` names too. Raises UsageError if the recipe holds none
@@ -99,7 +102,7 @@ def train(
     parent = _parent(loaded, goes_on_from, refit)
     workspace = Workspace(work_dir)
     with workspace.locked(reporter, wait=wait):
-        return _train_or_refit(loaded, workspace, reporter, resume=resume, refit=refit, parent=parent)
+        return _train_or_refit(loaded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent)
 
 
 def train_seeds(
@@ -109,13 +112,14 @@ def train_seeds(
     *,
     seeds: int,
     resume: bool = False,
+    again: bool = True,
     refit: RefitRows | None = None,
     goes_on_from: Path | None = None,
     wait: bool = False,
 ) -> SeedsResult:
     """Train (or refit) with the recipe's seed and the `seeds - 1` that follow it, on the same split.
 
-    With `goes_on_from`, all of them go on from the same run.
+    With `goes_on_from`, all of them go on from the same run. `again` as in `train`.
     """
     if loaded.recipe.seed + seeds > 2**32:
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
@@ -124,9 +128,11 @@ def train_seeds(
     runs: list[TrainResult] = []
     with workspace.locked(reporter, wait=wait):
         for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
-            reporter.note(f"seed {seed} ({len(runs) + 1} of {seeds})")
+            reporter.part(f"seed {seed}", len(runs) + 1, seeds)
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
-            runs.append(_train_or_refit(seeded, workspace, reporter, resume=resume, refit=refit, parent=parent))
+            runs.append(
+                _train_or_refit(seeded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent)
+            )
     return SeedsResult(runs, _summary([run.metrics for run in runs]))
 
 
@@ -158,23 +164,24 @@ def _train_or_refit(
     reporter: Reporter,
     *,
     resume: bool,
+    again: bool,
     refit: RefitRows | None,
     parent: Parent | None,
 ) -> TrainResult:
     if refit is None:
         try:
-            return _train(loaded, workspace, reporter, resume=resume, parent=parent)
+            return _train(loaded, workspace, reporter, resume=resume, again=again, parent=parent)
         except NoRowsError as error:
             if parent is None or error.split != "train":
                 raise
-            return _carry(parent, loaded, workspace, reporter, resume=resume)
+            return _carry(parent, loaded, workspace, reporter, resume=resume or not again)
     splits = refit_splits(loaded, refit)
     chosen = _train(loaded, workspace, reporter, resume=resume, take_finished=True).run
     planned = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
     reporter.note(
         f"refit of {chosen} on the {' + '.join(splits)} rows, for its best number of epochs: {planned.epochs}"
     )
-    return _train(loaded, workspace, reporter, resume=resume, refit=planned)
+    return _train(loaded, workspace, reporter, resume=resume, again=again, refit=planned)
 
 
 def _train(
@@ -183,11 +190,14 @@ def _train(
     reporter: Reporter,
     *,
     resume: bool,
+    again: bool = True,
     take_finished: bool = False,
     refit: Refit | None = None,
     parent: Parent | None = None,
 ) -> TrainResult:
-    """Train a new run or resume one. With `take_finished`, the result is the last finished run if there is one."""
+    """Train a new run or resume one. With `take_finished`, the result is the last finished run if there is one; unless
+    `again`, a finished run that was trained by the same versions, threads and precision too.
+    """
     started = time.monotonic()
     recipe = loaded.recipe
     device = choose_device(recipe.training.device)
@@ -203,11 +213,13 @@ def _train(
     if take_finished and (done := last_run(workspace, recipe.name, key, finished=True)) is not None:
         return _finished_result(done)
     run = last_run(workspace, recipe.name, key) if resume else None
+    done = None if again or resume else last_run(workspace, recipe.name, key, finished=True)
+    if done is not None and (differs := _differs(done, manifest_head(loaded, device, threads))):
+        reporter.note(f"{done.path}: the same training, but by another {differs}: training anew")
+    elif done is not None:
+        return _taken(done, reporter, "trained already, and taken as it is; --again trains it anew", though_older=True)
     if run is not None and run.is_done:
-        run.check_scoring(run.require_done())
-        now_latest = "; it is `latest` now" if run.make_latest() else ""
-        reporter.note(f"{run.path}: finished already; nothing to resume{now_latest}")
-        return _with_warnings_told(_finished_result(run), reporter)
+        return _taken(run, reporter, "finished already; nothing to resume")
     if run is not None and (threads_then := run.manifest().get("threads")) != threads:
         reporter.warn(
             f"the run began with {threads_then} threads and goes on with {threads}: only an equal number gives the "
@@ -278,6 +290,31 @@ def _train(
     seconds = time.monotonic() - started
     finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
     return _with_warnings_told(_finished_result(run, already_done=False), reporter)
+
+
+def _taken(run: RunDirectory, reporter: Reporter, why: str, *, though_older: bool = False) -> TrainResult:
+    """The result of a run that is finished already. `latest` leads to it from now on, unless a later one is done; with
+    `though_older`, even then."""
+    run.check_scoring(run.require_done())
+    now_latest = "; it is `latest` now" if run.make_latest(though_older=though_older) else ""
+    reporter.note(f"{run.path}: {why}{now_latest}")
+    return _with_warnings_told(_finished_result(run), reporter)
+
+
+_DECIDES_BYTES = {
+    "widedeep": "version",
+    "libraries": "set of libraries",
+    "device": "device",
+    "threads": "number of threads",
+    "precision": "precision",
+}
+"""Entry of a manifest, beside the run's key, on which the bytes of the weights depend → its name."""
+
+
+def _differs(run: RunDirectory, head: Mapping[str, Any]) -> str | None:
+    """What tells a finished run from one that would begin with `head`; None if nothing does."""
+    manifest = run.require_done()
+    return next((told for entry, told in _DECIDES_BYTES.items() if manifest.get(entry) != head[entry]), None)
 
 
 def _with_warnings_told(result: TrainResult, reporter: Reporter) -> TrainResult:

@@ -79,6 +79,12 @@ def list_runs(folder: Path) -> list[ListedRun]:
     return [replace(run, is_best=run.valid is not None and run.valid == min(figures)) for run in runs]
 
 
+def links_to(run: Path) -> list[str]:
+    """The names of the links beside a run that lead to it, such as `latest` and `serving`."""
+    links = (path for path in sorted(run.parent.iterdir()) if path.is_symlink() and not path.name.startswith("."))
+    return [link.name for link in links if os.path.realpath(link) == os.path.realpath(run)]
+
+
 def _began(path: Path) -> datetime | None:
     """When the run of this name began; None if it is no name of a run."""
     try:

@@ -89,5 +89,7 @@ Scalar = bool | int | float | str
 Scalars = Annotated[
     tuple[Scalar, ...], BeforeValidator(_as_scalar_list), AfterValidator(_can_be_listed), Field(min_length=1)
 ]
-ColumnName = Annotated[str, Field(min_length=1), AfterValidator(_usable)]
+COLUMN_NAME = "column-name"
+"""Marks in pydantic's JSON Schema what is the name of a column."""
+ColumnName = Annotated[str, Field(min_length=1, json_schema_extra={"format": COLUMN_NAME}), AfterValidator(_usable)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]

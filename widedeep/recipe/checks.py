@@ -20,6 +20,9 @@ CHOOSABLE_METRICS = {
     "regression": ("rmse", "mae", "r2"),
 }
 """The metrics that fit each kind of label; `auto` is the first."""
+RANKING_METRICS = ("gauc", "mrr")
+RANKING_METRICS_AT_K = ("map", "ndcg", "hit_rate")
+"""What `data.group` adds; the latter for each of `evaluation.cutoffs`, as in map@10."""
 
 
 def choosable_metrics(recipe: Recipe) -> tuple[str, ...]:
@@ -27,8 +30,8 @@ def choosable_metrics(recipe: Recipe) -> tuple[str, ...]:
     names = CHOOSABLE_METRICS[recipe.data.label.kind]
     if recipe.data.group is None or recipe.data.label.kind != "binary":
         return names
-    at_k = (f"{name}@{k}" for k in recipe.evaluation.cutoffs for name in ("map", "ndcg", "hit_rate"))
-    return (*names, "gauc", "mrr", *at_k)
+    at_k = (f"{name}@{k}" for k in recipe.evaluation.cutoffs for name in RANKING_METRICS_AT_K)
+    return (*names, *RANKING_METRICS, *at_k)
 
 
 Cite = Callable[[KeyPath], str]
@@ -174,7 +177,7 @@ def _metric_fits_the_label(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
     metric, kind = recipe.training.early_stopping.metric, recipe.data.label.kind
     known = ("auto", *choosable_metrics(recipe))
     if metric not in known:
-        ranking = metric.partition("@")[0] in ("gauc", "mrr", "map", "ndcg", "hit_rate")
+        ranking = metric.partition("@")[0] in (*RANKING_METRICS, *RANKING_METRICS_AT_K)
         needs_group = ranking and recipe.data.group is None
         hint = "; a ranking metric needs `data.group`" if needs_group else did_you_mean(metric, known)
         label = f"{kind} label ({cite(('data', 'label'))})"

@@ -43,11 +43,14 @@ class LoadedRecipe:
         """What a message calls it: its file, else its name."""
         return f"recipe {self.recipe.name}" if self.path is None else str(self.path)
 
-    def changed(self, overrides: Sequence[str]) -> "LoadedRecipe":
-        """This recipe with `part.field=value` overrides on top. Raises RecipeError for their faults."""
+    def changed(self, overrides: Sequence[str], overrides_dir: Path | None = None) -> "LoadedRecipe":
+        """This recipe with `part.field=value` overrides on top. Raises RecipeError for their faults.
+
+        Relative paths in them start from `overrides_dir`, by default from where the recipe's start.
+        """
         from widedeep.recipe.dump import dump_recipe  # only here: a run that is scored has no use for it
 
-        return self._read_again(dump_recipe(self.recipe), overrides) if overrides else self
+        return self._read_again(dump_recipe(self.recipe), overrides, overrides_dir) if overrides else self
 
     def with_crosses(self, crosses: Sequence[CrossSettings]) -> "LoadedRecipe":
         """This recipe with `crosses`, such as `Discovery.crosses`, behind its own; one that it has already is left out.
@@ -59,8 +62,8 @@ class LoadedRecipe:
 
         return self._read_again(add_crosses(dump_recipe(self.recipe), crosses), ())
 
-    def _read_again(self, text: str, overrides: Sequence[str]) -> "LoadedRecipe":
-        return parse_recipe(text, "", self.base_dir, self.recipe.name, overrides)
+    def _read_again(self, text: str, overrides: Sequence[str], overrides_dir: Path | None = None) -> "LoadedRecipe":
+        return parse_recipe(text, "", self.base_dir, self.recipe.name, overrides, overrides_dir)
 
 
 def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRecipe:
@@ -85,26 +88,46 @@ def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRec
 
 
 def load_recipe(
-    path: Path, overrides: Sequence[str] = (), *, base_dir: Path | None = None, name: str | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    base_dir: Path | None = None,
+    name: str | None = None,
+    overrides_dir: Path | None = None,
 ) -> LoadedRecipe:
     """Read a recipe file; `base_dir` defaults to its folder, `name` (for a recipe without one) to its stem.
 
-    Raises RecipeError with every fault of the file and of the overrides, or if the file cannot be read as UTF-8 text.
+    Relative paths in overrides start from `overrides_dir`, by default from `base_dir`. Raises RecipeError with every
+    fault of the file and of the overrides, or if the file cannot be read as UTF-8 text.
     """
     text = _read_text(path)
     base_dir = path.parent if base_dir is None else base_dir
-    return replace(parse_recipe(text, str(path), base_dir, name or path.stem, overrides), path=path)
+    return replace(parse_recipe(text, str(path), base_dir, name or path.stem, overrides, overrides_dir), path=path)
 
 
-def parse_recipe(text: str, source: str, base_dir: Path, name: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
+def parse_recipe(
+    text: str,
+    source: str,
+    base_dir: Path,
+    name: str,
+    overrides: Sequence[str] = (),
+    overrides_dir: Path | None = None,
+) -> LoadedRecipe:
     """Read a recipe's text; `source` stands for the file in faults, `name` is used where the text gives none.
 
     Raises RecipeError with every fault at once.
     """
-    return recipe_of(read_yaml(text), source, base_dir, name, overrides)
+    return recipe_of(read_yaml(text), source, base_dir, name, overrides, overrides_dir)
 
 
-def recipe_of(document: Document, source: str, base_dir: Path, name: str, overrides: Sequence[str]) -> LoadedRecipe:
+def recipe_of(
+    document: Document,
+    source: str,
+    base_dir: Path,
+    name: str,
+    overrides: Sequence[str],
+    overrides_dir: Path | None = None,
+) -> LoadedRecipe:
     """The recipe that a document says, whose data are changed in place; else as `parse_recipe`."""
     places = Places(source, document.lines)
     data = document.data
@@ -112,9 +135,10 @@ def recipe_of(document: Document, source: str, base_dir: Path, name: str, overri
         raise RecipeError([places.fault(finding) for finding in document.findings or [_no_mapping(data)]])
     faults: list[Fault] = []
     if overrides:
-        from widedeep.recipe.overrides import apply_overrides  # not at the top: a run's recipe is read without
+        from widedeep.recipe.overrides import Folders, apply_overrides  # not at the top: a run's recipe is read without
 
-        faults = apply_overrides(data, overrides, places)
+        folders = None if overrides_dir is None else Folders(base_dir, overrides_dir)
+        faults = apply_overrides(data, overrides, places, folders)
     data.setdefault("name", _fitting_name(name))
     recipe, findings = _validated(data, _still_there(document, places), places)
     faults += [places.fault(finding) for finding in findings]

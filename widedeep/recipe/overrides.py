@@ -1,8 +1,11 @@
 """Puts overrides from the command line, `part.field=value`, into a recipe's data before it is validated."""
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from widedeep.errors import Fault
@@ -18,11 +21,26 @@ class _MalformedError(Exception):
     """An override does not fit the data; the text names the rule and the value."""
 
 
-def apply_overrides(data: dict[str, Any], overrides: Sequence[str], places: Places) -> list[Fault]:
+_FILES = (("data", "train"), ("data", "valid"), ("data", "test"), ("data", "tables", "*", "files"))
+"""The settings that name files; `*` stands for any name."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where relative paths start."""
+
+    of_recipe: Path
+    of_overrides: Path
+
+
+def apply_overrides(
+    data: dict[str, Any], overrides: Sequence[str], places: Places, folders: Folders | None = None
+) -> list[Fault]:
     """Put each override into `data` (changed in place), in order; returns what is wrong with them.
 
     A list entry is addressed by its position from 0. Sections that are absent are made; an entry in its short form
-    (a column's name alone, a cross as a list) becomes its long form first.
+    (a column's name alone, a cross as a list) becomes its long form first. With `folders`, a relative path that an
+    override names starts from the overrides' folder, and is written as it is called from the recipe's.
     """
     faults = []
     for override in overrides:
@@ -38,14 +56,33 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str], places: Plac
             messages.append(f"{match[2].strip()!r} reads as a comment: put it in quotes, '\"#\"'")
         if not messages:
             try:
-                places.override(_put(data, path.split("."), value.data))
+                keys = tuple(path.split("."))
+                given = value.data if folders is None else _moved(value.data, keys, folders)
+                places.override(_put(data, keys, given))
             except _MalformedError as error:
                 messages.append(str(error))
         faults += [Fault(path, message, source=OVERRIDE_SOURCE) for message in messages]
     return faults
 
 
-def _put(data: dict[str, Any], keys: list[str], value: Any) -> KeyPath:
+def _moved(value: Any, path: tuple[str, ...], folders: Folders) -> Any:
+    """The value of an override at `path`, in which paths of files start from the recipe's folder."""
+    if isinstance(value, dict):
+        return {key: _moved(entry, (*path, key), folders) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_moved(entry, path, folders) for entry in value]
+    setting = path[:-1] if path[-1].isdecimal() else path  # an entry of a list of files
+    names_files = any(
+        len(place) == len(setting) and all(key in ("*", name) for key, name in zip(place, setting, strict=True))
+        for place in _FILES
+    )
+    if not names_files or not isinstance(value, str) or not value or "://" in value or os.path.isabs(value):
+        return value
+    called = os.path.relpath(folders.of_overrides / value, folders.of_recipe)
+    return os.path.join(called, "") if value.endswith("/") else called
+
+
+def _put(data: dict[str, Any], keys: Sequence[str], value: Any) -> KeyPath:
     """Set the value at `keys` and return its path, list positions as integers."""
     parent: Any = data
     path: KeyPath = ()

@@ -33,6 +33,7 @@ INTERVALS_OF_RUNS = 3
 _SETTLED_RECALL = 0.03
 _RARE = 0.1
 _WIDE = 8.0
+_FEW_POWERS = 60.0
 
 
 def epochs_chart(
@@ -160,7 +161,9 @@ def calibration_chart(described: str, bins: Sequence[Bins], rate: float | None) 
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100.0 * value:g}%"))
                 if logarithmic:
-                    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                    # Over many powers of ten, 2 and 5 between them have no room.
+                    subs = (1.0, 2.0, 5.0) if high / low < _FEW_POWERS else (1.0,)
+                    axis.set_major_locator(LogLocator(subs=subs))
                     axis.set_minor_locator(NullLocator())
         what = "label" if rate is None else "rate of positives"
         _label(axes, f"mean {'prediction' if rate is None else 'score'} of the bin", f"{what} seen in the bin")

@@ -1,6 +1,7 @@
 """The look of all charts: Matplotlib draws SVG with the page's colours, so that it follows dark mode and print."""
 
 import io
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 SIZE_INCHES = 4.7, 3.3
 """Width in inches. At 72 units an inch, about a phone's screen in CSS pixels: there, text is shown at its real size."""
 TEXT_POINTS = 10.5
+_LABEL_GAP = 0.6
+"""Least gap between two labels side by side, in heights of a letter: fonts of other pages may be a little wider."""
 
 _COLOURS = {
     "#000001": "var(--ink)",
@@ -94,8 +98,29 @@ def drawn(name: str, described: str, draw: Callable[[Axes], None]) -> str:
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         figure = Figure(layout="constrained")
-        draw(figure.add_subplot())
+        axes = figure.add_subplot()
+        draw(axes)
+        _keep_labels_apart(figure, axes)
         return _svg(figure, name, described)
+
+
+def _keep_labels_apart(figure: Figure, axes: Axes) -> None:
+    """Leave out the labels of ticks that would touch the one before them, as the place of ticks depends on the data."""
+    FigureCanvasAgg(figure)  # knows the size of a text
+    figure.draw_without_rendering()
+    for axis, is_x in ((axes.xaxis, True), (axes.yaxis, False)):
+        low, high = sorted(axis.get_view_interval())
+        places, texts, end = [], [], -math.inf
+        for label, place in zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True):
+            if not low <= place <= high:
+                continue
+            box = label.get_window_extent()
+            first, last = (box.x0, box.x1) if is_x else (box.y0, box.y1)
+            fits = bool(label.get_text()) and first >= end + _LABEL_GAP * (box.height if is_x else 0.0)
+            places.append(place)
+            texts.append(label.get_text() if fits else "")
+            end = last if fits else end
+        axis.set_ticks(places, labels=texts)
 
 
 def _svg(figure: Figure, name: str, described: str) -> str:

@@ -1,9 +1,11 @@
 """The first section: the figures of all runs, best first, and whether their differences are more than chance."""
 
+from itertools import islice
+
 from widedeep.comparison.measured_runs import RunReport
 from widedeep.comparison.run_table import Figure
 from widedeep.evaluation.formulas import metric_title
-from widedeep.evaluation.verdict import holds_for, verdict
+from widedeep.evaluation.verdict import better, holds_for, verdict
 from widedeep.figures import duration, figure
 from widedeep.report.blocks import Cell, Section, Table, text
 from widedeep.report.names import change_cell, detail, name, run_cell
@@ -62,7 +64,10 @@ def _warnings(report: RunReport) -> list[str]:
 
 
 def _verdicts(report: RunReport) -> list[str]:
-    """The paired differences of the metric that ranks the runs, in words; or why they tell nothing."""
+    """The paired differences of the metric that ranks the runs, in words; or why they tell nothing.
+
+    Where that metric, such as the AUC, tells no difference, the next one that does, such as the log loss, is told too.
+    """
     if len(report.runs) > 1 and report.other_rows:
         return [
             f"The runs differ in {', '.join(report.other_rows)}: their {report.split} rows, or what these count for, "
@@ -70,10 +75,13 @@ def _verdicts(report: RunReport) -> list[str]:
         ]
     paired = []
     for run, measured in enumerate(report.runs):
-        for metric, change in list(measured.behind.items())[:1]:
-            names = name(report, run), name(report, 0)
+        names = name(report, run), name(report, 0)
+        differences = iter(measured.behind.items())
+        for metric, change in islice(differences, 1):
             told = verdict(metric, change, *names)
             paired.append(f"{told if told.startswith(names) else told[0].upper() + told[1:]}.")
+            if better(metric, change) is None:
+                paired += [f"But {verdict(*next_one, *names)}." for next_one in differences if better(*next_one)][:1]
     return paired
 
 
