@@ -37,7 +37,7 @@ class FactorizationMachine(nn.Module):
 
     def _interactions(self, deep_input: Tensor) -> Tensor:
         vectors_dim = self.num_vectors * self.dim
-        vectors = deep_input[:, :vectors_dim].reshape(len(deep_input), self.num_vectors, self.dim)
+        vectors = deep_input[:, :vectors_dim].reshape(deep_input.shape[0], self.num_vectors, self.dim)
         numerics = deep_input[:, vectors_dim:]
         sums: Tensor = vectors.sum(dim=1) + numerics @ self.numeric_vectors
         squares: Tensor = vectors.square().sum(dim=1) + numerics.square() @ self.numeric_vectors.square()
