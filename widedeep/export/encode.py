@@ -214,7 +214,9 @@ def _moment(value: Any, column: dict[str, Any]) -> float | None:
     value = _cleaned(value, column) if isinstance(value, str) else value
     if value is None:
         return None
-    seconds, is_number = math.nan, isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool | list):
+        raise ValueError("must be a date, a time or a number")
+    seconds, is_number = math.nan, isinstance(value, int | float)
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value, is_number = float(value), True
     if is_number:
@@ -230,8 +232,10 @@ def _moment(value: Any, column: dict[str, Any]) -> float | None:
             seconds = (at - datetime.fromisoformat("1970-01-01T00:00+00:00")) / timedelta(microseconds=1) / 1e6
         except ValueError:
             pass
-    if not abs(seconds) <= LATEST:
+    if math.isnan(seconds):
         raise _BadValueError("is not a time")
+    if abs(seconds) > LATEST:
+        raise ValueError("is too large for a time")
     return min(seconds, math.nextafter(LATEST, 0.0))
 
 

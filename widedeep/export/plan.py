@@ -74,7 +74,6 @@ def exported_plan(
             inputs.append({"name": flag_name(number.name), "column": number.column, "transform": "is_missing"})
     assert tuple(of["name"] for of in inputs) == layout.numeric_columns
     fields = {field.name: field for field in plan.vocabulary_fields}
-    weighted = {field.name: field.weights is not None for field in plan.multi_valued}
     crosses = {cross.name: cross for cross in plan.crosses}
     buckets = {bucket_name(name): number for name, number in numerics.items()}
     indices = []
@@ -88,8 +87,8 @@ def exported_plan(
         else:
             made_of |= _values(fields[column.name])
         if column.pooling is not None:
-            lists = [field for field in plan.multi_valued if field.name in column.fields]
-            made_of |= {"weights": [field.column for field in lists if weighted[field.name]]}
+            lists = [field.column for field in plan.multi_valued if field.name in column.fields]
+            made_of |= {"weights": lists if column.weights is not None else []}
         indices.append(made_of)
     num_single = len(layout.index_columns)
     return {
