@@ -43,7 +43,10 @@ class Exported:
 def require_exporters() -> None:
     """Raise UsageError if a library that exports is not installed."""
     if lacking := [name for name in _NEEDED if find_spec(name) is None]:
-        raise UsageError(f"`export` needs {', '.join(lacking)}: pip install 'widedeep[export]'")
+        are = "are" if len(lacking) > 1 else "is"
+        raise UsageError(
+            f"`export` needs {', '.join(lacking)}, which {are} not installed: pip install 'widedeep[export]'"
+        )
 
 
 def check_folder(path: Path, *, force: bool) -> Path:
@@ -132,8 +135,6 @@ class _Writer:
 
     def check(self, work_dir: Path, *, program: bool) -> "Check":
         """Hold what was written against the run; write the request of the golden rows, which stands for any."""
-        import onnxruntime
-
         from widedeep.export.check import (
             BATCHES,
             Check,
@@ -143,21 +144,21 @@ class _Writer:
             largest_difference,
         )
         from widedeep.export.encode import Encoder
-        from widedeep.export.onnx_model import read_program
+        from widedeep.export.onnx_model import read_onnx, read_program
 
         encoder = Encoder(json.loads((self._folder / PLAN).read_text(encoding="utf-8")))
-        session = onnxruntime.InferenceSession(str(self._folder / MODEL), providers=["CPUExecutionProvider"])
+        run_onnx = read_onnx(self._folder / MODEL)
         typed, held = self._rows_to_check(work_dir)
         check_encoding(self._scorer, encoder, typed)
         self._meter.update(3)
-        largest = check_scores(self._scorer, typed, lambda arrays: session.run(["score"], dict(arrays))[0], MODEL)
+        largest = check_scores(self._scorer, typed, run_onnx, MODEL)
         self._meter.update(4)
         if program:
             run_program = read_program(self._folder / PROGRAM)
             given = check_scores(self._scorer, typed, lambda arrays: run_program(inputs_of(arrays)).numpy(), PROGRAM)
             largest = max(largest, given)
         rows = [golden["row"] for golden in self._golden]
-        scores = session.run(["score"], encoder(rows))[0]
+        scores = run_onnx(encoder(rows))
         largest = max(largest, largest_difference(scores, np.array([of["score"] for of in self._golden]), GOLDEN))
         self._write_text("request.json", json.dumps(encoder.request(rows)) + "\n")
         return Check(len(typed), held, BATCHES, largest)

@@ -2,12 +2,13 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from widedeep.errors import ArtefactError
@@ -16,6 +17,7 @@ from widedeep.model.layout import InputLayout
 
 OPSET, IR_VERSION = 20, 10
 """Versions of ONNX's operators and of its file format. Both are read by onnxruntime from 1.18 on (May 2024)."""
+_BY_TORCH = f"torch {torch.__version__} cannot export the model"
 TRACED_ROWS = 5
 """Rows of the batch that the network is traced with."""
 _MOST_BYTES_INSIDE = 1 << 30
@@ -52,7 +54,7 @@ def traced(network: ServedNetwork, layout: InputLayout) -> torch.export.Exported
         with _quiet(), torch.no_grad():
             return torch.export.export(network, tuple(inputs), dynamic_shapes=shapes)
     except Exception as error:  # whatever a part of the exporter raises
-        raise _refused_by_torch(error) from error
+        raise _refused(_BY_TORCH, error) from error
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: Path, producer: str) -> None:
@@ -63,7 +65,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, producer: str)
                 program, dynamo=True, opset_version=OPSET, output_names=["score"], verbose=False
             )
     except Exception as error:  # whatever a part of the exporter raises
-        raise _refused_by_torch(error) from error
+        raise _refused(_BY_TORCH, error) from error
     assert exported is not None
     model = exported.model
     model.producer_name, model.producer_version = "widedeep", producer
@@ -86,6 +88,28 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, producer: str)
         exported.save(path, external_data=size > _MOST_BYTES_INSIDE)
 
 
+def read_onnx(path: Path) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]:
+    """A written ONNX model, by onnxruntime: name of an input → its values, to scores [B].
+
+    It raises ArtefactError for a model that onnxruntime does not take, as does what it returns.
+    """
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # of classes of its own, for each kind of fault
+        raise _refused(f"onnxruntime {onnxruntime.__version__} cannot load the exported model", error) from error
+
+    def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        try:
+            scores: NDArray[Any] = session.run(["score"], dict(inputs))[0]
+        except Exception as error:
+            raise _refused(f"onnxruntime {onnxruntime.__version__} cannot run the exported model", error) from error
+        return scores
+
+    return run
+
+
 def write_program(program: torch.export.ExportedProgram, path: Path) -> None:
     """Write the traced network as torch's own program, which `torch.export.load` reads."""
     with _quiet(), path.open("wb") as file:
@@ -105,9 +129,9 @@ def read_program(path: Path) -> Callable[[Inputs], Tensor]:
     return run
 
 
-def _refused_by_torch(error: Exception) -> ArtefactError:
+def _refused(what: str, error: Exception) -> ArtefactError:
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return ArtefactError(f"torch {torch.__version__} cannot export the model: {said[:200]}")
+    return ArtefactError(f"{what}: {said[:300]}")
 
 
 @contextmanager
