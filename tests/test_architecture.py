@@ -18,6 +18,7 @@ ROOMS = (
     "api",
     "report",
     "comparison",
+    "export",
     "pipeline",
     "discovery",
     "scoring",

@@ -39,16 +39,11 @@ class Shard:
     """blake2b of the file's bytes, 16 bytes in hexadecimal."""
 
 
-def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: int = SHARD_ROWS) -> None:
-    """Write encoded frames, in order, as shards of `shard_rows` rows; the last shard may be shorter.
-
-    Columns are sorted by name.
-    """
-    write_stores([(directory, frames)], shard_rows=shard_rows)
-
-
 def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard_rows: int = SHARD_ROWS) -> None:
-    """`write_store` for each directory with its frames: one's last shards are written while the next one's are made."""
+    """Write each directory's encoded frames, in order, as shards of `shard_rows` rows; the last may be shorter.
+
+    Columns are sorted by name. One store's last shards are written while the next one's are made.
+    """
     dtypes: dict[Path, dict[str, str]] = {}
 
     def paths_and_frames() -> Iterator[tuple[Path, pl.DataFrame]]:

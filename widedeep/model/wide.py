@@ -28,7 +28,7 @@ class Wide(nn.Module):
         crosses = [(i, column) for i, column in single if column.name in remembered]
         list_crosses = [(i, column) for i, column in lists if column.name in remembered]
         self.memory = CrossValues([c.size for _, c in crosses + list_crosses], len(crosses)) if remembered else None
-        self._remembered_bags = [i for i, _ in list_crosses]
+        self.remembered_bags = [i for i, _ in list_crosses]
         self.register_buffer("remembered", torch.tensor([i for i, _ in crosses], dtype=torch.int64), persistent=False)
         columns = [TableColumn(i, column.size) for i, column in single if column.name not in remembered]
         columns += [TableColumn(i, column.size, pooling="sum") for i, column in lists if column.name not in remembered]
@@ -41,7 +41,7 @@ class Wide(nn.Module):
         with torch.autocast(numerics.device.type, enabled=False):  # the wide part adds up in float32 on every device
             logit: Tensor = self.numeric @ numerics
         if self.memory is not None:
-            cross_bags = [bags[i] for i in self._remembered_bags]
+            cross_bags = [bags[i] for i in self.remembered_bags]
             logit = logit + self.memory(indices.index_select(0, self.get_buffer("remembered")), cross_bags, folds)
         if self.weights is None:
             return logit
