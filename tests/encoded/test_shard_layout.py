@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from widedeep.encoded.shard_layout import shard_layout
-from widedeep.encoded.store import RECORD_ROWS, EncodedStore, write_store
+from widedeep.encoded.store import RECORD_ROWS, EncodedStore, write_stores
 from widedeep.errors import ArtefactError
 
 ROWS = 3 * RECORD_ROWS + 5
@@ -33,7 +33,7 @@ def frame(rows: int = ROWS) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EncodedStore:
     folder = tmp_path_factory.mktemp("layout") / "store"
-    write_store(folder, [frame()], shard_rows=2 * RECORD_ROWS + 3)
+    write_stores([(folder, [frame()])], shard_rows=2 * RECORD_ROWS + 3)
     return EncodedStore.open(folder)
 
 
@@ -58,7 +58,7 @@ def test_rows_of_any_place_are_those_that_polars_reads(store: EncodedStore, star
 @pytest.mark.parametrize("how", ["compressed", "with nulls", "of another type"])
 def test_a_shard_that_is_laid_out_otherwise_is_read_all_the_same(how: str, tmp_path: Path) -> None:
     rows = frame(100)
-    write_store(tmp_path / "s", [rows])
+    write_stores([(tmp_path / "s", [rows])])
     path = tmp_path / "s" / "shard-00000.arrow"
     if how == "with nulls":
         rows = rows.with_columns(b=pl.when(pl.col("a") != 3).then("b"), c=pl.when(pl.col("a") != 3).then("c"))
@@ -77,7 +77,7 @@ def test_a_shard_that_is_laid_out_otherwise_is_read_all_the_same(how: str, tmp_p
 
 
 def test_a_changed_byte_leads_to_no_place_outside_of_the_file(tmp_path: Path) -> None:
-    write_store(tmp_path / "s", [frame(40)])
+    write_stores([(tmp_path / "s", [frame(40)])])
     path = tmp_path / "s" / "shard-00000.arrow"
     whole = path.read_bytes()
     draw, known = np.random.default_rng(0), 0
@@ -97,7 +97,7 @@ def test_a_changed_byte_leads_to_no_place_outside_of_the_file(tmp_path: Path) ->
 
 @pytest.mark.parametrize("kept", [0, 9, 10, 200])
 def test_what_is_left_of_a_shard_has_no_layout(kept: int, tmp_path: Path) -> None:
-    write_store(tmp_path / "s", [frame(40)])
+    write_stores([(tmp_path / "s", [frame(40)])])
     path = tmp_path / "s" / "shard-00000.arrow"
     path.write_bytes(path.read_bytes()[:kept])
     assert shard_layout(path, DTYPES) is None
@@ -105,7 +105,7 @@ def test_what_is_left_of_a_shard_has_no_layout(kept: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("harm", ["gone", "shorter"])
 def test_a_shard_that_is_lost_while_it_is_read_is_told_of(harm: str, tmp_path: Path) -> None:
-    write_store(tmp_path / "s", [frame(4000)])
+    write_stores([(tmp_path / "s", [frame(4000)])])
     store = EncodedStore.open(tmp_path / "s")
     read(store, 0, 10)
     path = tmp_path / "s" / "shard-00000.arrow"

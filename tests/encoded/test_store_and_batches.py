@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from widedeep.encoded.batches import Batch, BatchStream
-from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
+from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_stores
 from widedeep.errors import ArtefactError
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 
@@ -30,7 +30,7 @@ def frame(rows: int, start: int = 0) -> pl.DataFrame:
 
 
 def store_of(folder: Path, rows: int, *, shard_rows: int = 1 << 20, block: int = 40) -> EncodedStore:
-    write_store(folder, (frame(rows).slice(s, block) for s in range(0, rows, block)), shard_rows=shard_rows)
+    write_stores([(folder, (frame(rows).slice(s, block) for s in range(0, rows, block)))], shard_rows=shard_rows)
     return EncodedStore.open(folder)
 
 
@@ -50,8 +50,8 @@ def test_a_store_gives_back_what_was_written_across_its_shards(rows: int, tmp_pa
 
 
 def test_disk_does_not_depend_on_the_order_of_the_fields(tmp_path: Path) -> None:
-    write_store(tmp_path / "one", [frame(50)])
-    write_store(tmp_path / "two", [frame(50).select(WEIGHT_COLUMN, "x", LABEL_COLUMN, "b", "a")])
+    write_stores([(tmp_path / "one", [frame(50)])])
+    write_stores([(tmp_path / "two", [frame(50).select(WEIGHT_COLUMN, "x", LABEL_COLUMN, "b", "a")])])
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -95,7 +95,9 @@ def test_shards_are_cut_exactly_however_the_frames_come(
 ) -> None:
     rows, starts = sum(sizes), np.cumsum([0, *sizes])
     folder = tmp_path_factory.mktemp("cut") / "s"
-    write_store(folder, [frame(size, start) for size, start in zip(sizes, starts, strict=False)], shard_rows=shard_rows)
+    write_stores(
+        [(folder, [frame(size, start) for size, start in zip(sizes, starts, strict=False)])], shard_rows=shard_rows
+    )
     store = EncodedStore.open(folder)
     assert store.rows == rows
     assert [shard.rows for shard in store.shards] == [
