@@ -95,6 +95,8 @@ class BatchStream:
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
         if seed is not None:
             chunks = self._generator(0).permutation(chunks)
+        else:  # nothing is shuffled: a window need not be larger than what is read at once, or a batch
+            window_chunks = min(window_chunks, max(RUN_CHUNKS, math.ceil(batch_size / chunk_rows)))
         self._windows = [chunks[start : start + window_chunks] for start in range(0, len(chunks), window_chunks)]
 
     def __len__(self) -> int:
@@ -145,6 +147,8 @@ class BatchStream:
                     self._show_as_unknown(self.unknown, slab, numbers[start:stop])
                 yield slab
             skipped = 0
+            # The next window is loaded before these names stand for it: without this, two would be held.
+            del loaded, inputs, slab
 
     def _show_as_unknown(self, unknown: "UnknownDraws", slab: Batch, rows: NDArray[np.int64]) -> None:
         draws = unknown.draw(self.epoch, rows, [part.lengths for part in slab.lists])
