@@ -1,7 +1,9 @@
 """The encoded store comes back whole or not at all; a stream of batches is shuffled, complete and resumable."""
 
 import json
+import math
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,9 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from widedeep.encoded.batches import Batch, BatchStream
+from widedeep.encoded.batches import Batch, BatchStream, _Window
 from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_stores
 from widedeep.errors import ArtefactError
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
@@ -171,6 +174,39 @@ def test_every_window_is_shuffled_in_its_own_way_and_chunks_over_the_whole_store
     assert len({tuple(window % 100) for window in windows}) == 4
     assert all(len(set(window // 100)) == 1 for window in windows)
     assert [int(window[0]) // 100 for window in windows] != [0, 1, 2, 3]
+
+
+def test_the_rows_of_a_window_are_let_go_before_the_one_after_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[weakref.ref[NDArray[np.int32]]] = []
+    still_held: list[int] = []
+    load = BatchStream._load
+
+    def noted(self: BatchStream, window: int) -> _Window:
+        still_held.append(sum(rows() is not None for rows in loads))
+        loaded = load(self, window)
+        assert loaded.inputs is not None
+        loads.append(weakref.ref(loaded.inputs))
+        return loaded
+
+    monkeypatch.setattr(BatchStream, "_load", noted)
+    store = store_of(tmp_path / "s", 300)
+    batches = list(BatchStream(store, ["a"], ["x"], 7, seed=0, chunk_rows=10, window_chunks=10))
+    assert sorted(rows_of(batches)) == list(range(300))
+    assert still_held == [0, 1, 1]
+
+
+@pytest.mark.parametrize("batch_size", [7, 100, 250])
+def test_what_is_not_shuffled_is_read_little_by_little_into_the_same_batches(batch_size: int, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s", 300)
+    stream = BatchStream(store, ["a"], ["x"], batch_size, seed=None, chunk_rows=10, window_chunks=10_000)
+    assert stream._rows_of(0) == max(80, math.ceil(batch_size / 10) * 10)
+    batches = list(stream)
+    assert rows_of(batches) == list(range(300))
+    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    resumed = BatchStream(store, ["a"], ["x"], batch_size, seed=None, start_batch=1, chunk_rows=10)
+    assert rows_of(list(resumed)) == list(range(batch_size, 300))
 
 
 def test_a_consumer_that_stops_early_leaves_no_reader_behind(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together. Shuffling first puts the chunks of the whole store in random order."""
 WINDOW_CHUNKS = 32
 """Chunks whose rows are then shuffled together: about half a million rows."""
+IN_ORDER_CHUNKS = 8
+"""Chunks that are held together, at least a batch, where nothing is shuffled."""
 SLAB_ROWS = 1 << 14
 """Rows that are put in order at a time (at least a batch). So many are still in a cache when a step reads them."""
 SLABS_AHEAD = 4
@@ -103,6 +105,8 @@ class BatchStream:
         chunks = np.arange(math.ceil(store.rows / chunk_rows))
         if seed is not None:
             chunks = self._generator(0).permutation(chunks)
+        else:
+            window_chunks = min(window_chunks, max(IN_ORDER_CHUNKS, math.ceil(batch_size / chunk_rows)))
         self._windows = [chunks[start : start + window_chunks] for start in range(0, len(chunks), window_chunks)]
 
     def __len__(self) -> int:
@@ -148,6 +152,7 @@ class BatchStream:
                         self._show_as_unknown(self.unknown, slab, numbers[start:stop])
                     yield slab
                 skipped = 0
+                del window  # its memory is given back before the one after the next is loaded
 
     def _loaded_windows(self, first: int) -> Generator[tuple[int, _Window]]:
         """(number, window) from the window `first` on.

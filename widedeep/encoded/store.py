@@ -91,25 +91,26 @@ def write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
     path, frame = path_and_frame
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
-        frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
+        frame.write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
     return Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 
 def frames_of_shards(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
     """Cut frames, in order, into those of `shard_rows` rows; the last may be shorter."""
+    # Rechunked here, not by the thread that writes a shard: that would hold its pieces beside it until the end.
     waiting: list[pl.DataFrame] = []
     rows = 0
     for frame in frames:
         start = 0
         while rows + len(frame) - start >= shard_rows:
             taken = shard_rows - rows
-            yield pl.concat([*waiting, frame.slice(start, taken)])
+            yield pl.concat([*waiting, frame.slice(start, taken)], rechunk=True)
             start, waiting, rows = start + taken, [], 0
         if start < len(frame):
             waiting.append(frame.slice(start))
             rows += len(frame) - start
     if waiting:
-        yield pl.concat(waiting)
+        yield pl.concat(waiting, rechunk=True)
 
 
 class EncodedStore:

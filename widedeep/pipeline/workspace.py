@@ -1,8 +1,9 @@
 """The work directory: its lock, its cache of finished stages and its runs."""
 
+import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Workspace:
                 raise ArtefactError(
                     f"{path}: was deleted while it was made: leave stages/ alone while a command runs, and run again"
                 ) from error
+        _give_back_freed_memory()
 
     @contextmanager
     def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
@@ -115,6 +117,13 @@ class Workspace:
         for top in (self.stages_dir, self.runs_dir):
             for folder in {leftover.parent for leftover in top.rglob(".*.tmp-*")}:
                 sweep(folder, older=True)
+
+
+def _give_back_freed_memory() -> None:
+    """Return what a stage has freed to the operating system: the C library keeps it for pieces of the same sizes, of
+    which the next stage has others."""
+    with suppress(OSError, AttributeError):  # only the GNU C library can be asked for it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_report(path: Path) -> dict[str, object]:
