@@ -4,8 +4,9 @@ Polars copies what it reads from the shards, so a reader holds what it asked for
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def write_store(directory: Path, frames: Iterable[pl.DataFrame], *, shard_rows: 
 def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard_rows: int = SHARD_ROWS) -> None:
     """`write_store` for each directory with its frames: one's last shards are written while the next one's are made."""
     dtypes: dict[Path, dict[str, str]] = {}
+    shards: dict[Path, list[Shard]] = {}
 
     def paths_and_frames() -> Iterator[tuple[Path, pl.DataFrame]]:
         for directory, frames in stores:
@@ -60,10 +62,8 @@ def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard
                 dtypes[directory].update((name, str(dtype)) for name, dtype in ordered.schema.items())
                 yield directory / f"shard-{number:05d}.arrow", ordered
 
-    shards: dict[Path, list[Shard]] = {}
     with syncing() as sync:
-        for directory, shard in map_in_order(_write_shard, paths_and_frames()):
-            sync(directory / shard.name)
+        for directory, shard in map_in_order(partial(_write_shard, sync), paths_and_frames()):
             shards.setdefault(directory, []).append(shard)
     for directory, columns in dtypes.items():
         written = shards.get(directory, [])
@@ -78,12 +78,13 @@ def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard
         )
 
 
-def _write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard]:
+def _write_shard(sync: Callable[[Path], None], path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard]:
     """Write a shard and return it with its store's directory."""
     path, frame = path_and_frame
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.rechunk().write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
+    sync(path)
     return path.parent, Shard(path.name, len(frame), path.stat().st_size, digest_of_file(path))
 
 

@@ -27,7 +27,7 @@ from widedeep.features.quantiles import QuantileGrid
 from widedeep.features.rare import CROSS_PREFIX, RareCounts
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
-from widedeep.ordered import in_threads
+from widedeep.ordered import in_threads, one_ahead
 from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
@@ -36,6 +36,8 @@ from widedeep.table.typed_columns import text_name, values_name, weights_name
 
 Blocks = Callable[[], Iterator[pl.DataFrame | CodedRows]]
 """Gives the typed rows, block by block; every call is another pass over them."""
+BlocksOf = Callable[[Sequence[str]], Iterator[pl.DataFrame | CodedRows]]
+"""The same with some columns alone, which is quicker."""
 
 
 def fit_plan(
@@ -47,11 +49,13 @@ def fit_plan(
     reporter: Reporter,
     total_rows: int | None,
     rare: RareCounts | None = None,
+    blocks_of: BlocksOf | None = None,
 ) -> FeaturePlan:
     """Fit fields in a first pass and crosses in a second, because crosses need the cut points of numeric fields.
 
-    The second pass is left out if no cross has to count its values. `rare` is filled with the counts of values that get
-    no index. Raises RecipeError if `buckets: auto` finds no number that is large enough.
+    The second pass is left out if no cross has to count its values, and goes over `blocks_of` where that is given.
+    `rare` is filled with the counts of values that get no index. Raises RecipeError if `buckets: auto` finds no number
+    that is large enough.
     """
     rare = RareCounts() if rare is None else rare
     cut_by_crosses = {name for cross in crosses for name in cross.granularity}
@@ -70,9 +74,7 @@ def fit_plan(
         # A field may be called as the cross is: `color x shape`.
         name = f"{name}{OURS}" if name in taken else name
         cross_fits.append(CrossFit(name, cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses), rare))
-    if any(fit.counts is not None for fit in cross_fits):
-        for block in with_progress(blocks(), "fit crosses", reporter, total_rows):
-            count_crosses(plan, cross_fits, block)
+    count_all_crosses(plan, cross_fits, blocks, blocks_of, reporter, total_rows)
     plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
     _tell_empty_vocabularies(plan, features, crosses, reporter)
     return plan
@@ -96,7 +98,22 @@ def run_task(task: Callable[[], None]) -> None:
     task()
 
 
-def count_crosses(plan: FeaturePlan, fits: Sequence["CrossFit"], block: CodedRows) -> None:
+def count_all_crosses(
+    plan: FeaturePlan,
+    fits: Sequence["CrossFit"],
+    blocks: Blocks,
+    blocks_of: BlocksOf | None,
+    reporter: Reporter,
+    total_rows: int | None,
+) -> None:
+    """Count the combinations of all rows for every cross that has to count them; see `fit_plan`."""
+    if counted := [fit.unfitted for fit in fits if fit.counts is not None]:
+        rows = blocks() if blocks_of is None else blocks_of(plan.columns_of(counted))
+        for block in with_progress(rows, "fit crosses", reporter, total_rows):
+            _count_crosses(plan, fits, block)
+
+
+def _count_crosses(plan: FeaturePlan, fits: Sequence["CrossFit"], block: CodedRows) -> None:
     """Count the combinations of a block for every cross that has to count them."""
     counted = [fit for fit in fits if fit.counts is not None]
     without_lists = [fit for fit in counted if not plan.list_members(fit.unfitted)]
@@ -114,7 +131,7 @@ def with_progress(
     """The blocks as coded rows, with a line of progress that counts them."""
     done = 0
     with reporter.work(title, total_rows, "rows") as meter:
-        for block in blocks:
+        for block in one_ahead(blocks):
             rows = CodedRows.of(block)
             yield rows
             done += rows.height

@@ -178,6 +178,13 @@ class FeaturePlan:
             dict.fromkeys([*(n.column for n in self.numerics), *(field.column for field in self.categoricals), *lists])
         )
 
+    def columns_of(self, crosses: Iterable[FittedCross]) -> tuple[str, ...]:
+        """The typed columns that the members of crosses are made from, with the weights of lists."""
+        names = {name for cross in crosses for name in cross.fields}
+        members = [member for name, member in self.members().items() if name in names]
+        weights = [field.weights for field in members if isinstance(field, FittedMultiValued)]
+        return tuple(dict.fromkeys([*(member.column for member in members), *filter(None, weights)]))
+
     def required_types(self) -> dict[str, pl.DataType]:
         """Column → type of `required_columns`: Float64, String, List(String), List(Float32) for weights of lists."""
         types: dict[str, pl.DataType] = {number.column: pl.Float64() for number in self.numerics}

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
+from widedeep.source.forms import Forms
 from widedeep.table.parts import coded_blocks, forms_of, typed_names
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME
@@ -242,15 +244,40 @@ def _encode(
         reporter=reporter,
         total_rows=sum(ingested.rows[split] for split in trained_on),
         rare=rare,
+        blocks_of=lambda columns: trained_blocks(
+            ingested.path, trained_on, keep_negatives, columns=columns, forms=forms
+        ),
     )
     for leftover in spill_dir.iterdir():
         os.remove(leftover)
     spill_dir.rmdir()
-    plan.save(out_dir / "plan")
-    rare.save(out_dir / "plan" / "rare")
+    with ThreadPoolExecutor(1) as saving_thread:
+        saved = saving_thread.submit(_save, plan, rare, out_dir / "plan")
+        report = _encode_splits(recipe, plan, forms, ingested, out_dir, reporter, trained_on, grows_from)
+        saved.result()
+    write_json(out_dir / "report.json", {"crosses": report["crosses"], "plan_digest": plan.digest, **report})
+
+
+def _save(plan: FeaturePlan, rare: RareCounts, directory: Path) -> None:
+    plan.save(directory)
+    rare.save(directory / "rare")
+
+
+def _encode_splits(
+    recipe: Recipe,
+    plan: FeaturePlan,
+    forms: Forms,
+    ingested: IngestResult,
+    out_dir: Path,
+    reporter: Reporter,
+    trained_on: Sequence[str],
+    grows_from: GrowsFrom | None,
+) -> dict[str, Any]:
+    """Write the stores; what is to be reported of them."""
+    keep_negatives = recipe.data.keep_negatives
     known, late = _KnownRows(plan), None
     exposure: ExposureCounts | GrowthExposure
-    report: dict[str, Any] = {"plan_digest": plan.digest}
+    report: dict[str, Any] = {}
     if grows_from is None:
         late = _late_from(ingested, trained_on, keep_negatives)
         exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
@@ -284,8 +311,7 @@ def _encode(
 
         write_stores((out_dir / split, frames(split)) for split in _stored_splits(ingested, trained_on))
     unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
-    report = {"crosses": known.report(), **report, "unknown_values": unknown_values}
-    write_json(out_dir / "report.json", report)
+    return {"crosses": known.report(), **report, "unknown_values": unknown_values}
 
 
 def _late_from(ingested: IngestResult, trained_on: Sequence[str], keep_negatives: float) -> float | None:
