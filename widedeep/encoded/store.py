@@ -58,7 +58,8 @@ def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard
                 directory.mkdir(parents=True)
             dtypes[directory] = {}
             for number, frame in enumerate(_cut(frames, shard_rows)):
-                ordered = frame.select(sorted(frame.columns))
+                # A query would join the columns' pieces here, on this thread, and not where the shard is written.
+                ordered = pl.DataFrame([frame[name] for name in sorted(frame.columns)])
                 dtypes[directory].update((name, str(dtype)) for name, dtype in ordered.schema.items())
                 yield directory / f"shard-{number:05d}.arrow", ordered
 

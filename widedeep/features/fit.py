@@ -147,13 +147,18 @@ class _NumericFit:
         self.least, self.largest = math.inf, -math.inf
 
     def add(self, block: CodedRows) -> None:
-        values = (
-            block.column(self.field.column)
-            .to_frame()
-            .select(clipped(pl.col(self.field.column), self.field.clip))
-            .to_series()
-        )
+        name, counts = self.field.column, None
+        values = block.frame[name]
+        if name in block.values:
+            if self.field.transform in ("cdf", "none"):  # the others' sums and bounds go over the rows
+                counted = block.counts(name)
+                values, counts = counted["value"].alias(name), counted["count"].to_numpy()
+            else:
+                values = block.column(name)
+        values = values.to_frame().select(clipped(pl.col(name), self.field.clip)).to_series()
         self.has_missing |= values.null_count() > 0
+        if counts is not None and values.null_count():
+            counts = counts[values.is_not_null().to_numpy()]
         present = values.drop_nulls()
         if self.field.transform == "minmax" and len(present):
             self.least = min(self.least, float(present.to_numpy().min()))
@@ -161,9 +166,10 @@ class _NumericFit:
         if self.field.transform == "standard":
             self.moments.add(present.to_numpy())
         elif self.field.transform == "log1p":
-            name = self.field.column
             self.moments.add(present.to_frame().select(signed_log1p(pl.col(name)))[name].to_numpy())
-        if self.needs_grid:
+        if self.needs_grid and counts is not None:
+            self.grid.add_counted(present.to_numpy(), counts)
+        elif self.needs_grid:
             self.grid.add(np.ascontiguousarray(present.to_numpy()))
 
     def result(self) -> FittedNumeric:

@@ -86,7 +86,8 @@ class CodedRows:
         """The values that occur in a coded column, some perhaps twice: a frame of `value` and `count` (Int64)."""
         values = self.values[name]
         counts = np.bincount(self.frame[name].to_numpy(), minlength=len(values))
-        return pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
+        counted = pl.DataFrame({"value": values, "count": counts})
+        return counted if counts.all() else counted.filter(pl.col("count") > 0)
 
     def slices(self, rows: int) -> Iterator["CodedRows"]:
         """All rows in order, at most `rows` at once."""
