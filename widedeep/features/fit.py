@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.errors import DataError, Fault, RecipeError
 from widedeep.features.collisions import COLLISION_LIMIT, HashTraffic
@@ -117,10 +118,17 @@ def _count_crosses(plan: FeaturePlan, fits: Sequence["CrossFit"], block: CodedRo
     """Count the combinations of a block for every cross that has to count them."""
     counted = [fit for fit in fits if fit.counts is not None]
     without_lists = [fit for fit in counted if not plan.list_members(fit.unfitted)]
-    hashes = block.select(plan.member_hashes([fit.unfitted for fit in without_lists]))
+    cells = {fit: block.cells(plan.member_columns(fit.unfitted)) for fit in without_lists}
+    by_rows = [fit.unfitted for fit in without_lists if cells[fit] is None]
+    hashes = block.select(plan.member_hashes(by_rows)) if by_rows else pl.DataFrame()
 
     def count(fit: CrossFit) -> None:
-        fit.add(hashes if fit in without_lists else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
+        if (of_fit := cells.get(fit)) is not None:
+            counts = np.bincount(of_fit.of_rows(), minlength=of_fit.count)
+            held = np.flatnonzero(counts).astype(np.uint32)
+            fit.add_counted(plan.hashes_of_cells(block, fit.unfitted, of_fit, held), counts[held])
+        else:
+            fit.add(hashes if fit in cells else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
 
     in_threads(count, counted)
 
@@ -392,7 +400,15 @@ class CrossFit:
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
-            self.counts.add(hashes.select(self.unfitted.mixed().alias("mix"))["mix"])
+            self.counts.add(self._mixes(hashes))
+
+    def add_counted(self, hashes: pl.DataFrame, counts: NDArray[np.int64]) -> None:
+        """`add` of rows that hold each combination as often as it counts."""
+        if self.counts is not None:
+            self.counts.add_counted(pl.DataFrame({"value": self._mixes(hashes), "count": counts}))
+
+    def _mixes(self, hashes: pl.DataFrame) -> pl.Series:
+        return hashes.select(self.unfitted.mixed()).to_series()
 
     def result(self) -> FittedCross:
         if self.counts is None:
