@@ -116,7 +116,7 @@ def lines(profile: Profile, repeats: int, most: int = 30) -> Iterator[str]:
     """The profile as text: seconds of one run, places by their idle time."""
     yield f"clock {profile.clock / repeats:.3f} s, CPU {profile.cpu / repeats:.3f} s, of one run"
     yield f"{'clock':>8}{'own':>8}{'cpu':>8}{'idle':>8}  the main thread is in"
-    for place, sums in sorted(profile.by_place.items(), key=lambda entry: -entry[1]["clock"])[:most]:
+    for place, sums in sorted(profile.by_place.items(), key=lambda entry: -entry[1]["idle"])[:most]:
         yield "".join(f"{sums[key] / repeats:8.3f}" for key in ("clock", "own", "cpu", "idle")) + f"  {place}"
     yield f"{'clock':>8}  other threads are in"
     for place, seconds in profile.of_threads.most_common(most):

@@ -6,6 +6,7 @@ Polars copies what it reads from the shards, so a reader holds what it asked for
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +46,30 @@ def write_stores(stores: Iterable[tuple[Path, Iterable[pl.DataFrame]]], *, shard
     Columns are sorted by name. One store's last shards are written while the next one's are made.
     """
     dtypes: dict[Path, dict[str, str]] = {}
+    shards: dict[Path, list[Shard]] = {}
 
-    def paths_and_frames() -> Iterator[tuple[Path, pl.DataFrame]]:
+    def paths_and_frames() -> Iterator[tuple[Path, list[pl.DataFrame]]]:
         for directory, frames in stores:
             with writing(directory):
                 directory.mkdir(parents=True)
-            dtypes[directory] = {}
-            for number, frame in enumerate(frames_of_shards(frames, shard_rows)):
-                ordered = frame.select(sorted(frame.columns))
-                dtypes[directory].update((name, str(dtype)) for name, dtype in ordered.schema.items())
-                yield directory / shard_name(number), ordered
+            dtypes[directory], numbers = {}, count()
+            for frame in frames_of_shards(frames, shard_rows):
+                # A query would join the columns' pieces here, on this thread, and not where the shard is written.
+                waiting = [pl.DataFrame([frame[name] for name in sorted(frame.columns)])]
+                dtypes[directory].update((name, str(dtype)) for name, dtype in waiting[0].schema.items())
+                del frame  # so that the writer alone holds the pieces
+                yield directory / shard_name(next(numbers)), waiting
 
-    def written(path_and_frame: tuple[Path, pl.DataFrame]) -> tuple[Path, Shard]:
-        return path_and_frame[0].parent, write_shard(path_and_frame)
-
-    shards: dict[Path, list[Shard]] = {}
     with syncing() as sync:
+
+        def written(path_and_frame: tuple[Path, list[pl.DataFrame]]) -> tuple[Path, Shard]:
+            path, frame = path_and_frame
+            # Taken out of its list, so that its pieces are not held beside the whole.
+            shard = write_shard(path, frame.pop().rechunk())
+            sync(path)
+            return path.parent, shard
+
         for directory, shard in map_in_order(written, paths_and_frames()):
-            sync(directory / shard.name)
             shards.setdefault(directory, []).append(shard)
     for directory, columns in dtypes.items():
         write_manifest(directory, columns, shards.get(directory, []))
@@ -86,9 +93,8 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.arrow"
 
 
-def write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
-    """Write one file of a store; the frame's columns are sorted by name. Raises WriteError."""
-    path, frame = path_and_frame
+def write_shard(path: Path, frame: pl.DataFrame) -> Shard:
+    """Write one file of a store; the frame's columns are sorted by name, each in one piece. Raises WriteError."""
     with writing(path), path.open("wb") as file:
         # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
         frame.write_ipc(file, compression="uncompressed", record_batch_size=RECORD_ROWS)
@@ -97,20 +103,19 @@ def write_shard(path_and_frame: tuple[Path, pl.DataFrame]) -> Shard:
 
 def frames_of_shards(frames: Iterable[pl.DataFrame], shard_rows: int) -> Iterator[pl.DataFrame]:
     """Cut frames, in order, into those of `shard_rows` rows; the last may be shorter."""
-    # Rechunked here, not by the thread that writes a shard: that would hold its pieces beside it until the end.
     waiting: list[pl.DataFrame] = []
     rows = 0
     for frame in frames:
         start = 0
         while rows + len(frame) - start >= shard_rows:
             taken = shard_rows - rows
-            yield pl.concat([*waiting, frame.slice(start, taken)], rechunk=True)
+            yield pl.concat([*waiting, frame.slice(start, taken)])
             start, waiting, rows = start + taken, [], 0
         if start < len(frame):
             waiting.append(frame.slice(start))
             rows += len(frame) - start
     if waiting:
-        yield pl.concat(waiting, rechunk=True)
+        yield pl.concat(waiting)
 
 
 class EncodedStore:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.errors import DataError, Fault, RecipeError
 from widedeep.features.collisions import COLLISION_LIMIT, HashTraffic
@@ -27,7 +28,7 @@ from widedeep.features.quantiles import QuantileGrid
 from widedeep.features.rare import CROSS_PREFIX, RareCounts
 from widedeep.features.value_hash import value_hash, vocabulary_seed
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
-from widedeep.ordered import in_threads
+from widedeep.ordered import in_threads, one_ahead
 from widedeep.recipe.base import OURS
 from widedeep.recipe.schema import CategoricalField, CrossSettings, FeatureSettings, MultiValuedField, NumericField
 from widedeep.reporting import Reporter
@@ -36,6 +37,8 @@ from widedeep.table.typed_columns import text_name, values_name, weights_name
 
 Blocks = Callable[[], Iterator[pl.DataFrame | CodedRows]]
 """Gives the typed rows, block by block; every call is another pass over them."""
+BlocksOf = Callable[[Sequence[str]], Iterator[pl.DataFrame | CodedRows]]
+"""The same with some columns alone, which is quicker."""
 
 
 def fit_plan(
@@ -47,11 +50,13 @@ def fit_plan(
     reporter: Reporter,
     total_rows: int | None,
     rare: RareCounts | None = None,
+    blocks_of: BlocksOf | None = None,
 ) -> FeaturePlan:
     """Fit fields in a first pass and crosses in a second, because crosses need the cut points of numeric fields.
 
-    The second pass is left out if no cross has to count its values. `rare` is filled with the counts of values that get
-    no index. Raises RecipeError if `buckets: auto` finds no number that is large enough.
+    The second pass is left out if no cross has to count its values, and goes over `blocks_of` where that is given.
+    `rare` is filled with the counts of values that get no index. Raises RecipeError if `buckets: auto` finds no number
+    that is large enough.
     """
 
     def count_fields(numerics: Sequence[NumericFit], categoricals: VocabularyFits) -> None:
@@ -59,19 +64,18 @@ def fit_plan(
             tasks: list[Callable[[], None]] = [partial(numeric.add, block) for numeric in numerics]
             in_threads(run_task, [*tasks, *categoricals.additions(block)])
 
-    def count_all_crosses(plan: FeaturePlan, fits: Sequence[CrossFit]) -> None:
-        for block in with_progress(blocks(), "fit crosses", reporter, total_rows):
-            count_crosses(plan, fits, block)
+    def count_combinations(plan: FeaturePlan, fits: Sequence[CrossFit]) -> None:
+        count_all_crosses(plan, fits, blocks, blocks_of, reporter, total_rows)
 
     rare = RareCounts() if rare is None else rare
-    return fit_by_passes(features, crosses, count_fields, count_all_crosses, spill_dir, reporter, rare)
+    return fit_by_passes(features, crosses, count_fields, count_combinations, spill_dir, reporter, rare)
 
 
 def fit_by_passes(
     features: FeatureSettings,
     crosses: Sequence[CrossSettings],
     count_fields: "Callable[[Sequence[NumericFit], VocabularyFits], None]",
-    count_all_crosses: "Callable[[FeaturePlan, Sequence[CrossFit]], None]",
+    count_combinations: "Callable[[FeaturePlan, Sequence[CrossFit]], None]",
     spill_dir: Path,
     reporter: Reporter,
     rare: RareCounts,
@@ -92,7 +96,7 @@ def fit_by_passes(
         name = f"{name}{OURS}" if name in taken else name
         cross_fits.append(CrossFit(name, cross, cuts, spill_dir, SPILL_ENTRIES // len(crosses), rare))
     if any(fit.counts is not None for fit in cross_fits):
-        count_all_crosses(plan, cross_fits)
+        count_combinations(plan, cross_fits)
     plan = replace(plan, crosses=tuple(fit.result() for fit in cross_fits))
     _tell_empty_vocabularies(plan, features, crosses, reporter)
     return plan
@@ -116,14 +120,36 @@ def run_task(task: Callable[[], None]) -> None:
     task()
 
 
+def count_all_crosses(
+    plan: FeaturePlan,
+    fits: Sequence["CrossFit"],
+    blocks: Blocks,
+    blocks_of: BlocksOf | None,
+    reporter: Reporter,
+    total_rows: int | None,
+) -> None:
+    """Count the combinations of all rows for every cross that has to count them; see `fit_plan`."""
+    if counted := [fit.unfitted for fit in fits if fit.counts is not None]:
+        rows = blocks() if blocks_of is None else blocks_of(plan.columns_of(counted))
+        for block in with_progress(rows, "fit crosses", reporter, total_rows):
+            count_crosses(plan, fits, block)
+
+
 def count_crosses(plan: FeaturePlan, fits: Sequence["CrossFit"], block: CodedRows) -> None:
     """Count the combinations of a block for every cross that has to count them."""
     counted = [fit for fit in fits if fit.counts is not None]
     without_lists = [fit for fit in counted if not plan.list_members(fit.unfitted)]
-    hashes = block.select(plan.member_hashes([fit.unfitted for fit in without_lists]))
+    cells = {fit: block.cells(plan.member_columns(fit.unfitted)) for fit in without_lists}
+    by_rows = [fit.unfitted for fit in without_lists if cells[fit] is None]
+    hashes = block.select(plan.member_hashes(by_rows)) if by_rows else pl.DataFrame()
 
     def count(fit: CrossFit) -> None:
-        fit.add(hashes if fit in without_lists else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
+        if (of_fit := cells.get(fit)) is not None:
+            counts = np.bincount(of_fit.of_rows(), minlength=of_fit.count)
+            held = np.flatnonzero(counts).astype(np.uint32)
+            fit.add_counted(plan.hashes_of_cells(block, fit.unfitted, of_fit, held), counts[held])
+        else:
+            fit.add(hashes if fit in cells else plan.cross_rows(block.decoded().lazy(), fit.unfitted).collect())
 
     in_threads(count, counted)
 
@@ -134,7 +160,7 @@ def with_progress(
     """The blocks as coded rows, with a line of progress that counts them."""
     done = 0
     with reporter.work(title, total_rows, "rows") as meter:
-        for block in blocks:
+        for block in one_ahead(blocks):
             rows = CodedRows.of(block)
             yield rows
             done += rows.height
@@ -152,13 +178,18 @@ class NumericFit:
         self.least, self.largest = math.inf, -math.inf
 
     def add(self, block: CodedRows) -> None:
-        values = (
-            block.column(self.field.column)
-            .to_frame()
-            .select(clipped(pl.col(self.field.column), self.field.clip))
-            .to_series()
-        )
+        name, counts = self.field.column, None
+        values = block.frame[name]
+        if name in block.values:
+            if self.field.transform in ("cdf", "none"):  # the others' sums and bounds go over the rows
+                counted = block.counts(name)
+                values, counts = counted["value"].alias(name), counted["count"].to_numpy()
+            else:
+                values = block.column(name)
+        values = values.to_frame().select(clipped(pl.col(name), self.field.clip)).to_series()
         self.has_missing |= values.null_count() > 0
+        if counts is not None and values.null_count():
+            counts = counts[values.is_not_null().to_numpy()]
         present = values.drop_nulls()
         if self.field.transform == "minmax" and len(present):
             self.least = min(self.least, float(present.to_numpy().min()))
@@ -166,9 +197,10 @@ class NumericFit:
         if self.field.transform == "standard":
             self.moments.add(present.to_numpy())
         elif self.field.transform == "log1p":
-            name = self.field.column
             self.moments.add(present.to_frame().select(signed_log1p(pl.col(name)))[name].to_numpy())
-        if self.needs_grid:
+        if self.needs_grid and counts is not None:
+            self.grid.add_counted(present.to_numpy(), counts)
+        elif self.needs_grid:
             self.grid.add(np.ascontiguousarray(present.to_numpy()))
 
     def merge(self, other: "NumericFit") -> None:
@@ -449,7 +481,15 @@ class CrossFit:
 
     def add(self, hashes: pl.DataFrame) -> None:
         if self.counts is not None:
-            self.counts.add(hashes.select(self.unfitted.mixed().alias("mix"))["mix"])
+            self.counts.add(self._mixes(hashes))
+
+    def add_counted(self, hashes: pl.DataFrame, counts: NDArray[np.int64]) -> None:
+        """`add` of rows that hold each combination as often as it counts."""
+        if self.counts is not None:
+            self.counts.add_counted(pl.DataFrame({"value": self._mixes(hashes), "count": counts}))
+
+    def _mixes(self, hashes: pl.DataFrame) -> pl.Series:
+        return hashes.select(self.unfitted.mixed()).to_series()
 
     def rule(self) -> CountRule:
         """How the counts are settled."""

@@ -166,6 +166,6 @@ def _write(task: _ShardTask) -> _Written:
     (frame,) = frames_of_shards(frames, SHARD_ROWS)
     frame = frame.select(sorted(frame.columns))
     with whole_file(task.path) as temporary:
-        shard = write_shard((temporary, frame))
+        shard = write_shard(temporary, frame.rechunk())
     dtypes = {name: str(dtype) for name, dtype in frame.schema.items()}
     return _Written(replace(shard, name=task.path.name), dtypes, _Counts(known.known, known.values, exposure.sparse()))

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
+from widedeep.source.forms import Forms
 from widedeep.table.parts import coded_blocks, forms_of, typed_names
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME
@@ -252,15 +254,42 @@ def _encode(
         reporter=reporter,
         total_rows=sum(ingested.rows[split] for split in trained_on),
         rare=rare,
+        blocks_of=lambda columns: trained_blocks(
+            ingested.path, trained_on, keep_negatives, columns=columns, forms=forms
+        ),
     )
     for leftover in spill_dir.iterdir():
         os.remove(leftover)
     spill_dir.rmdir()
-    plan.save(out_dir / "plan")
-    rare.save(out_dir / "plan" / "rare")
+    with ThreadPoolExecutor(1) as saving_thread:
+        saved = saving_thread.submit(_save, plan, rare, out_dir / "plan")
+        known, exposure, dropped = _encode_splits(
+            recipe, plan, forms, ingested, out_dir, reporter, trained_on, grows_from
+        )
+        saved.result()
+    write_encoding_report(out_dir, known, {"plan_digest": plan.digest, **dropped}, exposure)
+
+
+def _save(plan: FeaturePlan, rare: RareCounts, directory: Path) -> None:
+    plan.save(directory)
+    rare.save(directory / "rare")
+
+
+def _encode_splits(
+    recipe: Recipe,
+    plan: FeaturePlan,
+    forms: Forms,
+    ingested: IngestResult,
+    out_dir: Path,
+    reporter: Reporter,
+    trained_on: Sequence[str],
+    grows_from: GrowsFrom | None,
+) -> "tuple[KnownRows, ExposureCounts | GrowthExposure, dict[str, Any]]":
+    """Write the stores; what was counted of train rows, and what is to be reported of values that were dropped."""
+    keep_negatives = recipe.data.keep_negatives
     known, late = KnownRows(plan.crosses), None
     exposure: ExposureCounts | GrowthExposure
-    report: dict[str, Any] = {"plan_digest": plan.digest}
+    dropped: dict[str, Any] = {}
     if grows_from is None:
         late = late_instant(ingested.path, trained_on, keep_negatives)
         exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
@@ -268,7 +297,7 @@ def _encode(
         kept = kept_indices(grows_from.plan, plan)
         exposure = GrowthExposure(plan, grows_from.plan, kept)
         if recipe.training.evict is not None:
-            report["dropped"] = dropped_values(grows_from.plan, kept)
+            dropped["dropped"] = dropped_values(grows_from.plan, kept)
     total = sum(ingested.rows.values())
     done = 0
 
@@ -292,7 +321,7 @@ def _encode(
                 yield block
 
         write_stores((out_dir / split, frames(split)) for split in _stored_splits(ingested, trained_on))
-    write_encoding_report(out_dir, known, report, exposure)
+    return known, exposure, dropped
 
 
 def write_encoding_report(

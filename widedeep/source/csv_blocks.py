@@ -106,11 +106,13 @@ class _Run:
     """1-based line it starts on."""
     bytes_done: int
     """Bytes of the source, as stored, that were read by the end of this run."""
+    header_bytes: int = 0
+    """Bytes before the first record. Cutting them off copies all others, which is left to the thread that parses."""
 
 
 def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
-    carry, line = _after_skipped_lines(stream, settings, block_bytes)
-    final, left = False, 0
+    carry, line, left = _after_skipped_lines(stream, settings, block_bytes)
+    final = False
     while not final:
         # Reading at least as much as is left over keeps the cost of a very long record linear. What the stream left is
         # counted in: where blocks end must not depend on it.
@@ -143,19 +145,24 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
         carry = data[run.consumed :] + rest
 
 
-def _after_skipped_lines(stream: ByteStream, settings: FormatSettings, block_bytes: int) -> tuple[bytes, int]:
-    """The first bytes after the byte order mark and the lines to skip, and the line they start on."""
-    data = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK))).removeprefix(_BYTE_ORDER_MARK)
+def _after_skipped_lines(stream: ByteStream, settings: FormatSettings, block_bytes: int) -> tuple[bytes, int, int]:
+    """The first bytes after the byte order mark and the lines to skip, the line they start on, and how many bytes, in
+    place of them, are left for the next call to read."""
     skip_lines = settings.skip_lines
     if skip_lines == 0 and _is_separator_line(stream.head, settings, stream.name):
         skip_lines = 1
+    first_bytes = max(block_bytes, len(_BYTE_ORDER_MARK))
+    is_large = stream.path is not None and stream.as_stored and stream.path.stat().st_size > 2 * first_bytes
+    if is_large and skip_lines == 0 and not stream.head.startswith(_BYTE_ORDER_MARK):
+        return b"", 1, first_bytes  # nothing has to be cut off, and so nothing copied
+    data = stream.read(first_bytes).removeprefix(_BYTE_ORDER_MARK)
     for _ in range(skip_lines):
         while (end := data.find(b"\n")) < 0:
             data = stream.read(block_bytes)
             if not data:
-                return b"", skip_lines + 1
+                return b"", skip_lines + 1, 0
         data = data[end + 1 :]
-    return data, skip_lines + 1
+    return data, skip_lines + 1, 0
 
 
 def named_separator(head: bytes) -> str | None:
@@ -244,7 +251,7 @@ class _Table:
                 if header is None:
                     continue
                 self.names, end, num_lines = header
-                run = _Run(run.data[end:], run.num_lines - num_lines, run.line + num_lines, run.bytes_done)
+                run = _Run(run.data, run.num_lines - num_lines, run.line + num_lines, run.bytes_done, end)
             if is_first:
                 require_columns(self._columns or (), self.names, self._name)
                 is_first = False
@@ -253,6 +260,7 @@ class _Table:
     def parse(self, run: _Run) -> RawBlock:
         """The run's rows as a block. Its `first_row` is 0, for the caller to set. Raises DataError."""
         assert self.names is not None
+        run = replace(run, data=run.data[run.header_bytes :], header_bytes=0)
         _check_utf8(run.data, run.line, self._name)
         wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
         texts = self._coded_texts(run, _places(wanted, self.names)) if self._compiled else None

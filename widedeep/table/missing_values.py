@@ -21,9 +21,11 @@ class MissingValues:
     """The values that one `data.format.missing` lists; readers see to its texts as they are."""
 
     def __init__(self, settings: FormatSettings) -> None:
+        self._texts: dict[Form, list[str]] = {}
+        if not any(settings.missing):  # the empty text has no form
+            return
         listed = pl.DataFrame({"text": settings.missing}, schema={"text": pl.String})
         text = pl.col("text")
-        self._texts: dict[Form, list[str]] = {}
         for form in FORMS:
             written = listed.filter(is_of(text, form)).select(in_form(text, form).fill_null(NAN)).to_series()
             if len(written):
