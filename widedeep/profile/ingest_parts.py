@@ -219,11 +219,8 @@ def _pieces(
         if not can_be_read_again(task.source):
             raise UsageError(f"{task.source}: gives its rows once, and a worker may have to read them again: copy it")
     large = [number for number, task in enumerate(asked) if (size_of(task.source) or 0) >= 2 * PIECE_BYTES]
-    cuts: dict[int, list[Cut]] = {}
-    with reporter.work("find records", len(large), "files") as meter:
-        for place, of_file in workers.map(_cut, [asked[number] for number in large]):
-            cuts[large[place]] = of_file
-            meter.update(len(cuts))
+    cuts = _cuts([asked[number] for number in large], workers, reporter) if large else []
+    cuts_by_number = dict(zip(large, cuts, strict=True))
     tasks: list[_TypeTask] = []
 
     def add(split: str, sections: Sequence[_Section]) -> None:
@@ -237,10 +234,10 @@ def _pieces(
         for source in sources:
             source = _absolute(source)
             size = size_of(source)
-            if cuts.get(number) or size is None or waiting_bytes + size > PIECE_BYTES:
+            if cuts_by_number.get(number) or size is None or waiting_bytes + size > PIECE_BYTES:
                 add(split, waiting)
                 waiting, waiting_bytes = [], 0
-            if found := cuts.get(number, []):
+            if found := cuts_by_number.get(number, []):
                 for place, cut in enumerate(found):
                     add(split, [_Section(source, cut, place == 0)])
             else:
@@ -249,6 +246,16 @@ def _pieces(
             number += 1
         add(split, waiting)
     return tasks
+
+
+def _cuts(tasks: Sequence[_CutTask], workers: Workers, reporter: Reporter) -> list[list[Cut]]:
+    """The cuts of each large file."""
+    cuts: dict[int, list[Cut]] = {}
+    with reporter.work("find records", len(tasks), "files") as meter:
+        for number, of_file in workers.map(_cut, tasks):
+            cuts[number] = of_file
+            meter.update(len(cuts))
+    return [cuts[number] for number in range(len(tasks))]
 
 
 def _absolute(source: Source) -> Source:
