@@ -1,14 +1,19 @@
 """A project whose typed table has many parts, and its stages by workers."""
 
 import os
+import pickle
+import random
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import write_log
 
+from widedeep.workers import Workers
 from widedeep.workers.pool import Pool
 
 RECIPE = """\
@@ -55,7 +60,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 class DyingPool(Pool):
-    """Workers of which each dies by SIGKILL when it is first given some part of the work."""
+    """Workers of which one dies by SIGKILL at every third part of the work, when that is first handed out."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -65,8 +70,29 @@ class DyingPool(Pool):
     def _hand_out(self, function_name: tuple[str, str], pickled: Sequence[bytes], waiting: deque[int]) -> None:
         super()._hand_out(function_name, pickled, waiting)
         for worker in self._workers:
-            if worker.number is not None and pickled[worker.number] not in self._killed:
+            if worker.number is not None and worker.number % 3 == 0 and pickled[worker.number] not in self._killed:
                 self._killed.add(pickled[worker.number])
                 self.deaths += 1
                 assert worker.process.pid is not None
                 os.kill(worker.process.pid, signal.SIGKILL)
+
+
+class Shuffled(Workers):
+    """This process, as workers that finish in another order than they begin, and do every part twice."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._draw = random.Random(seed)
+
+    def _outcomes(
+        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+    ) -> Iterator[tuple[int, Any, BaseException | None]]:
+        module, name = function_name
+        function = getattr(import_module(module), name)
+        order = list(range(len(pickled)))
+        self._draw.shuffle(order)
+        for number in order:
+            try:
+                function(pickle.loads(pickled[number]))
+                yield number, pickle.loads(pickle.dumps(function(pickle.loads(pickled[number])))), None
+            except Exception as error:
+                yield number, None, error

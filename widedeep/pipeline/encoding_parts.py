@@ -23,8 +23,12 @@ from widedeep.pipeline.stages import ENCODED_ROWS, KnownRows, encoded_rows, late
 from widedeep.recipe.schema import FeatureSettings, Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
+from widedeep.source.coded import CodedRows
 from widedeep.table.parts import coded_part, part_heights
 from widedeep.workers import Workers
+
+_MOST_TOGETHER, _LEAST_ITEMS = 8, 16
+"""Shards that a worker writes one after the other: so many at most, and fewer while that leaves fewer items of work."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,9 @@ def encode_by_parts(
         for split in rows
         for number, pieces in enumerate(_ranges(heights[split], SHARD_ROWS))
     ]
+    # A worker that writes neighbours reads once what lies across their border.
+    together = max(1, min(_MOST_TOGETHER, len(tasks) // _LEAST_ITEMS))
+    items = [tuple(tasks[start : start + together]) for start in range(0, len(tasks), together)]
     shards: dict[Path, Shard] = {}
     dtypes: dict[str, str] = {}
     done = 0
@@ -102,12 +109,13 @@ def encode_by_parts(
         for split in rows:
             with writing(out_dir):
                 (out_dir / split).mkdir()
-        for number, written in workers.map(_write, tasks):
-            shards[tasks[number].path], dtypes = written.shard, written.dtypes
-            if tasks[number].split == "train":
-                known.merge(written.counts.known, written.counts.values)
-                exposure.merge(written.counts.exposure)
-            done += written.shard.rows
+        for number, of_item in workers.map(_write_all, items):
+            for task, written in zip(items[number], of_item, strict=True):
+                shards[task.path], dtypes = written.shard, written.dtypes
+                if task.split == "train":
+                    known.merge(written.counts.known, written.counts.values)
+                    exposure.merge(written.counts.exposure)
+                done += written.shard.rows
             meter.update(done)
     for split in rows:
         in_order = [shards[task.path] for task in tasks if task.split == split]
@@ -150,13 +158,24 @@ def _plan(directory: Path, digest: str) -> FeaturePlan:
     return FeaturePlan.load(directory)
 
 
+@lru_cache(maxsize=1)
+def _part(typed: Path, split: str, number: int) -> CodedRows:
+    return coded_part(typed, split, number)
+
+
+def _write_all(tasks: tuple[_ShardTask, ...]) -> list[_Written]:
+    written = [_write(task) for task in tasks]
+    _part.cache_clear()
+    return written
+
+
 def _write(task: _ShardTask) -> _Written:
     plan = _plan(task.plan_dir, task.plan_digest)
     known = KnownRows(plan.crosses)
     exposure = ExposureCounts(plan.vocabulary_fields, task.features, by_time=task.late is not None)
     frames: list[pl.DataFrame] = []
     for part, start, rows in task.pieces:
-        of_part = coded_part(task.typed, task.split, part)
+        of_part = _part(task.typed, task.split, part)
         for block in of_part.on_rows(of_part.frame.slice(start, rows)).slices(ENCODED_ROWS):
             frame, is_late = encoded_rows(plan, block, task.late)
             frames.append(frame)

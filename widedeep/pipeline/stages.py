@@ -119,7 +119,7 @@ def encoding_stage(
     With `grows_from`, they make its plan grow. Workers, if there are any, fit and encode the train split's own rows;
     the bytes are the same.
     """
-    ingested = ingest_stage(loaded, workspace, reporter)
+    ingested = ingest_stage(loaded, workspace, reporter, workers)
     recipe = loaded.recipe
     evict = recipe.training.evict
     key = key_of(

@@ -17,6 +17,10 @@ from widedeep.workers import Workers, open_workers
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
 
+BY_PARTS = "-parts1"
+"""Behind the key of a typed table that workers have made: its rows lie in other parts. The number is raised when these
+parts change for equal inputs."""
+
 _SHARES = {"missing": float, "unknown": float, "expected": float, "by": str}
 _REPORTS: dict[str, Any] = {
     "ingest": {
@@ -43,6 +47,11 @@ class Workspace:
     def stage_path(self, stage: str, key: str) -> Path:
         """The directory of the stage with this key, whether it exists or not."""
         return self.stages_dir / stage / key
+
+    def finished_path(self, stage: str, key: str) -> Path | None:
+        """The directory of the finished stage with this key, whoever made it; None if there is none."""
+        names = (name for name in (key, f"{key}{BY_PARTS}") if self.is_done(stage, name))
+        return next((self.stage_path(stage, name) for name in names), None)
 
     def is_done(self, stage: str, key: str) -> bool:
         """Whether the stage with this key is finished and holds the files that it was finished with."""

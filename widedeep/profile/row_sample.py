@@ -17,6 +17,8 @@ SAMPLE_ROWS = 1 << 15
 """Rows held per split: enough for shares to half a percent and for an AUC to about .003."""
 _MOST_BLOCKS = 8
 """Blocks that are held on to, with all their texts, until what was chosen of them is copied."""
+_AMPLE = 1.5
+"""Draws below 1.5 * n / N hold n rows of N for certain, as good as: at n = 32768 they miss by over 70 deviations."""
 _SEED = 0x70726F66696C65
 """Apart from the seeds of splits, so that what is sampled says nothing of where it went ("profile" in ASCII)."""
 
@@ -24,11 +26,15 @@ _SEED = 0x70726F66696C65
 class RowSample:
     """The `max_rows` rows with the smallest draws; a row's draw depends on the seed and its position only."""
 
-    def __init__(self, max_rows: int = SAMPLE_ROWS, seed: int = _SEED) -> None:
-        self.rows_seen = 0
+    def __init__(
+        self, max_rows: int = SAMPLE_ROWS, seed: int = _SEED, *, first_row: int = 0, all_rows: int | None = None
+    ) -> None:
+        """`first_row`, of `all_rows`, is the position of the first row that is added, if there are others."""
+        self.rows_seen = first_row
         self._seed = seed
         self._max_rows = max_rows
-        self._limit = 1.0
+        # Of all rows, some more than those wanted have draws below it: rows above it need not be held.
+        self._limit = 1.0 if all_rows is None else min(1.0, _AMPLE * max_rows / max(all_rows, 1))
         self._held: list[CodedRows] = []
         self._draws: list[NDArray[np.float64]] = []
         self._num_held = 0
@@ -47,6 +53,17 @@ class RowSample:
             self._prune()
         if len(self._held) > _MOST_BLOCKS:
             self._join()
+
+    def merge(self, other: "RowSample") -> None:
+        """Take in what `other` holds, of the rows that follow."""
+        if other._held:
+            other._prune()
+        self._held += other._held
+        self._draws += other._draws
+        self._num_held += other._num_held
+        self.rows_seen = other.rows_seen
+        if self._num_held > 2 * self._max_rows:
+            self._prune()
 
     @property
     def num_rows(self) -> int:
@@ -70,6 +87,11 @@ class RowSample:
         """Write the sampled texts in the forms of their columns, with lists cut to the `longest` of each."""
         self.rows()  # joined, because blocks hold the texts of all rows, sampled or not
         self._held = [shortened(rows_in_forms(rows, forms), longest) for rows in self._held]
+
+    def __getstate__(self) -> dict[str, object]:
+        if self._held:  # a few rows of large blocks
+            self._prune()
+        return self.__dict__
 
     def _prune(self) -> None:
         """Drop the rows that are no longer among the smallest draws."""

@@ -42,6 +42,7 @@ def read_csv_blocks(
     name: str,
     block_bytes: int,
     coded: Collection[str] = (),
+    cut: "CsvCut | None" = None,
 ) -> Iterator[RawBlock]:
     """Yield blocks of about `block_bytes` decompressed bytes; all columns are String, missing texts null.
 
@@ -52,19 +53,89 @@ def read_csv_blocks(
     a missing value. Raises ColumnError for a column that is not there; DataError with file and line for a record of
     another length than the header, an unclosed quote, bytes that are not UTF-8, a name that the header has twice, a
     first line such as `sep=;` that names another separator; NoRowsError for no header or no rows.
+
+    With a `cut`, only its blocks are read, which may have no rows, and a block's `first_row` counts from the cut.
     """
     dialect = dialect_of(settings)
     first_row = 0
     stream.as_text(settings.encoding)
     large = stream.path is not None and stream.path.stat().st_size >= _COMPILED_BYTES
     table = _Table(settings, dialect.of_rewritten, columns, name, coded, compiled=large)
-    runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
+    if cut is not None and cut.names is not None:
+        table.names = list(cut.names)
+    records = _record_runs(stream, settings, dialect, block_bytes) if cut is None else _runs_of(stream, cut, dialect)
+    runs = table.without_header(records)
     for block in map_in_order(table.parse, runs):
         if block.num_rows:
             yield replace(block, first_row=first_row)
             first_row += block.num_rows
-    if first_row == 0:
+    if first_row == 0 and cut is None:
         _refuse_no_rows(stream, settings, table.names, name)
+
+
+@dataclass(frozen=True)
+class CsvCut:
+    """Consecutive blocks of a file of delimited text, each of whole records."""
+
+    names: tuple[str, ...] | None
+    """The columns of the table; None if the header is in the first block."""
+    blocks: tuple[tuple[int, int, int], ...]
+    """First byte, number of bytes, 1-based line of the first record."""
+
+
+def csv_cuts(
+    stream: ByteStream,
+    settings: FormatSettings,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+    block_bytes: int,
+    cut_bytes: int,
+) -> list[CsvCut]:
+    """The blocks that `read_csv_blocks` yields, as cuts of at least `cut_bytes` bytes; none if it can only be read from
+    the front, as what is packed or in another encoding. Raises what `read_csv_blocks` does before it parses records.
+    """
+    stream.as_text(settings.encoding)
+    if stream.path is None or not stream.as_stored:
+        return []
+    dialect = dialect_of(settings)
+    table = _Table(settings, dialect.of_rewritten, columns, name, (), compiled=False)
+    blocks: list[tuple[int, int, int]] = []
+
+    def noted() -> Iterator[_Run]:
+        for run in _record_runs(stream, settings, dialect, block_bytes):
+            blocks.append((run.start, run.length, run.line))
+            yield run
+
+    num_first = 0
+    for _ in table.without_header(noted()):
+        num_first = num_first or len(blocks)  # up to the header, if there is one
+    cuts: list[CsvCut] = []
+    waiting: list[tuple[int, int, int]] = []
+    for number, block in enumerate(blocks, 1):
+        waiting.append(block)
+        if number >= num_first and sum(length for _, length, _ in waiting) >= cut_bytes:
+            cuts.append(CsvCut(tuple(table.names or ()) if cuts else None, tuple(waiting)))
+            waiting = []
+    if waiting:
+        cuts.append(CsvCut(tuple(table.names or ()) if cuts else None, tuple(waiting)))
+    return cuts
+
+
+def _runs_of(stream: ByteStream, cut: CsvCut, dialect: Dialect) -> "Iterator[_Run]":
+    assert stream.path is not None
+    done = 0
+    with stream.path.open("rb") as file:
+        for start, length, line in cut.blocks:
+            file.seek(start)
+            data = file.read(length)
+            data = data if data.endswith(b"\n") else data + b"\n"
+            run = complete_records(data, dialect)
+            if len(data) < length or run.consumed < len(data):
+                raise DataError(f"{stream.name}: was changed while it was read: run again")
+            done += length
+            num_lines = count_newlines(np.frombuffer(run.records, dtype=np.uint8))
+            yield _Run(run.records, num_lines, line, done)
 
 
 def dialect_of(settings: FormatSettings) -> Dialect:
@@ -108,11 +179,14 @@ class _Run:
     """Bytes of the source, as stored, that were read by the end of this run."""
     header_bytes: int = 0
     """Bytes before the first record. Cutting them off copies all others, which is left to the thread that parses."""
+    start: int = 0
+    length: int = 0
+    """Which of the unpacked bytes it is made of."""
 
 
 def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
     carry, line, left = _after_skipped_lines(stream, settings, block_bytes)
-    final = False
+    start, final = stream.bytes_read - len(carry), False
     while not final:
         # Reading at least as much as is left over keeps the cost of a very long record linear. What the stream left is
         # counted in: where blocks end must not depend on it.
@@ -140,7 +214,9 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
             )
         num_lines = count_newlines(np.frombuffer(run.records, dtype=np.uint8))
         if run.records:
-            yield _Run(run.records, num_lines, line, stream.bytes_done)
+            length = min(run.consumed, stream.bytes_read - start)
+            yield _Run(run.records, num_lines, line, stream.bytes_done, start=start, length=length)
+        start += run.consumed
         line += num_lines
         carry = data[run.consumed :] + rest
 

@@ -2,7 +2,7 @@
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -108,7 +108,8 @@ class TargetTally:
     """Counts and sums of label and weight over the rows of a split."""
 
     rows: int = 0
-    label_sum: float = 0.0
+    label_sums: list[float] = field(default_factory=list)
+    """Of each block, in order."""
     weight_sum: float | None = None
     label_min: float = math.inf
     label_max: float = -math.inf
@@ -118,11 +119,24 @@ class TargetTally:
         self.rows += len(labels)
         if not len(labels):
             return
-        self.label_sum += float(labels.cast(pl.Float64).sum())
+        self.label_sums.append(float(labels.cast(pl.Float64).sum()))
         self.label_min = min(self.label_min, float(labels.to_numpy().min()))
         self.label_max = max(self.label_max, float(labels.to_numpy().max()))
         if weights is not None:
             self.weight_sum = (self.weight_sum or 0.0) + float(weights.cast(pl.Float64).sum())
+
+    def merge(self, other: "TargetTally") -> None:
+        """Add the rows that `other` has counted."""
+        self.rows += other.rows
+        self.label_sums += other.label_sums
+        if other.weight_sum is not None:
+            self.weight_sum = (self.weight_sum or 0.0) + other.weight_sum
+        self.label_min, self.label_max = min(self.label_min, other.label_min), max(self.label_max, other.label_max)
+
+    @property
+    def label_sum(self) -> float:
+        """Of all labels: added up block by block, in which order its last digits depend."""
+        return sum(self.label_sums, 0.0)
 
     def refuse_constant_label(self, settings: LabelSettings) -> None:
         """Raise DataError unless the label takes more than one value (checked on train rows)."""

@@ -8,11 +8,12 @@ list for each. `forms.json` says in which one writing the texts of a column are 
 """
 
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -81,17 +82,57 @@ class PartWriter:
             self._under_way.pop(0).result()
 
 
-def _write_part(path: Path, blocks: list[CodedRows], sync: Callable[[Path], None]) -> None:
-    part = _coded_alike(blocks)
-    values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
+class WaitingRows:
+    """Rows of a split that become a part of it once all are there."""
+
+    def __init__(self) -> None:
+        self.num_rows = 0
+        self._blocks: list[CodedRows] = []
+
+    def add(self, rows: CodedRows) -> None:
+        """Append rows."""
+        self.num_rows += rows.height
+        if rows.height:
+            self._blocks.append(rows)
+
+    def write(self, path: Path) -> None:
+        """Write the part, unless it has no rows, and forget the rows. Raises WriteError."""
+        if self._blocks:
+            _write_part(path, self._blocks)
+        self._blocks = []
+
+
+def _write_part(path: Path, blocks: list[CodedRows], sync: Callable[[Path], None] | None = None) -> None:
     # The files are read once or twice and then deleted with their stage: speed matters more than size.
-    for place, frame in ((path, part.frame), (_values_path(path), values)):
+    write_rows(path, _coded_alike(blocks), compression="lz4")
+    if sync is not None:
+        sync(path)
+        sync(_values_path(path))
+
+
+def write_rows(path: Path, rows: CodedRows, *, compression: Literal["lz4", "uncompressed"] = "uncompressed") -> None:
+    """Write rows, coded as they are, as the two files of a part. Raises WriteError."""
+    values = pl.DataFrame([values.implode().alias(name) for name, values in rows.values.items()])
+    for place, frame in ((path, rows.frame), (_values_path(path), values)):
         # Through a buffer: where a write fails, Polars does not always give the system's reason.
         content = io.BytesIO()
-        frame.write_ipc(content, compression="lz4")
+        frame.write_ipc(content, compression=compression)
         with writing(place):
             place.write_bytes(content.getbuffer())
-        sync(place)
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> CodedRows:
+    """What `write_rows` wrote. Raises ArtefactError."""
+    return _read_part(path, columns)
+
+
+def number_parts(directory: Path, parts: Sequence[Path]) -> None:
+    """Let files, in order, be the parts of a split; they may lie elsewhere on the disk. Raises WriteError."""
+    with writing(directory):
+        directory.mkdir(parents=True)
+        for number, part in enumerate(parts):
+            os.replace(part, path := _part_path(directory, number))
+            os.replace(_values_path(part), _values_path(path))
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
