@@ -197,27 +197,6 @@ def test_the_form_of_rows_in_a_pipe_is_seen(
     assert (tmp_path / "scores.csv").read_bytes() == expected.read_bytes()
 
 
-# --------------------------------------------------------------------------------------- crosses that are not found
-
-
-def test_crosses_that_are_not_found_are_not_written_unless_asked(chance: Path, widedeep: Widedeep) -> None:
-    text = (chance / "small.yaml").read_text()
-    (chance / "small.yaml").write_text(text[: text.index("crosses:")] + text[text.index("model:") :])
-    command = ("crosses", "small.yaml", "--discover", "--write", "found.yaml")
-
-    code, out, err = widedeep(*command)
-    assert code == 0, err
-    assert "no cross that holds" in out
-    assert "found.yaml: not written, as no cross was found" in err
-    assert not (chance / "found.yaml").exists()
-    assert only_json(widedeep(*command, "--json")[1])["written"] is None
-
-    code, out, err = widedeep(*command, "--force")
-    assert code == 0, err
-    assert "found.yaml (0 crosses added)" in out
-    assert (chance / "found.yaml").read_text() == (chance / "small.yaml").read_text()
-
-
 # -------------------------------------------------------------------------------------------------- headline
 
 
