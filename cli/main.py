@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "compare",
     "ablate": "ablate",
     "backtest": "backtest",
+    "split-check": "split_check",
     "report": "report",
     "predict": "predict",
     "latency": "latency",
