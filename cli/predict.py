@@ -32,6 +32,15 @@ def predict(
         FileKind | None,
         typer.Option("--input-format", help="Default: by the file's ending, as in the recipe."),
     ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="KEY=VALUE",
+            help="Read delimited text otherwise than in training: separator, encoding, header, columns, skip_lines, "
+            "comment, quote or escape, as in data.format. May be repeated.",
+        ),
+    ] = None,
     table: TableOption = None,
     trust: TrustOption = False,
     output_format: Annotated[
@@ -114,6 +123,7 @@ def predict(
             force,
             GuardOptions(warning, refuse, report, against, force),
             wait,
+            formats or (),
         )
         scored = run_path(run, work)
         facts["run"] = str(scored)

@@ -66,6 +66,23 @@ def test_a_side_table_of_an_override_starts_from_where_one_stands(
     assert again.recipe.data.tables["users"].files == ("here/v.csv",)
 
 
+def test_a_file_of_an_override_is_the_one_meant_though_the_recipe_lies_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "r.yaml").write_text(
+        "data: {train: log.csv, label: click}\nfeatures: {numeric: [age]}\n"
+    )
+    (tmp_path / "link").symlink_to("elsewhere/deep")
+    (tmp_path / "new.csv").touch()
+    monkeypatch.chdir(tmp_path)
+
+    loaded = load_recipe("link/r.yaml", set=["data.train=new.csv"])
+
+    (path,) = loaded.recipe.data.train
+    assert (loaded.base_dir / path).samefile("new.csv")
+
+
 def test_a_file_named_from_here_and_from_the_recipe_is_one_file_for_the_stages(
     project: Path, monkeypatch: pytest.MonkeyPatch, widedeep: Widedeep
 ) -> None:
