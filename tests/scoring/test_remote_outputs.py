@@ -79,9 +79,13 @@ def test_what_a_store_does_not_allow_is_told(
 
 
 def test_rows_past_a_limit_of_refusal_leave_nothing_there(
-    store: ObjectStore, bucket: str, command: list[str | Path], widedeep: Widedeep
+    store: ObjectStore, bucket: str, trained: Path, tmp_path: Path, widedeep: Widedeep
 ) -> None:
-    code, _, err = widedeep(*command, "-o", f"s3://{bucket}/scores.csv", "--limit", "shift=0")
+    header, *rows = (trained / "log.csv").read_text().splitlines()
+    (tmp_path / "new.csv").write_text("\n".join([header, *(f"{row[0]},,,,,,0" for row in rows)]) + "\n")
+    run = trained / "runs" / "small" / LATEST
+
+    code, _, err = widedeep("predict", run, tmp_path / "new.csv", "-o", f"s3://{bucket}/scores.csv")
 
     assert code == 7, err
     assert store.objects == {}
