@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from widedeep.errors import UsageError
+
 from .main import COMPLETION_VARIABLE as VARIABLE
 
 if TYPE_CHECKING:
@@ -29,8 +31,11 @@ def answer(instruction: str, build: "Callable[[Sequence[str]], typer.Typer]", co
     import typer
     from typer.completion import completion_init, shell_complete  # type: ignore[attr-defined]
 
+    line = os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS"))
+    if line is None or not instruction.startswith("complete_"):
+        raise UsageError(f"{VARIABLE} is for what --show-completion prints: unset it")
     completion_init()
-    words = os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
+    words = line.split()
     asked = [word for word in words[1:2] if word in commands]
     return shell_complete(typer.main.get_command(build(asked or commands)), {}, _PROGRAM, VARIABLE, instruction)
 

@@ -152,6 +152,22 @@ def test_other_rows_and_other_versions_are_another_training(
     assert len({first["run"], by_others["run"], of_others["run"]}) == 3
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "metrics.json", "checkpoints/best.safetensors"])
+def test_a_damaged_run_of_the_same_training_is_told_and_trained_anew(
+    file: str, project: Path, widedeep: Widedeep
+) -> None:
+    first = train_small(widedeep)
+    damaged = project / first["run"] / file
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+
+    second = train_small(widedeep)
+
+    assert not second["already_done"]
+    assert second["metrics"] == first["metrics"]
+    assert f"{file}" in second["said"]
+    assert "now training anew" in second["said"]
+
+
 def test_seeds_and_refits_that_are_trained_already_are_taken_too(project: Path, widedeep: Widedeep) -> None:
     seeds = train_small(widedeep, "--seeds", "2")["runs"]
     assert [run["run"] for run in train_small(widedeep, "--seeds", "2")["runs"]] == [run["run"] for run in seeds]

@@ -77,3 +77,12 @@ def test_bash_itself_completes_by_the_script(folder: Path, widedeep: Widedeep) -
 def test_a_script_for_each_shell_is_printed_and_for_others_refused(shell: str, words: str, widedeep: Widedeep) -> None:
     assert words in widedeep("--show-completion", shell)[1]
     assert widedeep("--show-completion", "ksh")[0] == 2
+
+
+def test_a_variable_that_no_shell_has_set_is_told(folder: Path) -> None:
+    environment = {**os.environ, COMPLETION_VARIABLE: "complete_bash"}
+
+    done = subprocess.run([COMMAND, "runs"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unset it" in done.stderr

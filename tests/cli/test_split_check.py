@@ -49,6 +49,7 @@ def test_kinds_are_ranked_under_each_split_by_runs_that_lie_there(project: Path,
         (("--key", "user", "--kinds", "wide,depe"), "--kinds depe"),
         (("--set", "data.split={kind: column, column: shape, test: flat}"), "has one split only"),
         (("--key", "click"), "data.label"),
+        (("--key", "nobody"), "no column 'nobody'"),
     ],
 )
 def test_where_nothing_can_be_compared_the_command_says_so(
@@ -58,6 +59,7 @@ def test_where_nothing_can_be_compared_the_command_says_so(
 
     assert (code, out) == (2, "")
     assert words in err
+    assert not (project / "runs").exists()
 
 
 def ranking(way: str, best: tuple[str, float], other: tuple[str, float], error: float) -> Ranking:

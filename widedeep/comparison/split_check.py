@@ -14,6 +14,7 @@ from widedeep.evaluation.comparison import Change, Estimate, estimates
 from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.evaluation.verdict import better, signed, told
 from widedeep.pipeline.experiment import train
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import ColumnSplit, KeySplit, Recipe
@@ -86,6 +87,8 @@ def check_splits(
     base = load(()).recipe
     key = key or _key_of(base)
     ways = _ways(base, key)
+    for way in ways:  # what a split needs of the data is told before any training
+        ingest(load(_overrides(base, way, key, kinds[0])), work_dir, reporter, wait=wait)
     rankings, number = [], 0
     for way in ways:
         measured, runs = MeasuredRuns(work_dir, reporter, wait), []
