@@ -1,16 +1,19 @@
 """`widedeep eval`: the metrics of a run, on one of its splits or on new labelled files."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from widedeep.api.runs import check_choice, open_run
-from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
 
 from .options import JsonOption, RunArgument, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
 from .results import print_facts, print_json
+
+if TYPE_CHECKING:
+    from widedeep.scoring.evaluate import EvalResult
 
 
 def evaluate(
@@ -28,7 +31,11 @@ def evaluate(
     ] = None,
     slices: Annotated[
         list[str] | None,
-        typer.Option("--slice", metavar="COLUMN", help="With --against: look at each of its values; may be repeated."),
+        typer.Option(
+            "--slice",
+            metavar="COLUMN",
+            help="Measure at each of its values; with --against, where one run is worse. May be repeated.",
+        ),
     ] = None,
     table: TableOption = None,
     trust: TrustOption = False,
@@ -42,8 +49,6 @@ def evaluate(
 
     tables = side_table_files(table)
     check_choice(files or None, split, tables)
-    if slices and against is None:
-        raise UsageError("--slice says where two runs may differ: name the other with --against")
     if against is not None:
         show_comparison(
             run,
@@ -59,18 +64,31 @@ def evaluate(
         )
         return
     opened = open_run(run, work_dir=work, trust=trust)
+    if slices:
+        from .slices import show_slices  # only here, as above
+
+        show_slices(opened, files or (), slices, split=split, tables=tables, work=work, wait=wait, as_json=as_json)
+        return
     result = opened.evaluate(files or None, split=split, tables=tables, wait=wait, reporter=ConsoleReporter())
     if as_json:
-        print_json(
-            {
-                "metrics": result.metrics,
-                "rows": result.rows,
-                "split": result.split,
-                "missing": result.missing,
-                "unseen": result.unseen,
-                "run": opened.path,
-            }
-        )
+        print_json(as_object(result, opened.path))
         return
     print_metrics({result.split or "files": result.metrics})
-    print_facts({"rows": f"{result.rows:,}", **odd_value_lists(result.missing, result.unseen), "run": str(opened.path)})
+    print_facts(facts(result, opened.path))
+
+
+def as_object(result: "EvalResult", run: Path) -> dict[str, Any]:
+    """What `--json` prints of a run that was measured."""
+    return {
+        "metrics": result.metrics,
+        "rows": result.rows,
+        "split": result.split,
+        "missing": result.missing,
+        "unseen": result.unseen,
+        "run": run,
+    }
+
+
+def facts(result: "EvalResult", run: Path) -> dict[str, str | Sequence[str]]:
+    """The lines below its metrics."""
+    return {"rows": f"{result.rows:,}", **odd_value_lists(result.missing, result.unseen), "run": str(run)}

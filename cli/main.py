@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "compare",
     "ablate": "ablate",
     "backtest": "backtest",
+    "split-check": "split_check",
     "report": "report",
     "predict": "predict",
     "latency": "latency",
@@ -41,6 +42,9 @@ COMMANDS = {
 }
 """Command → its module here, and the function in it, in the order in which `--help` lists them."""
 
+COMPLETION_VARIABLE = "_WIDEDEEP_COMPLETE"
+"""The environment variable by which a shell asks for completion, in the form that Typer gives it."""
+
 _OVERVIEW = """Wide & Deep click-through-rate experiments on tabular data.
 
 A recipe (YAML) names the data, the fields, the crosses and the model. RECIPE is a file or the name of a bundled
@@ -54,10 +58,27 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_completion(shell: str | None) -> None:
+    if shell is not None:
+        from .completion import script  # only here: a command does not complete
+
+        typer.echo(script(shell))
+        raise typer.Exit
+
+
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    show_completion: Annotated[
+        Literal["bash", "zsh", "fish"] | None,
+        typer.Option(
+            "--show-completion",
+            callback=_print_completion,
+            is_eager=True,
+            help="Print what lets this shell complete commands, options, recipes and runs, and leave.",
+        ),
+    ] = None,
 ) -> None:
     """Options that come before the command."""
 
@@ -118,6 +139,10 @@ def main() -> None:
 
 def _run() -> int:
     _check_platform()
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        from .completion import answer  # only here, as above
+
+        return answer(instruction, build_app, list(COMMANDS))
     return dispatch(sys.argv[1:])
 
 

@@ -8,8 +8,27 @@ import typer
 
 from widedeep.errors import UsageError
 
+
+def _recipes(incomplete: str) -> list[str]:
+    from .completion import recipes  # only a shell that completes asks
+
+    return recipes(incomplete)
+
+
+def _runs(incomplete: str) -> list[str]:
+    from .completion import runs  # only a shell that completes asks
+
+    return runs(incomplete)
+
+
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a bundled recipe.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe file, or the name of a bundled recipe.",
+        show_default=False,
+        autocompletion=_recipes,
+    ),
 ]
 RunArgument = Annotated[
     str,
@@ -17,6 +36,7 @@ RunArgument = Annotated[
         metavar="RUN",
         help="A run directory, runs/RECIPE/serving or latest, or a recipe: its latest finished run.",
         show_default=False,
+        autocompletion=_runs,
     ),
 ]
 RunsArgument = Annotated[
@@ -25,6 +45,7 @@ RunsArgument = Annotated[
         metavar="RUN...",
         help="Runs, recipes (their latest run), or folders such as runs/RECIPE: all finished runs in them.",
         show_default=False,
+        autocompletion=_runs,
     ),
 ]
 WorkOption = Annotated[

@@ -32,6 +32,15 @@ def predict(
         FileKind | None,
         typer.Option("--input-format", help="Default: by the file's ending, as in the recipe."),
     ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="KEY=VALUE",
+            help="Read delimited text otherwise than in training: separator, encoding, header, columns, skip_lines, "
+            "comment, quote or escape, as in data.format. May be repeated.",
+        ),
+    ] = None,
     table: TableOption = None,
     trust: TrustOption = False,
     output_format: Annotated[
@@ -81,7 +90,7 @@ def predict(
     """Score any table with a run, row by row, in input order.
 
     Where OUT is a folder (it exists as one, or ends in /), each file gets one of its own there, and _SUCCESS comes
-    last; started again, the command does what is missing.
+    last; started again, the command does what is missing. OUT may be a URL, such as s3://BUCKET/scores.parquet.
     """
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
@@ -94,12 +103,13 @@ def predict(
             raise UsageError("--line-buffered answers a pipe: give - as the only FILE, and -o -")
         tables = side_table_files(table)
         refuse, warning = _limits(limit, "--limit"), _limits(warn, "--warn")
-        is_folder = output != "-" and (output.endswith("/") or os.path.isdir(output))
+        is_remote = "://" in output
+        is_folder = output != "-" and not is_remote and (output.endswith("/") or os.path.isdir(output))
         with without_collecting():
             from widedeep.scoring.outputs import format_of
 
         target = stdout_bytes() if output == "-" else Path(output)
-        chosen_format = output_format if is_folder else output_format or format_of(target)
+        chosen_format = output_format if is_folder or is_remote else output_format or format_of(target)
         # Only now: a bad command line need not wait for torch.
         with without_collecting():
             from widedeep.scoring.guard import GuardOptions
@@ -114,10 +124,15 @@ def predict(
             force,
             GuardOptions(warning, refuse, report, against, force),
             wait,
+            formats or (),
         )
         scored = run_path(run, work)
         facts["run"] = str(scored)
-        if is_folder and isinstance(target, Path):
+        if is_remote:
+            from widedeep.scoring.remote import predict_to_store  # most outputs are files of this machine
+
+            result = predict_to_store(scored, _inputs(files), output, options, reporter, trust=trust)
+        elif is_folder and isinstance(target, Path):
             from widedeep.scoring.folder import predict_folder  # most outputs are files
 
             result = predict_folder(scored, _inputs(files), target, options, reporter, trust=trust)
@@ -133,14 +148,15 @@ def predict(
             )
         facts |= {"rows": result.rows, "limits": [breach.to_json() for breach in result.breaches]}
     odd_values = odd_value_lists(result.missing, result.unseen)
+    path = output if is_remote else result.path
     if as_json:
-        found = {"rows": result.rows, "path": result.path, "missing": result.missing, "unseen": result.unseen}
+        found = {"rows": result.rows, "path": path, "missing": result.missing, "unseen": result.unseen}
         print_json({**found, "limits": facts["limits"]})
     elif output == "-":
         for title, fields in odd_values.items():
             reporter.note(f"{title}: {', '.join(fields)}")
     elif not quiet:
-        print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(result.path)})
+        print_facts({"rows": f"{result.rows:,}", **odd_values, "path": str(path)})
 
 
 @contextmanager

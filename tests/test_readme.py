@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from forks import environment_of_shells
+from write_cli_reference import PAGE as CLI_PAGE
+from write_cli_reference import reference as cli_reference
 from write_recipe_reference import PAGE, reference
 
 from widedeep.api.recipes import bundled_recipes
@@ -56,6 +58,10 @@ def test_the_recipe_of_the_docs_is_right() -> None:
 
 def test_the_recipe_reference_is_the_one_that_the_schema_writes() -> None:
     assert PAGE.read_text() == reference(), "run: python docs/write_recipe_reference.py"
+
+
+def test_the_page_on_the_command_line_is_what_help_says() -> None:
+    assert CLI_PAGE.read_text() == cli_reference(), "run: python docs/write_cli_reference.py"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

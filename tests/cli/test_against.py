@@ -171,7 +171,6 @@ def test_a_regression_is_compared_by_squared_error_and_never_with_a_binary_label
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--slice", "color"], "--slice says where two runs may differ"),
         (["--against", "runs/none"], "runs/none: there is no run here"),
         (["--against", "small.yaml", "--slice", "colour"], "it reads price, age, color, user, shape"),
     ],

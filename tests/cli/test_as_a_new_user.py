@@ -66,6 +66,23 @@ def test_a_side_table_of_an_override_starts_from_where_one_stands(
     assert again.recipe.data.tables["users"].files == ("here/v.csv",)
 
 
+def test_a_file_of_an_override_is_the_one_meant_though_the_recipe_lies_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "r.yaml").write_text(
+        "data: {train: log.csv, label: click}\nfeatures: {numeric: [age]}\n"
+    )
+    (tmp_path / "link").symlink_to("elsewhere/deep")
+    (tmp_path / "new.csv").touch()
+    monkeypatch.chdir(tmp_path)
+
+    loaded = load_recipe("link/r.yaml", set=["data.train=new.csv"])
+
+    (path,) = loaded.recipe.data.train
+    assert (loaded.base_dir / path).samefile("new.csv")
+
+
 def test_a_file_named_from_here_and_from_the_recipe_is_one_file_for_the_stages(
     project: Path, monkeypatch: pytest.MonkeyPatch, widedeep: Widedeep
 ) -> None:
@@ -135,6 +152,22 @@ def test_other_rows_and_other_versions_are_another_training(
     assert len({first["run"], by_others["run"], of_others["run"]}) == 3
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "metrics.json", "checkpoints/best.safetensors"])
+def test_a_damaged_run_of_the_same_training_is_told_and_trained_anew(
+    file: str, project: Path, widedeep: Widedeep
+) -> None:
+    first = train_small(widedeep)
+    damaged = project / first["run"] / file
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+
+    second = train_small(widedeep)
+
+    assert not second["already_done"]
+    assert second["metrics"] == first["metrics"]
+    assert f"{file}" in second["said"]
+    assert "now training anew" in second["said"]
+
+
 def test_seeds_and_refits_that_are_trained_already_are_taken_too(project: Path, widedeep: Widedeep) -> None:
     seeds = train_small(widedeep, "--seeds", "2")["runs"]
     assert [run["run"] for run in train_small(widedeep, "--seeds", "2")["runs"]] == [run["run"] for run in seeds]
@@ -195,27 +228,6 @@ def test_the_form_of_rows_in_a_pipe_is_seen(
 
     assert code == 0, err
     assert (tmp_path / "scores.csv").read_bytes() == expected.read_bytes()
-
-
-# --------------------------------------------------------------------------------------- crosses that are not found
-
-
-def test_crosses_that_are_not_found_are_not_written_unless_asked(chance: Path, widedeep: Widedeep) -> None:
-    text = (chance / "small.yaml").read_text()
-    (chance / "small.yaml").write_text(text[: text.index("crosses:")] + text[text.index("model:") :])
-    command = ("crosses", "small.yaml", "--discover", "--write", "found.yaml")
-
-    code, out, err = widedeep(*command)
-    assert code == 0, err
-    assert "no cross that holds" in out
-    assert "found.yaml: not written, as no cross was found" in err
-    assert not (chance / "found.yaml").exists()
-    assert only_json(widedeep(*command, "--json")[1])["written"] is None
-
-    code, out, err = widedeep(*command, "--force")
-    assert code == 0, err
-    assert "found.yaml (0 crosses added)" in out
-    assert (chance / "found.yaml").read_text() == (chance / "small.yaml").read_text()
 
 
 # -------------------------------------------------------------------------------------------------- headline

@@ -28,6 +28,7 @@ def test_the_commands_are_there() -> None:
         "compare",
         "ablate",
         "backtest",
+        "split-check",
         "report",
         "predict",
         "latency",

@@ -377,8 +377,14 @@ def test_force_replaces_what_is_there(here: Path, widedeep: CommandLine) -> None
     assert in_json(widedeep, "forced.yaml")["crosses"] == []
 
 
-def test_where_nothing_is_found_the_recipe_is_written_as_it_is(here: Path, widedeep: CommandLine) -> None:
+def test_where_nothing_is_found_the_recipe_is_written_as_it_is_if_that_is_asked(
+    here: Path, widedeep: CommandLine
+) -> None:
     (here / "few.yaml").write_text(RECIPE.replace("[color, shape, maker]", "[color, maker]").replace("[price]", "[]"))
     found = in_json(widedeep, "few.yaml", "--write", "same.yaml")
+    assert (found["crosses"], found["written"]) == ([], None)
+    assert not (here / "same.yaml").exists()
+    assert "same.yaml: not written" in widedeep("crosses", "few.yaml", "--discover", "--write", "same.yaml")[2]
+    found = in_json(widedeep, "few.yaml", "--write", "same.yaml", "--force")
     assert (found["crosses"], found["written"]) == ([], "same.yaml")
     assert (here / "same.yaml").read_text() == (here / "few.yaml").read_text()

@@ -302,7 +302,7 @@ def test_a_day_without_rows_makes_no_run_of_anothers_ones_own(
     assert widedeep(*go_on)[0] == widedeep(*score)[0] == 0  # of a run of one's own
 
     of_another(rich_run, monkeypatch)
-    code, _, err = widedeep(*go_on)
+    code, _, err = widedeep(*go_on, "--again")
     assert code == 0, err
     code, out, err = widedeep(*score)
 

@@ -321,7 +321,7 @@ def test_refit_goes_with_seeds_and_takes_its_value_or_none(
         code, out, err = widedeep("train", *options)
         assert code == 0, err
         assert json.loads(out)["refit"]["splits"] == splits
-    assert len(list((tmp_path / "runs" / "small").glob("2*"))) == 6
+    assert len(list((tmp_path / "runs" / "small").glob("2*"))) == 5  # the first refit of these is there already
     assert widedeep(*command, "--refit=some")[0] == 2
     code, out, _ = widedeep("train", "small.yaml", "--work", tmp_path, "--set", "training.epochs=1", "--refit", "all")
     assert code == 0

@@ -145,7 +145,7 @@ class Run:
         from widedeep.scoring.predict import predict_rows  # only now: torch is slow to import
 
         return predict_rows(
-            self._scorer,
+            self.scorer,
             self.path,
             _sources(rows),
             input_format=input_format,
@@ -177,7 +177,7 @@ class Run:
 
         return evaluate_run(
             self.directory,
-            self._scorer,
+            self.scorer,
             () if rows is None else _sources(rows),
             split=split,
             work_dir=self._work_dir,
@@ -187,7 +187,8 @@ class Run:
         )
 
     @cached_property
-    def _scorer(self) -> "Scorer":
+    def scorer(self) -> "Scorer":
+        """What scores rows: the loaded model and its plan."""
         from widedeep.scoring.scorer import Scorer  # only now: torch is slow to import
 
         return Scorer.load(self.path, trust=self.directory.trust)

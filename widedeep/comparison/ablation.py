@@ -80,10 +80,10 @@ def ablate(
         if not result.runs[0].metrics:
             raise UsageError(f"{loaded.title}: holds no test or valid rows out on which kinds could be compared")
         trained.append((kind, crosses, result))
-    return _compared(trained, _Measured(work_dir, reporter, wait))
+    return _compared(trained, MeasuredRuns(work_dir, reporter, wait))
 
 
-def _compared(trained: Sequence[tuple[str, bool, SeedsResult]], measured: "_Measured") -> Ablation:
+def _compared(trained: Sequence[tuple[str, bool, SeedsResult]], measured: "MeasuredRuns") -> Ablation:
     scores = [[measured.scores(run.run) for run in result.runs] for _, _, result in trained]
     rows = measured.rows
     assert rows is not None
@@ -120,8 +120,8 @@ def _planned(load: Load, kinds: Sequence[str], reporter: Reporter) -> list[tuple
     return planned
 
 
-class _Measured:
-    """Scores runs on the same rows, those of the first run."""
+class MeasuredRuns:
+    """Scores runs on the same rows, those of the first run: its test rows, else its valid rows."""
 
     def __init__(self, work_dir: Path, reporter: Reporter, wait: bool) -> None:
         self._work_dir, self._reporter, self._wait = work_dir, reporter, wait

@@ -23,7 +23,7 @@ def slice_columns(recipe: Recipe, plan: FeaturePlan, asked: Sequence[str]) -> di
     for name in asked:
         if name not in names:
             raise UsageError(
-                f"--slice {name}: the first run's recipe reads no such column of single values; it reads "
+                f"--slice {name}: the recipe of the (first) run reads no such column of single values; it reads "
                 f"{', '.join(names)}"
             )
     return {name: names[name] for name in asked}

@@ -14,7 +14,7 @@ import torch
 from widedeep.artefacts import telling_stage
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
-from widedeep.errors import NoRowsError, UsageError
+from widedeep.errors import ArtefactError, NoRowsError, UsageError
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
@@ -213,11 +213,16 @@ def _train(
     if take_finished and (done := last_run(workspace, recipe.name, key, finished=True)) is not None:
         return _finished_result(done)
     run = last_run(workspace, recipe.name, key) if resume else None
-    done = None if again or resume else last_run(workspace, recipe.name, key, finished=True)
-    if done is not None and (differs := _differs(done, manifest_head(loaded, device, threads))):
-        reporter.note(f"{done.path}: the same training, but by another {differs}: training anew")
-    elif done is not None:
-        return _taken(done, reporter, "trained already, and taken as it is; --again trains it anew", though_older=True)
+    if not again and not resume:
+        try:
+            done = last_run(workspace, recipe.name, key, finished=True)
+            if done is not None and (differs := _differs(done, manifest_head(loaded, device, threads))):
+                reporter.note(f"{done.path}: the same training, but by another {differs}: training anew")
+            elif done is not None:
+                why = "trained already, and taken as it is; --again trains it anew"
+                return _taken(done, reporter, why, though_older=True)
+        except ArtefactError as error:
+            reporter.warn(f"{error}; now training anew")
     if run is not None and run.is_done:
         return _taken(run, reporter, "finished already; nothing to resume")
     if run is not None and (threads_then := run.manifest().get("threads")) != threads:

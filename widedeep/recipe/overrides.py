@@ -78,7 +78,10 @@ def _moved(value: Any, path: tuple[str, ...], folders: Folders) -> Any:
     )
     if not names_files or not isinstance(value, str) or not value or "://" in value or os.path.isabs(value):
         return value
-    called = os.path.relpath(folders.of_overrides / value, folders.of_recipe)
+    meant = folders.of_overrides / value
+    called = os.path.relpath(meant, folders.of_recipe)
+    if os.path.realpath(folders.of_recipe / called) != os.path.realpath(meant):
+        called = os.path.abspath(meant)  # behind a link, `..` leads elsewhere than its name says
     return os.path.join(called, "") if value.endswith("/") else called
 
 

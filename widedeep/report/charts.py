@@ -33,7 +33,7 @@ INTERVALS_OF_RUNS = 3
 _SETTLED_RECALL = 0.03
 _RARE = 0.1
 _WIDE = 8.0
-_FEW_POWERS = 60.0
+_FEW_POWERS = 300.0
 
 
 def epochs_chart(

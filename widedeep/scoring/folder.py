@@ -58,6 +58,7 @@ def predict_folder(
             "keep": list(options.keep),
             "input_format": options.input_format,
             "tables": dict(options.tables),
+            **({"formats": list(options.formats)} if options.formats else {}),
         }
         sweep(folder)
         begun = _begin(folder, files, made_with, force=options.force)

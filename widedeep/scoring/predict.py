@@ -62,6 +62,8 @@ class ScoringOptions:
     guard: GuardOptions = field(default_factory=GuardOptions)
     wait: bool = False
     """Whether to wait while another process writes the output."""
+    formats: Sequence[str] = ()
+    """As in `InputRows`."""
 
 
 def predict_files(
@@ -76,6 +78,7 @@ def predict_files(
     force: bool = False,
     guard: GuardOptions | None = None,
     wait: bool = False,
+    formats: Sequence[str] = (),
     trust: bool = False,
     line_buffered: bool = False,
     reporter: Reporter,
@@ -103,7 +106,7 @@ def predict_files(
         guard = replace(guard, report=check_output(report, force=True))
         if isinstance(output, Path) and report.resolve() == output.resolve():
             raise UsageError(f"--report {report}: the scores go there: name another file")
-    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait)
+    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait, formats)
     with _locked(output, options, reporter):
         if isinstance(output, Path):
             check_output(output, force=force, may_be_stream=True)
@@ -139,6 +142,7 @@ def score_to(
         tables=options.tables,
         reporter=reporter,
         outputs=[path for path in (output, options.guard.report) if isinstance(path, Path)],
+        formats=options.formats,
     )
     kept = _kept_columns(options.keep, chosen)
     breaches: list[Breach] = []

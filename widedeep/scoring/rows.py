@@ -35,14 +35,20 @@ class InputRows:
         reporter: Reporter,
         tables: Mapping[str, str] = MappingProxyType({}),
         outputs: Sequence[Path] = (),
+        formats: Sequence[str] = (),
     ) -> None:
         """`keep` names raw columns to read besides the model's. With `labelled`, the label (and weight) must be there.
+        `formats` change the recipe's `data.format`, see `changed_format`.
 
         `tables` maps side tables to files that stand in for the recipe's; `outputs` are to be written, which none of
         the recipe's may be. Raises UsageError, ColumnError and DataError for what is not there, UsageError for such an
         output, ArtefactError for side tables of another's run.
         """
         self._recipe_format, self._input_format = scorer.recipe.data.format, input_format
+        if formats:
+            from widedeep.scoring.input_options import changed_format  # most rows come as those of training did
+
+            self._recipe_format = changed_format(scorer.recipe, formats)
         self._reporter = reporter
         self._inputs: list[Source | BinaryIO | Frame] = []
         for source in inputs:
