@@ -210,6 +210,26 @@ def test_a_run_without_golden_rows_is_refused(rich_run: Path, tmp_path: Path) ->
         exported_to(tmp_path / "served", rich_run)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"color": "red"}', "score.py: no row has the column 'price': send null where its value is missing\n"),
+        ("[1]", "score.py: a row must be an object of columns and their values\n"),
+        ("{", "score.py: Expecting property name enclosed in double quotes: line 2 column 1 (char 2)\n"),
+    ],
+)
+def test_score_py_tells_a_row_that_cannot_be_read_in_one_line(line: str, told: str, exported: Path) -> None:
+    done = score_py(exported, stdin=line + "\n")
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", told)
+
+
+def test_no_rows_have_no_scores(exported: Path) -> None:
+    done = score_py(exported)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_score_py_says_how_it_is_called(exported: Path) -> None:
     done = score_py(exported, "--what")
 

@@ -5,6 +5,7 @@ It needs NumPy and xxhash, nothing else.
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -74,6 +75,8 @@ class Encoder:
         return inputs
 
     def _whole(self, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a row must be an object of columns and their values")
         for column in self._needed:
             if rows and not any(column in row for row in rows):
                 raise ValueError(f"no row has the column {column!r}: send null where its value is missing")
@@ -221,7 +224,7 @@ def _moment(value: Any, column: dict[str, Any]) -> float | None:
         value, is_number = float(value), True
     if is_number:
         seconds = float(value) / (column["units"] or 1.0)
-        if column["units"] is None and not FIRST_EPOCH <= seconds < LAST_EPOCH:
+        if not math.isfinite(seconds) or (column["units"] is None and not FIRST_EPOCH <= seconds < LAST_EPOCH):
             seconds = math.nan
     elif isinstance(value, str) and column["units"] is None and (found := MOMENT.fullmatch(value)):
         date, clock, second, fraction, zone = found.groups()
@@ -260,9 +263,9 @@ def _age(value: Any, column: dict[str, Any], row: dict[str, Any]) -> float | Non
 # ------------------------------------------------------------------------------------------------------ encoded values
 
 
-def _bucket(value: float, number: dict[str, Any], cuts: Any) -> int:
+def _bucket(value: float, number: dict[str, Any], cuts: Sequence[float]) -> int:
     """How many of the ascending cut points are at or below the clipped value."""
-    return int(np.searchsorted(cuts, _clipped(value, number["clip"]), side="right"))
+    return bisect_right(cuts, _clipped(value, number["clip"]))
 
 
 def _clipped(value: float, clip: Sequence[float | None] | None) -> float:
@@ -291,7 +294,7 @@ def _scaled(number: dict[str, Any], value: float | None) -> float:
 def _index_of(made: dict[str, Any]) -> Callable[[dict[str, Any]], list[int]]:
     """What makes a row's indices: one, or one for each value of a list."""
     if made["kind"] == "bucketed":
-        cuts, column = np.array(made["cuts"]), made["column"]
+        cuts, column = made["cuts"], made["column"]
         return lambda row: [MISSING if row[column] is None else _bucket(row[column], made, cuts) + FIRST]
     known = None
     if made["vocabulary"] is not None:
