@@ -3,11 +3,16 @@
 import csv
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from widedeep.errors import ArtefactError, UsageError
@@ -228,6 +233,30 @@ def test_no_rows_have_no_scores(exported: Path) -> None:
     done = score_py(exported)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_mlflow_model_scores_pandas_frames_with_their_ways_to_be_missing(
+    rich_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MLflow itself is not installed beside widedeep: here stands what its loader calls.
+    exported_to(tmp_path / "rich", rich_run)
+    model: list[Any] = []
+    pyfunc = SimpleNamespace(PythonModel=object)
+    monkeypatch.setitem(
+        sys.modules, "mlflow", SimpleNamespace(pyfunc=pyfunc, models=SimpleNamespace(set_model=model.append))
+    )
+    monkeypatch.delitem(sys.modules, "encode", raising=False)
+    runpy.run_path(str(tmp_path / "rich" / "mlflow_model.py"), run_name="loaded")
+    golden = [json.loads(line) for line in (tmp_path / "rich" / "golden.ndjson").read_text().splitlines()]
+    frame = pd.DataFrame([row["row"] for row in golden])
+    frame["price"] = pd.to_numeric(frame["price"], errors="coerce")  # NaN
+    frame["seen"] = pd.to_datetime(frame["seen"])
+    frame["tags"] = [text and np.array(text.split("|")) for text in frame["tags"]]
+
+    model[0].load_context(SimpleNamespace(artifacts={"folder": str(tmp_path / "rich")}))
+
+    monkeypatch.delitem(sys.modules, "encode")
+    assert model[0].predict(None, frame) == pytest.approx([row["score"] for row in golden], abs=1e-6)
 
 
 def test_score_py_says_how_it_is_called(exported: Path) -> None:

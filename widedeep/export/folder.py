@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from widedeep.scoring.scorer import Scorer
 
 MODEL, PROGRAM, PLAN, GOLDEN, FACTS = "model.onnx", "model.pt2", "plan.json", "golden.ndjson", "export.json"
-_SCRIPTS = ("score.py", "encode.py")
+_SCRIPTS = ("score.py", "encode.py", "mlflow_model.py")
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _SERVED_WITH = ("numpy", "onnxruntime", "xxhash")
 
