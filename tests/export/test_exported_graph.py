@@ -29,6 +29,7 @@ from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.model.towers import TOWERS
 from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
@@ -142,9 +143,10 @@ def of_all_towers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Pa
     folder = tmp_path_factory.mktemp("all")
     network = network_of("crosses from memory")
     network.embeddings = network_of("deep").embeddings
-    for kind in (*KINDS, "dcn_v2 of experts", "finalmlp by context"):
+    for kind in ("dcn", "fm", "dcn_v2", "finalmlp", "finalnet", "dcn_v2 of experts", "finalmlp by context"):
         of_kind = network_of(kind, WHOLE)
         network.towers.update({f"{kind} {name}": tower for name, tower in of_kind.towers.items()})
+    assert {name.rpartition(" ")[2] for name in network.towers} == {*TOWERS}
     program = traced(ServedNetwork(network, "binary", [column.weights is not None for column in LISTS]), WHOLE)
     write_onnx(program, folder / "model.onnx", "1.2")
     write_program(program, folder / "model.pt2")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from xxhash import xxh64_intdigest
 
+FORMAT = 1
 MISSING, UNKNOWN, FIRST = 0, 1, 2
 CROSS_SEED, MISSING_MEMBER, ALL_BITS = 0x77696465_64656570, 0x4D495353_494E4721, 2**64 - 1
 START, STEP, FINISH = 0x27D4EB2F_165667C5, 0x9E3779B1_85EBCA87, 0x9E3779B9_7F4A7C15
@@ -41,6 +42,8 @@ class Encoder:
     """Rows → the model's inputs, by the rules and vocabularies of plan.json."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
+        if plan["format"] != FORMAT:
+            raise ValueError(f"plan.json has format {plan['format']}, this encode.py reads {FORMAT}: take its own")
         self.plan = plan
         columns = plan["columns"].values()
         self._needed = [of for column in columns for of in (column["from"], column.get("since_from")) if of is not None]

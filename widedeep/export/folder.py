@@ -99,6 +99,7 @@ def export_run(
         check = writer.check(work_dir, program=program)
         facts = writer.facts(check)
         write_json(folder / FACTS, facts)
+        meter.update(5)
     return Exported(target, facts, check)
 
 
