@@ -351,6 +351,11 @@ def test_a_column_that_no_row_has_is_refused_by_name(encoder: Encoder) -> None:
         encoder([row])
 
 
+def test_a_plan_of_another_format_is_refused(encoder: Encoder) -> None:
+    with pytest.raises(ValueError, match=r"plan\.json has format 2, this encode.py reads 1: take its own"):
+        Encoder({**encoder.plan, "format": 2})
+
+
 def test_a_refused_value_is_told_with_its_column(encoder: Encoder) -> None:
     with pytest.raises(ValueError, match=r"column 'word': \['a'\]: must be one value, is a list"):
         encoder([{**GOOD, "word": ["a"]}])

@@ -3,11 +3,16 @@
 import csv
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from widedeep.errors import ArtefactError, UsageError
@@ -208,6 +213,50 @@ def test_a_run_without_golden_rows_is_refused(rich_run: Path, tmp_path: Path) ->
 
     with pytest.raises(UsageError, match=r"keeps no golden rows to check with: train with evaluation\.golden_rows"):
         exported_to(tmp_path / "served", rich_run)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"color": "red"}', "score.py: no row has the column 'price': send null where its value is missing\n"),
+        ("[1]", "score.py: a row must be an object of columns and their values\n"),
+        ("{", "score.py: Expecting property name enclosed in double quotes: line 2 column 1 (char 2)\n"),
+    ],
+)
+def test_score_py_tells_a_row_that_cannot_be_read_in_one_line(line: str, told: str, exported: Path) -> None:
+    done = score_py(exported, stdin=line + "\n")
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", told)
+
+
+def test_no_rows_have_no_scores(exported: Path) -> None:
+    done = score_py(exported)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_mlflow_model_scores_pandas_frames_with_their_ways_to_be_missing(
+    rich_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MLflow itself is not installed beside widedeep: here stands what its loader calls.
+    exported_to(tmp_path / "rich", rich_run)
+    model: list[Any] = []
+    pyfunc = SimpleNamespace(PythonModel=object)
+    monkeypatch.setitem(
+        sys.modules, "mlflow", SimpleNamespace(pyfunc=pyfunc, models=SimpleNamespace(set_model=model.append))
+    )
+    monkeypatch.delitem(sys.modules, "encode", raising=False)
+    runpy.run_path(str(tmp_path / "rich" / "mlflow_model.py"), run_name="loaded")
+    golden = [json.loads(line) for line in (tmp_path / "rich" / "golden.ndjson").read_text().splitlines()]
+    frame = pd.DataFrame([row["row"] for row in golden])
+    frame["price"] = pd.to_numeric(frame["price"], errors="coerce")  # NaN
+    frame["seen"] = pd.to_datetime(frame["seen"])
+    frame["tags"] = [text and np.array(text.split("|")) for text in frame["tags"]]
+
+    model[0].load_context(SimpleNamespace(artifacts={"folder": str(tmp_path / "rich")}))
+
+    monkeypatch.delitem(sys.modules, "encode")
+    assert model[0].predict(None, frame) == pytest.approx([row["score"] for row in golden], abs=1e-6)
 
 
 def test_score_py_says_how_it_is_called(exported: Path) -> None:

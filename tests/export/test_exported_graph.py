@@ -6,20 +6,30 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from widedeep.errors import ArtefactError
+from widedeep.export import onnx_model
 from widedeep.export.check import arrays_of, inputs_of
 from widedeep.export.graph import ServedNetwork
-from widedeep.export.onnx_model import IR_VERSION, OPSET, TRACED_ROWS, read_program, traced, write_onnx, write_program
+from widedeep.export.onnx_model import (
+    IR_VERSION,
+    OPSET,
+    TRACED_ROWS,
+    read_onnx,
+    read_program,
+    traced,
+    write_onnx,
+    write_program,
+)
 from widedeep.features.plan import IndexColumn
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network
+from widedeep.model.towers import TOWERS
 from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
@@ -120,10 +130,10 @@ def test_the_onnx_model_scores_batches_of_any_size_as_the_network(case: str, tmp
     write_onnx(traced(ServedNetwork(network, "binary", weighted), layout), path, "1")
 
     onnx.checker.check_model(path, full_check=True)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    run = read_onnx(path)
     for num_rows in (1, 2, TRACED_ROWS, 33, 300):
         rows = drawn_rows(layout, num_rows)
-        scores = session.run(["score"], arrays_of(*rows))[0]
+        scores = run(arrays_of(*rows))
         np.testing.assert_allclose(scores, scores_of(network, "binary", *rows), rtol=0, atol=1e-6)
 
 
@@ -133,9 +143,10 @@ def of_all_towers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Pa
     folder = tmp_path_factory.mktemp("all")
     network = network_of("crosses from memory")
     network.embeddings = network_of("deep").embeddings
-    for kind in (*KINDS, "dcn_v2 of experts", "finalmlp by context"):
+    for kind in ("dcn", "fm", "dcn_v2", "finalmlp", "finalnet", "dcn_v2 of experts", "finalmlp by context"):
         of_kind = network_of(kind, WHOLE)
         network.towers.update({f"{kind} {name}": tower for name, tower in of_kind.towers.items()})
+    assert {name.rpartition(" ")[2] for name in network.towers} == {*TOWERS}
     program = traced(ServedNetwork(network, "binary", [column.weights is not None for column in LISTS]), WHOLE)
     write_onnx(program, folder / "model.onnx", "1.2")
     write_program(program, folder / "model.pt2")
@@ -146,20 +157,19 @@ def test_a_model_of_all_towers_scores_as_onnx_and_as_torchs_program_as_the_netwo
     of_all_towers: tuple[Network, Path],
 ) -> None:
     network, folder = of_all_towers
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    run_onnx = read_onnx(folder / "model.onnx")
     run = read_program(folder / "model.pt2")
 
     onnx.checker.check_model(folder / "model.onnx", full_check=True)
     for num_rows in (1, 2, TRACED_ROWS, 300):
         rows = drawn_rows(WHOLE, num_rows)
         wanted = scores_of(network, "binary", *rows)
-        np.testing.assert_allclose(session.run(["score"], arrays_of(*rows))[0], wanted, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(run_onnx(arrays_of(*rows)), wanted, rtol=0, atol=2e-6)
         np.testing.assert_allclose(run(inputs_of(arrays_of(*rows))).numpy(), wanted, rtol=0, atol=2e-6)
 
 
 def test_a_row_without_values_scores_as_by_the_network(of_all_towers: tuple[Network, Path]) -> None:
     network, folder = of_all_towers
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     indices, numerics, lists = drawn_rows(WHOLE, 40)
     for place, rows in enumerate(([-1], [-2, -1], [0], [7, 8])):  # no encoder of ours gives such lists
         lengths = lists[place].lengths.copy()
@@ -169,7 +179,7 @@ def test_a_row_without_values_scores_as_by_the_network(of_all_towers: tuple[Netw
             lists[place].values[: lengths.sum()], lengths, None if weights is None else weights[: lengths.sum()]
         )
 
-    scores = session.run(["score"], arrays_of(indices, numerics, lists))[0]
+    scores = read_onnx(folder / "model.onnx")(arrays_of(indices, numerics, lists))
 
     np.testing.assert_allclose(scores, scores_of(network, "binary", indices, numerics, lists), rtol=0, atol=2e-6)
 
@@ -188,6 +198,19 @@ def test_the_model_names_its_sizes_and_versions_and_nothing_of_this_machine(
     assert (model.ir_version, model.producer_name, model.producer_version) == (IR_VERSION, "widedeep", "1.2")
     for place in (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), "site-packages", ".py"):
         assert place.encode() not in path.read_bytes()
+
+
+def test_the_weights_of_a_large_model_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, layout = network_of("numbers alone"), CASES["numbers alone"][1]
+    monkeypatch.setattr(onnx_model, "_MOST_BYTES_INSIDE", 16)
+
+    write_onnx(traced(ServedNetwork(network, "regression", []), layout), tmp_path / "model.onnx", "1")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    rows = drawn_rows(layout, 7)
+    scores = read_onnx(moved / "model.onnx")(arrays_of(*rows))
+    np.testing.assert_allclose(scores, scores_of(network, "regression", *rows), rtol=1e-5, atol=1e-6)
 
 
 def test_a_network_that_torch_cannot_trace_is_told_in_one_sentence() -> None:

@@ -5,6 +5,7 @@ It needs NumPy and xxhash, nothing else.
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from xxhash import xxh64_intdigest
 
+FORMAT = 1
 MISSING, UNKNOWN, FIRST = 0, 1, 2
 CROSS_SEED, MISSING_MEMBER, ALL_BITS = 0x77696465_64656570, 0x4D495353_494E4721, 2**64 - 1
 START, STEP, FINISH = 0x27D4EB2F_165667C5, 0x9E3779B1_85EBCA87, 0x9E3779B9_7F4A7C15
@@ -40,6 +42,8 @@ class Encoder:
     """Rows → the model's inputs, by the rules and vocabularies of plan.json."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
+        if plan["format"] != FORMAT:
+            raise ValueError(f"plan.json has format {plan['format']}, this encode.py reads {FORMAT}: take its own")
         self.plan = plan
         columns = plan["columns"].values()
         self._needed = [of for column in columns for of in (column["from"], column.get("since_from")) if of is not None]
@@ -74,6 +78,8 @@ class Encoder:
         return inputs
 
     def _whole(self, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a row must be an object of columns and their values")
         for column in self._needed:
             if rows and not any(column in row for row in rows):
                 raise ValueError(f"no row has the column {column!r}: send null where its value is missing")
@@ -221,7 +227,7 @@ def _moment(value: Any, column: dict[str, Any]) -> float | None:
         value, is_number = float(value), True
     if is_number:
         seconds = float(value) / (column["units"] or 1.0)
-        if column["units"] is None and not FIRST_EPOCH <= seconds < LAST_EPOCH:
+        if not math.isfinite(seconds) or (column["units"] is None and not FIRST_EPOCH <= seconds < LAST_EPOCH):
             seconds = math.nan
     elif isinstance(value, str) and column["units"] is None and (found := MOMENT.fullmatch(value)):
         date, clock, second, fraction, zone = found.groups()
@@ -260,9 +266,9 @@ def _age(value: Any, column: dict[str, Any], row: dict[str, Any]) -> float | Non
 # ------------------------------------------------------------------------------------------------------ encoded values
 
 
-def _bucket(value: float, number: dict[str, Any], cuts: Any) -> int:
+def _bucket(value: float, number: dict[str, Any], cuts: Sequence[float]) -> int:
     """How many of the ascending cut points are at or below the clipped value."""
-    return int(np.searchsorted(cuts, _clipped(value, number["clip"]), side="right"))
+    return bisect_right(cuts, _clipped(value, number["clip"]))
 
 
 def _clipped(value: float, clip: Sequence[float | None] | None) -> float:
@@ -291,7 +297,7 @@ def _scaled(number: dict[str, Any], value: float | None) -> float:
 def _index_of(made: dict[str, Any]) -> Callable[[dict[str, Any]], list[int]]:
     """What makes a row's indices: one, or one for each value of a list."""
     if made["kind"] == "bucketed":
-        cuts, column = np.array(made["cuts"]), made["column"]
+        cuts, column = made["cuts"], made["column"]
         return lambda row: [MISSING if row[column] is None else _bucket(row[column], made, cuts) + FIRST]
     known = None
     if made["vocabulary"] is not None:

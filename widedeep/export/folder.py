@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from widedeep.scoring.scorer import Scorer
 
 MODEL, PROGRAM, PLAN, GOLDEN, FACTS = "model.onnx", "model.pt2", "plan.json", "golden.ndjson", "export.json"
-_SCRIPTS = ("score.py", "encode.py")
+_SCRIPTS = ("encode.py", "scripts/score.py", "scripts/mlflow_model.py")
+"""What is copied into the folder; of these only encode.py is imported here."""
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _SERVED_WITH = ("numpy", "onnxruntime", "xxhash")
 
@@ -98,6 +99,7 @@ def export_run(
         check = writer.check(work_dir, program=program)
         facts = writer.facts(check)
         write_json(folder / FACTS, facts)
+        meter.update(5)
     return Exported(target, facts, check)
 
 
@@ -126,7 +128,8 @@ class _Writer:
             write_program(network, folder / PROGRAM)
         self._write_text(PLAN, json.dumps(self._plan, ensure_ascii=False, allow_nan=False) + "\n")
         for script in _SCRIPTS:
-            self._write_text(script, (Path(__file__).parent / script).read_text(encoding="utf-8"))
+            path = Path(__file__).parent / script
+            self._write_text(path.name, path.read_text(encoding="utf-8"))
         needed = "".join(f"{name}=={metadata.version(name)}\n" for name in _SERVED_WITH)
         self._write_text("requirements.txt", needed)
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in self._golden]

@@ -67,7 +67,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, producer: str)
     except Exception as error:  # whatever a part of the exporter raises
         raise _refused(_BY_TORCH, error) from error
     assert exported is not None
-    model = exported.model
+    model: Any = exported.model  # of onnx_ir, which comes with onnxscript
     model.producer_name, model.producer_version = "widedeep", producer
     model.ir_version = IR_VERSION
     model.metadata_props.clear()
@@ -79,8 +79,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, producer: str)
             value.metadata_props.clear()
     for given in (*model.graph.inputs, *model.graph.outputs):
         given.metadata_props.clear()
-        sizes = list(given.shape) if given.shape is not None else []
-        name = str(given.name)
+        sizes, name = list(given.shape), given.name
         sizes[0] = "batch" if name in ("indices", "numerics", "score") else name.replace("weights", "values")
         given.shape = type(given.shape)(sizes)
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from widedeep.errors import UsageError
+from widedeep.export.encode import FORMAT
 from widedeep.features.fields import FittedCategorical, FittedCross, FittedNumeric, bucket_name, flag_name
 from widedeep.features.plan import FeaturePlan
 from widedeep.model.layout import InputLayout
@@ -12,8 +13,6 @@ from widedeep.source.forms import Forms
 from widedeep.table.missing_values import missing_values, table_of
 from widedeep.table.typed_columns import TypedColumn, typed_columns
 
-EXPORT_FORMAT = 1
-"""Format version of an exported folder."""
 _UNITS = {None: None, "epoch": 1.0, "epoch_ms": 1e3, "epoch_us": 1e6, "epoch_ns": 1e9}
 """Formats of times that encode.py reads → how many of their units make a second."""
 _IN_PYTHON = "; score with `widedeep predict` or from Python, or train without it"
@@ -92,7 +91,7 @@ def exported_plan(
         indices.append(made_of)
     num_single = len(layout.index_columns)
     return {
-        "format": EXPORT_FORMAT,
+        "format": FORMAT,
         "columns": {name: _column(recipe, column, forms, kinds) for name, column in needed.items()},
         "indices": indices[:num_single],
         "numerics": inputs,

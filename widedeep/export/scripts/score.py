@@ -34,6 +34,8 @@ class Model:
 
     def score(self, rows: Sequence[dict[str, Any]]) -> "np.ndarray[Any, Any]":
         """Scores [N] float32 of rows (column → text, number, boolean, list of these, or None)."""
+        if not rows:
+            return np.empty(0, dtype=np.float32)
         scores: np.ndarray[Any, Any] = self.session.run(["score"], self.encode(rows))[0]
         return scores
 
@@ -50,12 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     if arguments not in ([], ["--request"]):
         sys.stderr.write(__doc__ or "")
         return 2
-    rows = [json.loads(line) for line in sys.stdin.buffer if line.strip()]
-    if arguments:
-        encoder = Encoder(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
-        sys.stdout.write(json.dumps(encoder.request(rows)) + "\n")
-    elif rows:
-        sys.stdout.writelines(f"{score}\n" for score in Model(folder).score(rows).tolist())
+    try:
+        rows = [json.loads(line) for line in sys.stdin.buffer if line.strip()]
+        if arguments:
+            encoder = Encoder(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+            sys.stdout.write(json.dumps(encoder.request(rows)) + "\n")
+        else:
+            sys.stdout.writelines(f"{score}\n" for score in Model(folder).score(rows).tolist())
+    except ValueError as error:
+        sys.stderr.write(f"score.py: {error}\n")
+        return 3
     return 0
 
 
