@@ -173,7 +173,7 @@ class PartedTrainer(Trainer):
     def _learn_part(self, batch: DeviceBatch, share: float) -> Tensor:
         """The gradients and the loss of a part, as its `share` of the step's."""
         with layers_in(self.precision, self.device):
-            logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds).float()
+            logit = self.network(batch.indices, _aligned(batch.numerics), batch.bags, batch.folds).float()
         loss = objective = mean_loss(self.kind, logit, batch.label, batch.weight)
         if self.network.branches:
             objective = loss + distillation_loss(self.kind, logit, self.network.branches, batch.weight)
@@ -187,8 +187,8 @@ class PartedTrainer(Trainer):
     # ------------------------------------------------------------------------------------------- evaluation
 
     def _valid_metrics(self) -> dict[str, float | None]:
-        if self.valid_store is None or self.ranks.world == 1:
-            return super()._valid_metrics()
+        if self.valid_store is None:
+            return {}
         store, cutoffs = self.valid_store, self.recipe.evaluation.cutoffs
         logits = self._shared_logits(store)
 
@@ -221,7 +221,7 @@ class PartedTrainer(Trainer):
                 self._tables.read([] if batch is None else [batch], nothing)
                 if batch is not None:
                     self._tables.give(0)
-                    logits.append(self.network(batch.indices, batch.numerics, batch.bags).numpy())
+                    logits.append(self.network(batch.indices, _aligned(batch.numerics), batch.bags).numpy())
         words = np.concatenate(logits).view(np.int32)
         received = self.ranks.exchange([words, *[nothing] * (world - 1)])
         return np.concatenate(received).view(np.float32)
@@ -262,3 +262,9 @@ class PartedTrainer(Trainer):
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return read_split(path, self._held())
+
+
+def _aligned(numerics: Tensor) -> Tensor:
+    """A copy in memory of its own. Where a batch lies in a buffer depends on where reading began, and MKL sums products
+    in an order that depends on where they lie."""
+    return numerics.clone(memory_format=torch.contiguous_format)
