@@ -25,6 +25,8 @@ _DEAD_SECONDS = 4.0
 """A process without a sign of life for so long has ended, or stands still."""
 _END_SECONDS = 0.5
 """A process whose connection breaks is found to have ended within so long, by whoever has started it."""
+_JOIN_SECONDS = 120.0
+"""Least seconds that a process has to start, however short the timeout."""
 _POLL_SECONDS = 0.05
 _STORE_SECONDS = 20.0
 """Seconds that the store of keys, which rank 0 or its agent keeps, has for an answer."""
@@ -85,7 +87,7 @@ class JoinedRanks(Ranks):
         """Exchanges that this process has begun."""
         self._pulse = _Pulse(store, rank, lambda: self._done)
         with self._blaming("join"):
-            self._await_others(time.monotonic() + timeout)
+            self._await_others(time.monotonic() + max(timeout, _JOIN_SECONDS))
             dist.init_process_group(
                 "gloo", store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout)
             )
