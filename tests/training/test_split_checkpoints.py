@@ -1,19 +1,15 @@
 """Checkpoints of tables whose rows lie in several processes: the bytes of one process, readable by any number."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Queue
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from thread_ranks import in_ranks
 from torch import Tensor
 
 from widedeep.errors import ArtefactError
 from widedeep.training.checkpoints import save_checkpoint
-from widedeep.training.ranks import Ranks, Words
+from widedeep.training.ranks import Ranks
 from widedeep.training.split_checkpoints import read_split, remove_shards, write_split, write_whole
 
 STATE = {"progress": {"step": 7}, "words": "æ"}
@@ -25,43 +21,6 @@ WHOLE = {
     "optimizer.wide.decay_received": torch.arange(11, dtype=torch.float64) / 7.0,
 }
 ROWS = {"model.table.weight": 11, "optimizer.wide.z": 11, "optimizer.wide.decay_received": 11}
-
-
-class ThreadRanks(Ranks):
-    """Ranks that are threads of one process."""
-
-    def __init__(self, rank: int, queues: Sequence[Sequence["Queue[Any]"]]) -> None:
-        super().__init__(rank, len(queues))
-        self._queues = queues
-
-    def exchange(self, messages: Sequence[Words], sizes: Sequence[int] | None = None) -> list[Words]:
-        for other, message in enumerate(messages):
-            self._queues[self.rank][other].put(message)
-        return [self._queues[other][self.rank].get() for other in range(self.world)]
-
-    def told(self, value: Callable[[], Any]) -> Any:
-        told = value() if self.rank == 0 else None
-        empty = np.empty(0, dtype=np.int32)
-        self.exchange([empty] * self.world)
-        return told
-
-    def wait(self) -> None:
-        self.told(lambda: None)
-
-
-def in_ranks(world: int, work: Callable[[Ranks], Any]) -> list[Any]:
-    queues = [[Queue[Any]() for _ in range(world)] for _ in range(world)]
-
-    def working(rank: int) -> Any:
-        try:
-            return work(ThreadRanks(rank, queues))
-        except BaseException:
-            for queue in queues[rank]:
-                queue.put(None)  # or the others would wait for ever
-            raise
-
-    with ThreadPoolExecutor(world) as threads:
-        return list(threads.map(working, range(world)))
 
 
 def held_by(rank: int, world: int) -> dict[str, range]:

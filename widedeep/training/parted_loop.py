@@ -89,6 +89,7 @@ class PartedTrainer(Trainer):
         done_before = progress.epoch * self.train_store.rows
         streams = [HostFeed().batches(self._stream_of(part)) for part in self._own]
         self.network.train()
+        first_step, sent_before = progress.step, self.ranks.bytes_sent
         for parts in together(streams, self._batches - progress.batch):
             started = time.perf_counter()
             active = {
@@ -100,7 +101,9 @@ class PartedTrainer(Trainer):
             if agreed.received:
                 self._leave(agreed.received)
             if agreed.save:
+                written_before = self.ranks.bytes_sent
                 self._save()
+                sent_before += self.ranks.bytes_sent - written_before
             rows = self._rows_of_step()
             self._learn_by_parts(active, agreed.weights)
             self._training_seconds += time.perf_counter() - started
@@ -109,6 +112,9 @@ class PartedTrainer(Trainer):
                 self._log_step(events)
             if time.monotonic() - self._shown_at >= METER_SECONDS:
                 self._show(meter, done_before + min(progress.batch * settings.batch_size, self.train_store.rows))
+        if self.ranks.world > 1 and progress.step > first_step:
+            sent = (self.ranks.bytes_sent - sent_before) // (progress.step - first_step)
+            events.append({"event": "exchange", "step": progress.step, "bytes_sent_a_step": sent})
 
     def _stream_of(self, part: int) -> BatchStream:
         return BatchStream(
