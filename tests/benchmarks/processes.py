@@ -134,6 +134,7 @@ def memory(folder: Path, buckets: int) -> None:
     for size in (1000, buckets):
         recipe.write_text(text.replace("BUCKETS", str(size)))
         settings = ["model.kind=deep", "training.epochs=1", "training.parts=2", "training.dense_rows=10000"]
+        settings += ["model.embeddings.dim=4", "training.unknown_share=0"]
         subprocess.run(
             [*COMMAND, "crosses", str(recipe), "--work", str(folder), *(w for s in settings for w in ("--set", s))],
             check=True,

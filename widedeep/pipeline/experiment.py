@@ -261,10 +261,10 @@ def _train(
             _tell_unknown(encoded.exposures, reporter)
         if recipe.training.parts > 1:
             assignment = Assignment(
-                run=str(run.path),
-                encoded=str(encoded.path),
+                run=str(run.path.absolute()),
+                encoded=str(encoded.path.absolute()),
                 splits=tuple(encoded.splits),
-                folds=None if memory is None else str(memory.folds),
+                folds=None if memory is None else str(memory.folds.absolute()),
                 learnt=parent is not None,
                 bias=bias,
                 unknown=shares,

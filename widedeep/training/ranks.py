@@ -122,7 +122,7 @@ class JoinedRanks(Ranks):
             return told
         with self._blaming("wait for rank 0"):
             while not self._store.check([key]):
-                if self._pulse.silence_of(0) > _DEAD_SECONDS:
+                if self._pulse.silence_of(0) > self._timeout:
                     raise RuntimeError("no sign of life from rank 0")
                 time.sleep(_POLL_SECONDS)
             return json.loads(self._store.get(key))
