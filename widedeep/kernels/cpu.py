@@ -94,11 +94,13 @@ def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tens
 
 
 def gradient_sums(table: Tensor, lookups: Lookups, gradient: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The rows [U] of a table of a single range that the look-ups read, and their summed gradients [U, D]."""
+    """The rows [U] of the table that the look-ups read, and their summed gradients [U, D]; on one thread."""
     entries = _entries(lookups, table, gradient, 1.0)
-    scratch = _scratch(_most(entries), table.shape[1])
-    count = sparse.sum_group(0, 1, 0, entries, scratch)
-    return scratch.rows[:count].copy(), scratch.sums[:count].copy()
+    look_ups = entries.num_rows * len(entries.columns) + len(entries.bag_rows)
+    rows = np.empty(look_ups, dtype=np.int64)
+    sums = np.empty((look_ups, table.shape[1]), dtype=np.float32)
+    count = sparse.collect(entries, _scratch(_most(entries), table.shape[1]), rows, sums)
+    return rows[:count], sums[:count]
 
 
 def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None:

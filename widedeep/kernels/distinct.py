@@ -1,17 +1,13 @@
-"""The distinct rows that some parts of a batch read in a table, and the sum of each one's gradients in a part.
-
-A part then works on a small table of these rows, wherever the table itself lies.
-"""
+"""The distinct rows that some parts of a batch read in a table, and look-ups in a small table of these rows."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from widedeep.compiled import compiled
-from widedeep.kernels.cpu import flat_indices, gradient_sums
+from widedeep.kernels.cpu import flat_indices
 from widedeep.kernels.lookups import Bag, Column, Columns, Lookups
 from widedeep.kernels.reading import Ints, Longs
 from widedeep.kernels.sparse import scrambled
@@ -102,13 +98,3 @@ def _renumbered(columns: Columns) -> Columns:
     dense = [Column(number, 0, int(place)) for number, place in enumerate(columns.places)]
     bags = [Column(number, 0, bag.place, bag.pooling) for number, bag in enumerate(columns.bags)]
     return Columns([*dense, *bags], summed=columns.summed)
-
-
-def row_gradients(rows: Tensor, lookups: Lookups, gradient: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The numbers [U] of the `rows` [R, D] that a part's look-ups read, and their summed gradients [U, D].
-
-    `gradient` [B, W] is that of the part's output. A sum does not depend on where its row lies, nor on threads.
-    """
-    numbers, sums = gradient_sums(rows, lookups, gradient)
-    sums += np.float32(0.0)  # -0.0 becomes 0.0: what adds up sums of parts may begin at 0.0 or at the first of them
-    return numbers, sums

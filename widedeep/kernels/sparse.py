@@ -165,6 +165,25 @@ def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scra
 
 
 @compiled
+def collect(entries: Entries, scratch: Scratch, rows: Longs, sums: Floats) -> int:
+    """Fill `rows` [E] and `sums` [E, D] with the rows that the batch touched and the sums of their gradients; gives
+    their number.
+
+    A sum of -0.0 becomes 0.0: whatever then adds up sums of parts may begin at 0.0 or at the first of them.
+    """
+    width = sums.shape[1]
+    total = 0
+    for group in range(len(entries.column_bounds) - 1):
+        count = sum_group(0, 1, group, entries, scratch)
+        for u in range(count):
+            rows[total + u] = scratch.rows[u]
+            for d in range(width):
+                sums[total + u, d] = scratch.sums[u, d] + np.float32(0.0)
+        total += count
+    return total
+
+
+@compiled
 def add_gradients(part: int, parts: int, entries: Entries, scratch: Scratch, dense: Floats) -> None:
     """Set the rows of `dense` [R, D] that the batch touched to the sums of their gradients; others stay as they are."""
     width = dense.shape[1]

@@ -1,8 +1,8 @@
 """A step in parts (`training.parts`): each has its own forward and backward pass, and what they give is added up in the
 order of the parts, whichever process computed it.
 
-A part reads a small table of the rows that it looks up, and gives a sum of gradients for each of these. Rows of large
-tables are held by one process each, which is asked for them and gets the sums.
+A part gives a sum of gradients for each table row that it looks up. Rows of large tables are held by one process each,
+which is asked for them and gets the sums; a part then reads a small table of those rows.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from widedeep.kernels import cpu
-from widedeep.kernels.distinct import ONE_COLUMN, distinct_rows, row_gradients
+from widedeep.kernels.distinct import ONE_COLUMN, distinct_rows
 from widedeep.kernels.lookups import Lookups
 from widedeep.model.network import Network
 from widedeep.model.table import Table, Touched
@@ -57,23 +57,24 @@ class TableParts:
         wide = [] if network.wide is None or network.wide.weights is None else [network.wide.weights]
         self.tables: list[Table] = [*wide, *network.embedding_tables()]
         self._ranks = ranks
-        self._rows: list[Longs] = []
-        self._small: list[Tensor] = []
-        self._lookups: list[list[Lookups]] = []
+        # By table that is split: its rows that the parts of this process read, and each part's look-ups in these.
+        self._rows: dict[int, Longs] = {}
+        self._small: dict[int, Tensor] = {}
+        self._lookups: dict[int, list[Lookups]] = {}
         # By part of this process and by table: rows [U] and the sums of their gradients [U, D].
         self._sums: list[list[tuple[Longs, NDArray[np.float32]]]] = []
 
     def read(self, parts: Sequence[DeviceBatch], flags: Words) -> list[Words]:
-        """Take the rows that the parts of this process look up from the tables, wherever they lie.
+        """Fetch the rows that the parts of this process look up, where others may hold them.
 
         `flags` go to all ranks; gives the flags of all.
         """
-        self._rows, self._small, self._lookups, self._sums = [], [], [], []
-        for table in self.tables:
-            rows, lookups = distinct_rows([Lookups(table.columns, part.indices, part.bags) for part in parts])
-            self._rows.append(rows)
-            self._lookups.append(lookups)
+        self._rows, self._small, self._lookups, self._sums = {}, {}, {}, []
         split = [number for number, table in enumerate(self.tables) if table.is_split]
+        for number in split:
+            columns = self.tables[number].columns
+            lookups = [Lookups(columns, part.indices, part.bags) for part in parts]
+            self._rows[number], self._lookups[number] = distinct_rows(lookups)
         places = {number: _by_owner(self._rows[number], self._ranks.world) for number in split}
         messages = []
         for rank in range(self._ranks.world):
@@ -82,12 +83,8 @@ class TableParts:
             head = np.array([len(place) for place in asked], dtype=np.int32)
             messages.append(np.concatenate([flags, head, *ids]).astype(np.int32))
         received = self._ranks.exchange(messages)
-        fetched = self._answer(split, places, [message[len(flags) :] for message in received]) if split else {}
-        for number, table in enumerate(self.tables):
-            if number in fetched:
-                self._small.append(fetched[number])
-            else:
-                self._small.append(_rows_of(table, torch.from_numpy(self._rows[number].astype(np.int32))))
+        if split:
+            self._small = self._answer(split, places, [message[len(flags) :] for message in received])
         return [message[: len(flags)] for message in received]
 
     def _answer(
@@ -114,18 +111,18 @@ class TableParts:
 
     def give(self, part: int) -> None:
         """Let the next forward pass be that of a part, by its place among the parts that were read."""
-        for table, small, lookups in zip(self.tables, self._small, self._lookups, strict=True):
-            table.given = (small, lookups[part])
+        for number, small in self._small.items():
+            self.tables[number].given = (small, self._lookups[number][part])
 
     def collect(self) -> None:
         """Sum the gradients of the last backward pass, row by row."""
         sums = []
-        for table, rows, small in zip(self.tables, self._rows, self._small, strict=True):
+        for number, table in enumerate(self.tables):
             touched = table.touched
             assert touched is not None, "no training forward pass of a part"
             table.touched = None
-            numbers, of_rows = row_gradients(small, touched.lookups, touched.gradient)
-            sums.append((rows[numbers], of_rows))
+            rows, of_rows = cpu.gradient_sums(self._small.get(number, table.weight), touched.lookups, touched.gradient)
+            sums.append((self._rows[number][rows] if table.is_split else rows, of_rows))
         self._sums.append(sums)
 
     def share(self, dense: Sequence[Tensor], size: int) -> list[Tensor]:

@@ -19,7 +19,7 @@ from widedeep.errors import TrainingError
 Words = NDArray[np.int32]
 """What is sent: 32-bit words, integers or the bits of float32 numbers."""
 
-_BEAT_SECONDS = 0.5
+_BEAT_SECONDS = 1.0
 """Seconds between two signs of life of a process."""
 _DEAD_SECONDS = 4.0
 """A process without a sign of life for so long has ended, or stands still."""
