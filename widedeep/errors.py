@@ -96,7 +96,7 @@ class ArtefactError(WidedeepError):
 
 
 class TrainingError(WidedeepError):
-    """Training cannot go on: a non-finite loss, or out of memory."""
+    """Training cannot go on: a non-finite loss, out of memory, or a process of several that has ended."""
 
     exit_code = 5
 

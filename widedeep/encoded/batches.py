@@ -85,6 +85,7 @@ class BatchStream:
         epoch: int = 0,
         start_batch: int = 0,
         unknown: "UnknownDraws | None" = None,
+        rows: range | None = None,
         chunk_rows: int = CHUNK_ROWS,
         window_chunks: int = WINDOW_CHUNKS,
     ) -> None:
@@ -92,9 +93,12 @@ class BatchStream:
 
         A stream that starts at `start_batch` gives the batches that a whole stream gives from there on. `list_columns`
         holds pairs: a column of lists, and the column of its weights or None. With `num_folds` the batches hold the
-        rows' folds. With `unknown`, known values drawn for the epoch are shown as unknown.
+        rows' folds. With `unknown`, known values drawn for the epoch are shown as unknown. With `rows` (of step 1), the
+        stream gives these rows of the store alone, in an order of their own.
         """
         self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
+        self._first, self._num_rows = (0, store.rows) if rows is None else (rows.start, len(rows))
+        self._part = () if rows is None else (rows.start,)
         self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
         self._list_columns = list(list_columns)
         self._weighted = WEIGHT_COLUMN in store.columns
@@ -102,7 +106,7 @@ class BatchStream:
         self._num_folds = num_folds
         self._seed, self.epoch, self.unknown = seed, epoch, unknown
         self._chunk_rows = chunk_rows
-        chunks = np.arange(math.ceil(store.rows / chunk_rows))
+        chunks = np.arange(math.ceil(self._num_rows / chunk_rows))
         if seed is not None:
             chunks = self._generator(0).permutation(chunks)
         else:
@@ -110,7 +114,7 @@ class BatchStream:
         self._windows = [chunks[start : start + window_chunks] for start in range(0, len(chunks), window_chunks)]
 
     def __len__(self) -> int:
-        return math.ceil(self._store.rows / self._batch_size) - self._start_batch
+        return math.ceil(self._num_rows / self._batch_size) - self._start_batch
 
     def __iter__(self) -> Iterator[Batch]:
         slabs = self._slabs()
@@ -200,17 +204,22 @@ class BatchStream:
     def _generator(self, purpose: int) -> np.random.Generator:
         # Purpose 0 orders the chunks, w + 1 the rows of window w: no draw depends on how far a stream was read.
         assert self._seed is not None
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose])))
+        return np.random.Generator(
+            np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose, *self._part]))
+        )
 
     def _rows_of(self, window: int) -> int:
         return sum(self._rows_of_chunk(int(chunk)) for chunk in self._windows[window])
 
     def _rows_of_chunk(self, chunk: int) -> int:
-        return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
+        return min(self._chunk_rows, self._num_rows - chunk * self._chunk_rows)
 
     def _chunks_of(self, window: int) -> list[tuple[int, int]]:
         """(first row, number of rows) of each chunk of the window."""
-        return [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+        return [(self._start_of(int(chunk)), self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+
+    def _start_of(self, chunk: int) -> int:
+        return self._first + chunk * self._chunk_rows
 
     def _order(self, window: int) -> NDArray[np.int64] | None:
         """The order of the window's rows; None is the store's order."""
