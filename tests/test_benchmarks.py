@@ -66,6 +66,8 @@ def test_the_profile_of_training_names_the_kernels_that_a_step_spends_time_in() 
     stats = profile("wide", "gradient", Size(steps=3, batch_size=64), table_rows=2_000)
     functions = {name for _, _, name in stats.stats}  # type: ignore[attr-defined]
     assert {"ftrl", "gather_sum"} <= functions
+    halved = profile("deep", "gradient", Size(steps=3, batch_size=64), table_rows=2_000, precision="bfloat16")
+    assert "gather_halved" in {name for _, _, name in halved.stats}  # type: ignore[attr-defined]
 
 
 def test_drawn_tables_have_the_rows_asked_for_and_frequent_indices_first(tmp_path: Path) -> None:
@@ -325,6 +327,14 @@ def test_the_guard_tells_planted_drifts_by_the_fields_name_and_nothing_else(tmp_
     assert told["nothing"] == ("", [])
     assert len(told) >= 21
     assert len(silent) <= 3  # the first among them: nothing has happened
+
+
+def test_the_profile_of_scoring_has_every_piece_of_the_work(trained: Path, tmp_path: Path) -> None:
+    from profile_scoring import profile
+
+    pl.read_csv(trained / "new.csv").write_parquet(tmp_path / "new.parquet")
+    pieces = profile((trained / "runs" / "small" / "latest").resolve(), tmp_path / "new.parquet")
+    assert list(pieces) == ["reading, texts trimmed, and typing", "encoding", "counting", "forward"]
 
 
 def test_the_page_of_latencies_has_two_rows_for_each_size_of_request(trained: Path) -> None:

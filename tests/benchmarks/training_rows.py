@@ -313,6 +313,8 @@ def against_the_mlp_alone(
     results: dict[Precision, Against] = {
         precision: Against([], [], [], [], dump_recipe(ours[1].recipe)) for precision, ours in contenders.items()
     }
+    # As the command line does after its imports: else a search of torch's objects for garbage falls into our epoch.
+    gc.freeze()
     for _ in range(size.runs):
         for precision, ours in contenders.items():
             alone = mlp_alone(input_dim, size, precision)
@@ -320,6 +322,7 @@ def against_the_mlp_alone(
             result.alone.append(alone)
             for ratios, contender in zip((result.deep, result.wide_deep, result.by_gradient), ours, strict=True):
                 ratios.append(contender.rate().over(alone))
+    gc.unfreeze()
     return results
 
 
