@@ -86,11 +86,9 @@ def _write_part(path: Path, blocks: list[CodedRows], sync: Callable[[Path], None
     values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
     # The files are read once or twice and then deleted with their stage: speed matters more than size.
     for place, frame in ((path, part.frame), (_values_path(path), values)):
-        # Through a buffer: where a write fails, Polars does not always give the system's reason.
-        content = io.BytesIO()
-        frame.write_ipc(content, compression="lz4")
-        with writing(place):
-            place.write_bytes(content.getbuffer())
+        # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
+        with writing(place), place.open("wb") as file:
+            frame.write_ipc(file, compression="lz4")
         sync(place)
 
 
