@@ -228,7 +228,9 @@ class FeaturePlan:
 
         def indices() -> pl.Series:
             every = np.arange(cells.count, dtype=np.uint32)
-            return self.hashes_of_cells(rows, cross, cells, every).select(cross.index()).to_series()
+            hashes = self.hashes_of_cells(rows, cross, cells, every)
+            # Lazily, because without optimizing Polars would look each combination up twice.
+            return hashes.lazy().select(cross.index()).collect(engine="in-memory").to_series()
 
         return rows.known(cross, indices)[pl.Series(values=cells.of_rows())]
 
