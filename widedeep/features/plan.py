@@ -246,8 +246,12 @@ class FeaturePlan:
 
     def member_columns(self, cross: FittedCross) -> list[str]:
         """The typed columns of a cross's members, in order."""
-        members = self.members()
-        return [members[name].column for name in cross.fields]
+        return [self._column_of[name] for name in cross.fields]
+
+    @cached_property
+    def _column_of(self) -> dict[str, str]:
+        """Field → its typed column; made once for the thousands of fields of a wide table."""
+        return {name: field.column for name, field in self.members().items()}
 
     def _hashes(self, crosses: Sequence[FittedCross]) -> list[pl.Expr]:
         """`member_hashes` of crosses without lists, made once."""
