@@ -70,6 +70,21 @@ def test_the_profile_of_training_names_the_kernels_that_a_step_spends_time_in() 
     assert "gather_halved" in {name for _, _, name in halved.stats}  # type: ignore[attr-defined]
 
 
+def test_the_profile_of_a_stage_tells_what_the_main_thread_does_and_what_lies_idle(
+    log: ClickLog, tmp_path: Path
+) -> None:
+    from ingest_rows import planted_recipe
+    from profile_ingest import lines, profile_stage
+
+    from widedeep.pipeline.stages import build_crosses
+    from widedeep.reporting import Reporter
+
+    loaded = planted_recipe(log.train, [])
+    profile = profile_stage(lambda folder: build_crosses(loaded, folder, Reporter()), repeats=1)
+    assert 0 < sum(sums["clock"] for sums in profile.by_place.values()) <= profile.clock * 1.01
+    assert any("stages." in line for line in lines(profile, repeats=1))
+
+
 def test_drawn_tables_have_the_rows_asked_for_and_frequent_indices_first(tmp_path: Path) -> None:
     from training_rows import draw_store
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from widedeep.ordered import map_in_order
+from widedeep.ordered import map_in_order, one_ahead
 
 
 def test_results_come_in_the_order_of_the_items_however_long_each_takes(
@@ -55,3 +55,21 @@ def test_only_a_few_items_are_drawn_ahead() -> None:
     assert len(drawn_items) < 100
     results.close()  # type: ignore[attr-defined]
     assert len(drawn_items) < 100
+
+
+def test_one_item_is_made_ahead_and_an_error_comes_after_the_items_before_it() -> None:
+    made = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        made.set()
+        yield 2
+        raise KeyError("the items end badly")
+
+    drawn = one_ahead(items())
+    assert next(drawn) == 1
+    made.wait()  # nobody has asked for the second one
+    assert next(drawn) == 2
+    with pytest.raises(KeyError):
+        next(drawn)
+    assert list(one_ahead([])) == []

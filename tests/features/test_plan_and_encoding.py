@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from widedeep.artefacts import digest_of_bytes
 from widedeep.errors import ArtefactError
+from widedeep.features.fields import FittedCross
 from widedeep.features.fit import fit_plan
 from widedeep.features.moments import Moments
 from widedeep.features.plan import PLAN_FORMAT, FeaturePlan
 from widedeep.features.quantiles import QuantileGrid
 from widedeep.recipe.schema import CrossSettings, FeatureSettings
 from widedeep.reporting import Reporter
-from widedeep.source.coded import CodedRows
+from widedeep.source.coded import Cells, CodedRows
 
 FEATURES = FeatureSettings.model_validate(
     {
@@ -464,3 +465,41 @@ def test_a_missing_plan_and_one_of_a_newer_format_are_named(tmp_path: Path) -> N
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": PLAN_FORMAT + 1}))
     with pytest.raises(ArtefactError, match="newer widedeep"):
         FeaturePlan.load(tmp_path / "plan")
+
+
+def test_a_cross_of_coded_columns_is_looked_up_for_its_combinations_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = table()
+    plan, looked_up = fitted(frame, tmp_path), []
+    by_rows = plan.encode(frame)
+    ranks = FittedCross._ranks
+    monkeypatch.setattr(
+        FittedCross, "_ranks", lambda cross, mixes: looked_up.append((cross.fields, len(mixes))) or ranks(cross, mixes)
+    )
+    rows = coded(frame)
+    assert pl.concat(plan.encode(block) for block in rows.slices(100)).equals(by_rows)
+    cells = len(rows.values["color"]) * len(rows.values["shape"])
+    assert [size for fields, size in looked_up if len(fields) == 2] == [cells]  # once for all slices
+    assert [size for fields, size in looked_up if len(fields) == 3] == [100] * 5  # of too many combinations
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.data())
+def test_combinations_are_numbered_without_gaps_and_tell_their_values(sizes: list[int], data: st.DataObject) -> None:
+    codes = [data.draw(st.lists(st.integers(0, size - 1), min_size=3, max_size=3)) for size in sizes]
+    cells = Cells([pl.Series(column, dtype=pl.UInt8) for column in codes], sizes)
+    assert [position.tolist() for position in cells.positions(cells.of_rows())] == codes
+    every = np.arange(cells.count, dtype=np.uint32)
+    assert len(set(zip(*(position.tolist() for position in cells.positions(every)), strict=True))) == cells.count
+
+
+def test_columns_that_are_not_coded_or_have_too_many_values_have_no_combinations() -> None:
+    rows = CodedRows(
+        pl.DataFrame(
+            {"a": [0, 1], "b": [1, 0], "c": ["x", "y"]}, schema={"a": pl.UInt8, "b": pl.UInt8, "c": pl.String}
+        ),
+        {"a": pl.Series(["p", "q"]), "b": pl.Series([*"rstuv"])},
+    )
+    assert rows.cells(["a"]) is not None
+    assert rows.cells(["a", "b"]) is None  # 10 of 2 rows
+    assert rows.cells(["a", "c"]) is None

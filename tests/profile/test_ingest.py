@@ -278,3 +278,24 @@ def test_a_disk_that_takes_no_more_is_a_write_error(log):
             run(log, recipe_of())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "told"),
+    [("maybe", "binary", "neither positive nor negative"), ("", "binary", "missing"), ("x", "regression", "'x'")],
+)
+def test_a_bad_label_is_told_with_its_line_whichever_way_the_file_is_read(log, label, kind, told):
+    rows = [f"{row % 2},{row},u\n" for row in range(40)]
+    rows[25] = f"{label},25,u\n"
+    (log / "bad.csv").write_text("y,n,user\n" + "".join(rows))
+    recipe = recipe_of("bad.csv", ["n"], ["user"], label={"column": "y", "kind": kind})
+    with pytest.raises(DataError, match=r"bad\.csv:27: column 'y'") as raised:
+        run(log, recipe)
+    assert told in str(raised.value)
+
+
+def test_missing_labels_that_the_recipe_lists_are_missing_whichever_way_the_file_is_read(log):
+    (log / "bad.csv").write_text("y,n\n" + "1,5\n0,6\n-1.0,7\n" * 20)
+    recipe = recipe_of("bad.csv", ["n"], [], format={"missing": ["-1"]})
+    with pytest.raises(DataError, match=r"bad\.csv:4: column 'y': the label is missing"):
+        run(log, recipe)

@@ -308,3 +308,17 @@ def test_a_block_is_coded_while_another_thread_takes_the_spare_memory() -> None:
         coded = table._coded_texts(csv_blocks._Run(b"x,1\ny,2\nx,3\n", num_lines=3, line=1, bytes_done=12), [0])
         assert coded is not None
         assert coded[0].of_rows().to_list() == ["x", "y", "x"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n" + "1,22\n" * 90, "a,b\n" + '1,"x\ny"\n' * 40, "a,b\n1,2\n" + f"{'z' * 300},2\n" * 3 + "5,6"]
+)
+@pytest.mark.parametrize("block_bytes", [1, 16, 50, 200])
+def test_blocks_of_a_file_end_where_those_of_a_stream_do(tmp_path: Path, text: str, block_bytes: int) -> None:
+    (tmp_path / "log.csv").write_text(text)
+    of_file, of_stream = (
+        list(read_blocks(source, FormatSettings(), None, name="log.csv", block_bytes=block_bytes))
+        for source in (tmp_path / "log.csv", io.BytesIO(text.encode()))
+    )
+    assert [block.frame.rows() for block in of_file] == [block.frame.rows() for block in of_stream]
+    assert [block.first_line for block in of_file] == [block.first_line for block in of_stream]

@@ -1,5 +1,6 @@
 """The typed table on disk: rows come back as they went in, in order; texts are coded where that saves something."""
 
+import errno
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from widedeep import files
+from widedeep.errors import WriteError
 from widedeep.files import syncing
 from widedeep.source.coded import CodedRows
 from widedeep.table import parts
@@ -155,3 +158,14 @@ def test_parts_are_the_same_with_compiled_loops_and_without(tmp_path: Path, monk
     assert files[0] == files[1]
     decoded = pl.concat([block.decoded() for block in blocks])
     assert read_typed(tmp_path / "1", "train").equals(decoded)
+
+
+def test_a_part_that_cannot_be_put_on_the_disk_is_a_fault_of_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(files, "sync_file", full)
+    with pytest.raises(WriteError, match=r"part-00000\.arrow: cannot write: No space left"):
+        written(tmp_path, [texts("a", "b")])

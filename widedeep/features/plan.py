@@ -229,7 +229,9 @@ class FeaturePlan:
 
         def indices() -> pl.Series:
             every = np.arange(cells.count, dtype=np.uint32)
-            return self.hashes_of_cells(rows, cross, cells, every).select(cross.index()).to_series()
+            hashes = self.hashes_of_cells(rows, cross, cells, every)
+            # Lazily, because without optimizing Polars would look each combination up twice.
+            return hashes.lazy().select(cross.index()).collect(engine="in-memory").to_series()
 
         return rows.known(cross, indices)[pl.Series(values=cells.of_rows())]
 
@@ -245,8 +247,12 @@ class FeaturePlan:
 
     def member_columns(self, cross: FittedCross) -> list[str]:
         """The typed columns of a cross's members, in order."""
-        members = self.members()
-        return [members[name].column for name in cross.fields]
+        return [self._column_of[name] for name in cross.fields]
+
+    @cached_property
+    def _column_of(self) -> dict[str, str]:
+        """Field → its typed column; made once for the thousands of fields of a wide table."""
+        return {name: field.column for name, field in self.members().items()}
 
     def _hashes(self, crosses: Sequence[FittedCross]) -> list[pl.Expr]:
         """`member_hashes` of crosses without lists, made once."""

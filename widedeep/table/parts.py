@@ -114,11 +114,9 @@ def write_rows(path: Path, rows: CodedRows, *, compression: Literal["lz4", "unco
     """Write rows, coded as they are, as the two files of a part. Raises WriteError."""
     values = pl.DataFrame([values.implode().alias(name) for name, values in rows.values.items()])
     for place, frame in ((path, rows.frame), (_values_path(path), values)):
-        # Through a buffer: where a write fails, Polars does not always give the system's reason.
-        content = io.BytesIO()
-        frame.write_ipc(content, compression=compression)
-        with writing(place):
-            place.write_bytes(content.getbuffer())
+        # A Python file tells the operating system's reason for a failure; given a path, Polars would drop it.
+        with writing(place), place.open("wb") as file:
+            frame.write_ipc(file, compression=compression)
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> CodedRows:
