@@ -348,8 +348,8 @@ def _cut(task: _CutTask) -> list[Cut]:
 
 
 @lru_cache(maxsize=1)
-def _side_tables(pickled: bytes, base_dir: Path) -> SideTables:
-    """The side tables of a recipe, read once by each worker."""
+def _side_tables(pickled: bytes, base_dir: Path, folder: Path) -> SideTables:
+    """The side tables of a recipe, read once by each worker for each table that is made in a `folder` of its own."""
     recipe: Recipe = pickle.loads(pickled)
     return SideTables.load(recipe.data, base_dir, columns_read(recipe, "train"), Reporter())
 
@@ -357,7 +357,7 @@ def _side_tables(pickled: bytes, base_dir: Path) -> SideTables:
 def _type(task: _TypeTask) -> _TypedPiece:
     recipe, data = task.recipe, task.recipe.data
     typing, folds, missing = Typing(recipe, decides_forms=True), listed_folds(data), missing_values(data).get("")
-    side_tables = _side_tables(pickle.dumps(recipe), task.base_dir)
+    side_tables = _side_tables(pickle.dumps(recipe), task.base_dir, task.folder)
     columns = side_tables.log_columns(columns_read(recipe, task.split))
     coded = () if data.tables else read_by_value(recipe)
     drawn = task.split == "train" and drawn_parts(data) and not isinstance(data.split or RandomSplit(), RandomSplit)
