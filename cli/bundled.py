@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from widedeep.api.recipes import bundled_recipe, bundled_recipes, load_recipe, schema_line
+from widedeep.api.recipes import bundled_recipe, bundled_recipes, load_recipe, with_schema_line
 from widedeep.errors import DataError, UsageError
 
 from .options import ForceOption, JsonOption
@@ -47,10 +47,8 @@ def _copy(name: str, force: bool) -> None:
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    _, text = bundled_recipe(name).read_text(encoding="utf-8").split("\n", 1)
     target = check_output(Path(f"{name}.yaml"), force=force)
-    # The line of a bundled recipe leads to the schema beside it.
-    write_text(target, f"{schema_line()}\n{text}")
+    write_text(target, with_schema_line(bundled_recipe(name).read_text(encoding="utf-8")))
     ConsoleReporter().note(f"wrote {name}.yaml; train it with: widedeep train {name}.yaml")
 
 

@@ -20,6 +20,9 @@ _BUNDLED = "widedeep_cli.recipes"
 """The package that holds the bundled recipes as data. It belongs to the command line, so it is looked up by name."""
 
 
+_SCHEMA_LINE = "# yaml-language-server: $schema="
+
+
 def bundled_recipes() -> dict[str, Path]:
     """Name → file of every recipe that comes with widedeep, ordered by name.
 
@@ -56,7 +59,13 @@ def schema_line(schema: str | None = None) -> str:
     It leads to `schema`, by default to the installed file, which is there without a network and of the version that
     reads the recipe. On a machine without that file an editor says so, and the recipe loads as ever.
     """
-    return f"# yaml-language-server: $schema={schema or schema_file().as_uri()}"
+    return f"{_SCHEMA_LINE}{schema or schema_file().as_uri()}"
+
+
+def with_schema_line(recipe: str) -> str:
+    """The text of a bundled recipe for another folder: its first line leads to the schema beside it by name alone."""
+    line, _, rest = recipe.partition("\n")
+    return f"{schema_line()}\n{rest}" if line == f"{_SCHEMA_LINE}{schema_file().name}" else recipe
 
 
 def load_recipe(
