@@ -1,6 +1,7 @@
 """Loads a recipe from a file, the name of a bundled recipe, a dictionary, a loaded recipe or a run."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from widedeep.api.runs import Run
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -40,6 +41,34 @@ def bundled_recipe(name: str) -> Path:
     if name not in bundled:
         raise UsageError(f"{name}: no recipe of this name comes with widedeep: {_bundled_told(name)}")
     return bundled[name]
+
+
+def bundled_facts() -> list[dict[str, Any]]:
+    """What is known of each bundled recipe: `name`, `about` (a sentence), `model`, the files of its `data`, `path`.
+
+    `data_here` is whether these files are where their paths lead from the current directory.
+    """
+    from widedeep.source.paths import expand_paths  # not at the top: a name need not wait for Polars
+
+    listed = []
+    for name, path in bundled_recipes().items():
+        loaded = load_recipe(name)
+        data = loaded.recipe.data.all_paths()
+        try:
+            expand_paths(data, loaded.base_dir)
+            here = True
+        except DataError:
+            here = False
+        about, model = _first_sentence(path.read_text(encoding="utf-8")), loaded.recipe.model.kind
+        listed.append({"name": name, "about": about, "model": model, "data": data, "data_here": here, "path": path})
+    return listed
+
+
+def _first_sentence(recipe: str) -> str:
+    """The first sentence of the comment below the line about the schema."""
+    comment = " ".join(line.removeprefix("# ") for line in recipe.split("\n")[1:5])
+    sentence = re.match(r".*?[.?](?=\s|$)", comment)
+    return comment if sentence is None else sentence[0]
 
 
 def _bundled_told(name: str) -> str:
