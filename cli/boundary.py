@@ -30,7 +30,7 @@ Exit codes:
   2    usage or recipe; a column that the table lacks; output exists
   3    input data: missing, unreadable or wrong content
   4    an artefact: missing, unfinished, corrupt, of a newer format, or locked
-  5    training: non-finite loss, out of memory
+  5    training: non-finite loss, out of memory; a process or workers lost
   6    cannot write: disk full, read-only, no permission
   7    refused: rows unlike those of training, or a run unfit to be served
   130  interrupted (Ctrl-C)

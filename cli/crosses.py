@@ -9,7 +9,7 @@ import typer
 from widedeep.errors import UsageError
 
 from .discover import discover
-from .options import JsonOption, SetOption, TrustOption, WaitOption, WorkOption
+from .options import JsonOption, SetOption, TrustOption, WaitOption, WorkersOption, WorkOption
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
@@ -76,6 +76,7 @@ def crosses(
         bool, typer.Option("--force", help="With --write: replace a file that exists, write though nothing was found.")
     ] = False,
     trust: TrustOption = False,
+    workers: WorkersOption = None,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,6 +95,8 @@ def crosses(
         _refuse(of_weights, "says which weights to show: add --weights, or leave it out")
     if trust and not weights and on is None:
         raise UsageError("--trust says that a run is trusted: name one with --weights or --on, or leave it out")
+    if workers is not None and (find or weights):
+        raise UsageError("--workers shares the fitting and encoding of rows: leave out --discover or --weights")
     if find:
         discover(
             recipe,
@@ -115,7 +118,7 @@ def crosses(
             )
         show_weights(recipe, work, top=top, min_support=min_support, trust=trust, wait=wait, as_json=as_json)
     else:
-        _report(recipe, work, overrides, wait=wait, as_json=as_json)
+        _report(recipe, work, overrides, workers, wait=wait, as_json=as_json)
 
 
 def _refuse(options: Mapping[str, object], rule: str) -> None:
@@ -124,7 +127,9 @@ def _refuse(options: Mapping[str, object], rule: str) -> None:
             raise UsageError(f"{option}: {rule}")
 
 
-def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: bool, as_json: bool) -> None:
+def _report(
+    recipe: str, work: Path, overrides: Sequence[str] | None, workers: str | None, *, wait: bool, as_json: bool
+) -> None:
     # Not at the top: `--help` should not wait for Rich.
     from .console import ConsoleReporter, print_collisions, print_crosses
 
@@ -132,7 +137,7 @@ def _report(recipe: str, work: Path, overrides: Sequence[str] | None, *, wait: b
     loaded = open_recipe(recipe, overrides, reporter)
     from widedeep.pipeline.collisions import build_crosses_and_report  # only now: a faulty recipe need not wait for it
 
-    result, collisions = build_crosses_and_report(loaded, work, reporter, wait=wait)
+    result, collisions = build_crosses_and_report(loaded, work, reporter, wait=wait, workers=workers)
     if as_json:
         facts = {"crosses": result.crosses, "collisions": collisions}
         print_json({**facts, "path": result.path, "cached": result.cached})

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkersOption, WorkOption
 from .profile_cells import short_number
 from .recipe_argument import open_recipe
 from .results import print_facts, print_json
@@ -12,6 +12,7 @@ def ingest(
     recipe: RecipeArgument,
     work: WorkOption = Path(),
     overrides: SetOption = None,
+    workers: WorkersOption = None,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -25,7 +26,7 @@ def ingest(
     from widedeep.profile.findings import show_findings
     from widedeep.profile.report import IngestReport
 
-    result = ingest_stage(loaded, work, reporter, wait=wait)
+    result = ingest_stage(loaded, work, reporter, wait=wait, workers=workers)
     report = IngestReport.from_json(read_report(result.path))
     if result.cached:
         show_findings(report.warnings, reporter)  # a stage that has just run has shown them already

@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "report",
     "predict": "predict",
     "latency": "latency",
+    "export": "export",
     "promote": "promote",
     "runs": "runs",
     "clean": "clean",

@@ -57,6 +57,14 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process uses the work directory.")]
+WorkersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N|URL",
+        help="Share the work among N processes, or those of Dask (tcp://HOST:PORT) or Ray (ray, ray://HOST:PORT).",
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="No progress, epochs and notes on stderr; warnings and errors still come.")
 ]

@@ -1,5 +1,6 @@
 """`widedeep train`: runs the stages that are missing, trains and evaluates."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +19,7 @@ from .recipe_argument import open_recipe
 from .results import print_facts, print_json
 
 if TYPE_CHECKING:
+    from widedeep.pipeline.crew import Crew
     from widedeep.pipeline.experiment import SeedsResult, TrainResult
 
 
@@ -68,6 +70,15 @@ def train(
             help="Go on from this run's weights, optimizers and vocabularies: the recipe's rows are the new ones.",
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            metavar="N",
+            help="Train in N processes of this machine, to the same bytes: at most as many as `training.parts`.",
+        ),
+    ] = None,
     wait: WaitOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -80,22 +91,50 @@ def train(
         raise UsageError("--again trains anew, --resume goes on with what is there: leave one of them out")
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
+    crew = _crew_of_torchrun(processes)
     reporter = ConsoleReporter(quiet=quiet)
     loaded = open_recipe(recipe, overrides, reporter)
     with without_collecting():
         from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
+        from widedeep.pipeline.crew import StartedCrew
 
+    if crew is None and processes is not None and processes > 1:
+        crew = StartedCrew(processes)
     before = None if from_run is None else run_path(from_run, work)
     if seeds is None:
         run = experiment.train(
-            loaded, work, reporter, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait
+            loaded, work, reporter, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait, crew=crew
         )
         _print_run(run, as_json)
     else:
         runs = experiment.train_seeds(
-            loaded, work, reporter, seeds=seeds, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait
+            loaded,
+            work,
+            reporter,
+            seeds=seeds,
+            resume=resume,
+            again=again,
+            refit=refit,
+            goes_on_from=before,
+            wait=wait,
+            crew=crew,
         )
         _print_seeds(runs, as_json)
+    if crew is not None:
+        crew.dismiss()
+
+
+def _crew_of_torchrun(processes: int | None) -> "Crew | None":
+    """The processes that torchrun has started, if it has. In all but the first of them, trains and leaves."""
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return None
+    with without_collecting():
+        from widedeep.pipeline.crew import crew_of_environment  # not at the top: it imports torch
+
+    crew = crew_of_environment(processes)
+    if isinstance(crew, int):
+        raise typer.Exit(crew)
+    return crew
 
 
 def _as_object(result: "TrainResult") -> dict[str, Any]:

@@ -18,6 +18,7 @@ ROOMS = (
     "api",
     "report",
     "comparison",
+    "export",
     "pipeline",
     "discovery",
     "scoring",
@@ -34,6 +35,7 @@ ROOMS = (
     "source",
     "synth",
     "recipe",
+    "workers",
     "ground",
 )
 """Top to bottom; `ground` is what lies in widedeep/ itself."""
@@ -51,6 +53,7 @@ WITHOUT_TORCH = (
     "source",
     "synth",
     "recipe",
+    "workers",
     "ground",
     "kernels/__init__.py",
 )

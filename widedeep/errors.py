@@ -11,6 +11,17 @@ class WidedeepError(Exception):
 
     exit_code = 1
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default it would be made anew of its message, which is not what each of these classes is made of.
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[WidedeepError], arguments: tuple[Any, ...], state: dict[str, Any]) -> WidedeepError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
 
 class UsageError(WidedeepError):
     """The command line asks for something that does not exist or does not fit."""
@@ -85,7 +96,13 @@ class ArtefactError(WidedeepError):
 
 
 class TrainingError(WidedeepError):
-    """Training cannot go on: a non-finite loss, or out of memory."""
+    """Training cannot go on: a non-finite loss, out of memory, or a process of several that has ended."""
+
+    exit_code = 5
+
+
+class WorkersError(WidedeepError):
+    """Nobody works: no scheduler, no workers, workers of another version or without the work folder, or they died."""
 
     exit_code = 5
 

@@ -247,6 +247,14 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """`replacing_file` for a file of a directory that is no more than temporary itself: it is whole, but not synced."""
+    with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
     """Yield an empty temporary directory beside `path`; on success it takes `path`'s place, else it is removed."""
     with writing(path):
@@ -407,6 +415,26 @@ def sync_file(path: Path) -> None:
     """Ask the operating system to put a file's bytes on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def syncing() -> Iterator[Callable[[Path], None]]:
+    """Yield a function that has a file's bytes put on the disk by a thread; the block's end waits for it.
+
+    A directory that takes its place syncs all its files, and would otherwise have to wait for them then. Raises
+    WriteError.
+    """
+    from concurrent.futures import Future, ThreadPoolExecutor  # only here: `--help` does without
+
+    def sync(path: Path) -> None:
+        with writing(path):
+            sync_file(path)
+
+    under_way: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda path: under_way.append(thread.submit(sync, path))
+        for synced in under_way:
+            synced.result()
 
 
 def sync_directory(path: Path) -> None:

@@ -40,6 +40,22 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> I
         executor.shutdown(cancel_futures=True)
 
 
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, in order; each is made by a thread while the caller works on the one before it.
+
+    An error of the iterator is raised after the items that come before it.
+    """
+    source, none = iter(items), object()
+    executor = ThreadPoolExecutor(1)
+    try:
+        under_way = executor.submit(next, source, none)
+        while (item := under_way.result()) is not none:
+            under_way = executor.submit(next, source, none)
+            yield item  # type: ignore[misc]
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """`function(item)` of all items, in order, for results that fit in memory together.
 

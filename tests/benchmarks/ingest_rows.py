@@ -33,7 +33,7 @@ def encode_against_polars(csv: Path, work: Path, runs: int = 3, overrides: Seque
 
 def encode_seconds(csv: Path, work: Path, overrides: Sequence[str] = ()) -> float:
     """Seconds from CSV to encoded store, once."""
-    loaded = _recipe(csv, overrides)
+    loaded = planted_recipe(csv, overrides)
     shutil.rmtree(work / "ours", ignore_errors=True)
     return _seconds(lambda: build_crosses(loaded, work / "ours", Reporter()))
 
@@ -45,7 +45,7 @@ def cross_cells_per_second(csv: Path, work: Path, runs: int = 3, *, hashed: bool
     """
     crosses = [
         CrossSettings(fields=cross.fields, buckets=1 << 20) if hashed else cross
-        for cross in _recipe(csv, []).recipe.crosses
+        for cross in planted_recipe(csv, []).recipe.crosses
     ]
     columns = [f"C{number}" for number in range(1, 27)]
     frame = pl.scan_csv(csv, schema_overrides=dict.fromkeys(columns, pl.String)).select(columns).collect().rechunk()
@@ -74,7 +74,7 @@ def _ratios(
     stage: Callable[[LoadedRecipe, Path, Reporter], object],
     overrides: Sequence[str],
 ) -> list[float]:
-    loaded = _recipe(csv, overrides)
+    loaded = planted_recipe(csv, overrides)
     work.mkdir(parents=True, exist_ok=True)
     ratios = []
     for _ in range(runs):
@@ -84,7 +84,7 @@ def _ratios(
     return ratios
 
 
-def _recipe(csv: Path, overrides: Sequence[str]) -> LoadedRecipe:
+def planted_recipe(csv: Path, overrides: Sequence[str]) -> LoadedRecipe:
     return load_recipe(RECIPE, [f"data.train={csv}", "data.test=null", *overrides])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN
 from widedeep.model.layout import InputLayout
@@ -124,7 +124,7 @@ def write_random_store(shape: Shape, layout: InputLayout, folder: Path) -> Encod
         return pl.DataFrame(columns)
 
     sizes = [min(STORE_BLOCK, shape.rows - start) for start in range(0, shape.rows, STORE_BLOCK)]
-    write_store(folder, (block(size) for size in sizes))
+    write_stores([(folder, (block(size) for size in sizes))])
     return EncodedStore.open(folder)
 
 

@@ -24,7 +24,7 @@ from click_log import ClickLog, write_recipe
 from torch import nn
 
 from widedeep.encoded.folds import row_folds
-from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN
 from widedeep.memory.cross_memory import CrossMemory, FoldMemory
@@ -138,9 +138,8 @@ def draw_store(directory: Path, table_rows: int, rows: int) -> tuple[EncodedStor
         IndexColumn(f"X{number}", "cross", size, (f"X{number}",), None) for number, size in enumerate(CROSS_SIZES)
     ]
     draw = np.random.default_rng(0)
-    write_store(
-        directory, (_block(draw, columns, min(_BLOCK_ROWS, rows - start)) for start in range(0, rows, _BLOCK_ROWS))
-    )
+    blocks = (_block(draw, columns, min(_BLOCK_ROWS, rows - start)) for start in range(0, rows, _BLOCK_ROWS))
+    write_stores([(directory, blocks)])
     return EncodedStore.open(directory), InputLayout.of(columns, NUMERIC)
 
 

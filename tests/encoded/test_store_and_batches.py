@@ -1,7 +1,9 @@
 """The encoded store comes back whole or not at all; a stream of batches is shuffled, complete and resumable."""
 
 import json
+import math
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,10 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from widedeep.encoded.batches import Batch, BatchStream
-from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
+from widedeep.encoded.batches import Batch, BatchStream, _Window
+from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_stores
 from widedeep.errors import ArtefactError
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 
@@ -30,7 +33,7 @@ def frame(rows: int, start: int = 0) -> pl.DataFrame:
 
 
 def store_of(folder: Path, rows: int, *, shard_rows: int = 1 << 20, block: int = 40) -> EncodedStore:
-    write_store(folder, (frame(rows).slice(s, block) for s in range(0, rows, block)), shard_rows=shard_rows)
+    write_stores([(folder, (frame(rows).slice(s, block) for s in range(0, rows, block)))], shard_rows=shard_rows)
     return EncodedStore.open(folder)
 
 
@@ -50,8 +53,8 @@ def test_a_store_gives_back_what_was_written_across_its_shards(rows: int, tmp_pa
 
 
 def test_disk_does_not_depend_on_the_order_of_the_fields(tmp_path: Path) -> None:
-    write_store(tmp_path / "one", [frame(50)])
-    write_store(tmp_path / "two", [frame(50).select(WEIGHT_COLUMN, "x", LABEL_COLUMN, "b", "a")])
+    write_stores([(tmp_path / "one", [frame(50)])])
+    write_stores([(tmp_path / "two", [frame(50).select(WEIGHT_COLUMN, "x", LABEL_COLUMN, "b", "a")])])
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -95,7 +98,9 @@ def test_shards_are_cut_exactly_however_the_frames_come(
 ) -> None:
     rows, starts = sum(sizes), np.cumsum([0, *sizes])
     folder = tmp_path_factory.mktemp("cut") / "s"
-    write_store(folder, [frame(size, start) for size, start in zip(sizes, starts, strict=False)], shard_rows=shard_rows)
+    write_stores(
+        [(folder, [frame(size, start) for size, start in zip(sizes, starts, strict=False)])], shard_rows=shard_rows
+    )
     store = EncodedStore.open(folder)
     assert store.rows == rows
     assert [shard.rows for shard in store.shards] == [
@@ -171,17 +176,64 @@ def test_every_window_is_shuffled_in_its_own_way_and_chunks_over_the_whole_store
     assert [int(window[0]) // 100 for window in windows] != [0, 1, 2, 3]
 
 
+def test_the_rows_of_a_window_are_let_go_before_the_one_after_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[weakref.ref[NDArray[np.int32]]] = []
+    still_held: list[int] = []
+    load = BatchStream._load
+
+    def noted(self: BatchStream, window: int) -> _Window:
+        still_held.append(sum(rows() is not None for rows in loads))
+        loaded = load(self, window)
+        assert loaded.inputs is not None
+        loads.append(weakref.ref(loaded.inputs))
+        return loaded
+
+    monkeypatch.setattr(BatchStream, "_load", noted)
+    store = store_of(tmp_path / "s", 300)
+    batches = list(BatchStream(store, ["a"], ["x"], 7, seed=0, chunk_rows=10, window_chunks=10))
+    assert sorted(rows_of(batches)) == list(range(300))
+    assert still_held == [0, 1, 1]
+
+
+@pytest.mark.parametrize("batch_size", [7, 100, 250])
+def test_what_is_not_shuffled_is_read_little_by_little_into_the_same_batches(batch_size: int, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s", 300)
+    stream = BatchStream(store, ["a"], ["x"], batch_size, seed=None, chunk_rows=10, window_chunks=10_000)
+    assert stream._rows_of(0) == max(80, math.ceil(batch_size / 10) * 10)
+    batches = list(stream)
+    assert rows_of(batches) == list(range(300))
+    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    resumed = BatchStream(store, ["a"], ["x"], batch_size, seed=None, start_batch=1, chunk_rows=10)
+    assert rows_of(list(resumed)) == list(range(batch_size, 300))
+
+
 def test_a_consumer_that_stops_early_leaves_no_reader_behind(tmp_path: Path) -> None:
     store = store_of(tmp_path / "s", 300)
     stream = iter(BatchStream(store, ["a"], [], 10, seed=1, chunk_rows=10, window_chunks=2))
     next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("widedeep-batches")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("widedeep-b", "widedeep-w"))]
 
 
-def test_a_shard_that_vanishes_reaches_the_consumer_as_an_artefact_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [([], []), (["a"], []), ([], ["x"]), (["b", "a"], ["x"])])
+def test_columns_of_either_kind_may_be_none_in_shuffled_rows(
+    names: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    store = store_of(tmp_path / "s", 300, shard_rows=70)
+    stream = BatchStream(store, *names, 40, seed=1, chunk_rows=10, window_chunks=4)
+    for batch, rows in zip(stream, stream.row_numbers(), strict=True):
+        written = frame(300)[rows]
+        assert batch.indices.tolist() == [written[name].to_list() for name in names[0]]
+        assert batch.numerics.tolist() == [written[name].to_list() for name in names[1]]
+        assert batch.label.tolist() == written[LABEL_COLUMN].to_list()
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_a_shard_that_vanishes_reaches_the_consumer_as_an_artefact_error(seed: int | None, tmp_path: Path) -> None:
     store = store_of(tmp_path / "s", 300, shard_rows=100)
-    stream = iter(BatchStream(store, ["a"], [], 10, seed=None, chunk_rows=10, window_chunks=2))
+    stream = iter(BatchStream(store, ["a"], [], 10, seed=seed, chunk_rows=10, window_chunks=2))
     next(stream)
     (tmp_path / "s" / store.shards[2].name).unlink()
     with pytest.raises(ArtefactError):

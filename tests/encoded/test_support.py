@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from widedeep.encoded import support
-from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import stored_targets
@@ -43,7 +43,7 @@ def test_support_and_positives_are_those_of_a_literal_count_for_any_blocks(
     plan: FeaturePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     encoded = plan.encode(TYPED)
-    write_store(tmp_path / "store", [encoded.hstack(stored_targets(TYPED))], shard_rows=3)
+    write_stores([(tmp_path / "store", [encoded.hstack(stored_targets(TYPED))])], shard_rows=3)
     monkeypatch.setattr(support, "_BLOCK_ROWS", rows)
     columns = plan.index_columns
     from_store = support.Support(columns, support.stored_blocks(EncodedStore.open(tmp_path / "store"), columns))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from widedeep.encoded.batches import Batch, BatchStream
-from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.features.fields import FIRST, UNKNOWN
 from widedeep.features.fit import fit_plan
@@ -66,7 +66,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeaturePlan, pl.Da
         total_rows=None,
     )
     label = pl.Series(LABEL_COLUMN, np.zeros(ROWS), dtype=pl.Float32)
-    write_store(folder / "store", [plan.encode(frame).with_columns(label)], shard_rows=150)
+    write_stores([(folder / "store", [plan.encode(frame).with_columns(label)])], shard_rows=150)
     return plan, frame, EncodedStore.open(folder / "store")
 
 

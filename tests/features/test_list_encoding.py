@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.encoded.batches import BatchStream
-from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.features.fit import fit_plan
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
@@ -138,7 +138,7 @@ def test_batches_keep_every_list_with_its_row(tmp_path: Path, seed: int | None, 
             LABEL_COLUMN: pl.Series([0.0] * 50, dtype=pl.Float32),
         }
     )
-    write_store(tmp_path / "store", [frame], shard_rows=shard_rows)
+    write_stores([(tmp_path / "store", [frame])], shard_rows=shard_rows)
     store = EncodedStore.open(tmp_path / "store")
 
     def stream(start: int = 0) -> BatchStream:

@@ -51,7 +51,12 @@ def test_the_grid_is_the_same_for_every_order_chunking_and_merge(
     blockwise = QuantileGrid(max_cells)
     for part in range(parts):
         blockwise.add(np.array(shuffled[part::parts], dtype=np.float64))
-    for other in (merged, blockwise):
+    counted = QuantileGrid(max_cells)
+    for part in range(parts):
+        # By their bits, in any order, so that both zeros are there and some values twice.
+        bits, counts = np.unique(np.array(shuffled[part::parts], dtype=np.float64).view(np.uint64), return_counts=True)
+        counted.add_counted(np.tile(bits.view(np.float64), 2), np.concatenate([counts - 1, np.ones_like(counts)]))
+    for other in (merged, blockwise, counted):
         assert other.shift == whole.shift == least_shift(values, max_cells)
         assert other.cells.tolist() == whole.cells.tolist()
         assert other.counts.tolist() == whole.counts.tolist()

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from widedeep.lists import Lists
 from widedeep.memory import additive
 from widedeep.memory.additive import Additive, Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn, narrow_lists
 
 ROWS = 400
 SHRINKAGE = (0.5, 2.0, 6.0, 3.0)
@@ -115,6 +115,40 @@ def test_the_chunks_that_rows_come_in_change_no_bit(cuts: list[int], kind: str, 
     target = LOG.target(kind, weighted=weighted)
     whole = fit_additive(LOG.columns(), target, ALL, sweeps=4)
     assert same_bytes(fit_additive(LOG.columns(sorted(cuts)), target, ALL, sweeps=4), whole)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists_in_the_fewest_bytes_change_no_bit(kind: str, weighted: bool) -> None:
+    *others, column = LOG.columns([150])
+    chunks = [narrow_lists(chunk, column.size) for chunk in column.chunks if isinstance(chunk, Lists)]
+    narrow = ListColumn(chunks, column.size, column.first)
+    target = LOG.target(kind, weighted=weighted)
+    wide, fitted = (fit_additive([*others, lists], target, ALL, sweeps=4) for lists in (column, narrow))
+    assert same_bytes(fitted, wide)
+    assert narrow.support(ALL).tolist() == column.support(ALL).tolist()
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "types"),
+    [
+        (256, 255, (np.uint8, np.uint8)),
+        (257, 256, (np.uint16, np.uint16)),
+        (65_536, 65_535, (np.uint16, np.uint16)),
+        (65_537, 65_536, (np.int32, np.int32)),
+    ],
+)
+def test_codes_and_lengths_take_the_fewest_bytes_that_hold_them(
+    size: int, longest: int, types: tuple[Any, Any]
+) -> None:
+    values = np.full(longest + 1, size - 1, dtype=np.int32)
+    lists = Lists(values, np.array([1, longest]))
+    narrow = narrow_lists(lists, size)
+    assert (narrow.codes.dtype, narrow.lengths.dtype) == types
+    again = narrow.lists()
+    assert again.values.tolist() == values.tolist()
+    assert (again.values.dtype, again.lengths.dtype) == (np.int32, np.int64)
+    assert again.lengths.tolist() == [1, longest]
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -15,7 +15,7 @@ from widedeep.errors import ArtefactError
 from widedeep.lists import Lists
 from widedeep.memory import additive
 from widedeep.memory.additive import Target, fit_additive
-from widedeep.memory.columns import CodeColumn, Column, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, ListColumn, narrow_lists
 from widedeep.memory.cross_memory import CrossMemory, FoldMemory, contribution, support_bucket
 from widedeep.memory.remember import remember
 from widedeep.reporting import Reporter
@@ -153,13 +153,21 @@ def test_support_buckets_are_powers_of_two_up_to_sixty_four(rows: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_threads_and_the_chunks_of_the_store_change_no_bit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_the_chunks_of_the_store_and_narrow_lists_change_no_bit(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = LOG.target(kind)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     eight = all_bytes(*LOG.remembered(target))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert all_bytes(*LOG.remembered(target)) == eight
     assert all_bytes(*LOG.remembered(target, cuts=[1, 64, 64, 500])) == eight
+    single, lists = LOG.crosses([64])
+    narrow = ListColumn(
+        [narrow_lists(part, lists.size) for part in lists.chunks if isinstance(part, Lists)], lists.size, lists.first
+    )
+    memories = remember(LOG.main([64]), [single, narrow], LEAST, target, LOG.folds, Reporter())[:2]
+    assert all_bytes(*memories) == eight
 
 
 def logit(

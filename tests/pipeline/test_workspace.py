@@ -1,5 +1,6 @@
 """The work directory: one writer at a time, finished stages only."""
 
+import ctypes
 import threading
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def test_a_stage_is_done_only_when_its_whole_block_succeeded(tmp_path: Path) -> 
         (folder / "part").write_text("whole")
     assert workspace.is_done("ingest", "k")
     assert (workspace.stage_path("ingest", "k") / "part").read_text() == "whole"
+
+
+def test_a_c_library_that_cannot_give_back_memory_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
+    with Workspace(tmp_path).building("ingest", "k") as folder:
+        (folder / "part").write_text("whole")
+    assert Workspace(tmp_path).is_done("ingest", "k")
 
 
 def test_what_a_killed_process_left_behind_is_swept_by_the_next_writer(tmp_path: Path) -> None:

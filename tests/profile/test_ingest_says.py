@@ -21,7 +21,7 @@ ROWS = 1000
 @pytest.fixture
 def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample of a tenth of the rows."""
-    monkeypatch.setattr(ingest_module, "RowSample", lambda: RowSample(100))
+    monkeypatch.setattr(ingest_module, "RowSample", lambda **_: RowSample(100))
 
 
 def report_of(
@@ -98,7 +98,7 @@ def test_of_a_text_that_drifts_the_rows_with_new_values_are_counted_in_all_split
     tmp_path: Path, is_sampled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_sampled:
-        monkeypatch.setattr(ingest_module, "RowSample", lambda: RowSample(100))
+        monkeypatch.setattr(ingest_module, "RowSample", lambda **_: RowSample(100))
     user = [f"u{row // 40 if row < 700 else 100 + row // 40}" if row % 2 else None for row in range(ROWS)]
     steady = texts("s", 5)
     data = {"time": "at", "split": {"kind": "time", "valid": 0.1, "test": 0.2}}

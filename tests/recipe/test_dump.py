@@ -126,9 +126,18 @@ def test_every_default_is_written_out_in_the_order_of_the_schema() -> None:
     recipe = read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\ncrosses: []\n")
     data = yaml.safe_load(dump_recipe(recipe))
     assert list(data) == list(Recipe.model_fields)
-    assert list(data["training"]) == list(type(recipe.training).model_fields)
+    of_parts = ["parts", "timeout"]
+    training = [name for name in type(recipe.training).model_fields if name not in of_parts]
+    assert list(data["training"]) == training
     assert data["data"]["split"] == {"kind": "random", "valid": 0.1, "test": 0.1, "seed": 0}
     assert data["training"]["wide"]["learning_rate"] == 0.05
+
+
+def test_parts_of_a_step_are_written_out_where_there_are_several() -> None:
+    recipe = read("data: {train: x, label: y}\nfeatures: {categorical: [c]}\ntraining: {parts: 6}\n")
+    data = yaml.safe_load(dump_recipe(recipe))
+    assert list(data["training"]) == list(type(recipe.training).model_fields)
+    assert (data["training"]["parts"], data["training"]["timeout"]) == (6, 300.0)
 
 
 @pytest.mark.parametrize(

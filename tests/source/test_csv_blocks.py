@@ -305,6 +305,6 @@ def test_a_block_is_coded_while_another_thread_takes_the_spare_memory() -> None:
     table.names = ["a", "b"]
     table._spare = Contended([Scratch()])
     for _ in range(2):
-        coded = table._coded_texts(b"x,1\ny,2\nx,3\n", [0])
+        coded = table._coded_texts(csv_blocks._Run(b"x,1\ny,2\nx,3\n", num_lines=3, line=1, bytes_done=12), [0])
         assert coded is not None
         assert coded[0].of_rows().to_list() == ["x", "y", "x"]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from widedeep.files import syncing
 from widedeep.source.coded import CodedRows
 from widedeep.table import parts
 from widedeep.table.parts import PartWriter, coded_blocks, read_typed, typed_blocks, typed_names
@@ -20,8 +21,8 @@ from widedeep.table.typed_columns import LABEL
 
 
 def written(folder: Path, blocks: Sequence[CodedRows | pl.DataFrame], split: str = "train") -> Path:
-    with ThreadPoolExecutor(1) as thread:
-        writer = PartWriter(folder / split, thread)
+    with syncing() as sync, ThreadPoolExecutor(1) as thread:
+        writer = PartWriter(folder / split, thread, sync)
         for block in blocks:
             writer.add(block if isinstance(block, CodedRows) else CodedRows(block))
         writer.finish()

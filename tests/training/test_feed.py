@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from widedeep.encoded.batches import BatchStream
-from widedeep.encoded.store import EncodedStore, write_store
+from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
@@ -33,7 +33,7 @@ def store_of(folder: Path) -> EncodedStore:
             WEIGHT_COLUMN: (number % 3).astype(np.float32),
         }
     )
-    write_store(folder, [frame])
+    write_stores([(folder, [frame])])
     return EncodedStore.open(folder)
 
 

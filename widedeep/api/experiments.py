@@ -26,6 +26,7 @@ def train(
     again: bool = False,
     refit: Literal["valid", "all"] | None = None,
     goes_on_from: Run | str | os.PathLike[str] | None = None,
+    processes: int = 1,
     wait: bool = False,
     reporter: Reporter | None = None,
 ) -> Run:
@@ -36,11 +37,12 @@ def train(
     on. With `refit`, the result is a run trained
     on the valid rows too ("all": test rows too), for as many epochs as were best in the recipe's finished run. If the
     work directory is in use, that is an error, unless `wait`. With `goes_on_from`, the weights, optimizers and
-    vocabularies of that run go on learning from the recipe's rows, as with `--from`.
+    vocabularies of that run go on learning from the recipe's rows, as with `--from`. With `processes`, so many of this
+    machine train, at most as many as the recipe's `training.parts`.
 
     Raises UsageError and RecipeError (the recipe), DataError and ColumnError (its files), ArtefactError (the work
-    directory is in use, or damaged), TrainingError (the loss is not finite), WriteError; Interrupted after Ctrl-C,
-    which leaves a checkpoint to resume from.
+    directory is in use, or damaged), TrainingError (the loss is not finite, or a process has ended), WriteError;
+    Interrupted after Ctrl-C, which leaves a checkpoint to resume from.
 
     >>> run = train("sample/recipe.yaml", resume=True)
     >>> run.recipe.name, run.epochs.height
@@ -49,10 +51,19 @@ def train(
     reporter = reporter or Reporter()
     loaded = load_recipe(recipe, reporter=reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
+    from widedeep.pipeline.crew import StartedCrew
 
     before = None if goes_on_from is None else run_paths([goes_on_from], Path(work_dir))[0]
     result = experiment.train(
-        loaded, Path(work_dir), reporter, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait
+        loaded,
+        Path(work_dir),
+        reporter,
+        resume=resume,
+        again=again,
+        refit=refit,
+        goes_on_from=before,
+        wait=wait,
+        crew=StartedCrew(processes) if processes > 1 else None,
     )
     return Run(result.run, work_dir=work_dir)
 

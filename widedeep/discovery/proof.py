@@ -13,7 +13,7 @@ from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, auc_estimate, loss_fall, row_losses
 from widedeep.memory.additive import Additive, fit_additive
-from widedeep.memory.columns import Column, Floats, split
+from widedeep.memory.columns import Column, Floats, plain_chunks, split
 from widedeep.ordered import in_threads
 from widedeep.reporting import Meter, Reporter
 
@@ -149,7 +149,7 @@ class Prover:
     def _extent(self, column: Column) -> tuple[int, float]:
         proof = self.data.proof
         seen = int(column.support(proof)[column.support(~proof) > 0].sum())
-        (_, single), (in_proof, more) = (count_combinations(chunk) for chunk in column.chunks)
+        (_, single), (in_proof, more) = map(count_combinations, plain_chunks(column))
         return column.size + single + more, seen / max(1, in_proof)
 
     def _null(self, chosen: Sequence[Score], last: tuple[list[Column], Additive], meter: Meter, done: int) -> Numbers:

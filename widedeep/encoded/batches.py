@@ -2,10 +2,11 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,14 @@ CHUNK_ROWS = 1 << 14
 """Consecutive rows that are read together. Shuffling first puts the chunks of the whole store in random order."""
 WINDOW_CHUNKS = 32
 """Chunks whose rows are then shuffled together: about half a million rows."""
-RUN_CHUNKS = 8
-"""At most this many chunks that follow each other are read at once; more would only hold more rows twice."""
-SLAB_ROWS = 1 << 16
-"""Rows that are put in order at a time (at least a batch), so that the first batch need not wait for its window."""
-TILE_ROWS = 512
-"""Rows that are transposed at a time: so many fit in a near cache."""
+IN_ORDER_CHUNKS = 8
+"""Chunks that are held together, at least a batch, where nothing is shuffled."""
+SLAB_ROWS = 1 << 14
+"""Rows that are put in order at a time (at least a batch). So many are still in a cache when a step reads them."""
+SLABS_AHEAD = 4
+"""Slabs that are being made or wait for the consumer."""
 _LINE = 16
 """32-bit numbers in a line of the cache."""
-SLABS_AHEAD = 2
-"""Slabs that are being made or wait for the consumer."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,17 @@ class Batch:
         return len(self.label)
 
 
+class _Window(NamedTuple):
+    """Rows that are put in order together, in the store's order within each chunk."""
+
+    batch: Batch
+    """Without indices and numerics if the rows are to be shuffled."""
+    inputs: NDArray[np.int32] | None
+    """[N, F + D], if the rows are to be shuffled: the bits of indices and numerics, a row as one piece of memory."""
+    order: NDArray[np.int64] | None
+    """[N]: the order of the rows; None is the store's order."""
+
+
 class BatchStream:
     """Iterates over the store's rows once, in batches; all but the last are full."""
 
@@ -75,6 +85,7 @@ class BatchStream:
         epoch: int = 0,
         start_batch: int = 0,
         unknown: "UnknownDraws | None" = None,
+        rows: range | None = None,
         chunk_rows: int = CHUNK_ROWS,
         window_chunks: int = WINDOW_CHUNKS,
     ) -> None:
@@ -82,9 +93,12 @@ class BatchStream:
 
         A stream that starts at `start_batch` gives the batches that a whole stream gives from there on. `list_columns`
         holds pairs: a column of lists, and the column of its weights or None. With `num_folds` the batches hold the
-        rows' folds. With `unknown`, known values drawn for the epoch are shown as unknown.
+        rows' folds. With `unknown`, known values drawn for the epoch are shown as unknown. With `rows` (of step 1), the
+        stream gives these rows of the store alone, in an order of their own.
         """
         self._store, self._batch_size, self._start_batch = store, batch_size, start_batch
+        self._first, self._num_rows = (0, store.rows) if rows is None else (rows.start, len(rows))
+        self._part = () if rows is None else (rows.start,)
         self._index_columns, self._numeric_columns = list(index_columns), list(numeric_columns)
         self._list_columns = list(list_columns)
         self._weighted = WEIGHT_COLUMN in store.columns
@@ -92,18 +106,20 @@ class BatchStream:
         self._num_folds = num_folds
         self._seed, self.epoch, self.unknown = seed, epoch, unknown
         self._chunk_rows = chunk_rows
-        chunks = np.arange(math.ceil(store.rows / chunk_rows))
+        chunks = np.arange(math.ceil(self._num_rows / chunk_rows))
         if seed is not None:
             chunks = self._generator(0).permutation(chunks)
+        else:
+            window_chunks = min(window_chunks, max(IN_ORDER_CHUNKS, math.ceil(batch_size / chunk_rows)))
         self._windows = [chunks[start : start + window_chunks] for start in range(0, len(chunks), window_chunks)]
 
     def __len__(self) -> int:
-        return math.ceil(self._store.rows / self._batch_size) - self._start_batch
+        return math.ceil(self._num_rows / self._batch_size) - self._start_batch
 
     def __iter__(self) -> Iterator[Batch]:
         slabs = self._slabs()
         rest: Batch | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix="widedeep-batches") as reader:
+        with closing(slabs), ThreadPoolExecutor(1, thread_name_prefix="widedeep-batches") as reader:
             upcoming = deque(reader.submit(next, slabs, None) for _ in range(SLABS_AHEAD))
             while (slab := upcoming.popleft().result()) is not None:
                 upcoming.append(reader.submit(next, slabs, None))
@@ -123,28 +139,42 @@ class BatchStream:
         if rest is not None:
             yield rest
 
-    def _slabs(self) -> Iterator[Batch]:
+    def _slabs(self) -> Generator[Batch]:
         """The rows in their final order, a few batches at a time."""
-        skipped = self._start_batch * self._batch_size
+        skipped, first = self._start_batch * self._batch_size, 0
+        while first < len(self._windows) and skipped >= (size := self._rows_of(first)):
+            skipped, first = skipped - size, first + 1
         slab_rows = self._batch_size * max(1, SLAB_ROWS // self._batch_size)
-        for window in range(len(self._windows)):
-            rows = self._rows_of(window)
-            if skipped >= rows:
-                skipped -= rows
-                continue
-            loaded, inputs = self._load(window)
-            order = self._order(window)
-            numbers = None if self.unknown is None else self._row_numbers(window, order)
-            for start in range(skipped, rows, slab_rows):
-                stop = min(start + slab_rows, rows)
-                if order is None or inputs is None:
-                    slab = _part(loaded, start, stop)
-                else:
-                    slab = self._ordered(loaded, inputs, order[start:stop])
-                if self.unknown is not None and numbers is not None:
-                    self._show_as_unknown(self.unknown, slab, numbers[start:stop])
-                yield slab
-            skipped = 0
+        with closing(self._loaded_windows(first)) as windows:
+            for number, window in windows:
+                rows = len(window.batch)
+                numbers = None if self.unknown is None else self._row_numbers(number, window.order)
+                for start in range(skipped, rows, slab_rows):
+                    stop = min(start + slab_rows, rows)
+                    slab = self._cut(window, start, stop)
+                    if self.unknown is not None and numbers is not None:
+                        self._show_as_unknown(self.unknown, slab, numbers[start:stop])
+                    yield slab
+                skipped = 0
+                del window  # its memory is given back before the one after the next is loaded
+
+    def _loaded_windows(self, first: int) -> Generator[tuple[int, _Window]]:
+        """(number, window) from the window `first` on.
+
+        While rows of a shuffled window are taken, the next window is loaded. They are copies, so that two windows are
+        held at most. In the store's order they are views, which keep their window.
+        """
+        numbers = range(first, len(self._windows))
+        if self._seed is None:
+            yield from ((number, self._load(number)) for number in numbers)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="widedeep-window") as loader:
+            upcoming = loader.submit(self._load, first) if numbers else None
+            for number in numbers:
+                assert upcoming is not None
+                window = upcoming.result()
+                upcoming = loader.submit(self._load, number + 1) if number + 1 in numbers else None
+                yield number, window
 
     def _show_as_unknown(self, unknown: "UnknownDraws", slab: Batch, rows: NDArray[np.int64]) -> None:
         draws = unknown.draw(self.epoch, rows, [part.lengths for part in slab.lists])
@@ -174,34 +204,33 @@ class BatchStream:
     def _generator(self, purpose: int) -> np.random.Generator:
         # Purpose 0 orders the chunks, w + 1 the rows of window w: no draw depends on how far a stream was read.
         assert self._seed is not None
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose])))
+        return np.random.Generator(
+            np.random.Philox(np.random.SeedSequence([self._seed, self.epoch, purpose, *self._part]))
+        )
 
     def _rows_of(self, window: int) -> int:
         return sum(self._rows_of_chunk(int(chunk)) for chunk in self._windows[window])
 
     def _rows_of_chunk(self, chunk: int) -> int:
-        return min(self._chunk_rows, self._store.rows - chunk * self._chunk_rows)
+        return min(self._chunk_rows, self._num_rows - chunk * self._chunk_rows)
 
     def _chunks_of(self, window: int) -> list[tuple[int, int]]:
         """(first row, number of rows) of each chunk of the window."""
-        return [(int(chunk) * self._chunk_rows, self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+        return [(self._start_of(int(chunk)), self._rows_of_chunk(int(chunk))) for chunk in self._windows[window]]
+
+    def _start_of(self, chunk: int) -> int:
+        return self._first + chunk * self._chunk_rows
 
     def _order(self, window: int) -> NDArray[np.int64] | None:
         """The order of the window's rows; None is the store's order."""
         return None if self._seed is None else self._generator(window + 1).permutation(self._rows_of(window))
 
-    def _load(self, window: int) -> tuple[Batch, NDArray[np.int32] | None]:
-        """The rows of a window's chunks, in the store's order within each.
-
-        If they are to be shuffled, the batch has no indices and numerics. Their bits come beside it as [rows, F + D]: a
-        row is then one piece of memory, which is moved faster than one number in each of many columns.
-        """
+    def _load(self, window: int) -> _Window:
         chunks, rows = self._chunks_of(window), self._rows_of(window)
         names = [*self._index_columns, *self._numeric_columns]
         shuffled = self._seed is not None
         inputs = np.empty((rows, len(names)), dtype=np.int32) if shuffled else None
-        indices = np.empty((0 if shuffled else len(self._index_columns), rows), dtype=np.int32)
-        numerics = np.empty((0 if shuffled else len(self._numeric_columns), rows), dtype=np.float32)
+        indices, numerics = self._split(_columns(len(names), 0 if shuffled else rows))
         label = np.empty(rows, dtype=np.float32)
         weight = np.empty(rows, dtype=np.float32) if self._weighted else None
         group = np.empty(rows, dtype=np.uint64) if self._grouped else None
@@ -210,19 +239,17 @@ class BatchStream:
         if not shuffled:
             targets |= dict(zip(names, [*indices, *numerics], strict=True))
 
-        def read(run: tuple[int, list[tuple[int, int]]]) -> None:
-            start, places = run
-            columns = self._store.read(start, sum(size for _, size in places), [*targets, *(names if shuffled else ())])
-            first = 0
-            for place, size in places:
-                chunk = {name: column[first : first + size] for name, column in columns.items()}
-                for name, target in targets.items():
-                    target[place : place + size] = chunk[name]
-                if inputs is not None:
-                    _write_rows([chunk[name].view(np.int32) for name in names], inputs[place : place + size])
-                first += size
+        places = np.cumsum([0, *(size for _, size in chunks)])
 
-        in_threads(read, self._runs(window))
+        def read(number: int) -> None:
+            (start, size), place = chunks[number], places[number]
+            chunk = {name: target[place : place + size] for name, target in targets.items()}
+            if inputs is None:
+                self._store.read_into(start, size, chunk)
+            else:
+                self._read_rows(start, chunk, names, inputs[place : place + size])
+
+        in_threads(read, np.argsort(self._windows[window]).tolist())  # in the order of the files
         folds = [row_folds(start, size, self._num_folds) for start, size in chunks] if self._num_folds else None
         batch = Batch(
             indices,
@@ -233,18 +260,32 @@ class BatchStream:
             group,
             None if folds is None else np.concatenate(folds),
         )
-        return batch, inputs
+        return _Window(batch, inputs, self._order(window))
 
-    def _ordered(self, batch: Batch, inputs: NDArray[np.int32], order: NDArray[np.int64]) -> Batch:
-        """The rows with the numbers in `order`, out of the batch and the inputs that `_load` gives."""
+    def _read_rows(
+        self, start: int, targets: dict[str, NDArray[Any]], names: Sequence[str], rows: NDArray[np.int32]
+    ) -> None:
+        """Read a chunk's targets, and its columns called `names` [C] to rows [N, C]."""
+        from widedeep.encoded.moves import to_rows  # not at the top: few who read batches shuffle them
+
+        columns = _columns(len(names), len(rows))
+        indices, numerics = self._split(columns)
+        inputs = dict(zip(names, [*indices, *numerics], strict=True))
+        self._store.read_into(start, len(rows), targets | inputs)
+        to_rows(columns, rows)
+
+    def _cut(self, window: _Window, start: int, stop: int) -> Batch:
+        """The rows from `start` to before `stop` of a window, in its order."""
+        batch, inputs = window.batch, window.inputs
+        if window.order is None or inputs is None:
+            return _part(batch, start, stop)
+        from widedeep.encoded.moves import to_columns  # not at the top: see _write_rows
+
+        order = window.order[start:stop]
         columns = _columns(inputs.shape[1], len(order))
-        for start in range(0, len(order), TILE_ROWS):
-            part = order[start : start + TILE_ROWS]
-            columns[:, start : start + len(part)] = inputs.take(part, axis=0, mode="clip").T
-        num_indices = len(self._index_columns)
+        to_columns(inputs, order, columns)
         return Batch(
-            columns[:num_indices],
-            columns[num_indices:].view(np.float32),
+            *self._split(columns),
             batch.label[order],
             None if batch.weight is None else batch.weight[order],
             tuple(part.gather(order) for part in batch.lists),
@@ -252,28 +293,10 @@ class BatchStream:
             None if batch.folds is None else batch.folds[order],
         )
 
-    def _runs(self, window: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-        """Runs of chunks that follow each other in the store and are faster read at once.
-
-        Yields the run's first row, and (first row in the window, number of rows) of each of its chunks.
-        """
-        chunks = self._windows[window]
-        sizes = [self._rows_of_chunk(int(chunk)) for chunk in chunks]
-        places = np.cumsum([0, *sizes])
-        in_file_order = np.argsort(chunks)
-        run: list[tuple[int, int]] = []
-        start = previous = -1
-        for number in in_file_order:
-            chunk = int(chunks[number])
-            if run and (chunk != previous + 1 or len(run) == RUN_CHUNKS):
-                yield start * self._chunk_rows, run
-                run = []
-            if not run:
-                start = chunk
-            run.append((int(places[number]), sizes[number]))
-            previous = chunk
-        if run:
-            yield start * self._chunk_rows, run
+    def _split(self, columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The indices [F, N] and the numerics [D, N] of columns [F + D, N] of bits."""
+        num_indices = len(self._index_columns)
+        return columns[:num_indices], columns[num_indices:].view(np.float32)
 
     def _load_lists(self, window: int) -> tuple[Lists, ...]:
         chunks = [self._store.read_lists(start, rows, self._list_columns) for start, rows in self._chunks_of(window)]
@@ -287,15 +310,6 @@ def _columns(number: int, rows: int) -> NDArray[np.int32]:
     sets.
     """
     return np.empty((number, rows + _LINE), dtype=np.int32)[:, :rows]
-
-
-def _write_rows(columns: Sequence[NDArray[np.int32]], rows: NDArray[np.int32]) -> None:
-    """Write C columns [N] to rows [N, C]."""
-    block = _columns(len(columns), len(rows))
-    for target, column in zip(block, columns, strict=True):
-        target[:] = column
-    for first in range(0, len(rows), TILE_ROWS):
-        rows[first : first + TILE_ROWS] = block[:, first : first + TILE_ROWS].T
 
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:

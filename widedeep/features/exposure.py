@@ -84,6 +84,16 @@ class ExposureCounts:
                 indices = indices.explode()
             _count(indices.to_numpy(), late_values, counts)
 
+    def sparse(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Field → the places in its table of counts that are not 0, and the counts there."""
+        counted = ((name, counts.reshape(-1)) for name, counts in self._counts.items())
+        return {name: (places := np.flatnonzero(flat), flat[places]) for name, flat in counted}
+
+    def merge(self, sparse: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]) -> None:
+        """Add what others of the same fields have counted, as their `sparse` gives it."""
+        for name, (places, counts) in sparse.items():
+            self._counts[name].reshape(-1)[places] += counts
+
     def result(self) -> dict[str, Exposure]:
         """Field → its exposure."""
         early: dict[str, NDArray[np.int64]] = {}

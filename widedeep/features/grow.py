@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from widedeep.features.exposure import Exposure
 from widedeep.features.fields import FIRST, MISSING, UNKNOWN, FittedCategorical, FittedCross
-from widedeep.features.fit import Blocks, CrossFit, VocabularyFits, count_crosses, run_task, with_progress
+from widedeep.features.fit import Blocks, BlocksOf, CrossFit, VocabularyFits, count_all_crosses, run_task, with_progress
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
 from widedeep.features.vocabulary import SPILL_ENTRIES
@@ -34,6 +34,7 @@ def grow_plan(
     total_rows: int | None,
     rare: RareCounts,
     evict: int | None = None,
+    blocks_of: BlocksOf | None = None,
 ) -> FeaturePlan:
     """The plan `old`, of the same features and crosses, with the vocabularies of its fields and crosses grown.
 
@@ -52,9 +53,7 @@ def grow_plan(
         CrossFit(known.name, cross, {}, spill_dir, SPILL_ENTRIES // len(crosses), rare, known, evict)
         for cross, known in zip(crosses, old.crosses, strict=True)
     ]
-    if any(fit.counts is not None for fit in fits):
-        for block in with_progress(blocks(), "fit crosses", reporter, total_rows):
-            count_crosses(plan, fits, block)
+    count_all_crosses(plan, fits, blocks, blocks_of, reporter, total_rows)
     return replace(plan, crosses=tuple(fit.result() for fit in fits))
 
 

@@ -1,6 +1,7 @@
 """The feature plan: everything that was fitted on train rows (see fit.py), and the encoding with it."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
@@ -9,7 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
@@ -28,7 +31,7 @@ from widedeep.features.fields import (
     weight_name,
 )
 from widedeep.files import check_readable, write_json, writing
-from widedeep.source.coded import CodedRows
+from widedeep.source.coded import Cells, CodedRows
 
 PLAN_FORMAT = 2
 """Format version of a saved plan; a plan of a newer format is refused. In format 1 each vocabulary has its own file."""
@@ -178,6 +181,13 @@ class FeaturePlan:
             dict.fromkeys([*(n.column for n in self.numerics), *(field.column for field in self.categoricals), *lists])
         )
 
+    def columns_of(self, crosses: Iterable[FittedCross]) -> tuple[str, ...]:
+        """The typed columns that the members of crosses are made from, with the weights of lists."""
+        names = {name for cross in crosses for name in cross.fields}
+        members = [member for name, member in self.members().items() if name in names]
+        weights = [field.weights for field in members if isinstance(field, FittedMultiValued)]
+        return tuple(dict.fromkeys([*(member.column for member in members), *filter(None, weights)]))
+
     def required_types(self) -> dict[str, pl.DataType]:
         """Column → type of `required_columns`: Float64, String, List(String), List(Float32) for weights of lists."""
         types: dict[str, pl.DataType] = {number.column: pl.Float64() for number in self.numerics}
@@ -197,17 +207,53 @@ class FeaturePlan:
         )
         fields = [field for name, field in self._field_expressions.items() if name in wanted]
         without_lists = [cross for cross in self.crosses if cross.name in wanted and not self.list_members(cross)]
-        names = tuple(cross.name for cross in without_lists)
-        if names not in self._hashes_of:
-            self._hashes_of[names] = self.member_hashes(without_lists)
-        fields_and_hashes = rows.select([*fields, *self._hashes_of[names]])
-        queries = [fields_and_hashes.lazy().select(cross.index() for cross in without_lists)]
+        of_cells = {cross.name: self._of_cells(rows, cross) for cross in without_lists} if rows.values else {}
+        by_rows = [cross for cross in without_lists if of_cells.get(cross.name) is None]
+        fields_and_hashes = rows.select([*fields, *self._hashes(by_rows)])
+        queries = [fields_and_hashes.lazy().select(cross.index() for cross in by_rows)] if by_rows else []
         if self.multi_valued:
             queries += self._encoded_lists(rows.decoded().lazy(), wanted)
         # The rows are in memory, where the streaming engine takes twice the time, and four times for few rows.
-        others = pl.concat(queries, how="horizontal").collect(engine="in-memory")
-        frame = pl.DataFrame([*fields_and_hashes[:, : len(fields)], *others])
+        others = pl.concat(queries, how="horizontal").collect(engine="in-memory") if queries else pl.DataFrame()
+        crosses = [
+            others[cross.name] if (made := of_cells.get(cross.name)) is None else made for cross in without_lists
+        ]
+        frame = pl.DataFrame([*fields_and_hashes[:, : len(fields)], *crosses, *others[:, len(by_rows) :]])
         return frame if columns is None else frame.select(columns)
+
+    def _of_cells(self, rows: CodedRows, cross: FittedCross) -> pl.Series | None:
+        """The indices of a cross, looked up once for each combination of values; None where these are many."""
+        cells = rows.cells(self.member_columns(cross))
+        if cells is None:
+            return None
+
+        def indices() -> pl.Series:
+            every = np.arange(cells.count, dtype=np.uint32)
+            return self.hashes_of_cells(rows, cross, cells, every).select(cross.index()).to_series()
+
+        return rows.known(cross, indices)[pl.Series(values=cells.of_rows())]
+
+    def hashes_of_cells(
+        self, rows: CodedRows, cross: FittedCross, cells: Cells, chosen: NDArray[np.uint32]
+    ) -> pl.DataFrame:
+        """The hashes of a cross's members, for the `chosen` of the `cells` of its `member_columns`."""
+        columns, positions = self.member_columns(cross), cells.positions(chosen)
+        return pl.DataFrame(
+            rows.of_values(hashed, column)[pl.Series(values=position)]
+            for hashed, column, position in zip(self._hashes([cross]), columns, positions, strict=True)
+        )
+
+    def member_columns(self, cross: FittedCross) -> list[str]:
+        """The typed columns of a cross's members, in order."""
+        members = self.members()
+        return [members[name].column for name in cross.fields]
+
+    def _hashes(self, crosses: Sequence[FittedCross]) -> list[pl.Expr]:
+        """`member_hashes` of crosses without lists, made once."""
+        names = tuple(cross.name for cross in crosses)
+        if names not in self._hashes_of:
+            self._hashes_of[names] = self.member_hashes(crosses)
+        return self._hashes_of[names]
 
     @cached_property
     def _field_expressions(self) -> dict[str, pl.Expr]:
@@ -336,7 +382,7 @@ class FeaturePlan:
         for group in together(self._vocabularies()):
             name = next(iter(group))
             with writing(directory), (folder / name).open("wb") as file:
-                pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file)
+                laid_out_anew(pl.concat(group.values())).write_ipc(file)
             checksums[name] = digest_of_bytes((folder / name).read_bytes())
             sizes[name] = [len(vocabulary) for vocabulary in group.values()]
         facts = {"format": PLAN_FORMAT, **self._facts()}
@@ -422,6 +468,15 @@ class FeaturePlan:
         except UNREADABLE as error:
             raise ArtefactError(f"{path}: no readable plan ({error}): restore it from a copy or train again") from error
         return plan
+
+
+def laid_out_anew(counts: pl.DataFrame) -> pl.DataFrame:
+    """The same frame with its texts one after the other: how they lie in memory depends on how they were counted, and
+    would show in the bytes of a file."""
+    content = io.BytesIO()
+    counts.rechunk().write_ipc(content, compat_level=pl.CompatLevel.oldest())
+    content.seek(0)
+    return pl.read_ipc(content)
 
 
 def together(vocabularies: Iterable[tuple[str, pl.DataFrame]]) -> Iterator[dict[str, pl.DataFrame]]:

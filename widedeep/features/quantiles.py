@@ -34,6 +34,10 @@ class QuantileGrid:
         cells, counts = np.unique(ordered_bits(values) >> np.uint64(self.shift), return_counts=True)
         self._absorb(cells, counts.astype(np.int64), self.shift)
 
+    def add_counted(self, values: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
+        """Add finite values, each as often as it counts, shapes [N]; a value may be there twice."""
+        self._absorb(ordered_bits(values) >> np.uint64(self.shift), counts, self.shift)
+
     def merge(self, other: "QuantileGrid") -> None:
         """Add the values that `other` has seen."""
         self._absorb(other.cells, other.counts, other.shift)

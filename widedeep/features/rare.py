@@ -12,7 +12,7 @@ import polars as pl
 
 from widedeep.artefacts import digest_of_bytes, read_json_artefact, require_shape
 from widedeep.errors import ArtefactError
-from widedeep.features.plan import UNREADABLE, counts_text, read_counts, together
+from widedeep.features.plan import UNREADABLE, counts_text, laid_out_anew, read_counts, together
 from widedeep.files import write_json, writing
 
 _INDEX = "rare.json"
@@ -51,7 +51,7 @@ class RareCounts:
         for number, group in enumerate(together(self._with_values())):
             path = directory / f"rare-{number:04d}.arrow"
             with writing(path), path.open("wb") as file:
-                pl.concat(group.values(), rechunk=len(group) > 1).write_ipc(file, compression="lz4")
+                laid_out_anew(pl.concat(group.values())).write_ipc(file, compression="lz4")
             checksum = digest_of_bytes(path.read_bytes())
             for name, counts in group.items():
                 entries[name] = {"file": path.name, "checksum": checksum, "size": len(counts)}

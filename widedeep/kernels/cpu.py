@@ -31,7 +31,7 @@ _LEAST_ROWS = 256
 
 def look_up(table: Tensor, lookups: Lookups, out: Tensor) -> None:
     """As reference.look_up; `out` may be bfloat16 unless the columns are summed."""
-    columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
+    columns, (indices, stride) = lookups.columns, flat_indices(lookups.indices)
     weights, halved = table.numpy(), out.dtype == torch.bfloat16
     target = out.view(torch.uint16).numpy() if halved else out.numpy()
     assert not (halved and columns.summed), "sums are float32"
@@ -93,10 +93,20 @@ def add_gradients(dense: Tensor, table: Tensor, lookups: Lookups, gradient: Tens
     )
 
 
+def gradient_sums(table: Tensor, lookups: Lookups, gradient: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The rows [U] of the table that the look-ups read, and their summed gradients [U, D]; on one thread."""
+    entries = _entries(lookups, table, gradient, 1.0)
+    look_ups = entries.num_rows * len(entries.columns) + len(entries.bag_rows)
+    rows = np.empty(look_ups, dtype=np.int64)
+    sums = np.empty((look_ups, table.shape[1]), dtype=np.float32)
+    count = sparse.collect(entries, _scratch(_most(entries), table.shape[1]), rows, sums)
+    return rows[:count], sums[:count]
+
+
 def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None:
     """As reference.pay."""
     weights, paid, columns = table.numpy(), received.numpy(), lookups.columns
-    indices, stride = _flat(lookups.indices)
+    indices, stride = flat_indices(lookups.indices)
     rows = [lookups.bags[bag.position].values.numpy().astype(np.int64) + bag.start for bag in columns.bags]
     bag_rows = np.concatenate([np.empty(0, dtype=np.int64), *rows])
 
@@ -119,7 +129,7 @@ def pay(table: Tensor, received: Tensor, lookups: Lookups, decay: float) -> None
 
 
 def _entries(lookups: Lookups, table: Tensor, gradient: Tensor, factor: float) -> sparse.Entries:
-    columns, (indices, stride) = lookups.columns, _flat(lookups.indices)
+    columns, (indices, stride) = lookups.columns, flat_indices(lookups.indices)
     gradient = gradient.to(torch.float32)  # it may be bfloat16, where sums would be rounded again
     slopes = (gradient if factor == 1.0 else gradient * factor).contiguous().numpy()
     sizes = [len(lookups.bags[column.position].values) for column in columns.bags]
@@ -158,13 +168,18 @@ def _on_rows(
     width: int,
     kernel: Callable[[int, int, sparse.Entries, sparse.Scratch], object],
 ) -> None:
-    columns = np.diff(entries.column_bounds) * lookups.num_rows
-    most = int((columns + np.diff(entries.bag_bounds)).max(initial=1))
+    most = _most(entries)
 
     def part(number: int, parts: int) -> None:
         kernel(number, parts, entries, _scratch(most, width))
 
     in_parts(part, _parts(lookups))
+
+
+def _most(entries: sparse.Entries) -> int:
+    """The most look-ups of a group."""
+    columns = np.diff(entries.column_bounds) * entries.num_rows
+    return int((columns + np.diff(entries.bag_bounds)).max(initial=1))
 
 
 def _scratch(most: int, width: int) -> sparse.Scratch:
@@ -194,7 +209,7 @@ def _parts(lookups: Lookups) -> int:
     return torch.get_num_threads() if lookups.num_rows >= _LEAST_ROWS else 1
 
 
-def _flat(indices: Tensor) -> tuple[NDArray[np.int32], int]:
+def flat_indices(indices: Tensor) -> tuple[NDArray[np.int32], int]:
     """The index matrix [F, B] as a flat array, and the distance in it from one column to the next."""
     if indices.stride(1) != 1:
         indices = indices.contiguous()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from widedeep.compiled import compiled
-from widedeep.kernels.prefetch import prefetch
+from widedeep.prefetch import prefetch
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]

@@ -55,7 +55,8 @@ class Scratch(NamedTuple):
 
 
 @compiled
-def _scrambled(row: int) -> np.uint64:
+def scrambled(row: int) -> np.uint64:
+    """A row's number with its bits mixed, for a hash."""
     return np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -70,7 +71,7 @@ def _part_of(scrambled: np.uint64, parts: int) -> int:
 def _slot_of(row: int, first_row: int, direct: bool, mask: np.uint64, keys: Longs, slots: Ints) -> np.uint64:
     if direct:
         return np.uint64(row - first_row)
-    slot: np.uint64 = (_scrambled(row) >> np.uint64(16)) & mask
+    slot: np.uint64 = (scrambled(row) >> np.uint64(16)) & mask
     while slots[slot] >= 0 and keys[slot] != row:
         slot = (slot + np.uint64(1)) & mask
     return slot
@@ -126,7 +127,7 @@ def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scra
             continue
         for b in range(entries.num_rows):
             row = start + np.int64(entries.indices[base + b])
-            if parts > 1 and _part_of(_scrambled(row), parts) != part:
+            if parts > 1 and _part_of(scrambled(row), parts) != part:
                 continue
             slot = _slot_of(row, first_row, direct, mask, keys, slots)
             if slots[slot] < 0:
@@ -142,7 +143,7 @@ def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scra
                     sums[known, np.uint64(d)] += entries.gradient[np.uint64(b), place + np.uint64(d)]
     for j in range(entries.bag_bounds[group], entries.bag_bounds[group + 1]):
         row = entries.bag_rows[j]
-        if parts > 1 and _part_of(_scrambled(row), parts) != part:
+        if parts > 1 and _part_of(scrambled(row), parts) != part:
             continue
         slot = _slot_of(row, first_row, direct, mask, keys, slots)
         if slots[slot] < 0:
@@ -161,6 +162,25 @@ def sum_group(part: int, parts: int, group: int, entries: Entries, scratch: Scra
     else:
         slots[: len(keys)] = -1
     return count
+
+
+@compiled
+def collect(entries: Entries, scratch: Scratch, rows: Longs, sums: Floats) -> int:
+    """Fill `rows` [E] and `sums` [E, D] with the rows that the batch touched and the sums of their gradients; gives
+    their number.
+
+    A sum of -0.0 becomes 0.0: whatever then adds up sums of parts may begin at 0.0 or at the first of them.
+    """
+    width = sums.shape[1]
+    total = 0
+    for group in range(len(entries.column_bounds) - 1):
+        count = sum_group(0, 1, group, entries, scratch)
+        for u in range(count):
+            rows[total + u] = scratch.rows[u]
+            for d in range(width):
+                sums[total + u, d] = scratch.sums[u, d] + np.float32(0.0)
+        total += count
+    return total
 
 
 @compiled
@@ -197,7 +217,7 @@ def pay(
 
 @compiled
 def _pay_row(part: int, parts: int, row: int, table: Floats, received: NDArray[np.float64], decay: float) -> None:
-    if _part_of(_scrambled(row), parts) == part and received[row] != decay:
+    if _part_of(scrambled(row), parts) == part and received[row] != decay:
         owed = np.float32(math.exp(decay - received[row]))
         received[row] = decay
         for d in range(table.shape[1]):

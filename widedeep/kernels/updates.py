@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from widedeep.compiled import compiled
-from widedeep.kernels.prefetch import prefetch
 from widedeep.kernels.reading import Floats, Longs
 from widedeep.kernels.sparse import Entries, Scratch, sum_group
+from widedeep.prefetch import prefetch
 
 AHEAD = 12
 """A row is prefetched this many rows before it is needed, so that work on others hides the delay of memory."""

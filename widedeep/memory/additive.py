@@ -111,6 +111,7 @@ def fit_additive(
         if offset is not None:
             logit += offset
         rows = target.at(logit)
+        del logit  # `rows` holds what a sweep needs of it
         bias_step = everywhere.sums(used, rows).steps(_NO_BIAS, 0.0, logistic=rows.logistic)
         everywhere.move(bias_step, rows, used)
         bias += float(bias_step[0])
@@ -167,8 +168,9 @@ def shrinkage_and_z(
     The shrinkage is that which suits the variance of the column's true weights, z the number of deviations by which
     this variance stands out from 0 (see `Sums.variance_and_z`).
     """
+    chance = _chance(target, used) if target.kind == "binary" else None
     rows = target.at(model.logit(columns, len(target.label)))
-    noise, kurtosis = _chance(target, used) if target.kind == "binary" else (_noise(target, rows.residual, used), 0.0)
+    noise, kurtosis = (_noise(target, rows.residual, used), 0.0) if chance is None else chance
     results = []
     for i in positions:
         sums = columns[i].sums(used, rows)
@@ -194,10 +196,17 @@ def _chance(target: Target, used: Mask) -> tuple[float, float]:
     The kurtosis is in units of the squared noise. Without weights they are 1 and 1 - 6 p (1 - p).
     """
     mean = _mean(target, used)
-    weight = np.ones(1) if target.weight is None else target.weight[used].astype(np.float64)
-    gradient = weight * (target.label[used].astype(np.float64) - mean)
-    curvature = float(weight.mean()) * mean * (1.0 - mean)
-    squared, fourth = float(np.square(gradient).mean()), float(np.square(np.square(gradient)).mean())
+    gradient = target.label[used].astype(np.float64)
+    gradient -= mean
+    mean_weight = 1.0
+    if target.weight is not None:
+        weight = target.weight[used].astype(np.float64)
+        gradient *= weight
+        mean_weight = float(weight.mean())
+    curvature = mean_weight * mean * (1.0 - mean)
+    # In place: [n] in float64 is as much memory as several columns take.
+    squared = float(np.square(gradient, out=gradient).mean())
+    fourth = float(np.square(gradient, out=gradient).mean())
     if curvature == 0.0 or squared == 0.0:  # only rows of one class have weight
         return 1.0, 1.0
     noise = squared / curvature

@@ -1,10 +1,10 @@
 """The columns of codes that an additive model is made of, in chunks of consecutive rows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,10 +157,26 @@ class CodeColumn:
 
 
 @dataclass(frozen=True)
+class NarrowLists:
+    """Lists of codes in the fewest bytes, as those of all columns and rows are held together."""
+
+    codes: Codes
+    """[N]: the codes of all rows, one row after the other."""
+    lengths: Codes | NDArray[np.int64]
+    """[rows]; they sum to N."""
+    weights: Floats | None = None
+    """[N], where the codes have weights."""
+
+    def lists(self) -> Lists:
+        """The lists as the loops take them."""
+        return Lists(self.codes.astype(np.int32, copy=False), self.lengths.astype(np.int64, copy=False), self.weights)
+
+
+@dataclass(frozen=True)
 class ListColumn:
     """A list of codes in every row. A row's logit gets the sum over its codes of list weight times model weight."""
 
-    chunks: Sequence[Lists]
+    chunks: Sequence[Lists | NarrowLists]
     size: int
     first: int = 0
 
@@ -204,11 +220,30 @@ class ListColumn:
             counts.count_list_rows(part.values, part.lengths, self.first, used[rows], total)
         return total
 
-    def _parts(self, used: Mask | None = None) -> list[tuple[slice, Lists]]:
-        return _rows_of(self.chunks, [len(chunk.lengths) for chunk in self.chunks], used)
+    def _parts(self, used: Mask | None = None) -> Iterator[tuple[slice, Lists]]:
+        for rows, chunk in _rows_of(self.chunks, [len(chunk.lengths) for chunk in self.chunks], used):
+            yield rows, _plain(chunk)
 
 
 Column = CodeColumn | ListColumn
+
+
+def plain_chunks(column: Column) -> list[Codes | Lists]:
+    """The column's chunks, lists as the loops take them."""
+    return [chunk if isinstance(chunk, np.ndarray) else _plain(chunk) for chunk in column.chunks]
+
+
+def narrow(codes: NDArray[Any], size: int) -> Codes:
+    """Codes below `size` in the fewest bytes: those of all columns and rows are held together."""
+    if size <= 1 << 8:
+        return codes.astype(np.uint8)
+    return codes.astype(np.uint16) if size <= 1 << 16 else codes.astype(np.int32, copy=False)
+
+
+def narrow_lists(lists: Lists, size: int) -> NarrowLists:
+    """Lists of codes below `size` in the fewest bytes."""
+    longest = int(lists.lengths.max(initial=0))
+    return NarrowLists(narrow(lists.values, size), narrow(lists.lengths, longest + 1), lists.weights)
 
 
 def split(column: Column, bounds: Sequence[int]) -> Column:
@@ -220,6 +255,10 @@ def split(column: Column, bounds: Sequence[int]) -> Column:
         return replace(column, chunks=[chunk[first:last] for first, last in pairs])
     assert isinstance(chunk, Lists)
     return replace(column, chunks=[chunk.slice(first, last) for first, last in pairs])
+
+
+def _plain(lists: Lists | NarrowLists) -> Lists:
+    return lists if isinstance(lists, Lists) else lists.lists()
 
 
 def _arrays(lists: Lists) -> tuple[NDArray[np.int32], NDArray[np.int64], Floats]:

@@ -1,11 +1,9 @@
 """Reads the columns of an additive model from an encoded store."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from widedeep.encoded.store import EncodedStore
 from widedeep.features.fields import FIRST
@@ -13,7 +11,7 @@ from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.lists import Lists
 from widedeep.memory.additive import Target, effective_weights
-from widedeep.memory.columns import CodeColumn, Codes, Column, Floats, ListColumn
+from widedeep.memory.columns import CodeColumn, Column, Floats, ListColumn, narrow, narrow_lists
 from widedeep.recipe.data import LabelKind
 
 NUMERIC_CODES = 32
@@ -46,23 +44,19 @@ def cross_column(store: EncodedStore, column: IndexColumn) -> Column:
 def _index_column(store: EncodedStore, column: IndexColumn, *, first: int) -> Column:
     chunks = store.chunks(column.name)
     if column.pooling is None:
-        return CodeColumn([_narrow(chunk.to_numpy(), column.size) for chunk in chunks], column.size, first)
+        return CodeColumn([narrow(chunk.to_numpy(), column.size) for chunk in chunks], column.size, first)
     weights = [None] * len(chunks) if column.weights is None else store.chunks(column.weights)
-    lists = [Lists.of(chunk, chunk_weights) for chunk, chunk_weights in zip(chunks, weights, strict=True)]
+    lists = [
+        narrow_lists(Lists.of(chunk, chunk_weights), column.size)
+        for chunk, chunk_weights in zip(chunks, weights, strict=True)
+    ]
     return ListColumn(lists, column.size, first)
 
 
 def _numeric_column(store: EncodedStore, name: str, cuts: Floats) -> CodeColumn:
     chunks = [chunk.to_numpy() for chunk in store.chunks(name)]
     size = len(cuts) + 1
-    return CodeColumn([_narrow(np.searchsorted(cuts, chunk, side="right"), size) for chunk in chunks], size)
-
-
-def _narrow(codes: NDArray[Any], size: int) -> Codes:
-    """Codes below `size` in the fewest bytes: those of all columns and rows are held together."""
-    if size <= 1 << 8:
-        return codes.astype(np.uint8)
-    return codes.astype(np.uint16) if size <= 1 << 16 else codes.astype(np.int32, copy=False)
+    return CodeColumn([narrow(np.searchsorted(cuts, chunk, side="right"), size) for chunk in chunks], size)
 
 
 def target(store: EncodedStore, kind: LabelKind) -> Target:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.lists import Lists
 from widedeep.memory.additive import (
     MOST_SHRINKAGE,
     Additive,
@@ -16,7 +15,7 @@ from widedeep.memory.additive import (
     shrinkage_and_z,
     stored_sums,
 )
-from widedeep.memory.columns import Column, Floats, ListColumn
+from widedeep.memory.columns import Column, Floats, ListColumn, NarrowLists, narrow_lists
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
 from widedeep.memory.sums import MemorySums
 from widedeep.reporting import Reporter
@@ -171,12 +170,17 @@ def _calibration_columns(
     cross: Column, value: Floats, support: NDArray[np.uint8], folds: NDArray[np.uint8]
 ) -> tuple[ListColumn, ListColumn]:
     scaled, shifted, start = [], [], 0
+    ones = np.ones(max((len(chunk) for chunk in cross.chunks if isinstance(chunk, np.ndarray)), default=0), np.int64)
     for chunk in cross.chunks:
-        lists = chunk if isinstance(chunk, Lists) else Lists(chunk, np.ones(len(chunk), dtype=np.int64))
-        rows = np.repeat(folds[start : start + len(lists.lengths)], lists.lengths)
-        values, buckets = value[rows, lists.values], support[rows, lists.values].astype(np.int32)
-        weighted = values if lists.weights is None else values * lists.weights
-        scaled.append(Lists(buckets * SIGNS + (values < 0), lists.lengths, weighted))
-        shifted.append(Lists(buckets, lists.lengths, lists.weights))
-        start += len(lists.lengths)
+        if isinstance(chunk, np.ndarray):
+            narrowed = NarrowLists(chunk, ones[: len(chunk)])
+        else:
+            narrowed = chunk if isinstance(chunk, NarrowLists) else narrow_lists(chunk, cross.size)
+        codes, lengths, weights = narrowed.codes, narrowed.lengths, narrowed.weights
+        rows = np.repeat(folds[start : start + len(lengths)], lengths)
+        values, buckets = value[rows, codes], support[rows, codes]
+        weighted = values if weights is None else values * weights
+        scaled.append(NarrowLists(buckets * np.uint8(SIGNS) + (values < 0), lengths, weighted))
+        shifted.append(NarrowLists(buckets, lengths, weights))
+        start += len(lengths)
     return ListColumn(scaled, SUPPORT_BUCKETS * SIGNS), ListColumn(shifted, SUPPORT_BUCKETS)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from widedeep.features.plan import IndexColumn
 from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import DeepInput, InputLayout, automatic_dim
-from widedeep.model.table import Table, TableColumn
+from widedeep.model.table import Share, Table, TableColumn
 from widedeep.recipe.schema import EmbeddingSettings
 
 DEVIATION = 0.01
@@ -30,7 +30,7 @@ class Embeddings(nn.Module):
     the numerics.
     """
 
-    def __init__(self, layout: InputLayout, settings: EmbeddingSettings) -> None:
+    def __init__(self, layout: InputLayout, settings: EmbeddingSettings, share: Share | None = None) -> None:
         super().__init__()
         columns = [(i, column) for i, column in enumerate(layout.index_columns) if column.kind == "categorical"]
         columns += [(i, column) for i, column in enumerate(layout.list_columns) if column.kind == "categorical"]
@@ -48,6 +48,7 @@ class Embeddings(nn.Module):
                     for start, (position, column) in zip(places, members, strict=True)
                 ],
                 width,
+                share=share,
             )
             table.initialise(DEVIATION)
             self.tables[str(width)] = table

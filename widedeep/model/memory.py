@@ -74,8 +74,11 @@ class CrossValues(nn.Module):
         self.fold_value, self.fold_support = value.to(device).flatten(), support.to(device).flatten()
 
     def forward(self, indices: Tensor, bags: Sequence[Bag] = (), folds: Tensor | None = None) -> Tensor:
-        rows = indices + self.offsets
-        logit = self._contribution(self._without_silent(rows), self._without_silent(self.positions), folds).sum(dim=0)
+        if self.num_dense or self.training:
+            rows = self._without_silent(indices + self.offsets)
+            logit = self._contribution(rows, self._without_silent(self.positions), folds).sum(dim=0)
+        else:  # ONNX cannot reshape a tensor of no numbers
+            logit = torch.zeros(indices.shape[1], device=self.value.device)
         for position, bag in enumerate(bags, start=self.num_dense):
             if self.training and position in self.silent:
                 continue

@@ -11,7 +11,7 @@ from widedeep.kernels.lookups import Bag
 from widedeep.model.embeddings import Embeddings
 from widedeep.model.layout import InputLayout
 from widedeep.model.memory import CrossValues
-from widedeep.model.table import Table
+from widedeep.model.table import Share, Table
 from widedeep.model.towers import TOWERS
 from widedeep.model.wide import Wide
 from widedeep.recipe.kinds import KINDS
@@ -29,15 +29,24 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, layout: InputLayout, settings: ModelSettings, *, bias: float = 0.0, correction: float = 0.0
+        self,
+        layout: InputLayout,
+        settings: ModelSettings,
+        *,
+        bias: float = 0.0,
+        correction: float = 0.0,
+        share: Share | None = None,
     ) -> None:
-        """`correction` is added to the logit outside training, to undo the shift that sampling train rows causes."""
+        """`correction` is added to the logit outside training, to undo the shift that sampling train rows causes.
+
+        `share` says which rows of large tables are held here; None is all.
+        """
         super().__init__()
         self.correction = correction
         kind = KINDS[settings.kind]
         self.bias = nn.Parameter(torch.tensor(bias))
-        self.wide = Wide(layout, settings.wide) if kind.has_wide(crosses=bool(layout.crosses)) else None
-        self.embeddings = Embeddings(layout, settings.embeddings) if kind.towers else None
+        self.wide = Wide(layout, settings.wide, share) if kind.has_wide(crosses=bool(layout.crosses)) else None
+        self.embeddings = Embeddings(layout, settings.embeddings, share) if kind.towers else None
         self.towers = nn.ModuleDict()
         if self.embeddings is not None:
             for name in kind.towers:
@@ -73,7 +82,7 @@ class Network(nn.Module):
 
     def num_parameters(self) -> int:
         """The number of trained numbers, those of tables included."""
-        tables = sum(module.weight.numel() for module in self.modules() if isinstance(module, Table))
+        tables = sum(m.num_rows * m.weight.shape[1] for m in self.modules() if isinstance(m, Table))
         return tables + sum(parameter.numel() for parameter in self.parameters())
 
 

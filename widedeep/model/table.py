@@ -25,6 +25,30 @@ class TableColumn:
     """Columns with the same name here share a range."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """The rows of every large table that a process holds, of `world` processes: those with row % world == rank.
+
+    Fresh rows are drawn each by itself, so that no process needs the others'.
+    """
+
+    seed: int
+    split_above: int
+    """Tables with more rows than this are split; every process holds the others whole."""
+    rank: int = 0
+    world: int = 1
+
+    def rows_of(self, num_rows: int) -> range:
+        """The rows held here of a table with `num_rows` rows."""
+        return range(self.rank, num_rows, self.world) if num_rows > self.split_above else range(num_rows)
+
+    def draw(self, weight: Tensor, rows: range, deviation: float) -> None:
+        """Draw the `rows` of a table into `weight` [rows, W]. Tables of different widths have different draws."""
+        from widedeep.kernels.row_draws import draw_rows  # not at the top: scoring draws nothing, and needs no Numba
+
+        draw_rows(weight.numpy(), rows, self.seed, deviation)
+
+
 @dataclass
 class Touched:
     """The look-ups of one training step, and the autograd leaf [B, W] that they were written to."""
@@ -48,8 +72,13 @@ class Table(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, columns: Sequence[TableColumn], width: int, *, summed: bool = False) -> None:
-        """With `summed`, the output is the sum over the columns (width 1; see Columns)."""
+    def __init__(
+        self, columns: Sequence[TableColumn], width: int, *, summed: bool = False, share: Share | None = None
+    ) -> None:
+        """With `summed`, the output is the sum over the columns (width 1; see Columns).
+
+        `share` says which rows are held here, and how fresh ones are drawn.
+        """
         super().__init__()
         starts: dict[str | int, int] = {}
         end = 0
@@ -63,17 +92,28 @@ class Table(nn.Module):
             [Column(c.position, start, c.place, c.pooling) for c, start in zip(columns, self._starts, strict=True)],
             summed=summed,
         )
-        self.register_buffer("weight", torch.zeros(end, width))
+        self.num_rows = end
+        self.share = share
+        self.held = range(end) if share is None else share.rows_of(end)
+        """The rows that `weight` holds: all, or of a large table in one of several processes every so many."""
+        self.register_buffer("weight", torch.zeros(len(self.held), width))
         self.touched: Touched | None = None
         """The look-ups of the last training forward pass; the optimizer's step uses them and sets this to None."""
         self.before_lookup: Callable[[Lookups], None] | None = None
         """Called in training before rows are read; set by an optimizer that may still have to update them."""
+        self.given: tuple[Tensor, Lookups] | None = None
+        """What the next `fill` reads in place of the table: rows that were taken from it, and the look-ups in these."""
+
+    @property
+    def is_split(self) -> bool:
+        """Whether other processes hold some of the rows."""
+        return len(self.held) < self.num_rows
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """(first row, number of rows) of each range, in order; columns that share a range count once."""
         starts = sorted(set(self._starts))
-        return [(start, end - start) for start, end in zip(starts, [*starts[1:], len(self.weight)], strict=True)]
+        return [(start, end - start) for start, end in zip(starts, [*starts[1:], self.num_rows], strict=True)]
 
     @property
     def readers(self) -> list[TableColumn]:
@@ -83,17 +123,23 @@ class Table(nn.Module):
 
     def initialise(self, deviation: float) -> None:
         """Draw the rows from N(0, deviation²). Those of missing and unknown values start at zero, to have no effect."""
-        nn.init.normal_(self.weight, std=deviation)
+        if self.share is None:
+            nn.init.normal_(self.weight, std=deviation)
+        else:
+            self.share.draw(self.weight, self.held, deviation)
         for start in self._starts:
-            self.weight[start : start + 2] = 0.0
+            for row in range(start, min(start + 2, self.num_rows)):
+                if row in self.held:
+                    self.weight[self.held.index(row)] = 0.0
 
     def fill(self, indices: Tensor, bags: Sequence[Bag], out: Tensor) -> None:
         """Write the vectors of all columns to `out` [B, W], each at its column's place; indices [F, B] int32."""
-        lookups = Lookups(self.columns, indices, bags)
+        weight, lookups = self.given or (self.weight, Lookups(self.columns, indices, bags))
         if not self.training:
-            kernels_for(self.weight.device, rows=lookups.num_rows).look_up(self.weight, lookups, out)
-            return
-        if self.before_lookup is not None:
-            self.before_lookup(lookups)
-        kernels_for(self.weight.device).look_up(self.weight, lookups, out)
-        self.touched = Touched(lookups, out)
+            kernels_for(weight.device, rows=lookups.num_rows).look_up(weight, lookups, out)
+        else:
+            if self.before_lookup is not None and self.given is None:
+                self.before_lookup(lookups)
+            kernels_for(weight.device).look_up(weight, lookups, out)
+            self.touched = Touched(lookups, out)
+        self.given = None

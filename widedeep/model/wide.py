@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
 from widedeep.model.memory import CrossValues
-from widedeep.model.table import Table, TableColumn
+from widedeep.model.table import Share, Table, TableColumn
 from widedeep.recipe.schema import WideSettings
 
 
@@ -21,18 +21,18 @@ class Wide(nn.Module):
     Shape: indices [F, B] int32, numerics [D, B] float32, bags, folds [B] int64 (in training with a memory) → logit [B].
     """
 
-    def __init__(self, layout: InputLayout, settings: WideSettings) -> None:
+    def __init__(self, layout: InputLayout, settings: WideSettings, share: Share | None = None) -> None:
         super().__init__()
         remembered = {column.name for column in layout.crosses if settings.crosses == "out_of_fold"}
         single, lists = list(enumerate(layout.index_columns)), list(enumerate(layout.list_columns))
         crosses = [(i, column) for i, column in single if column.name in remembered]
         list_crosses = [(i, column) for i, column in lists if column.name in remembered]
         self.memory = CrossValues([c.size for _, c in crosses + list_crosses], len(crosses)) if remembered else None
-        self._remembered_bags = [i for i, _ in list_crosses]
+        self.remembered_bags = [i for i, _ in list_crosses]
         self.register_buffer("remembered", torch.tensor([i for i, _ in crosses], dtype=torch.int64), persistent=False)
         columns = [TableColumn(i, column.size) for i, column in single if column.name not in remembered]
         columns += [TableColumn(i, column.size, pooling="sum") for i, column in lists if column.name not in remembered]
-        self.weights = Table(columns, 1, summed=True) if columns else None
+        self.weights = Table(columns, 1, summed=True, share=share) if columns else None
         self.numeric = nn.Parameter(torch.zeros(len(layout.numeric_columns)))
 
     def forward(
@@ -41,7 +41,7 @@ class Wide(nn.Module):
         with torch.autocast(numerics.device.type, enabled=False):  # the wide part adds up in float32 on every device
             logit: Tensor = self.numeric @ numerics
         if self.memory is not None:
-            cross_bags = [bags[i] for i in self._remembered_bags]
+            cross_bags = [bags[i] for i in self.remembered_bags]
             logit = logit + self.memory(indices.index_select(0, self.get_buffer("remembered")), cross_bags, folds)
         if self.weights is None:
             return logit

@@ -29,16 +29,18 @@ Report = list[dict[str, Any]]
 
 
 def build_crosses_and_report(
-    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False
+    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False, workers: str | None = None
 ) -> tuple[EncodingResult, Report]:
     """Fit the plan, encode all splits and report on collisions, as far as that is not done already.
+
+    `workers` says which processes share the work, see `open_workers`; the bytes are the same.
 
     In the result, each cross has its observed `collisions` (None if it has a vocabulary) and, hashed or not, the number
     of its `distinct` combinations.
     """
     workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait):
-        encoded = encoding_stage(loaded, workspace, reporter)
+    with workspace.locked(reporter, wait=wait), workspace.workers(workers) as opened:
+        encoded = encoding_stage(loaded, workspace, reporter, workers=opened)
         report = collisions_stage(loaded.recipe, encoded, workspace, reporter)
     entries = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
     for cross in encoded.crosses:

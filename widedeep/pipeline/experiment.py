@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,15 @@ from widedeep.errors import ArtefactError, NoRowsError, UsageError
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
-from widedeep.memory.cross_memory import FoldMemory
+from widedeep.memory.cross_memory import CrossMemory, FoldMemory
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network
+from widedeep.model.network import Network, Undrawn
+from widedeep.pipeline.crew import Crew
 from widedeep.pipeline.finish import finish_run
 from widedeep.pipeline.going_on import Parent, carried_run, remembering
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path, precision_of
+from widedeep.pipeline.parted import Assignment, parted_trainer
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
 from widedeep.pipeline.stages import MemoryResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
@@ -36,7 +39,8 @@ from widedeep.runs import TRAIN_ONLY, RunDirectory
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
 from widedeep.table.parts import forms_of
 from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
-from widedeep.training.loop import Trainer
+from widedeep.training.loop import Outcome, Trainer
+from widedeep.training.ranks import Ranks
 
 _TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
 """`train` tells how many values will be unknown for fields with at least this share, and for so many fields at most."""
@@ -87,6 +91,7 @@ def train(
     refit: RefitRows | None = None,
     goes_on_from: Path | None = None,
     wait: bool = False,
+    crew: Crew | None = None,
 ) -> TrainResult:
     """Run every stage that is missing, train and evaluate. With `resume`, go on with this recipe's unfinished run.
 
@@ -98,11 +103,15 @@ def train(
 
     With `goes_on_from`, training goes on from the finished run of that directory, on the recipe's rows. If these have
     none to train on, the result is that run once more. Raises RecipeError for the settings that differ from its own.
+
+    `crew` are the processes that train; this one alone by default. Raises UsageError for more of them than parts.
     """
     parent = _parent(loaded, goes_on_from, refit)
-    workspace = Workspace(work_dir)
+    workspace, crew = Workspace(work_dir), crew or Crew()
     with workspace.locked(reporter, wait=wait):
-        return _train_or_refit(loaded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent)
+        return _train_or_refit(
+            loaded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent, crew=crew
+        )
 
 
 def train_seeds(
@@ -116,6 +125,7 @@ def train_seeds(
     refit: RefitRows | None = None,
     goes_on_from: Path | None = None,
     wait: bool = False,
+    crew: Crew | None = None,
 ) -> SeedsResult:
     """Train (or refit) with the recipe's seed and the `seeds - 1` that follow it, on the same split.
 
@@ -124,14 +134,16 @@ def train_seeds(
     if loaded.recipe.seed + seeds > 2**32:
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
     parent = _parent(loaded, goes_on_from, refit)
-    workspace = Workspace(work_dir)
+    workspace, crew = Workspace(work_dir), crew or Crew()
     runs: list[TrainResult] = []
     with workspace.locked(reporter, wait=wait):
         for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
             reporter.part(f"seed {seed}", len(runs) + 1, seeds)
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
             runs.append(
-                _train_or_refit(seeded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent)
+                _train_or_refit(
+                    seeded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent, crew=crew
+                )
             )
     return SeedsResult(runs, _summary([run.metrics for run in runs]))
 
@@ -167,27 +179,29 @@ def _train_or_refit(
     again: bool,
     refit: RefitRows | None,
     parent: Parent | None,
+    crew: Crew,
 ) -> TrainResult:
     if refit is None:
         try:
-            return _train(loaded, workspace, reporter, resume=resume, again=again, parent=parent)
+            return _train(loaded, workspace, reporter, crew, resume=resume, again=again, parent=parent)
         except NoRowsError as error:
             if parent is None or error.split != "train":
                 raise
             return _carry(parent, loaded, workspace, reporter, resume=resume or not again)
     splits = refit_splits(loaded, refit)
-    chosen = _train(loaded, workspace, reporter, resume=resume, take_finished=True).run
+    chosen = _train(loaded, workspace, reporter, crew, resume=resume, take_finished=True).run
     planned = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
     reporter.note(
         f"refit of {chosen} on the {' + '.join(splits)} rows, for its best number of epochs: {planned.epochs}"
     )
-    return _train(loaded, workspace, reporter, resume=resume, again=again, refit=planned)
+    return _train(loaded, workspace, reporter, crew, resume=resume, again=again, refit=planned)
 
 
 def _train(
     loaded: LoadedRecipe,
     workspace: Workspace,
     reporter: Reporter,
+    crew: Crew,
     *,
     resume: bool,
     again: bool = True,
@@ -200,8 +214,8 @@ def _train(
     """
     started = time.monotonic()
     recipe = loaded.recipe
-    device = choose_device(recipe.training.device)
-    threads = set_threads(recipe.training.threads)
+    device = _checked_device(recipe, crew)
+    threads = set_threads(_threads(recipe))
     grows_from = None if parent is None else parent.grows_from
     encoded = encoding_stage(loaded, workspace, reporter, TRAIN_ONLY if refit is None else refit.splits, grows_from)
     memory = memory_stage(loaded, encoded, workspace, reporter, grows_from)
@@ -253,24 +267,43 @@ def _train(
         store.verify()
     facts: Any = read_report(encoded.ingested.path)
     torch.manual_seed(recipe.seed)
+    epochs = recipe.training.epochs
+    if refit is not None:
+        epochs = refit.epochs
+    elif parent is not None:
+        epochs = min(epochs, recipe.training.going_on_epochs)
     with telling_out_of_memory():
         label_mean = facts["label"]["train"]["mean"] if refit is None else _label_mean(stores["train"])
         bias = _starting_bias(recipe, label_mean)
+        shares = shown_shares(encoded.exposures, recipe.training.unknown_share)
+        if recipe.training.unknown_share == "auto":
+            _tell_unknown(encoded.exposures, reporter)
+        if recipe.training.parts > 1:
+            assignment = Assignment(
+                run=str(run.path.absolute()),
+                encoded=str(encoded.path.absolute()),
+                splits=tuple(encoded.splits),
+                folds=None if memory is None else str(memory.folds.absolute()),
+                learnt=parent is not None,
+                bias=bias,
+                unknown=shares,
+                epochs=epochs,
+                followed=None if refit is None else refit.values,
+                precision=precision_of(run, device),
+                resume=resume,
+            )
+            network, outcome = _learn_by_parts(assignment, crew, recipe, plan, layout, parent, reporter)
+            seconds = time.monotonic() - started
+            finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
+            return _with_warnings_told(_finished_result(run, already_done=False), reporter)
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if memory is not None:
             _begin_with_memory(network, layout, run, memory, reporter, learnt=parent is not None)
         unknown = None
-        if shares := shown_shares(encoded.exposures, recipe.training.unknown_share):
+        if shares:
             unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
-        if recipe.training.unknown_share == "auto":
-            _tell_unknown(encoded.exposures, reporter)
         kept = {} if parent is None else parent.kept(plan)
         known = None if parent is None else parent.memory(network, layout, kept)
-        epochs = recipe.training.epochs
-        if refit is not None:
-            epochs = refit.epochs
-        elif parent is not None:
-            epochs = min(epochs, recipe.training.going_on_epochs)
         training = recipe.training.model_copy(update={"epochs": epochs})
         trainer = Trainer(
             recipe.model_copy(update={"training": training}),
@@ -322,6 +355,75 @@ def _differs(run: RunDirectory, head: Mapping[str, Any]) -> str | None:
     return next((told for entry, told in _DECIDES_BYTES.items() if manifest.get(entry) != head[entry]), None)
 
 
+def _checked_device(recipe: Recipe, crew: Crew) -> torch.device:
+    """The device to train on. Raises UsageError for more processes than parts, and for parts on cuda."""
+    parts = recipe.training.parts
+    if crew.world > parts:
+        raise UsageError(
+            f"{crew.world:,} processes, and a step has training.parts: {parts:,}: each process computes at least one "
+            f"part; start at most {parts:,}, or set training.parts to a multiple of {crew.world:,} (which makes it "
+            "another model, equal for any number of processes)"
+        )
+    device = choose_device(recipe.training.device)
+    if parts > 1 and device.type != "cpu":
+        raise UsageError(
+            f"training.parts: {parts:,} is computed on the CPU, parts and processes on {device.type} are not built: "
+            "set training.device to cpu, or training.parts to 1"
+        )
+    return device
+
+
+def _threads(recipe: Recipe) -> int | None:
+    """Parts take one thread by default, whatever the machine: their bytes shall not depend on who computes them."""
+    return recipe.training.threads or (1 if recipe.training.parts > 1 else None)
+
+
+def _learn_by_parts(
+    assignment: Assignment,
+    crew: Crew,
+    recipe: Recipe,
+    plan: FeaturePlan,
+    layout: InputLayout,
+    parent: Parent | None,
+    reporter: Reporter,
+) -> tuple[Network, Outcome]:
+    """Train in the crew's processes. Gives a network for the whole model, whose weights are in the best checkpoint."""
+    run = RunDirectory(Path(assignment.run))
+    known = None
+    if parent is not None:
+        assignment, known = _begun(assignment, plan, layout, parent, reporter)
+    with crew.at_work(assignment, recipe.training.timeout) as ranks:
+        trainer = parted_trainer(assignment, ranks, reporter)
+        _tell_silent(trainer.network, layout, reporter)
+        outcome = trainer.run(resume=assignment.resume)
+        del trainer  # the tables are read from the best checkpoint next
+    with Undrawn():
+        network = Network(layout, recipe.model, correction=logit_correction(recipe))
+    if known is not None and outcome.best_epoch == 0:
+        known.save(run.memory_path)
+    recall_crosses(network, run)
+    return network, outcome
+
+
+def _begun(
+    assignment: Assignment, plan: FeaturePlan, layout: InputLayout, parent: Parent, reporter: Reporter
+) -> tuple[Assignment, CrossMemory | None]:
+    """Write the checkpoint that going on begins with, measured as epoch 0; gives the memory of that epoch."""
+    kept = parent.kept(plan)
+    known = None
+
+    def as_it_was(network: Network) -> Callable[[], AbstractContextManager[object]]:
+        nonlocal known
+        known = parent.memory(network, layout, kept)
+        return partial(remembering, network, known)
+
+    trainer = parted_trainer(assignment, Ranks(), reporter, as_it_was=as_it_was)
+    if not (assignment.resume and trainer.run_dir.last_path.exists()):
+        parent.start(trainer.network, trainer.optimizers, kept)
+        trainer.begin()
+    return replace(assignment, resume=True), known
+
+
 def _with_warnings_told(result: TrainResult, reporter: Reporter) -> TrainResult:
     for warning in result.warnings:
         reporter.warn(warning["message"])
@@ -355,7 +457,12 @@ def _begin_with_memory(
     with telling_stage():
         folds = FoldMemory.load(memory.folds)
     crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
-    if crosses.silent:
+    _tell_silent(network, layout, reporter)
+
+
+def _tell_silent(network: Network, layout: InputLayout, reporter: Reporter) -> None:
+    crosses = network.cross_memory
+    if crosses is not None and crosses.silent:
         names = ", ".join(" x ".join(layout.crosses[position].fields) for position in crosses.silent)
         reporter.note(f"left out of the model, as the train rows do not tell them from chance: {names}")
 
@@ -381,7 +488,7 @@ def _carry(
     run = last_run(workspace, name, key, finished=True) if resume else None
     if run is None:
         device = choose_device(loaded.recipe.training.device)
-        head = manifest_head(loaded, device, set_threads(loaded.recipe.training.threads))
+        head = manifest_head(loaded, device, set_threads(_threads(loaded.recipe)))
         run = carried_run(parent, name, workspace.runs_dir, key, head)
     reporter.note(f"no new rows to train on: {run.path} is {parent.run.path} once more, with its scores and figures")
     return _finished_result(run)

@@ -26,6 +26,8 @@ from widedeep.training.device import peak_memory_bytes
 from widedeep.training.inference import evaluate_with_errors, store_logits
 from widedeep.training.level import level_shift
 from widedeep.training.loop import Outcome
+from widedeep.training.ranks import Ranks
+from widedeep.training.split_checkpoints import write_whole
 
 _LABEL_ROWS = 1 << 20
 """Rows whose labels are read at a time."""
@@ -45,7 +47,7 @@ def finish_run(
 ) -> None:
     """Set the level of the best epoch's model, measure it, judge it, and mark the run as finished."""
     kind = recipe.data.label.kind
-    shift = _set_level(kind, run, layout, network, stores.get("valid"), device)
+    shift = _set_level(kind, run, layout, network, stores.get("valid"), device, parted=recipe.training.parts > 1)
     held_out = [split for split in ("valid", "test") if split in stores]
     cutoffs = recipe.evaluation.cutoffs
     scores = {split: ScoreTally() for split in held_out}
@@ -99,13 +101,16 @@ def _set_level(
     network: Network,
     valid: EncodedStore | None,
     device: torch.device,
+    *,
+    parted: bool,
 ) -> float:
     """Load the best checkpoint into the network and shift its bias to the level of the valid rows; gives the shift.
 
-    The checkpoint holds the shift, so that a finish that is resumed does not shift the bias twice.
+    The checkpoint holds the shift, so that a finish that is resumed does not shift the bias twice. If training was
+    `parted`, tables may be too large for memory: they stay in the checkpoint's file.
     """
     tensors, state = load_checkpoint(run.best_path)
-    restore_model(network, tensors, run.best_path)
+    restore_model(network, tensors, run.best_path, in_place=not parted)
     if kind != "binary" or valid is None:
         return 0.0
     if "level_shift" not in state:
@@ -115,7 +120,10 @@ def _set_level(
         state["level_shift"] = level_shift(logits, rows[LABEL_COLUMN], rows.get(WEIGHT_COLUMN))
         with torch.no_grad():
             network.bias.add_(state["level_shift"])
-        save_checkpoint(run.best_path, model_tensors(network), state)
+        if parted:
+            write_whole(run.best_path, model_tensors(network), state, {}, Ranks())
+        else:
+            save_checkpoint(run.best_path, model_tensors(network), state)
     return float(state["level_shift"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from widedeep.files import write_json
 from widedeep.pipeline.keys import file_identity, key_of
-from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.pipeline.workspace import BY_PARTS, Workspace, read_report
 from widedeep.profile.ingest import columns_read
 from widedeep.profile.ingest import ingest as ingest_files
 from widedeep.recipe.load import LoadedRecipe
@@ -17,6 +17,7 @@ from widedeep.source.table_logs import log_of_version
 from widedeep.table.missing_values import missing_values
 from widedeep.table.side_tables import side_table_files
 from widedeep.table.typed_columns import typed_columns
+from widedeep.workers import Workers
 
 INGEST_FORMAT = 9
 """Raised when the typed table or its report changes for equal inputs, so that no older cache is read."""
@@ -33,11 +34,16 @@ class IngestResult:
     columns: list[dict[str, Any]]
 
 
-def ingest(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> IngestResult:
-    """Read the recipe's input files, type, check and split their rows, and store them, unless that is done already."""
+def ingest(
+    loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False, workers: str | None = None
+) -> IngestResult:
+    """Read the recipe's input files, type, check and split their rows, and store them, unless that is done already.
+
+    `workers` says which processes share the work, see `open_workers`.
+    """
     workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait):
-        return ingest_stage(loaded, workspace, reporter)
+    with workspace.locked(reporter, wait=wait), workspace.workers(workers) as opened:
+        return ingest_stage(loaded, workspace, reporter, opened)
 
 
 def ingest_key(loaded: LoadedRecipe) -> str:
@@ -71,14 +77,19 @@ def _path_identity(path: Path, version: int | None) -> list[str | int]:
     return [*file_identity([path])[0], *map(str, partition_texts(path).items())]
 
 
-def ingest_stage(loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter) -> IngestResult:
-    """`ingest`, for a caller that holds the lock."""
+def ingest_stage(
+    loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, workers: Workers | None = None
+) -> IngestResult:
+    """`ingest`, for a caller that holds the lock. What is done already serves, whether or not workers have done it."""
     key = ingest_key(loaded)
-    path = workspace.stage_path("ingest", key)
-    cached = workspace.is_done("ingest", key)
-    if not cached:
-        with workspace.building("ingest", key) as temporary:
-            report = ingest_files(loaded.recipe, loaded.base_dir, temporary, reporter)
+    path = workspace.finished_path("ingest", key)
+    cached = path is not None
+    if path is None:
+        # The rows are the same, and so is their key; only their parts are others, whatever the number of workers.
+        name = key if workers is None else f"{key}{BY_PARTS}"
+        path = workspace.stage_path("ingest", name)
+        with workspace.building("ingest", name) as temporary:
+            report = ingest_files(loaded.recipe, loaded.base_dir, temporary, reporter, workers)
             write_json(temporary / "report.json", report.to_json())
     facts: dict[str, Any] = read_report(path)
     return IngestResult(path, key, cached, facts["rows"], facts["columns"])

@@ -10,7 +10,7 @@ from typing import Literal
 from widedeep.errors import WidedeepError
 from widedeep.files import temporary_directory, writing
 from widedeep.pipeline.serving import pointers_in
-from widedeep.pipeline.workspace import Workspace
+from widedeep.pipeline.workspace import BY_PARTS, Workspace
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, settle_latest
 
@@ -183,7 +183,8 @@ def _idle_stages(workspace: Workspace, kept: Sequence[ListedRun]) -> Iterator[Pa
     finished = [run.began.timestamp() for run in kept if run.state == "finished"]
     if not finished:
         return
-    needed = {workspace.stage_path(stage, key) for run in kept for stage, key in run.keys.items()}
+    keys = [(stage, key) for run in kept for stage, key in run.keys.items()]
+    needed = {workspace.stage_path(stage, f"{key}{made}") for stage, key in keys for made in ("", BY_PARTS)}
     # Runs do not name the other stages, which are made after the encoded rows that they are made of.
     encoded = [path.stat().st_mtime for path in needed if path.parent.name == "encoded" and path.is_dir()]
     for path in sorted(workspace.stages_dir.glob("*/*")):

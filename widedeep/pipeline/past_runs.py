@@ -33,8 +33,8 @@ def finished_stage(run: RunDirectory, stage: str, work_dir: Path) -> Path | None
         return None
     key = manifest["keys"][stage]
     for directory in (work_dir, *run.path.parents[2:3]):
-        if Workspace(directory).is_done(stage, key):
-            return Workspace(directory).stage_path(stage, key)
+        if (path := Workspace(directory).finished_path(stage, key)) is not None:
+            return path
     return None
 
 

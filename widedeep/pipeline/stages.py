@@ -2,7 +2,8 @@
 (memory)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from widedeep.artefacts import telling_stage
 from widedeep.encoded.folds import row_folds
-from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_store
+from widedeep.encoded.store import STORE_FORMAT, EncodedStore, write_stores
 from widedeep.errors import Fault, RecipeError
 from widedeep.features.crosses import cross_members
 from widedeep.features.exposure import Exposure, ExposureCounts, late_from
-from widedeep.features.fields import FIRST
+from widedeep.features.fields import FIRST, FittedCross
 from widedeep.features.fit import fit_plan
 from widedeep.features.grow import GrowthExposure, dropped_values, grow_plan, kept_indices
 from widedeep.features.plan import FeaturePlan
@@ -35,15 +36,17 @@ from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY
 from widedeep.source.coded import CodedRows
+from widedeep.source.forms import Forms
 from widedeep.table.parts import coded_blocks, forms_of, typed_names
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME
+from widedeep.workers import Workers
 
 ENCODING_FORMAT = 5
 """Raised when the fitted plan, the encoding or the report on them changes for equal inputs, as `INGEST_FORMAT` is."""
 MEMORY_FORMAT = 5
 """Raised likewise when the values that crosses remember change."""
-_ENCODED_ROWS = 1 << 16
+ENCODED_ROWS = 1 << 16
 """Rows that a thread encodes at a time."""
 MOST_MEMORY, BYTES_PER_VALUE = 8 * 2**30, 5
 """Bytes that the values of all crosses may take, and bytes of one value with its support."""
@@ -108,13 +111,15 @@ def encoding_stage(
     reporter: Reporter,
     trained_on: Sequence[str] = TRAIN_ONLY,
     grows_from: GrowsFrom | None = None,
+    workers: Workers | None = None,
 ) -> EncodingResult:
     """`build_crosses`, for a caller that holds the lock; ingests first if that is not done.
 
     The rows of all splits in `trained_on` are train rows: the plan is fitted on them, and the store `train` holds them.
-    With `grows_from`, they make its plan grow.
+    With `grows_from`, they make its plan grow. Workers, if there are any, fit and encode the train split's own rows;
+    the bytes are the same.
     """
-    ingested = ingest_stage(loaded, workspace, reporter)
+    ingested = ingest_stage(loaded, workspace, reporter, workers)
     recipe = loaded.recipe
     evict = recipe.training.evict
     key = key_of(
@@ -132,7 +137,14 @@ def encoding_stage(
     cached = workspace.is_done("encoded", key)
     if not cached:
         with workspace.building("encoded", key) as temporary:
-            _encode(loaded, ingested, temporary, reporter, trained_on, grows_from)
+            if workers is None:
+                _encode(loaded, ingested, temporary, reporter, trained_on, grows_from)
+            else:
+                assert tuple(trained_on) == TRAIN_ONLY
+                assert grows_from is None
+                from widedeep.pipeline.encoding_parts import encode_by_parts  # only here: few encode so
+
+                encode_by_parts(loaded.recipe, ingested.path, ingested.rows, temporary, reporter, workers)
     facts: dict[str, Any] = read_report(path)
     exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
     splits = _stored_splits(ingested, trained_on)
@@ -242,69 +254,109 @@ def _encode(
         reporter=reporter,
         total_rows=sum(ingested.rows[split] for split in trained_on),
         rare=rare,
+        blocks_of=lambda columns: trained_blocks(
+            ingested.path, trained_on, keep_negatives, columns=columns, forms=forms
+        ),
     )
     for leftover in spill_dir.iterdir():
         os.remove(leftover)
     spill_dir.rmdir()
-    plan.save(out_dir / "plan")
-    rare.save(out_dir / "plan" / "rare")
-    known, late = _KnownRows(plan), None
+    with ThreadPoolExecutor(1) as saving_thread:
+        saved = saving_thread.submit(_save, plan, rare, out_dir / "plan")
+        known, exposure, dropped = _encode_splits(
+            recipe, plan, forms, ingested, out_dir, reporter, trained_on, grows_from
+        )
+        saved.result()
+    write_encoding_report(out_dir, known, {"plan_digest": plan.digest, **dropped}, exposure)
+
+
+def _save(plan: FeaturePlan, rare: RareCounts, directory: Path) -> None:
+    plan.save(directory)
+    rare.save(directory / "rare")
+
+
+def _encode_splits(
+    recipe: Recipe,
+    plan: FeaturePlan,
+    forms: Forms,
+    ingested: IngestResult,
+    out_dir: Path,
+    reporter: Reporter,
+    trained_on: Sequence[str],
+    grows_from: GrowsFrom | None,
+) -> "tuple[KnownRows, ExposureCounts | GrowthExposure, dict[str, Any]]":
+    """Write the stores; what was counted of train rows, and what is to be reported of values that were dropped."""
+    keep_negatives = recipe.data.keep_negatives
+    known, late = KnownRows(plan.crosses), None
     exposure: ExposureCounts | GrowthExposure
-    report: dict[str, Any] = {"plan_digest": plan.digest}
+    dropped: dict[str, Any] = {}
     if grows_from is None:
-        late = _late_from(ingested, trained_on, keep_negatives)
+        late = late_instant(ingested.path, trained_on, keep_negatives)
         exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
     else:
         kept = kept_indices(grows_from.plan, plan)
         exposure = GrowthExposure(plan, grows_from.plan, kept)
         if recipe.training.evict is not None:
-            report["dropped"] = dropped_values(grows_from.plan, kept)
+            dropped["dropped"] = dropped_values(grows_from.plan, kept)
     total = sum(ingested.rows.values())
     done = 0
 
     def encoded(block: CodedRows) -> tuple[pl.DataFrame, NDArray[np.bool_] | None]:
-        is_late = None if late is None else block.column(TIME).to_numpy() >= late
-        return plan.encode(block).hstack(stored_targets(block)), is_late
+        return encoded_rows(plan, block, late)
 
     with reporter.work("encode", total, "rows") as meter:
-        for split in _stored_splits(ingested, trained_on):
 
-            def frames(split: str = split) -> Iterator[pl.DataFrame]:
-                nonlocal done
+        def frames(split: str) -> Iterator[pl.DataFrame]:
+            nonlocal done
+            if split == "train":
+                blocks = trained_blocks(ingested.path, trained_on, keep_negatives, ENCODED_ROWS, forms=forms)
+            else:
+                blocks = coded_blocks(ingested.path, split, ENCODED_ROWS, forms=forms)
+            for block, is_late in map_in_order(encoded, blocks):
                 if split == "train":
-                    blocks = trained_blocks(ingested.path, trained_on, keep_negatives, _ENCODED_ROWS, forms=forms)
-                else:
-                    blocks = coded_blocks(ingested.path, split, _ENCODED_ROWS, forms=forms)
-                for block, is_late in map_in_order(encoded, blocks):
-                    if split == "train":
-                        known.count(block)
-                        exposure.add(block, is_late)
-                    done += len(block)
-                    meter.update(done)
-                    yield block
+                    known.count(block)
+                    exposure.add(block, is_late)
+                done += len(block)
+                meter.update(done)
+                yield block
 
-            write_store(out_dir / split, frames())
+        write_stores((out_dir / split, frames(split)) for split in _stored_splits(ingested, trained_on))
+    return known, exposure, dropped
+
+
+def write_encoding_report(
+    out_dir: Path, known: "KnownRows", facts: dict[str, Any], exposure: ExposureCounts | GrowthExposure
+) -> None:
+    """Write the report of a plan and its store: `facts` and what was counted of the encoded train rows."""
     unknown_values = {name: shares.to_json() for name, shares in exposure.result().items()}
-    report = {"crosses": known.report(), **report, "unknown_values": unknown_values}
-    write_json(out_dir / "report.json", report)
+    write_json(out_dir / "report.json", {"crosses": known.report(), **facts, "unknown_values": unknown_values})
 
 
-def _late_from(ingested: IngestResult, trained_on: Sequence[str], keep_negatives: float) -> float | None:
-    if not all(TIME in typed_names(ingested.path, split) for split in trained_on):
+def late_instant(typed: Path, trained_on: Sequence[str], keep_negatives: float) -> float | None:
+    """The instant from which on train rows are late (see `late_from`); None if they have no time, or a single one."""
+    if not all(TIME in typed_names(typed, split) for split in trained_on):
         return None
 
     def times() -> Iterator[NDArray[np.float64]]:
-        blocks = trained_blocks(ingested.path, trained_on, keep_negatives, columns=[TIME])
+        blocks = trained_blocks(typed, trained_on, keep_negatives, columns=[TIME])
         return (block.column(TIME).to_numpy() for block in blocks)
 
     return late_from(sum(len(block) for block in times()), times)
 
 
-class _KnownRows:
+def encoded_rows(
+    plan: FeaturePlan, block: CodedRows, late: float | None
+) -> tuple[pl.DataFrame, NDArray[np.bool_] | None]:
+    """Typed rows as a store holds them, and which of them are late; None if no instant is known."""
+    is_late = None if late is None else block.column(TIME).to_numpy() >= late
+    return plan.encode(block).hstack(stored_targets(block)), is_late
+
+
+class KnownRows:
     """Counts for each cross the train rows (with lists: the combinations in rows) that have a weight of their own."""
 
-    def __init__(self, plan: FeaturePlan) -> None:
-        self.crosses = plan.crosses
+    def __init__(self, crosses: Sequence[FittedCross]) -> None:
+        self.crosses = crosses
         self.known = dict.fromkeys((cross.name for cross in self.crosses), 0)
         self.values = dict(self.known)
 
@@ -315,7 +367,14 @@ class _KnownRows:
             self.known[name] += int(known.sum())
             self.values[name] += len(known)
 
+    def merge(self, known: Mapping[str, int], values: Mapping[str, int]) -> None:
+        """Add what others have counted of other rows."""
+        for name in self.known:
+            self.known[name] += known[name]
+            self.values[name] += values[name]
+
     def report(self) -> list[dict[str, Any]]:
+        """What the stage's report says of each cross."""
         return [
             {
                 "columns": list(cross.fields),

@@ -1,8 +1,9 @@
 """The work directory: its lock, its cache of finished stages and its runs."""
 
+import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ from widedeep.errors import ArtefactError
 from widedeep.files import locked, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
+from widedeep.workers import Workers, open_workers
 
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
+
+BY_PARTS = "-parts1"
+"""Behind the key of a typed table that workers have made: its rows lie in other parts. The number is raised when these
+parts change for equal inputs."""
 
 _SHARES = {"missing": float, "unknown": float, "expected": float, "by": str}
 _REPORTS: dict[str, Any] = {
@@ -41,6 +47,11 @@ class Workspace:
     def stage_path(self, stage: str, key: str) -> Path:
         """The directory of the stage with this key, whether it exists or not."""
         return self.stages_dir / stage / key
+
+    def finished_path(self, stage: str, key: str) -> Path | None:
+        """The directory of the finished stage with this key, whoever made it; None if there is none."""
+        names = (name for name in (key, f"{key}{BY_PARTS}") if self.is_done(stage, name))
+        return next((self.stage_path(stage, name) for name in names), None)
 
     def is_done(self, stage: str, key: str) -> bool:
         """Whether the stage with this key is finished and holds the files that it was finished with."""
@@ -76,6 +87,7 @@ class Workspace:
                 raise ArtefactError(
                     f"{path}: was deleted while it was made: leave stages/ alone while a command runs, and run again"
                 ) from error
+        _give_back_freed_memory()
 
     @contextmanager
     def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
@@ -95,6 +107,17 @@ class Workspace:
             self._complete()
             yield
 
+    @contextmanager
+    def workers(self, where: str | None) -> Iterator[Workers | None]:
+        """The workers that `where` names, see `open_workers`, which see the stages; None for None."""
+        if where is None:
+            yield None
+            return
+        with writing(self.stages_dir):
+            self.stages_dir.mkdir(parents=True, exist_ok=True)
+        with open_workers(where, self.stages_dir) as workers:
+            yield workers
+
     def _complete(self) -> None:
         """Complete what a killed process has all but finished, and remove what it has not."""
         for folder in self.runs_dir.glob("*/"):
@@ -103,6 +126,13 @@ class Workspace:
         for top in (self.stages_dir, self.runs_dir):
             for folder in {leftover.parent for leftover in top.rglob(".*.tmp-*")}:
                 sweep(folder, older=True)
+
+
+def _give_back_freed_memory() -> None:
+    """Return what a stage has freed to the operating system: the C library keeps it for pieces of the same sizes, of
+    which the next stage has others."""
+    with suppress(OSError, AttributeError):  # only the GNU C library can be asked for it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_report(path: Path) -> dict[str, object]:

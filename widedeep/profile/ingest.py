@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.errors import DataError, NoRowsError
-from widedeep.files import writing
+from widedeep.files import syncing, writing
 from widedeep.ordered import map_in_order
 from widedeep.profile.columns import ColumnProfile, profile_columns
 from widedeep.profile.drift import STRONG_DRIFT
@@ -57,6 +57,7 @@ from widedeep.table.typed_columns import (
     typed_columns,
     values_name,
 )
+from widedeep.workers import Workers
 
 _UNSPLIT = "unsplit"
 _GROUPS_HELD = 1 << 21
@@ -67,11 +68,14 @@ _NEARLY_ALL = 0.9
 _UNHELD_SHOWN = 5
 
 
-def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) -> IngestReport:
+def ingest(
+    recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter, workers: Workers | None = None
+) -> IngestReport:
     """Write `out_dir/<split>/part-*`, typed, row order as in the files; equal inputs give equal bytes.
 
     The splits are train and those that have files or are drawn. The caller gives a folder that it renames when all is
-    well. Raises DataError, ColumnError, WriteError; see `Typing`, `read_blocks` and `row_splits`.
+    well. With workers, whatever their number, the rows are the same in other parts. Raises DataError, ColumnError,
+    WriteError; see `Typing`, `read_blocks` and `row_splits`.
     """
     data = recipe.data
     files = {split: expand_paths(paths, base_dir) for split in SPLITS if (paths := getattr(data, split)) is not None}
@@ -80,6 +84,56 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
     splits = [split for split in SPLITS if split in files or split in parts]
     typing = Typing(recipe, decides_forms=True)
     folds = listed_folds(data)
+    with syncing() as sync, ThreadPoolExecutor(1) as writing_thread:
+        tables = {split: SplitTable(recipe, typing, is_train=split == "train") for split in splits}
+        writers: Sequence[PartWriter] = ()
+        if workers is None:
+            writers = _fill(tables, files, recipe, base_dir, out_dir, reporter, typing, folds, writing_thread, sync)
+        else:
+            from widedeep.profile.ingest_parts import fill_by_parts  # only here: few ingest so
+
+            fill_by_parts(tables, files, recipe, base_dir, out_dir, reporter, typing, folds, workers)
+        _check_splits(recipe, tables, parts)
+        of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
+        listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
+        by_value = {name: texts for name, texts in listed.items() if texts} if missing_values(data) else None
+        forms = Forms(of, by_value)
+        write_forms(out_dir, forms)
+        longest = {
+            column.name: column.field.max_length
+            for column in typing.columns
+            if isinstance(column.field, MultiValuedField)
+            and column.field.max_length
+            and typing.lists.long_rows[column.column]
+        }
+        if longest:
+            write_longest(out_dir, longest)
+        for table in tables.values():
+            table.settle(forms, longest)
+        report = _report(recipe, typing, tables, out_dir, writers)
+    _refuse_empty_columns(report)
+    _warn_of_bad_numbers(report, reporter)
+    _warn_of_lists(typing, reporter)
+    _warn_of_unheld([*typing.listed_labels, *folds.values()], reporter)
+    report = replace(report, warnings=findings(report, recipe))
+    show_findings(report.warnings, reporter)
+    return report
+
+
+def _fill(
+    tables: dict[str, "SplitTable"],
+    files: dict[str, list[Source]],
+    recipe: Recipe,
+    base_dir: Path,
+    out_dir: Path,
+    reporter: Reporter,
+    typing: Typing,
+    folds: Mapping[str, ListedValues],
+    writing_thread: ThreadPoolExecutor,
+    sync: Callable[[Path], None],
+) -> list[PartWriter]:
+    """Read all files and have their rows written, typed and split, by the writers that are returned."""
+    data, parts = recipe.data, drawn_parts(recipe.data)
     missing = missing_values(data)
     by_time = bool(parts) and isinstance(data.split, TimeSplit)
 
@@ -92,55 +146,43 @@ def ingest(recipe: Recipe, base_dir: Path, out_dir: Path, reporter: Reporter) ->
             return [(_UNSPLIT, rows)]
         return list(split_rows(rows, row_splits(data, block, first_position, folds, missing.get(""))))
 
-    with ThreadPoolExecutor(1) as writing_thread:
-        tables = {
-            split: _SplitTable(PartWriter(out_dir / split, writing_thread), recipe, typing, is_train=split == "train")
-            for split in splits
-        }
-        unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread) if by_time else None
-        blocks = _keeping_first(_blocks(files, recipe, base_dir, reporter), recipe, out_dir)
-        for found in map_in_order(typed, _placed(blocks, typing)):
-            for split, rows in found:
-                if split == _UNSPLIT and unsplit is not None:
-                    unsplit.add(rows)
-                else:
-                    tables[split].add(rows)
-        if unsplit is not None:
-            unsplit.finish()
-            _distribute_by_time(recipe, out_dir, tables, unsplit.num_rows)
-        for table in tables.values():
-            table.writer.finish()
-    _check_splits(recipe, tables, parts)
-    of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
-    listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}
-    forms = Forms(of, {name: texts for name, texts in listed.items() if texts} if missing else None)
-    write_forms(out_dir, forms)
-    longest = {
-        column.name: column.field.max_length
-        for column in typing.columns
-        if isinstance(column.field, MultiValuedField)
-        and column.field.max_length
-        and typing.lists.long_rows[column.column]
-    }
-    if longest:
-        write_longest(out_dir, longest)
-    for table in tables.values():
-        table.settle(forms, longest)
-    report = _report(recipe, typing, tables, out_dir)
-    _refuse_empty_columns(report)
-    _warn_of_bad_numbers(report, reporter)
-    _warn_of_lists(typing, reporter)
-    _warn_of_unheld([*typing.listed_labels, *folds.values()], reporter)
-    report = replace(report, warnings=findings(report, recipe))
-    show_findings(report.warnings, reporter)
-    return report
+    writers = {split: PartWriter(out_dir / split, writing_thread, sync) for split in tables}
+    unsplit = PartWriter(out_dir / _UNSPLIT, writing_thread, lambda path: None) if by_time else None
+    side_tables = SideTables.load(data, base_dir, columns_read(recipe, "train"), reporter)
+    blocks = _keeping_first(_blocks(files, recipe, side_tables, reporter), recipe, out_dir)
+    for found in map_in_order(typed, _placed(blocks, typing)):
+        for split, rows in found:
+            if split == _UNSPLIT and unsplit is not None:
+                unsplit.add(rows)
+            else:
+                writers[split].add(tables[split].add(rows))
+    if unsplit is not None:
+        unsplit.finish()
+        for split, rows in _distributed_by_time(recipe, out_dir, unsplit.num_rows):
+            writers[split].add(tables[split].add(rows))
+        with writing(out_dir):
+            shutil.rmtree(out_dir / _UNSPLIT)
+    for writer in writers.values():
+        writer.close()
+    return list(writers.values())
 
 
-class _SplitTable:
-    """One split under way: its parts and what is counted over its rows."""
+class SplitTable:
+    """What is counted over the rows of a split."""
 
-    def __init__(self, writer: PartWriter, recipe: Recipe, typing: Typing, *, is_train: bool) -> None:
-        self.writer, self._kinds = writer, typing.seen_kinds
+    def __init__(
+        self,
+        recipe: Recipe,
+        typing: Typing,
+        *,
+        is_train: bool,
+        first_row: int = 0,
+        first_kept: int = 0,
+        all_kept: int | None = None,
+    ) -> None:
+        """`first_row` is the position in the split of the first row that is added, if there are others, `first_kept`
+        its position among the `all_kept` rows that are kept when negatives are sampled."""
+        self._kinds = typing.seen_kinds
         missing, data = missing_values(recipe.data), recipe.data
         self.listed: dict[str, Mapping[Form, Sequence[str]]] = {
             column.name: missing[table].by_form
@@ -150,15 +192,16 @@ class _SplitTable:
         """Column of texts → form that it may have → values that are then missing, because the recipe lists them."""
         self._num_listed: Counter[tuple[str, Form]] = Counter()
         # Held-out rows stay as they are.
-        self._sampling = NegativeSampling(recipe.data.keep_negatives, "train") if is_train else None
+        self._sampling = NegativeSampling(recipe.data.keep_negatives, "train", first_row) if is_train else None
         self.target = TargetTally()
         self.missing: dict[str, int] = {}
-        self.sample = RowSample()
+        self.sample = RowSample(first_row=first_kept, all_rows=all_kept)
         self.groups = ValueTally(_GROUPS_HELD)
         self.forms = _form_tallies(recipe, typing) if is_train else {}
         """Of the columns of texts; only of the train rows, which decide."""
 
-    def add(self, rows: CodedRows) -> None:
+    def add(self, rows: CodedRows) -> CodedRows:
+        """Count the next rows; gives those that are kept."""
         if self._sampling is not None:
             rows = self._sampling.kept(rows)
         self.target.add(rows.frame[LABEL], rows.frame.get_column(WEIGHT, default=None))
@@ -181,7 +224,18 @@ class _SplitTable:
                 name = column.name
                 undecided.append((tally, rows.values[name] if name in rows.values else rows.frame[name]))
         add_columns(undecided)
-        self.writer.add(rows)
+        return rows
+
+    def merge(self, other: "SplitTable") -> None:
+        """Add what `other`, of the same recipe, has counted of the rows that follow."""
+        self.target.merge(other.target)
+        for name, missing in other.missing.items():
+            self.missing[name] = self.missing.get(name, 0) + missing
+        self._num_listed.update(other._num_listed)
+        self.groups.merge(other.groups)
+        self.sample.merge(other.sample)
+        for tally, more in zip(self.forms.values(), other.forms.values(), strict=True):
+            tally.merge(more)
 
     def settle(self, forms: Forms, longest: Mapping[str, int]) -> None:
         """Once the columns' forms are known: count what is missing in them, write the sample in them."""
@@ -233,15 +287,14 @@ def columns_read(recipe: Recipe, split: str) -> list[str]:
 
 
 def _blocks(
-    files: dict[str, list[Source]], recipe: Recipe, base_dir: Path, reporter: Reporter
+    files: dict[str, list[Source]], recipe: Recipe, side_tables: SideTables, reporter: Reporter
 ) -> Iterator[tuple[str, RawBlock]]:
     data = recipe.data
-    side_tables = SideTables.load(data, base_dir, columns_read(recipe, "train"), reporter)
     finished = 0
     with reporter.work("ingest", total_size(chain.from_iterable(files.values())), "bytes") as meter:
         for split, sources in files.items():
             columns = side_tables.log_columns(columns_read(recipe, split))
-            coded = () if data.tables else _read_by_value(recipe)
+            coded = () if data.tables else read_by_value(recipe)
             rowless = RowlessFiles()
             for source in sources:
                 name, done = str(source), 0
@@ -267,21 +320,28 @@ def _keeping_first(
     kept = False
     for split, block in blocks:
         if not kept and block.num_rows:
-            columns = [
-                block.frame[name].head(FIRST_ROWS)
-                if (coded := block.coded.get(name)) is None
-                else coded.values[coded.codes.head(FIRST_ROWS)].alias(name)
-                for name in Typing(recipe, require_label=False).needed
-            ]
-            write_first_rows(out_dir, pl.DataFrame(columns))
+            write_first_rows(out_dir, first_rows_of(block, recipe))
             kept = True
         yield split, block
 
 
-def _read_by_value(recipe: Recipe) -> set[str]:
-    """The source columns that are nothing but numbers and texts of single values: each different text is typed once."""
+def first_rows_of(block: RawBlock, recipe: Recipe) -> pl.DataFrame:
+    """The first rows of a block, as they were read, in the columns that scoring reads."""
+    columns = [
+        block.frame[name].head(FIRST_ROWS)
+        if (coded := block.coded.get(name)) is None
+        else coded.values[coded.codes.head(FIRST_ROWS)].alias(name)
+        for name in Typing(recipe, require_label=False).needed
+    ]
+    return pl.DataFrame(columns)
+
+
+def read_by_value(recipe: Recipe) -> set[str]:
+    """The source columns that are nothing but labels, numbers and texts of single values: each different text is typed
+    once."""
+    by_value = ("label", "number", "text")
     columns = typed_columns(recipe)
-    others = {source for column in columns if column.role not in ("number", "text") for source in column.sources}
+    others = {source for column in columns if column.role not in by_value for source in column.sources}
     return {column.column for column in columns} - others - set(split_columns(recipe.data))
 
 
@@ -294,16 +354,13 @@ def _placed(blocks: Iterable[tuple[str, RawBlock]], typing: Typing) -> Iterator[
         num_train += block.num_rows if split == "train" else 0
 
 
-def _distribute_by_time(recipe: Recipe, out_dir: Path, tables: dict[str, _SplitTable], num_rows: int) -> None:
+def _distributed_by_time(recipe: Recipe, out_dir: Path, num_rows: int) -> Iterator[tuple[str, CodedRows]]:
     def times() -> Iterator[NDArray[np.float64]]:
         return (block[TIME].to_numpy() for block in typed_blocks(out_dir, _UNSPLIT, columns=[TIME]))
 
     cuts = time_cuts(recipe.data, num_rows, times)
     for block in coded_blocks(out_dir, _UNSPLIT):
-        for split, rows in split_rows(block, cuts.row_splits(block.frame[TIME].to_numpy())):
-            tables[split].add(rows)
-    with writing(out_dir):
-        shutil.rmtree(out_dir / _UNSPLIT)
+        yield from split_rows(block, cuts.row_splits(block.frame[TIME].to_numpy()))
 
 
 def _warn_of_unheld(listed: Iterable[ListedValues | None], reporter: Reporter) -> None:
@@ -313,7 +370,7 @@ def _warn_of_unheld(listed: Iterable[ListedValues | None], reporter: Reporter) -
             reporter.warn(f"{values.setting}: no row holds {shown}: check how the files write it")
 
 
-def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[str, ...]) -> None:
+def _check_splits(recipe: Recipe, tables: dict[str, SplitTable], parts: tuple[str, ...]) -> None:
     rule = recipe.data.split.model_dump(mode="json", exclude_none=True) if recipe.data.split else {"kind": "random"}
     shown = ", ".join(f"{key}: {value}" for key, value in rule.items())
     counts = ", ".join(f"{split} {table.target.rows}" for split, table in tables.items())
@@ -327,10 +384,15 @@ def _check_splits(recipe: Recipe, tables: dict[str, _SplitTable], parts: tuple[s
     tables["train"].target.refuse_constant_label(recipe.data.label)
 
 
-def _report(recipe: Recipe, typing: Typing, tables: dict[str, _SplitTable], out_dir: Path) -> IngestReport:
+def _report(
+    recipe: Recipe, typing: Typing, tables: dict[str, SplitTable], out_dir: Path, writers: Iterable[PartWriter]
+) -> IngestReport:
+    """What is to be said of the table, whose last parts `writers` write meanwhile. Raises WriteError."""
     binary = recipe.data.label.kind == "binary"
     samples = {split: table.sample for split, table in tables.items()}
     profiles = profile_columns(typing.columns, samples, binary=binary, keep_negatives=recipe.data.keep_negatives)
+    for writer in writers:
+        writer.finish()
     if not samples["train"].is_whole:
         profiles = {
             name: _count_new_values(name, _count_suspect(name, profile, samples["train"], out_dir), tables, out_dir)
@@ -378,7 +440,7 @@ def _count_suspect(name: str, profile: ColumnProfile, sample: RowSample, out_dir
 
 
 def _count_new_values(
-    name: str, profile: ColumnProfile, tables: dict[str, "_SplitTable"], out_dir: Path
+    name: str, profile: ColumnProfile, tables: dict[str, "SplitTable"], out_dir: Path
 ) -> ColumnProfile:
     """Of a text that drifts, how many rows have values that no train row has: a sample of train cannot tell."""
     if profile.type != "text" or max(profile.drift.values(), default=0.0) < STRONG_DRIFT:

@@ -36,6 +36,16 @@ class ValueTally:
         if self._num_waiting > 2 * self.max_values:
             self._merge()
 
+    def merge(self, other: "ValueTally") -> None:
+        """Add what `other`, of as many values at most, has counted of other rows."""
+        self._frames.append(other.counts())
+        self._num_waiting += other.counts().height
+        if other.limit is not None:
+            self.limit = other.limit if self.limit is None else min(self.limit, other.limit)
+            self._frames = [_within(frame.lazy(), self.limit).collect() for frame in self._frames]
+        if self._num_waiting > 2 * self.max_values:
+            self._merge()
+
     def counts(self) -> pl.DataFrame:
         """`hash` (UInt64, ascending) and `rows` (Int64) of the values held."""
         self._merge()

@@ -41,8 +41,9 @@ def dump_recipe(recipe: Recipe) -> str:
     """YAML text of a resolved recipe, in the order of the schema.
 
     Left out are the parts that `model.kind` lacks, and settings that another setting rules out: those of a vocabulary
-    where a field is hashed, FTRL's where the optimizer is another, `experts` where there is no `rank`. Loading the text
-    gives an equal recipe, and dumping that recipe gives the same text.
+    where a field is hashed, FTRL's where the optimizer is another, `experts` where there is no `rank`, and what belongs
+    to parts of a step where there is one. Loading the text gives an equal recipe, and dumping that recipe gives the
+    same text.
     """
     data = recipe.model_dump()
     for path in left_out(recipe):
@@ -59,6 +60,8 @@ def dump_recipe(recipe: Recipe) -> str:
     wide = data["training"].get("wide")
     if wide is not None and wide["optimizer"] != "ftrl":
         del wide["beta"], wide["l1"]
+    if data["training"]["parts"] == 1:
+        del data["training"]["parts"], data["training"]["timeout"]
     dcn_v2 = data["model"].get("dcn_v2")
     if dcn_v2 is not None and dcn_v2["rank"] is None:
         del dcn_v2["experts"]

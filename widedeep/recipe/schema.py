@@ -293,6 +293,11 @@ class TrainingSettings(Settings):
     evict: Eviction | None = None
     batch_size: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 4096
     """Rows per step."""
+    parts: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Parts that the rows of a step are cut into, whose losses and gradients are added up in order. Up to so many
+    processes (`train --processes`) then give the same bytes as one."""
+    timeout: Annotated[float, Field(ge=1.0, le=86_400.0)] = 300.0
+    """Only with `parts`: seconds that a process waits for another one's share of a step before training fails."""
     wide: WideOptimizer = WideOptimizer()
     deep: DeepOptimizer = DeepOptimizer()
     warmup_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
@@ -307,7 +312,8 @@ class TrainingSettings(Settings):
     """The type in which the layers multiply while they are trained; weights, optimizers, embeddings, the wide part, the
     loss and all scoring stay float32. `auto` takes bfloat16 where the processor gains by it (docs/training.md)."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """CPU threads; by default all. Two trainings give equal bytes only with the same number."""
+    """CPU threads; by default all, with `parts` 1 in each process. Two trainings give equal bytes only with the same
+    number."""
     unknown_share: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
     """Share of the values that training shows as unknown, drawn anew each epoch, so that it learns what to say of new
     values. `auto` estimates for each field, from train rows, how many values will be new, and shows up to a twentieth
@@ -315,6 +321,17 @@ class TrainingSettings(Settings):
     0, only values that are rare in train are unknown."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
     """Most seconds between two checkpoints that training can resume from; there is one after each epoch too."""
+
+    @model_validator(mode="after")
+    def _parts_have_rows(self) -> "TrainingSettings":
+        if self.parts > 1 and self.batch_size < 2 * self.parts:
+            raise ValueError(
+                f"`parts`: each needs at least 2 rows of a step, and {self.batch_size:,} rows (`batch_size`) are cut "
+                f"into {self.parts:,}: take fewer parts or larger batches"
+            )
+        if self.parts == 1 and self.timeout != type(self).model_fields["timeout"].default:
+            raise ValueError("`timeout` is for several processes: give `parts` a number above 1, or take `timeout` out")
+        return self
 
 
 class EvaluationSettings(Settings):

@@ -78,11 +78,12 @@ def count_newlines(data: NDArray[np.uint8]) -> int:
 def clean_texts(frame: pl.DataFrame, settings: FormatSettings, *, may_have_blanks: bool = True) -> pl.DataFrame:
     """Trim the String columns (unless nothing can need it) and set their missing texts to null, as the format says."""
     text = pl.col(pl.String)
+    # One step after the other: in one expression, all before would be done twice for each missing text.
     if settings.trim and may_have_blanks:
-        text = text.str.strip_chars(BLANKS)
+        frame = frame.with_columns(text.str.strip_chars(BLANKS))
     for missing in settings.missing:
-        text = pl.when(text != missing).then(text)
-    return frame.with_columns(text)
+        frame = frame.with_columns(pl.when(text != missing).then(text))
+    return frame
 
 
 def require_columns(wanted: Sequence[str], present: Sequence[str], name: str) -> None:

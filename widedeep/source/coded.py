@@ -1,10 +1,17 @@
 """Columns as codes: the distinct values once, and for every row the position of its value among them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+_CELLS_PER_ROW = 4
+"""Combinations of values per row, up to which looking at them is quicker than at the rows: a block comes in slices."""
+_FEW_CODES = 8
+"""Codes up to which comparing all rows with each is quicker than looking up what each row's code stands for."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,11 @@ class CodedColumn:
 
     def null_count(self) -> int:
         """Rows without a value."""
-        if self.values.null_count() == 0:
-            return 0
-        return int(np.count_nonzero(self.values.is_null().to_numpy()[self.codes.to_numpy()]))
+        codes = self.codes.to_numpy()
+        missing = np.flatnonzero(self.values.is_null().to_numpy()) if self.values.null_count() else ()
+        if len(missing) > _FEW_CODES:
+            return int(np.count_nonzero(self.values.is_null().to_numpy()[codes]))
+        return sum(int(np.count_nonzero(codes == codes.dtype.type(code))) for code in missing)
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,8 @@ class CodedRows:
     """All columns, the coded ones as codes."""
     values: Mapping[str, pl.Series] = field(default_factory=dict)
     """Coded column → its values (see `CodedColumn`)."""
-    _known: dict[int, tuple[pl.Expr, pl.Series]] = field(default_factory=dict, repr=False, compare=False)
-    """Expressions, by `id`, with what they are of the values: slices of a block share it."""
+    _known: dict[int, tuple[object, pl.Series]] = field(default_factory=dict, repr=False, compare=False)
+    """What was made of the values, by the `id` of a key that is kept with it; see `known`."""
 
     @classmethod
     def of(cls, rows: "pl.DataFrame | CodedRows") -> "CodedRows":
@@ -81,11 +90,33 @@ class CodedRows:
         """The values that occur in a coded column, some perhaps twice: a frame of `value` and `count` (Int64)."""
         values = self.values[name]
         counts = np.bincount(self.frame[name].to_numpy(), minlength=len(values))
-        return pl.DataFrame({"value": values, "count": counts}).filter(pl.col("count") > 0)
+        counted = pl.DataFrame({"value": values, "count": counts})
+        return counted if counts.all() else counted.filter(pl.col("count") > 0)
 
     def slices(self, rows: int) -> Iterator["CodedRows"]:
         """All rows in order, at most `rows` at once."""
         return (self.on_rows(frame) for frame in self.frame.iter_slices(rows))
+
+    def known(self, key: object, made: Callable[[], pl.Series]) -> pl.Series:
+        """What `made` makes of the values alone, once for all slices of a block that ask for it by the same key."""
+        kept = self._known.get(id(key))
+        # Kept with the key: another one may get its `id` once it is gone.
+        if kept is None or kept[0] is not key:
+            kept = key, made()
+            self._known[id(key)] = kept
+        return kept[1]
+
+    def of_values(self, expression: pl.Expr, name: str) -> pl.Series:
+        """An expression over a coded column, evaluated once for each of its values."""
+        return self.known(expression, lambda: self.values[name].to_frame(name).select(expression).to_series())
+
+    def cells(self, names: Sequence[str]) -> "Cells | None":
+        """The combinations of the values of coded columns; None if one is not coded, or there are far fewer rows."""
+        if any(name not in self.values for name in names):
+            return None
+        sizes = [len(self.values[name]) for name in names]
+        most = _CELLS_PER_ROW * self.height
+        return Cells([self.frame[name] for name in names], sizes) if math.prod(sizes) <= most else None
 
     def decoded(self) -> pl.DataFrame:
         """All columns with their values."""
@@ -103,15 +134,42 @@ class CodedRows:
             roots = set(expression.meta.root_names())
             if len(roots) == 1 and roots <= self.values.keys():
                 (name,) = roots
-                known = self._known.get(id(expression))
-                # Kept with the expression: another one may get its `id` once it is gone.
-                if known is None or known[0] is not expression:
-                    known = expression, self.values[name].to_frame(name).select(expression).to_series()
-                    self._known[id(expression)] = known
-                selected[known[1].name] = self.coded(name).spread(known[1])
+                of_values = self.of_values(expression, name)
+                selected[of_values.name] = self.coded(name).spread(of_values)
             else:
                 of_rows.append(expression)
         needed = {name for expression in of_rows for name in expression.meta.root_names()} & self.values.keys()
         rows = CodedRows(self.frame, {name: self.values[name] for name in needed}).decoded()
         selected |= {column.name: column for column in rows.select(of_rows)}
         return pl.DataFrame([selected[expression.meta.output_name()] for expression in expressions])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The combinations of the values of some coded columns, numbered; rows may hold some of them only."""
+
+    codes: Sequence[pl.Series]
+    """The codes of each column [rows]."""
+    sizes: Sequence[int]
+    """Number of values of each column."""
+
+    @property
+    def count(self) -> int:
+        """Number of combinations."""
+        return math.prod(self.sizes)
+
+    def of_rows(self) -> NDArray[np.uint32]:
+        """The number of each row's combination."""
+        cells = self.codes[0].to_numpy().astype(np.uint32)
+        for codes, size in zip(self.codes[1:], self.sizes[1:], strict=True):
+            cells *= np.uint32(size)
+            cells += codes.to_numpy()
+        return cells
+
+    def positions(self, cells: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
+        """For each column the position of the value that it has in each of these combinations."""
+        positions: list[NDArray[np.uint32]] = []
+        for size in reversed(self.sizes):
+            cells, position = np.divmod(cells, np.uint32(size))
+            positions.append(position)
+        return positions[::-1]

@@ -44,13 +44,15 @@ def read_columnar_blocks(
     columns: Sequence[str] | None,
     *,
     name: str,
+    rows: tuple[int, int] | None = None,
 ) -> Iterator[RawBlock]:
     """Yield rows in the file's own types, but categories as texts and halves as Float32; texts are trimmed and missing
     ones null.
 
-    A `source` of type `str` is a URL. `columns` None leaves out those of a type that Polars cannot read. Raises
-    ColumnError for a column that is not there, NoRowsError for a file without rows, DataError for one of another kind,
-    damaged or out of reach, and for a wanted column of such a type or with a value that is out of range.
+    A `source` of type `str` is a URL. `rows` are the first row (0-based) to read and the one to stop at. `columns` None
+    leaves out those of a type that Polars cannot read. Raises ColumnError for a column that is not there, NoRowsError
+    for a file without rows, DataError for one of another kind, damaged or out of reach, and for a wanted column of such
+    a type or with a value that is out of range.
     """
     opened = open_columnar(source, kind, name=name)
     table, size, present = opened.table, opened.size, opened.schema.names()
@@ -65,8 +67,9 @@ def read_columnar_blocks(
     if num_rows == 0:
         raise NoRowsError(f"{name}: the file has no rows")
     wanted = table.select(present if columns is None else list(dict.fromkeys(columns)))
-    first_row, fetched_bytes = 0, 0
-    for frame in _slices(wanted, num_rows, BLOCK_ROWS if size is not None else _FETCHED_ROWS, opened, name):
+    (first_row, stop), fetched_bytes = rows or (0, num_rows), 0
+    step = BLOCK_ROWS if size is not None else _FETCHED_ROWS
+    for frame in _slices(wanted, first_row, stop, step, opened, name):
         for part in frame.iter_slices(BLOCK_ROWS):
             fetched_bytes += int(part.estimated_size())
             done = size * (first_row + part.height) // num_rows if size is not None else fetched_bytes
@@ -189,9 +192,22 @@ def _in_microseconds(stored: _Stored, kind: ColumnarKind, schema: pl.Schema) -> 
     return pl.scan_parquet(stored, schema=units, hive_partitioning=False, glob=isinstance(stored, str))
 
 
-def _slices(table: pl.LazyFrame, num_rows: int, step: int, opened: OpenedTable, name: str) -> Iterator[pl.DataFrame]:
-    for first_row in range(0, num_rows, step):
-        yield read_slice(table, first_row, min(step, num_rows - first_row), opened, name=name)
+def columnar_height(source: ByteStream, kind: ColumnarKind, *, name: str) -> int | None:
+    """The number of rows of a file, None of one that can only be read as a whole. Raises DataError."""
+    if kind == "arrow" and not source.head.startswith(_ARROW_FILE_MAGIC):
+        return None
+    try:
+        height: int = open_columnar(source, kind, name=name).table.select(pl.len()).collect().item()
+    except _FAULTS as error:
+        raise _unreadable(name, kind, error) from error
+    return height
+
+
+def _slices(
+    table: pl.LazyFrame, start: int, stop: int, step: int, opened: OpenedTable, name: str
+) -> Iterator[pl.DataFrame]:
+    for first_row in range(start, stop, step):
+        yield read_slice(table, first_row, min(step, stop - first_row), opened, name=name)
 
 
 def read_slice(table: pl.LazyFrame, first_row: int, num_rows: int, opened: OpenedTable, *, name: str) -> pl.DataFrame:

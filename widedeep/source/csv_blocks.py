@@ -42,6 +42,7 @@ def read_csv_blocks(
     name: str,
     block_bytes: int,
     coded: Collection[str] = (),
+    cut: "CsvCut | None" = None,
 ) -> Iterator[RawBlock]:
     """Yield blocks of about `block_bytes` decompressed bytes; all columns are String, missing texts null.
 
@@ -52,19 +53,89 @@ def read_csv_blocks(
     a missing value. Raises ColumnError for a column that is not there; DataError with file and line for a record of
     another length than the header, an unclosed quote, bytes that are not UTF-8, a name that the header has twice, a
     first line such as `sep=;` that names another separator; NoRowsError for no header or no rows.
+
+    With a `cut`, only its blocks are read, which may have no rows, and a block's `first_row` counts from the cut.
     """
     dialect = dialect_of(settings)
     first_row = 0
     stream.as_text(settings.encoding)
     large = stream.path is not None and stream.path.stat().st_size >= _COMPILED_BYTES
     table = _Table(settings, dialect.of_rewritten, columns, name, coded, compiled=large)
-    runs = table.without_header(_record_runs(stream, settings, dialect, block_bytes))
+    if cut is not None and cut.names is not None:
+        table.names = list(cut.names)
+    records = _record_runs(stream, settings, dialect, block_bytes) if cut is None else _runs_of(stream, cut, dialect)
+    runs = table.without_header(records)
     for block in map_in_order(table.parse, runs):
         if block.num_rows:
             yield replace(block, first_row=first_row)
             first_row += block.num_rows
-    if first_row == 0:
+    if first_row == 0 and cut is None:
         _refuse_no_rows(stream, settings, table.names, name)
+
+
+@dataclass(frozen=True)
+class CsvCut:
+    """Consecutive blocks of a file of delimited text, each of whole records."""
+
+    names: tuple[str, ...] | None
+    """The columns of the table; None if the header is in the first block."""
+    blocks: tuple[tuple[int, int, int], ...]
+    """First byte, number of bytes, 1-based line of the first record."""
+
+
+def csv_cuts(
+    stream: ByteStream,
+    settings: FormatSettings,
+    columns: Sequence[str] | None,
+    *,
+    name: str,
+    block_bytes: int,
+    cut_bytes: int,
+) -> list[CsvCut]:
+    """The blocks that `read_csv_blocks` yields, as cuts of at least `cut_bytes` bytes; none if it can only be read from
+    the front, as what is packed or in another encoding. Raises what `read_csv_blocks` does before it parses records.
+    """
+    stream.as_text(settings.encoding)
+    if stream.path is None or not stream.as_stored:
+        return []
+    dialect = dialect_of(settings)
+    table = _Table(settings, dialect.of_rewritten, columns, name, (), compiled=False)
+    blocks: list[tuple[int, int, int]] = []
+
+    def noted() -> Iterator[_Run]:
+        for run in _record_runs(stream, settings, dialect, block_bytes):
+            blocks.append((run.start, run.length, run.line))
+            yield run
+
+    num_first = 0
+    for _ in table.without_header(noted()):
+        num_first = num_first or len(blocks)  # up to the header, if there is one
+    cuts: list[CsvCut] = []
+    waiting: list[tuple[int, int, int]] = []
+    for number, block in enumerate(blocks, 1):
+        waiting.append(block)
+        if number >= num_first and sum(length for _, length, _ in waiting) >= cut_bytes:
+            cuts.append(CsvCut(tuple(table.names or ()) if cuts else None, tuple(waiting)))
+            waiting = []
+    if waiting:
+        cuts.append(CsvCut(tuple(table.names or ()) if cuts else None, tuple(waiting)))
+    return cuts
+
+
+def _runs_of(stream: ByteStream, cut: CsvCut, dialect: Dialect) -> "Iterator[_Run]":
+    assert stream.path is not None
+    done = 0
+    with stream.path.open("rb") as file:
+        for start, length, line in cut.blocks:
+            file.seek(start)
+            data = file.read(length)
+            data = data if data.endswith(b"\n") else data + b"\n"
+            run = complete_records(data, dialect)
+            if len(data) < length or run.consumed < len(data):
+                raise DataError(f"{stream.name}: was changed while it was read: run again")
+            done += length
+            num_lines = count_newlines(np.frombuffer(run.records, dtype=np.uint8))
+            yield _Run(run.records, num_lines, line, done)
 
 
 def dialect_of(settings: FormatSettings) -> Dialect:
@@ -100,22 +171,32 @@ class _Run:
     """Whole records with plain quotes."""
 
     data: bytes
+    num_lines: int
+    """Line breaks in it."""
     line: int
     """1-based line it starts on."""
     bytes_done: int
     """Bytes of the source, as stored, that were read by the end of this run."""
+    header_bytes: int = 0
+    """Bytes before the first record. Cutting them off copies all others, which is left to the thread that parses."""
+    start: int = 0
+    length: int = 0
+    """Which of the unpacked bytes it is made of."""
 
 
 def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect, block_bytes: int) -> Iterator[_Run]:
-    carry, line = _after_skipped_lines(stream, settings, block_bytes)
-    final = False
+    carry, line, left = _after_skipped_lines(stream, settings, block_bytes)
+    start, final = stream.bytes_read - len(carry), False
     while not final:
-        # Reading at least as much as is left over keeps the cost of a very long record linear.
-        chunk = stream.read(max(block_bytes, len(carry)))
+        # Reading at least as much as is left over keeps the cost of a very long record linear. What the stream left is
+        # counted in: where blocks end must not depend on it.
+        chunk, left = stream.read_lines(max(block_bytes, len(carry) + left) + left)
         final = not chunk
         # The bytes after the last line break are kept apart: cutting them off the joined data would copy all of it.
         end = chunk.rfind(b"\n") + 1 or len(chunk)
-        data, rest = b"".join([carry, memoryview(chunk)[:end]]), chunk[end:]
+        is_whole = not carry and end == len(chunk)
+        data = chunk if is_whole else b"".join([carry, memoryview(chunk)[:end]])
+        rest = chunk[end:]
         if final and data and not data.endswith(b"\n"):
             data += b"\n"
         run = complete_records(data, dialect)
@@ -131,25 +212,33 @@ def _record_runs(stream: ByteStream, settings: FormatSettings, dialect: Dialect,
             raise DataError(
                 f"{stream.name}:{at}: a line longer than {_RECORD_LIMIT >> 20} MiB; is this delimited text?"
             )
+        num_lines = count_newlines(np.frombuffer(run.records, dtype=np.uint8))
         if run.records:
-            yield _Run(run.records, line, stream.bytes_done)
-        line += count_newlines(np.frombuffer(data, dtype=np.uint8, count=run.consumed))
+            length = min(run.consumed, stream.bytes_read - start)
+            yield _Run(run.records, num_lines, line, stream.bytes_done, start=start, length=length)
+        start += run.consumed
+        line += num_lines
         carry = data[run.consumed :] + rest
 
 
-def _after_skipped_lines(stream: ByteStream, settings: FormatSettings, block_bytes: int) -> tuple[bytes, int]:
-    """The first bytes after the byte order mark and the lines to skip, and the line they start on."""
-    data = stream.read(max(block_bytes, len(_BYTE_ORDER_MARK))).removeprefix(_BYTE_ORDER_MARK)
+def _after_skipped_lines(stream: ByteStream, settings: FormatSettings, block_bytes: int) -> tuple[bytes, int, int]:
+    """The first bytes after the byte order mark and the lines to skip, the line they start on, and how many bytes, in
+    place of them, are left for the next call to read."""
     skip_lines = settings.skip_lines
     if skip_lines == 0 and _is_separator_line(stream.head, settings, stream.name):
         skip_lines = 1
+    first_bytes = max(block_bytes, len(_BYTE_ORDER_MARK))
+    is_large = stream.path is not None and stream.as_stored and stream.path.stat().st_size > 2 * first_bytes
+    if is_large and skip_lines == 0 and not stream.head.startswith(_BYTE_ORDER_MARK):
+        return b"", 1, first_bytes  # nothing has to be cut off, and so nothing copied
+    data = stream.read(first_bytes).removeprefix(_BYTE_ORDER_MARK)
     for _ in range(skip_lines):
         while (end := data.find(b"\n")) < 0:
             data = stream.read(block_bytes)
             if not data:
-                return b"", skip_lines + 1
+                return b"", skip_lines + 1, 0
         data = data[end + 1 :]
-    return data, skip_lines + 1
+    return data, skip_lines + 1, 0
 
 
 def named_separator(head: bytes) -> str | None:
@@ -238,7 +327,7 @@ class _Table:
                 if header is None:
                     continue
                 self.names, end, num_lines = header
-                run = replace(run, data=run.data[end:], line=run.line + num_lines)
+                run = _Run(run.data, run.num_lines - num_lines, run.line + num_lines, run.bytes_done, end)
             if is_first:
                 require_columns(self._columns or (), self.names, self._name)
                 is_first = False
@@ -247,9 +336,10 @@ class _Table:
     def parse(self, run: _Run) -> RawBlock:
         """The run's rows as a block. Its `first_row` is 0, for the caller to set. Raises DataError."""
         assert self.names is not None
+        run = replace(run, data=run.data[run.header_bytes :], header_bytes=0)
         _check_utf8(run.data, run.line, self._name)
         wanted = self.names if self._columns is None else list(dict.fromkeys(self._columns))
-        texts = self._coded_texts(run.data, _places(wanted, self.names)) if self._compiled else None
+        texts = self._coded_texts(run, _places(wanted, self.names)) if self._compiled else None
         if texts is not None:
             coded = {column: values for column, values in zip(wanted, texts, strict=True) if column in self._coded}
             plain = {
@@ -262,13 +352,13 @@ class _Table:
         frame = _parse(records, self.names, wanted, self._settings, self._name)
         return RawBlock(frame, self._name, 0, run.bytes_done, records.first_line, records.lines)
 
-    def _coded_texts(self, data: bytes, columns: Sequence[int]) -> list[CodedColumn] | None:
+    def _coded_texts(self, run: _Run, columns: Sequence[int]) -> list[CodedColumn] | None:
         """The columns (numbered from 0) as codes; None if the run is not plain lines with a value for each column."""
         special = [
             character for character in (self._dialect.quote, self._dialect.comment, b"\r") if character is not None
         ]
         width = len(self.names or ())
-        if width == 1 or not data or not columns or any(character in data for character in special):
+        if width == 1 or not run.data or not columns or any(character in run.data for character in special):
             return None
         from widedeep.source.csv_codes import (  # only here: Numba takes as long to import as Polars
             Scratch,
@@ -279,7 +369,7 @@ class _Table:
             scratch = self._spare.pop()
         except IndexError:  # asked for before, one could be gone by then
             scratch = Scratch()
-        texts = coded_columns(data, width, columns, self._settings, scratch)
+        texts = coded_columns(run.data, run.num_lines, width, columns, self._settings, scratch)
         self._spare.append(scratch)
         return texts
 
@@ -333,7 +423,7 @@ class CsvRows:
                 self.refuse_open_quote()
             return None
         self._pending = b""
-        for rest in self._table.without_header([_Run(run.records, self._first, 0)]):
+        for rest in self._table.without_header([_Run(run.records, run.records.count(b"\n"), self._first, 0)]):
             block = self._table.parse(rest)
             if block.num_rows:
                 return block

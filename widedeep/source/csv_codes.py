@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from widedeep.compiled import compiled
 from widedeep.recipe.schema import FormatSettings
-from widedeep.source.blocks import clean_texts, count_newlines
+from widedeep.source.blocks import clean_texts
 from widedeep.source.coded import CodedColumn
 
 _NEWLINE = 10
@@ -25,6 +25,7 @@ _BEHIND = 8
 _FIRST_SLOTS = 256
 _MORE_SLOTS = 4
 
+Codes = NDArray[np.uint16] | NDArray[np.uint32]
 Slots = NDArray[np.uint64]
 """A column's hash table (open addressing), [slots, 2]: a slot's hash; its code + 1 and, above 32 bits, the length
 of its value, or 0 if the slot is empty."""
@@ -61,18 +62,18 @@ class Scratch:
 
 
 def coded_columns(
-    data: bytes, width: int, columns: Sequence[int], settings: FormatSettings, scratch: Scratch
+    data: bytes, num_rows: int, width: int, columns: Sequence[int], settings: FormatSettings, scratch: Scratch
 ) -> list[CodedColumn] | None:
-    """The `columns` (numbered from 0) of whole lines without quotes, comments or carriage returns.
+    """The `columns` (numbered from 0) of `num_rows` whole lines without quotes, comments or carriage returns.
 
     None if a line does not have `width` values.
     """
     array = np.frombuffer(data, dtype=np.uint8)
-    num_rows = count_newlines(array)
     ends = scratch.ends(num_rows * width)
     if not _find_values(array, ord(settings.separator), width, ends):
         return None
-    codes = np.empty((len(columns), num_rows), dtype=np.uint32)
+    # No column has more different values than rows: half the bytes often do, here and wherever the codes are taken.
+    codes = np.empty((len(columns), num_rows), dtype=np.uint16 if num_rows <= 1 << 16 else np.uint32)
     firsts = scratch.firsts(len(columns), num_rows)
     slots = scratch.slots(len(columns))
     addresses, sizes = (np.array(of_each, dtype=np.uint64) for of_each in zip(*map(_place, slots), strict=True))
@@ -242,7 +243,7 @@ def _code_values(
     columns: NDArray[np.int64],
     run_rows: int,
     state: NDArray[np.int64],
-    codes: NDArray[np.uint32],
+    codes: Codes,
     firsts: NDArray[np.int32],
     counts: NDArray[np.int64],
     addresses: NDArray[np.uint64],

@@ -215,6 +215,14 @@ class FormTally:
         self._possible &= {kind}
         self._has_numbers |= kind == "number"
 
+    def merge(self, other: "FormTally") -> None:
+        """Note what `other` has noted, of other rows."""
+        self._possible &= other._possible
+        self._decimals |= other._decimals
+        self._has_padding |= other._has_padding
+        self._any |= other._any
+        self._has_numbers |= other._has_numbers
+
     @property
     def form(self) -> Form | None:
         """The form of all texts so far; None where there is none, or no text.

@@ -6,7 +6,7 @@ The reader of a kind is imported when something of its kind is read.
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal, TypeGuard
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeGuard, Union
 
 from widedeep.errors import DataError, NoRowsError
 from widedeep.recipe.kinds import FileKind
@@ -17,6 +17,11 @@ from widedeep.source.contents import is_json_line, signature_of
 from widedeep.source.paths import Frame, Source, partition_texts
 from widedeep.source.streams import ByteStream, uncompressed_name
 
+if TYPE_CHECKING:
+    from widedeep.source.csv_blocks import CsvCut
+
+Cut = Union["CsvCut", tuple[int, int]]
+"""A part of a file: blocks of delimited text, or the first row and the one to stop at."""
 BLOCK_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 16
 _KIND_OF_ENDING: dict[str, FileKind] = {
@@ -40,20 +45,21 @@ def read_blocks(
     name: str,
     block_bytes: int = BLOCK_BYTES,
     coded: Collection[str] = (),
+    cut: "Cut | None" = None,
 ) -> Iterator[RawBlock]:
     """Yield the rows of a file, URL, stream or frame, in order; a stream or named pipe is read once.
 
     Memory is bounded, but a Parquet or Arrow file that is compressed as a whole, or a stream of one, is held in it.
     `columns` names the columns to read (None: all), also such as stand in the path (see `with_partitions`). Delimited
     text gives String columns, other formats keep their types; in all of them texts are trimmed and missing ones null.
-    Columns that `coded` names may come as codes (`RawBlock.coded`). Raises ColumnError for a column that is not there,
-    NoRowsError where there are no rows, DataError for anything else.
+    Columns that `coded` names may come as codes (`RawBlock.coded`). `cut` is a part of a file that `cuts_of` gave.
+    Raises ColumnError for a column that is not there, NoRowsError where there are no rows, DataError for anything else.
     """
     texts = {} if columns == [] else _partition_texts(source)
     if columns is not None:
         texts = {column: text for column, text in texts.items() if column in columns}
     if not texts:
-        yield from _own_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+        yield from _own_blocks(source, settings, columns, name=name, block_bytes=block_bytes, coded=coded, cut=cut)
         return
     from widedeep.source.partitions import with_partitions
 
@@ -64,8 +70,46 @@ def read_blocks(
         # One is read at least: it tells how many rows there are.
         wanted = [column for column in columns if column not in texts or column in own] or list(own[:1])
     coded = [column for column in coded if column not in texts]
-    blocks = _own_blocks(source, settings, wanted, name=name, block_bytes=block_bytes, coded=coded)
+    blocks = _own_blocks(source, settings, wanted, name=name, block_bytes=block_bytes, coded=coded, cut=cut)
     yield from with_partitions(blocks, texts, settings, columns)
+
+
+def cuts_of(
+    source: Source,
+    settings: FormatSettings,
+    columns: Sequence[str],
+    *,
+    name: str,
+    cut_bytes: int,
+    block_bytes: int = BLOCK_BYTES,
+) -> "list[Cut]":
+    """A large file in parts of about `cut_bytes` stored bytes that can be read apart, in order; none if it is not
+    large, or can only be read from the front: what is packed, NDJSON (whose types are found on the way), a table, a
+    URL.
+
+    The blocks of all parts are those that `read_blocks` yields. A file of delimited text is read once for that, to see
+    where its records end. Raises what `read_blocks` does of what it sees.
+    """
+    if not isinstance(source, Path) or not source.is_file() or source.stat().st_size < 2 * cut_bytes:
+        return []
+    own = set(own_columns(source, settings, name=name)) if _partition_texts(source) else set(columns)
+    with ByteStream(source, name) as stream:
+        kind = _kind_of(stream, settings)
+        if kind == "csv":
+            from widedeep.source.csv_blocks import csv_cuts
+
+            wanted = [column for column in columns if column in own]
+            return list(csv_cuts(stream, settings, wanted, name=name, block_bytes=block_bytes, cut_bytes=cut_bytes))
+        if (kind != "parquet" and kind != "arrow") or not stream.as_stored:
+            return []
+        from widedeep.source.columnar_blocks import BLOCK_ROWS, columnar_height
+
+        height = columnar_height(stream, kind, name=name)
+        if height is None:
+            return []
+        blocks_each = max(1, -(-height // BLOCK_ROWS) * cut_bytes // source.stat().st_size)
+        step = BLOCK_ROWS * blocks_each
+        return [(start, min(start + step, height)) for start in range(0, height, step)]
 
 
 def _partition_texts(source: Source | BinaryIO | Frame) -> dict[str, str | None]:
@@ -80,6 +124,7 @@ def _own_blocks(
     name: str,
     block_bytes: int,
     coded: Collection[str],
+    cut: "Cut | None",
 ) -> Iterator[RawBlock]:
     if isinstance(source, Frame):
         from widedeep.source.frames import read_frame_blocks
@@ -103,11 +148,15 @@ def _own_blocks(
         if kind == "parquet" or kind == "arrow":
             from widedeep.source.columnar_blocks import read_columnar_blocks
 
-            yield from read_columnar_blocks(stream, kind, settings, columns, name=name)
+            rows = cut if isinstance(cut, tuple) else None
+            yield from read_columnar_blocks(stream, kind, settings, columns, name=name, rows=rows)
         elif kind == "csv":
-            from widedeep.source.csv_blocks import read_csv_blocks
+            from widedeep.source.csv_blocks import CsvCut, read_csv_blocks
 
-            yield from read_csv_blocks(stream, settings, columns, name=name, block_bytes=block_bytes, coded=coded)
+            blocks = cut if isinstance(cut, CsvCut) else None
+            yield from read_csv_blocks(
+                stream, settings, columns, name=name, block_bytes=block_bytes, coded=coded, cut=blocks
+            )
         else:
             from widedeep.source.json_blocks import read_json_blocks
 

@@ -19,6 +19,8 @@ from widedeep.source.contents import (
 
 _MOST_LAYERS = 4
 """A zip archive may hold a file that is compressed itself. Nobody packs oftener."""
+_SOUGHT_BYTES = 1 << 14
+"""Bytes among which `ByteStream.read_lines` seeks the last line break."""
 
 
 def uncompressed_name(path: Path) -> Path:
@@ -134,6 +136,24 @@ class ByteStream:
         self.bytes_read += len(data)
         return data
 
+    def read_lines(self, size: int) -> tuple[bytes, int]:
+        """Like `read`; where the last line break is quickly found, what comes after it is left for the next call.
+
+        Also returns how many bytes were left. Raises DataError.
+        """
+        if self.path is None or not self.as_stored or self._plain.holds_bytes:
+            return self.read(size), 0
+        with self._faults_named():
+            start = self._stored.tell()
+            self._stored.seek(max(start, start + size - _SOUGHT_BYTES))
+            behind = self._stored.tell() - start
+            last = self._stored.read(size - behind)
+            self._stored.seek(start)
+        end = last.rfind(b"\n") + 1
+        # Bytes that end there need not be cut, which would copy all of them into memory of their own.
+        left = len(last) - end if end and behind + len(last) == size else 0
+        return self.read(size - left), left
+
     @contextmanager
     def _faults_named(self) -> Iterator[None]:
         try:
@@ -149,6 +169,11 @@ class _Ahead:
 
     def __init__(self, plain: Readable) -> None:
         self._plain, self._head = plain, b""
+
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether bytes were looked at that are not read yet."""
+        return bool(self._head)
 
     def peek(self, size: int) -> bytes:
         while len(self._head) < size and (more := self._plain.read(size - len(self._head))):

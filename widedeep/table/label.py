@@ -1,7 +1,8 @@
 """The label, the row weight and the group: checked row by row, and label and weight over a whole split."""
 
 import math
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,12 @@ def label_values(
     block: RawBlock, settings: LabelSettings, positive: ListedValues | None, negative: ListedValues | None
 ) -> pl.Series:
     """Labels, Float32, one per row. Raises DataError for a label that is missing, a third value, or not finite."""
+    coded = block.coded.get(settings.column)
+    if coded is not None:
+        with suppress(DataError):  # which would not tell the row
+            of_values = replace(block, frame=coded.values.to_frame(settings.column), coded={})
+            return coded.spread(label_values(of_values, settings, positive, negative))
+        block = replace(block, frame=coded.of_rows().to_frame(settings.column), coded={})
     raw = block.frame[settings.column]
     if settings.kind == "regression":
         return _finite(block, raw, "the label of a regression", "").cast(pl.Float32)
@@ -101,7 +108,8 @@ class TargetTally:
     """Counts and sums of label and weight over the rows of a split."""
 
     rows: int = 0
-    label_sum: float = 0.0
+    label_sums: list[float] = field(default_factory=list)
+    """Of each block, in order."""
     weight_sum: float | None = None
     label_min: float = math.inf
     label_max: float = -math.inf
@@ -111,11 +119,24 @@ class TargetTally:
         self.rows += len(labels)
         if not len(labels):
             return
-        self.label_sum += float(labels.cast(pl.Float64).sum())
+        self.label_sums.append(float(labels.cast(pl.Float64).sum()))
         self.label_min = min(self.label_min, float(labels.to_numpy().min()))
         self.label_max = max(self.label_max, float(labels.to_numpy().max()))
         if weights is not None:
             self.weight_sum = (self.weight_sum or 0.0) + float(weights.cast(pl.Float64).sum())
+
+    def merge(self, other: "TargetTally") -> None:
+        """Add the rows that `other` has counted."""
+        self.rows += other.rows
+        self.label_sums += other.label_sums
+        if other.weight_sum is not None:
+            self.weight_sum = (self.weight_sum or 0.0) + other.weight_sum
+        self.label_min, self.label_max = min(self.label_min, other.label_min), max(self.label_max, other.label_max)
+
+    @property
+    def label_sum(self) -> float:
+        """Of all labels: added up block by block, in which order its last digits depend."""
+        return sum(self.label_sums, 0.0)
 
     def refuse_constant_label(self, settings: LabelSettings) -> None:
         """Raise DataError unless the label takes more than one value (checked on train rows)."""

@@ -40,6 +40,10 @@ class ListedValues:
             listed |= same
         return texts.is_in(different.filter(listed).implode()).fill_null(False).to_numpy()
 
+    def merge(self, other: "ListedValues") -> None:
+        """Note what `other`, of the same setting, has seen of other rows."""
+        self._held |= other._held
+
     def unheld(self) -> list[Scalar]:
         """The values that no row held so far."""
         return [value for place, value in enumerate(self._values) if place not in self._held]

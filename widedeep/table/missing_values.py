@@ -21,9 +21,11 @@ class MissingValues:
     """The values that one `data.format.missing` lists; readers see to its texts as they are."""
 
     def __init__(self, settings: FormatSettings) -> None:
+        self._texts: dict[Form, list[str]] = {}
+        if not any(settings.missing):  # the empty text has no form
+            return
         listed = pl.DataFrame({"text": settings.missing}, schema={"text": pl.String})
         text = pl.col("text")
-        self._texts: dict[Form, list[str]] = {}
         for form in FORMS:
             written = listed.filter(is_of(text, form)).select(in_form(text, form).fill_null(NAN)).to_series()
             if len(written):
@@ -117,14 +119,15 @@ def without_missing(
             continue
         is_number = "number" in of_source or "weight" in of_source
         is_number |= "label" in of_source and data.label.kind == "regression"
-        if source in block.coded:
-            if is_number:
-                texts = block.coded[source]
-                coded[source] = CodedColumn(values.without_numbers(texts.values), texts.codes)
-            continue
-        raw = block.frame[source]
+        raw = block.coded[source].values if source in block.coded else block.frame[source]
         if raw.dtype == pl.String and is_number:
-            series.append(values.without_numbers(raw))
+            left = values.without_numbers(raw)
         elif raw.dtype != pl.String or of_source - {"text", "values", "weights"}:
-            series.append(values.without(raw))
+            left = values.without(raw)
+        else:
+            continue
+        if source in block.coded:
+            coded[source] = CodedColumn(left, block.coded[source].codes)
+        else:
+            series.append(left)
     return replace(block, frame=block.frame.with_columns(series), coded={**block.coded, **coded})

@@ -8,11 +8,12 @@ list for each. `forms.json` says in which one writing the texts of a column are 
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -40,13 +41,14 @@ _ROWS_PER_VALUE = 4
 class PartWriter:
     """Writes one split as `part-00000`, … of about 2^18 rows (never cut within a block), on another thread."""
 
-    def __init__(self, directory: Path, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, directory: Path, thread: ThreadPoolExecutor, sync: Callable[[Path], None]) -> None:
+        """`sync` is given each file that was written."""
         self.num_rows = 0
-        self._directory, self._thread = directory, thread
+        self._directory, self._thread, self._sync = directory, thread, sync
         self._waiting: list[CodedRows] = []
         self._num_waiting = 0
         self._num_parts = 0
-        self._under_way: Future[None] | None = None
+        self._under_way: list[Future[None]] = []
         with writing(directory):
             directory.mkdir(parents=True)
 
@@ -56,37 +58,81 @@ class PartWriter:
         self._waiting.append(rows)
         self._num_waiting += rows.height
         if self._num_waiting >= PART_ROWS:
+            self._wait()  # no more than two parts are held in memory
+            self._flush()
+
+    def close(self) -> None:
+        """Have the rest written, which `finish` waits for."""
+        if self._waiting:
             self._flush()
 
     def finish(self) -> None:
         """Write the rest and wait until all is on disk. Raises WriteError."""
-        if self._waiting:
-            self._flush()
+        self.close()
         self._wait()
 
     def _flush(self) -> None:
-        self._wait()
         path = _part_path(self._directory, self._num_parts)
-        self._under_way = self._thread.submit(_write_part, path, self._waiting)
+        self._under_way.append(self._thread.submit(_write_part, path, self._waiting, self._sync))
         self._waiting, self._num_waiting = [], 0
         self._num_parts += 1
 
     def _wait(self) -> None:
-        if self._under_way is not None:
-            self._under_way.result()
-            self._under_way = None
+        while self._under_way:
+            self._under_way.pop(0).result()
 
 
-def _write_part(path: Path, blocks: list[CodedRows]) -> None:
-    part = _coded_alike(blocks)
-    values = pl.DataFrame([values.implode().alias(name) for name, values in part.values.items()])
+class WaitingRows:
+    """Rows of a split that become a part of it once all are there."""
+
+    def __init__(self) -> None:
+        self.num_rows = 0
+        self._blocks: list[CodedRows] = []
+
+    def add(self, rows: CodedRows) -> None:
+        """Append rows."""
+        self.num_rows += rows.height
+        if rows.height:
+            self._blocks.append(rows)
+
+    def write(self, path: Path) -> None:
+        """Write the part, unless it has no rows, and forget the rows. Raises WriteError."""
+        if self._blocks:
+            _write_part(path, self._blocks)
+        self._blocks = []
+
+
+def _write_part(path: Path, blocks: list[CodedRows], sync: Callable[[Path], None] | None = None) -> None:
     # The files are read once or twice and then deleted with their stage: speed matters more than size.
-    for place, frame in ((path, part.frame), (_values_path(path), values)):
+    write_rows(path, _coded_alike(blocks), compression="lz4")
+    if sync is not None:
+        sync(path)
+        sync(_values_path(path))
+
+
+def write_rows(path: Path, rows: CodedRows, *, compression: Literal["lz4", "uncompressed"] = "uncompressed") -> None:
+    """Write rows, coded as they are, as the two files of a part. Raises WriteError."""
+    values = pl.DataFrame([values.implode().alias(name) for name, values in rows.values.items()])
+    for place, frame in ((path, rows.frame), (_values_path(path), values)):
         # Through a buffer: where a write fails, Polars does not always give the system's reason.
         content = io.BytesIO()
-        frame.write_ipc(content, compression="lz4")
+        frame.write_ipc(content, compression=compression)
         with writing(place):
             place.write_bytes(content.getbuffer())
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> CodedRows:
+    """What `write_rows` wrote. Raises ArtefactError."""
+    return _read_part(path, columns)
+
+
+def number_parts(directory: Path, parts: Sequence[Path]) -> None:
+    """Let files, in order, be the parts of a split; they may lie elsewhere on the disk. Raises WriteError."""
+    with writing(directory):
+        directory.mkdir(parents=True)
+        for number, part in enumerate(parts):
+            os.replace(part, path := _part_path(directory, number))
+            os.replace(_values_path(part), _values_path(path))
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
@@ -129,7 +175,7 @@ def _one_coding(blocks: list[CodedColumn]) -> CodedColumn | None:
     return CodedColumn(pl.concat([null, values[firsts[1:]]]).rechunk(), pl.Series(values=recoded))
 
 
-def _used(codes: NDArray[np.uint32], num_values: int) -> NDArray[np.int64]:
+def _used(codes: NDArray[Any], num_values: int) -> NDArray[np.int64]:
     """The codes that occur, ascending."""
     used = np.zeros(num_values, dtype=np.bool_)
     if num_values < len(codes) and len(codes) >= _COMPILED_ROWS:
@@ -141,7 +187,7 @@ def _used(codes: NDArray[np.uint32], num_values: int) -> NDArray[np.int64]:
     return np.flatnonzero(used)
 
 
-def _recode(codes: NDArray[np.uint32], new: NDArray[Any], recoded: NDArray[Any]) -> None:
+def _recode(codes: NDArray[Any], new: NDArray[Any], recoded: NDArray[Any]) -> None:
     """Fill `recoded` [rows] with the code that `new` [values] has for each of `codes` [rows]."""
     if len(new) < len(codes) and len(codes) >= _COMPILED_ROWS:
         from widedeep.table.recoding import recode  # only here, as above
@@ -263,11 +309,30 @@ def coded_blocks(
     Texts are in the `forms` given, by default in those that the table keeps. Raises ArtefactError for parts that cannot
     be read.
     """
-    forms = forms_of(directory) if forms is None else forms
-    longest_path = directory / _LONGEST
-    longest = _json_of(longest_path, {str: int}) if longest_path.exists() else {}
+    forms, longest = forms_of(directory) if forms is None else forms, _longest_of(directory)
     for path in _part_paths(directory, split):
         yield from shortened(rows_in_forms(_read_part(path, columns), forms), longest).slices(rows)
+
+
+def coded_part(directory: Path, split: str, number: int) -> CodedRows:
+    """The rows of one part of a split, as `coded_blocks` gives them. Raises ArtefactError."""
+    rows = rows_in_forms(_read_part(_part_path(directory / split, number), None), forms_of(directory))
+    return shortened(rows, _longest_of(directory))
+
+
+def part_heights(directory: Path, split: str) -> list[int]:
+    """How many rows each part of a split has. Raises ArtefactError."""
+    heights = []
+    for path in _part_paths(directory, split):
+        with _reading(path):
+            heights.append(int(pl.scan_ipc(for_polars(path), glob=False).select(pl.len()).collect().item()))
+    return heights
+
+
+def _longest_of(directory: Path) -> dict[str, int]:
+    path = directory / _LONGEST
+    longest: dict[str, int] = _json_of(path, {str: int}) if path.exists() else {}
+    return longest
 
 
 def _read_part(path: Path, columns: Sequence[str] | None) -> CodedRows:

@@ -129,6 +129,19 @@ class SideTables:
             frame = table.join(frame, block)
         return replace(block, frame=frame)
 
+    def take_unmatched(self) -> list[tuple[int, list[str]]]:
+        """Of each table the joined rows with a key that it lacks, and some of these keys; they are then forgotten."""
+        unmatched = [(table.unmatched_rows, table.unmatched_keys) for table in self._tables]
+        for table in self._tables:
+            table.unmatched_rows, table.unmatched_keys = 0, []
+        return unmatched
+
+    def add_unmatched(self, unmatched: Sequence[tuple[int, list[str]]]) -> None:
+        """Add what `take_unmatched` gave elsewhere, of the rows that follow."""
+        for table, (rows, keys) in zip(self._tables, unmatched, strict=True):
+            table.unmatched_rows += rows
+            table.unmatched_keys = list(dict.fromkeys([*table.unmatched_keys, *keys]))[:_EXAMPLES]
+
     def warn_unmatched(self) -> None:
         """Tell, once all blocks are joined, how many rows had a key that a table lacks."""
         for table in self._tables:

@@ -64,13 +64,18 @@ def row_splits(
     if isinstance(rule, ColumnSplit):
         return _by_column(folds, _texts(block, rule.column, missing))
     if isinstance(rule, RandomSplit):
-        draws = random_draws(rule.seed, first_position, block.num_rows)
-    else:
-        assert isinstance(rule, KeySplit)
-        draws = _key_draws(rule, block, _texts(block, rule.key, missing))
-    valid = rule.valid if "valid" in parts else 0.0
-    test = rule.test if "test" in parts else 0.0
-    return _cut(draws, valid, test)
+        return random_splits(data, first_position, block.num_rows)
+    assert isinstance(rule, KeySplit)
+    draws = _key_draws(rule, block, _texts(block, rule.key, missing))
+    return _cut(draws, rule.valid if "valid" in parts else 0.0, rule.test if "test" in parts else 0.0)
+
+
+def random_splits(data: DataSettings, first_position: int, num_rows: int) -> NDArray[np.uint8]:
+    """The same for a random split, which asks for no values."""
+    rule, parts = data.split or RandomSplit(), drawn_parts(data)
+    assert isinstance(rule, RandomSplit)
+    draws = random_draws(rule.seed, first_position, num_rows)
+    return _cut(draws, rule.valid if "valid" in parts else 0.0, rule.test if "test" in parts else 0.0)
 
 
 def _cut(draws: NDArray[np.float64], valid: float, test: float) -> NDArray[np.uint8]:

@@ -22,9 +22,10 @@ class NegativeSampling:
     Which negatives are kept depends only on the split and their position in it. Blocks must come in row order.
     """
 
-    def __init__(self, keep_negatives: float, split: str) -> None:
+    def __init__(self, keep_negatives: float, split: str, first_row: int = 0) -> None:
+        """`first_row` is the position of the first row of the first block."""
         self._keep, self._seed = keep_negatives, _NEGATIVES_SEED + SPLITS.index(split)
-        self._rows_seen = 0
+        self._rows_seen = first_row
 
     def kept(self, rows: CodedRows) -> CodedRows:
         """The rows of the next block that are kept, in order. The block must have the label."""

@@ -174,7 +174,7 @@ class Typing:
                 columns.append(numbers)
         return CodedRows(typed.frame.with_columns(columns), values)
 
-    def note_kinds(self, block: RawBlock) -> None:
+    def note_kinds(self, block: RawBlock) -> dict[str, ValueKind]:
         """Note the kinds of the columns' values, blocks in order. Raises DataError if a kind has changed."""
         seen: dict[str, ValueKind] = {}
         dtypes = block.frame.schema
@@ -185,7 +185,12 @@ class Typing:
                 raise DataError(f"{block.source_name}: column {column!r}: {error}") from None
             if kind is not None:
                 seen[column] = kind
-        check_kinds(self.kinds, seen, block.source_name)
+        self.note_seen(seen, block.source_name)
+        return seen
+
+    def note_seen(self, seen: Mapping[str, ValueKind], name: str) -> None:
+        """Note the kinds of values that some rows of the source `name` have, as `note_kinds` does."""
+        check_kinds(self.kinds, seen, name)
         for column, kind in seen.items():
             self.seen_kinds.setdefault(column, set()).add(kind)
         self.kinds = {**seen, **self.kinds}

@@ -41,9 +41,12 @@ def model_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
 
 
-def restore_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load what `model_tensors` gave. Raises ArtefactError if names, shapes or types are those of another model."""
-    network.load_state_dict(check_model(network, tensors, path))
+def restore_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, in_place: bool = True) -> None:
+    """Load what `model_tensors` gave, into the network's own memory or, if not `in_place`, as it is.
+
+    Raises ArtefactError if names, shapes or types are those of another model.
+    """
+    network.load_state_dict(check_model(network, tensors, path), assign=not in_place)
 
 
 def check_model(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -73,22 +73,24 @@ def evaluate_store(
     device: torch.device,
     *,
     cutoffs: Sequence[int] = (10,),
+    logits: NDArray[np.float32] | None = None,
     on_rows: Callable[[int], None] = lambda _rows: None,
     on_scores: Callable[[NDArray[np.float32]], None] = lambda _scores: None,
 ) -> dict[str, float | None]:
     """Metrics over all rows of `store`, scored in float32 and in the store's order.
 
-    Ranking metrics at `cutoffs` are added if the store has groups. `on_rows` is called with the number of rows done,
-    `on_scores` with the scores [B] of each batch. Raises TrainingError for scores that are not finite.
+    Ranking metrics at `cutoffs` are added if the store has groups. `logits` [N] are those of all rows, if they are
+    known. `on_rows` is called with the number of rows done, `on_scores` with the scores [B] of each batch. Raises
+    TrainingError for scores that are not finite.
     """
     index_names = [column.name for column in layout.index_columns]
     grouped = GROUP_COLUMN in store.columns
     stream = BatchStream(
         store,
-        index_names,
-        layout.numeric_columns,
+        index_names if logits is None else [],
+        layout.numeric_columns if logits is None else [],
         BATCH_ROWS,
-        list_columns=layout.list_names,
+        list_columns=layout.list_names if logits is None else [],
         with_group=grouped,
         seed=None,
     )
@@ -96,7 +98,11 @@ def evaluate_store(
     rows = 0
     with torch.inference_mode(), MetricAccumulator(kind, cutoffs=cutoffs, grouped=grouped) as metrics:
         for batch in stream:
-            scores = score(kind, network(*to_device(batch, device))).cpu().numpy()
+            if logits is None:
+                logit = network(*to_device(batch, device))
+            else:
+                logit = torch.from_numpy(logits[rows : rows + len(batch)])
+            scores = score(kind, logit).cpu().numpy()
             if not np.isfinite(scores).all():
                 raise TrainingError(
                     "the model's scores are not finite: training has diverged; try a smaller "

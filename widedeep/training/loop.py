@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -154,7 +155,7 @@ class Trainer:
             self._restore()
         progress = self.progress
         kept = progress.step if resumed else -1
-        events = EventLog(self.run_dir.events_path, keep_until_step=kept, keep_until_epoch=progress.epoch)
+        events = self._open_events(kept)
         try:
             if self._as_it_was is not None and self.valid_store is not None and not resumed:
                 with self._as_it_was():
@@ -165,6 +166,9 @@ class Trainer:
             events.close()
         rate = self._trained_rows / self._training_seconds if self._training_seconds else 0.0
         return Outcome(progress.schedule.best_epoch, progress.epoch, progress.step, self._why_stopped(), rate)
+
+    def _open_events(self, kept: int) -> EventLog:
+        return EventLog(self.run_dir.events_path, keep_until_step=kept, keep_until_epoch=self.progress.epoch)
 
     def _why_stopped(self) -> str:
         epochs = self.progress.epoch
@@ -185,8 +189,11 @@ class Trainer:
                 self._train_epoch(watch, events, meter)
                 self._finish_epoch(events, time.monotonic() - started)
                 self._expect_end(meter)
-                if watch.received is not None:
-                    self._leave(watch.received)
+                if (received := self._received(watch)) is not None:
+                    self._leave(received)
+
+    def _received(self, watch: InterruptWatch) -> int | None:
+        return watch.received
 
     def _judge_start(self, events: EventLog) -> None:
         metrics, metric = self._valid_metrics(), self.recipe.training.early_stopping.metric
@@ -365,13 +372,14 @@ class Trainer:
         value = metrics.get(metric) if self._followed is None else self._followed[epoch - 1]
         is_best = self.progress.schedule.record(self.settings, epoch, value, direction)
         if is_best:
-            checkpoints.save_checkpoint(
+            self._write(
                 self.run_dir.best_state_path, self._optimizer_tensors(), {"optimizers": self.optimizers.numbers()}
             )
-            checkpoints.save_checkpoint(
-                self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": epoch}
-            )
+            self._write(self.run_dir.best_path, checkpoints.model_tensors(self.network), {"epoch": epoch})
         return is_best
+
+    def _write(self, path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        checkpoints.save_checkpoint(path, tensors, state)
 
     def _optimizer_tensors(self) -> dict[str, Tensor]:
         return {f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()}
@@ -392,23 +400,30 @@ class Trainer:
         self._absorb_recent()
         tensors: dict[str, Tensor] = checkpoints.model_tensors(self.network)
         tensors |= self._optimizer_tensors()
-        tensors |= checkpoints.random_state(self.device)
+        tensors |= self._random_state()
         state = {"progress": asdict(self.progress), "optimizers": self.optimizers.numbers()}
-        checkpoints.save_checkpoint(self.run_dir.last_path, tensors, state)
+        self._write(self.run_dir.last_path, tensors, state)
         self._saved_at = time.monotonic()
+
+    def _random_state(self) -> dict[str, Tensor]:
+        return checkpoints.random_state(self.device)
 
     def _restore(self) -> None:
         path = self.run_dir.last_path
-        tensors, state = checkpoints.load_checkpoint(path)
+        tensors, state = self._read(path)
         require_shape(state, _SHAPE, path)
         checkpoints.restore_model(self.network, tensors, path)
         try:
             restore_optimizers(self.optimizers, tensors, state)
-            checkpoints.restore_random_state(tensors, self.device)
+            if self._random_state():
+                checkpoints.restore_random_state(tensors, self.device)
             saved = state["progress"]
             self.progress = Progress(**{**saved, "schedule": Schedule(**saved["schedule"])})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(f"{path}: checkpoint of another model or version ({error}); train again") from error
+
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return checkpoints.load_checkpoint(path)
 
 
 def restore_optimizers(optimizers: Optimizers, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

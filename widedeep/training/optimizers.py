@@ -65,7 +65,7 @@ class Optimizers:
         groups: list[Group] = []
         for table in tables:
             # Row-wise AdaGrad changes no row without a gradient: lazy updates are exact, whatever the table's size.
-            if len(table.weight) > settings.dense_rows or settings.deep.optimizer == "rowwise_adagrad":
+            if table.num_rows > settings.dense_rows or settings.deep.optimizer == "rowwise_adagrad":
                 self.lazy[f"embeddings.{table.weight.shape[1]}"] = LazyOptimizer(
                     table, settings.deep, settings.deep.embedding_l2
                 )
@@ -90,7 +90,7 @@ class Optimizers:
             self.vectors["bias"] = FtrlVector(network.bias, wide_settings, penalised=False)
             return
         groups = [Group([network.bias]), Group([wide.numeric], wide_settings.l2)]
-        if table is not None and len(table.weight) > settings.dense_rows:
+        if table is not None and table.num_rows > settings.dense_rows:
             self.lazy["wide"] = LazyOptimizer(table, wide_settings, wide_settings.l2)
         elif table is not None:
             self.dense_tables.append(table)

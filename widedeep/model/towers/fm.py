@@ -37,8 +37,10 @@ class FactorizationMachine(nn.Module):
 
     def _interactions(self, deep_input: Tensor) -> Tensor:
         vectors_dim = self.num_vectors * self.dim
-        vectors = deep_input[:, :vectors_dim].reshape(len(deep_input), self.num_vectors, self.dim)
         numerics = deep_input[:, vectors_dim:]
-        sums: Tensor = vectors.sum(dim=1) + numerics @ self.numeric_vectors
-        squares: Tensor = vectors.square().sum(dim=1) + numerics.square() @ self.numeric_vectors.square()
+        sums = numerics @ self.numeric_vectors
+        squares = numerics.square() @ self.numeric_vectors.square()
+        if self.num_vectors:
+            vectors = deep_input[:, :vectors_dim].reshape(deep_input.shape[0], self.num_vectors, self.dim)
+            sums, squares = vectors.sum(dim=1) + sums, vectors.square().sum(dim=1) + squares
         return 0.5 * (sums.square() - squares).sum(dim=1)

@@ -1,0 +1,108 @@
+"""`train --processes`: several processes give the bytes of one, killed and resumed by other numbers too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from forks import run_forked
+
+PARTS = ["--set", "training.parts=6", "--set", "training.dense_rows=30", "--set", "training.batch_size=100"]
+KINDS = {
+    "wide": ["model.kind=wide", "model.wide.crosses=gradient", "training.unknown_share=0.1"],
+    "dcn_v2": [
+        "model.kind=dcn_v2",
+        "model.deep.batch_norm=true",
+        "training.deep={optimizer: adamw, embedding_l2: 0.01}",
+    ],
+}
+
+
+def checkpoints(work: Path) -> dict[str, bytes]:
+    (run,) = [path for path in work.glob("runs/*/*") if not path.is_symlink()]
+    return {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+
+
+@pytest.mark.parametrize(("kind", "processes"), [("wide", 2), ("dcn_v2", 3)])
+def test_several_processes_give_the_bytes_of_one(kind: str, processes: int, project: Path) -> None:
+    settings = [*PARTS, *(word for setting in KINDS[kind] for word in ("--set", setting))]
+    for number in (1, processes):
+        words = ["--work", f"by-{number}", "--processes", str(number), *settings]
+        code, told = run_forked("train", "small.yaml", *words, cwd=project)
+        assert code == 0, told
+    alone = checkpoints(project / "by-1")
+    assert sorted(alone) == ["best.safetensors", "best_state.safetensors", "last.safetensors"]
+    assert checkpoints(project / f"by-{processes}") == alone
+
+
+def test_lists_and_crosses_from_memory_give_the_same_bytes(rich: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        words = ["--work", tmp_path / f"by-{number}", "--processes", str(number), *PARTS]
+        code, told = run_forked("train", "rich.yaml", *words, cwd=rich)
+        assert code == 0, told
+    assert checkpoints(tmp_path / "by-2") == checkpoints(tmp_path / "by-1")
+
+
+def test_a_killed_rank_is_named_and_other_numbers_of_processes_go_on_to_the_same_bytes(project: Path) -> None:
+    settings = [*PARTS, "--set", "training.epochs=3", "--set", "training.checkpoint_seconds=0"]
+    assert run_forked("train", "small.yaml", "--work", "quiet", *settings, cwd=project)[0] == 0
+    command = [sys.executable, "-m", "widedeep_cli", "train", "small.yaml", "--processes", "2", "--quiet", *settings]
+    process = subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True)
+    while not list(project.glob("runs/small/*/checkpoints/last.safetensors")) and process.poll() is None:
+        time.sleep(0.01)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert process.wait() == 5, told
+    assert f"rank 1 (process {child}) was ended by signal 9 (SIGKILL)" in told
+    assert list(project.glob("runs/small/*/checkpoints/last-*-of-2.safetensors"))
+    code, told = run_forked("train", "small.yaml", "--processes", "3", "--resume", *settings, cwd=project)
+    assert code == 0, told
+    assert checkpoints(project) == checkpoints(project / "quiet")
+
+
+def test_more_processes_than_parts_are_refused(project: Path, widedeep: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, told = widedeep("train", "small.yaml", "--processes", "4", "--set", "training.parts=3")
+    assert code == 2
+    assert "4 processes, and a step has training.parts: 3" in told
+    code, _, told = widedeep("train", "small.yaml", "--processes", "2")
+    assert code == 2
+    assert "2 processes, and a step has training.parts: 1" in told
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is 2 and WORLD_SIZE 2 in the environment"),
+        ({"RANK": "one", "WORLD_SIZE": "2"}, "RANK is 'one' in the environment, must be a whole number"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}, "MASTER_PORT is '' in the environment"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "1"}, "MASTER_ADDR is not in the environment"),
+    ],
+)
+def test_variables_of_torchrun_that_do_not_fit_are_told(
+    variables: dict[str, str],
+    message: str,
+    project: Path,
+    widedeep: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code, _, told = widedeep("train", "small.yaml", "--set", "training.parts=2")
+    assert code == 2
+    assert message in told
+
+
+def test_processes_beside_those_of_torchrun_are_refused(
+    project: Path, widedeep: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    code, _, told = widedeep("train", "small.yaml", "--processes", "2")
+    assert code == 2
+    assert "torchrun has started the processes already" in told

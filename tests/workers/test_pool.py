@@ -1,0 +1,67 @@
+"""Workers of this machine: every part is done once for the caller, whoever dies; errors are those of one process."""
+
+import os
+from pathlib import Path
+
+import pytest
+from worker_tasks import die, die_at_first, fail, refuse_from_two_on, square, threads_of_polars
+
+from widedeep.errors import ColumnValuesError, Fault, RecipeError, UsageError, WorkersError
+from widedeep.workers import open_workers
+from widedeep.workers.pool import open_pool
+
+
+def test_every_item_comes_back_once_with_its_number_whatever_the_number_of_workers() -> None:
+    for size in (1, 3):
+        with open_pool(size) as pool:
+            assert sorted(pool.map(square, range(7))) == [(number, number**2) for number in range(7)]
+            assert pool.in_order(square, []) == []
+
+
+def test_a_worker_has_one_thread_and_is_another_process_that_ends_with_the_context(tmp_path: Path) -> None:
+    (tmp_path / "mark").touch()
+    with open_pool(1) as pool:
+        assert pool.in_order(threads_of_polars, [0]) == [1]
+        (process,) = pool.in_order(die_at_first, [tmp_path / "mark"])
+        assert process != os.getpid()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_part_done_again(tmp_path: Path) -> None:
+    marks = [tmp_path / str(number) for number in range(3)]
+    with open_pool(2) as pool:
+        processes = pool.in_order(die_at_first, marks)
+
+    assert len(processes) == 3
+    assert all(mark.exists() for mark in marks)
+
+
+def test_a_part_that_kills_every_worker_is_given_up_with_the_signal() -> None:
+    with open_pool(1) as pool, pytest.raises(WorkersError, match=r"3 workers died .* \(signal 9\)"):
+        pool.in_order(die, [0])
+
+
+def test_the_error_of_the_first_part_in_order_is_raised_as_it_was() -> None:
+    with open_pool(3) as pool, pytest.raises(ColumnValuesError, match=r"^log.csv:7: column 'price': is odd$") as raised:
+        pool.in_order(refuse_from_two_on, range(6))
+    assert (raised.value.column, raised.value.reason) == ("price", "is odd")
+
+    with open_pool(1) as pool, pytest.raises(RecipeError) as faults:
+        pool.in_order(refuse_from_two_on, [5])
+    assert faults.value.faults == (Fault("features", "is wrong"), Fault("crosses", "is too"))
+
+
+def test_a_bug_in_a_worker_keeps_its_traceback_and_the_pool_goes_on() -> None:
+    with open_pool(1) as pool:
+        with pytest.raises(ZeroDivisionError, match="a bug") as raised:
+            pool.in_order(fail, [0])
+        assert "worker_tasks.py" in "".join(raised.value.__notes__)
+        assert pool.in_order(square, [3]) == [9]
+
+
+@pytest.mark.parametrize("where", ["0", "-1", "two", "", "http://host:1", "ray:/host"])
+def test_workers_that_nobody_could_find_are_a_usage_error(where: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must be a number of processes"), open_workers(where, tmp_path):
+        pass

@@ -1,0 +1,126 @@
+"""Workers that are processes of this machine, started anew (not forked) and joined by a socket each."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from widedeep.workers import MOST_TRIES, ONE_THREAD, Workers, died_too_often, outcome
+
+_PROGRAM = "import sys; from widedeep.workers.pool import serve; serve(int(sys.argv[1]))"
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: "subprocess.Popen[bytes]"
+    link: Connection
+    number: int | None = None
+    """The item that it works on."""
+
+
+class Pool(Workers):
+    """`size` processes. One that dies is replaced, and what it worked on is done again."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._workers: list[_Worker] = []
+
+    def _outcomes(
+        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+    ) -> Iterator[tuple[int, Any, BaseException | None]]:
+        waiting, deaths = deque(range(len(pickled))), Counter[int]()
+        try:
+            while waiting or any(worker.number is not None for worker in self._workers):
+                self._hand_out(function_name, pickled, waiting)
+                busy = {worker.link: worker for worker in self._workers if worker.number is not None}
+                for link in wait(list(busy)):
+                    worker = busy[link]  # type: ignore[index]
+                    number = worker.number
+                    assert number is not None
+                    try:
+                        result, error = worker.link.recv()
+                    except (EOFError, OSError):
+                        reason = self._bury(worker)
+                        deaths[number] += 1
+                        if deaths[number] >= MOST_TRIES:
+                            yield number, None, died_too_often(reason)
+                        else:
+                            waiting.appendleft(number)
+                    else:
+                        worker.number = None
+                        yield number, result, error
+        finally:
+            # Who is still at work, after an error or Ctrl-C, works for nothing.
+            for worker in [worker for worker in self._workers if worker.number is not None]:
+                self._bury(worker)
+
+    def _hand_out(self, function_name: tuple[str, str], pickled: Sequence[bytes], waiting: deque[int]) -> None:
+        idle = [worker for worker in self._workers if worker.number is None]
+        while waiting and (idle or len(self._workers) < self._size):
+            worker = idle.pop() if idle else self._started()
+            worker.number = waiting.popleft()
+            try:
+                worker.link.send((function_name, pickled[worker.number]))
+            except OSError:  # it died while it was idle
+                waiting.appendleft(worker.number)
+                self._bury(worker)
+
+    def _started(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        # Not by `multiprocessing`, whose processes run the caller's script once more. What this process finds on its
+        # path, the other finds too; `-P` keeps the current directory out of it.
+        environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        worker = _Worker(process, Connection(ours.detach()))
+        self._workers.append(worker)
+        return worker
+
+    def _bury(self, worker: _Worker) -> str:
+        """End a worker; how it ended."""
+        self._workers.remove(worker)
+        worker.link.close()
+        worker.process.kill()
+        code = worker.process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in list(self._workers):
+            self._bury(worker)
+
+
+@contextmanager
+def open_pool(size: int) -> Iterator[Pool]:
+    """A pool of `size` processes, which end with the context."""
+    pool = Pool(size)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def serve(handle: int) -> None:
+    """What a worker does: answer what comes through the socket of this number, until that ends."""
+    # Ctrl-C reaches all processes of a terminal. The one that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Connection(handle)
+    while True:
+        try:
+            function_name, pickled = link.recv()
+            link.send(outcome(function_name, pickled))
+        except (EOFError, OSError):
+            return  # nobody waits for it any more
