@@ -1,13 +1,12 @@
 """`widedeep recipes`: the recipes that come with widedeep, one of them, or a copy of it to change."""
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from widedeep.api.recipes import bundled_recipe, bundled_recipes, load_recipe, schema_line
-from widedeep.errors import DataError, UsageError
+from widedeep.api.recipes import bundled_facts, bundled_recipe, with_schema_line
+from widedeep.errors import UsageError
 
 from .options import ForceOption, JsonOption
 from .recipe_argument import data_guide
@@ -31,7 +30,7 @@ def bundled(
     if copy is not None:
         _copy(copy, force)
         return
-    listed = [_as_object(name, path) for name, path in bundled_recipes().items()]
+    listed = bundled_facts()
     if as_json:
         print_json({"recipes": listed, "guide": data_guide()})
         return
@@ -47,35 +46,6 @@ def _copy(name: str, force: bool) -> None:
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    _, text = bundled_recipe(name).read_text(encoding="utf-8").split("\n", 1)
     target = check_output(Path(f"{name}.yaml"), force=force)
-    # The line of a bundled recipe leads to the schema beside it.
-    write_text(target, f"{schema_line()}\n{text}")
+    write_text(target, with_schema_line(bundled_recipe(name).read_text(encoding="utf-8")))
     ConsoleReporter().note(f"wrote {name}.yaml; train it with: widedeep train {name}.yaml")
-
-
-def _as_object(name: str, path: Path) -> dict[str, Any]:
-    from widedeep.source.paths import expand_paths  # not at the top: `--help` should not wait for Polars
-
-    loaded = load_recipe(name)
-    files = loaded.recipe.data.all_paths()
-    try:
-        expand_paths(files, loaded.base_dir)
-        there = True
-    except DataError:
-        there = False
-    return {
-        "name": name,
-        "about": _first_sentence(path.read_text(encoding="utf-8")),
-        "model": loaded.recipe.model.kind,
-        "data": files,
-        "data_here": there,
-        "path": path,
-    }
-
-
-def _first_sentence(recipe: str) -> str:
-    """The first sentence of the comment below the line about the schema."""
-    comment = " ".join(line.removeprefix("# ") for line in recipe.split("\n")[1:5])
-    sentence = re.match(r".*?[.?](?=\s|$)", comment)
-    return comment if sentence is None else sentence[0]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from widedeep.api.recipes import bundled_recipes, with_schema_line
 from widedeep.api.runs import run_path
 from widedeep.errors import UsageError
 from widedeep.figures import duration, gain_cell
@@ -173,6 +174,8 @@ def _write(path: Path, loaded: "LoadedRecipe", discovery: "Discovery") -> str:
 
     assert loaded.path is not None
     text = add_crosses(_text(loaded.path), discovery.crosses, source=str(loaded.path))
+    if loaded.path in bundled_recipes().values():
+        text = with_schema_line(text)
     write_text(Path(os.path.realpath(path)), text)
     load_recipe(path, base_dir=loaded.base_dir)
     return f"{path} ({len(discovery.crosses)} crosses added)"

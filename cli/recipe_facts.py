@@ -6,15 +6,9 @@ if TYPE_CHECKING:
     from widedeep.recipe.schema import Recipe
 
 
-def num_fields(recipe: "Recipe") -> dict[str, int]:
-    """Kind of field → how many the recipe lists."""
-    features = recipe.features
-    return {part: len(getattr(features, part)) for part in type(features).model_fields}
-
-
 def fields_told(recipe: "Recipe") -> list[str]:
     """Such as `5 numeric`, for each kind of field that the recipe has."""
-    return [f"{number:,} {part.replace('_', '-')}" for part, number in num_fields(recipe).items() if number]
+    return [f"{number:,} {part.replace('_', '-')}" for part, number in recipe.features.num_fields().items() if number]
 
 
 def crosses_told(recipe: "Recipe") -> str | list[str]:

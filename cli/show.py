@@ -10,7 +10,7 @@ from widedeep.api.runs import open_run
 from widedeep.figures import age, duration, figure, size
 
 from .options import JsonOption, RunArgument, WorkOption
-from .recipe_facts import crosses_told, fields_told, num_fields
+from .recipe_facts import crosses_told, fields_told
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ _SHOWN_WARNINGS = 2
 
 def show(run: RunArgument, work: WorkOption = Path(), as_json: JsonOption = False) -> None:
     """Tell what a run is: its model, its rows, its figures, when and how it was made. Nothing is scored."""
-    from widedeep.pipeline.listed_runs import bytes_of, links_to
-
     opened = open_run(run, work_dir=work)
-    links, num_bytes = links_to(opened.path), bytes_of(opened.path)
+    summary = opened.summary()
     if as_json:
-        print_json(_as_object(opened, links, num_bytes))
+        print_json(summary)
         return
-    print_facts(_facts(opened, links, num_bytes))
+    print_facts(_facts(opened, summary["links"], summary["bytes"]))
     shown = opened.warnings[:_SHOWN_WARNINGS]
     more = len(opened.warnings) - len(shown)
     print_sentences(
@@ -98,28 +96,3 @@ def _moment(manifest: Mapping[str, Any]) -> list[str]:
         return []
     began = began if began.tzinfo else began.replace(tzinfo=UTC)
     return [f"{began:%Y-%m-%d %H:%M %Z}", f"{age((datetime.now(UTC) - began).total_seconds())} ago"]
-
-
-def _as_object(run: "Run", links: Sequence[str], num_bytes: int) -> dict[str, Any]:
-    recipe, facts, manifest = run.recipe, run.facts, run.manifest
-    told = ("started", "widedeep", "python", "libraries", "git_commit", "device", "threads", "precision", "argv")
-    measured = ("metrics", "errors", "rows", "parameters", "best_epoch", "epochs", "stopped", "seconds")
-    return {
-        "run": run.path,
-        "links": links,
-        "recipe": recipe.name,
-        "model": recipe.model.kind,
-        "label": {"column": recipe.data.label.column, "kind": recipe.data.label.kind},
-        "split": None if recipe.data.split is None else recipe.data.split.kind,
-        "fields": num_fields(recipe),
-        "crosses": [cross.fields for cross in recipe.crosses],
-        "seed": recipe.seed,
-        **{name: facts.get(name) for name in measured},
-        "rows_per_second": facts["rows_per_second"],
-        "warnings": run.warnings,
-        "went_on_from": (manifest.get("from") or {}).get("run"),
-        "refit": manifest.get("refit"),
-        **{name: manifest.get(name) for name in told},
-        "keys": manifest["keys"],
-        "bytes": num_bytes,
-    }

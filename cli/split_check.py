@@ -1,7 +1,7 @@
 """`widedeep split-check`: which kind of model is best, asked of several ways of splitting the rows."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from .recipe_argument import open_recipe
 from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
-    from widedeep.comparison.split_check import Ranking, SplitCheck
+    from widedeep.comparison.split_check import SplitCheck
 
 
 def split_check(
@@ -46,7 +46,7 @@ def split_check(
         lambda more: load_recipe(recipe, set=[*given, *more]), kinds.split(","), work, reporter, key=key, wait=wait
     )
     if as_json:
-        print_json(_as_object(result))
+        print_json(result.to_json())
         return
     print_comparison(_rows(result))
     print_sentences(["", result.verdict, ""])
@@ -67,28 +67,3 @@ def _rows(result: "SplitCheck") -> list[dict[str, str]]:
         for kind in ranking.kinds:
             by_kind[kind.kind][f"{title}, {ranking.way}"] = figure_of(kind.metrics[result.metric])
     return list(by_kind.values())
-
-
-def _as_object(result: "SplitCheck") -> dict[str, Any]:
-    return {
-        "metric": result.metric,
-        "key": result.key,
-        "trust": result.trust,
-        "verdict": result.verdict,
-        "splits": [_ranking_object(ranking) for ranking in result.rankings],
-    }
-
-
-def _ranking_object(ranking: "Ranking") -> dict[str, Any]:
-    def ends(changes: Any) -> dict[str, Any]:
-        return {name: {"value": c.value, "low": c.low, "high": c.high} for name, c in changes.items()}
-
-    return {
-        "split": ranking.way,
-        "rows": ranking.rows,
-        "by_group": ranking.grouped,
-        "kinds": [
-            {"kind": kind.kind, "run": kind.run, "metrics": ends(kind.metrics), "behind": ends(kind.behind)}
-            for kind in ranking.kinds
-        ],
-    }

@@ -114,6 +114,7 @@ def test_a_copy_of_a_bundled_recipe_says_the_same(
     assert f"widedeep train {name}.yaml" in err
     copied, bundled = load_recipe(f"{name}.yaml"), load_recipe(name)
     assert copied.recipe == bundled.recipe
+    assert Path(f"{name}.yaml").read_text().startswith("# yaml-language-server: $schema=file:///")
     assert copied.base_dir.resolve() == bundled.base_dir
     assert widedeep("recipes", "--copy", name)[0] == 2
     assert widedeep("recipes", "--copy", name, "--force")[0] == 0

@@ -47,3 +47,16 @@ def test_a_bundled_recipe_names_the_schema_beside_it() -> None:
     for path in bundled_recipes().values():
         line = path.read_text().splitlines()[0]
         assert (path.parent / line.removeprefix(LINE)).samefile(SCHEMA_PATH), path
+
+
+def test_crosses_that_are_found_for_a_bundled_recipe_are_written_beside_a_line_that_leads_somewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: Widedeep
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WIDEDEEP_DATA", raising=False)
+    assert widedeep("synth", "-o", "data/sample-log", "--rows", "1000", "--seed", "1")[0] == 0
+
+    code, _, err = widedeep("crosses", "quickstart", "--discover", "--budget", "2", "--write", "found.yaml", "--force")
+
+    assert code == 0, err
+    assert (tmp_path / "found.yaml").read_text().startswith(f"{LINE}file:///")

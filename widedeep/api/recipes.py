@@ -1,6 +1,7 @@
 """Loads a recipe from a file, the name of a bundled recipe, a dictionary, a loaded recipe or a run."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from widedeep.api.runs import Run
-from widedeep.errors import UsageError
+from widedeep.errors import DataError, UsageError
 from widedeep.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ RecipeSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | LoadedRe
 """What `load_recipe` takes."""
 _BUNDLED = "widedeep_cli.recipes"
 """The package that holds the bundled recipes as data. It belongs to the command line, so it is looked up by name."""
+
+
+_SCHEMA_LINE = "# yaml-language-server: $schema="
 
 
 def bundled_recipes() -> dict[str, Path]:
@@ -39,6 +43,34 @@ def bundled_recipe(name: str) -> Path:
     return bundled[name]
 
 
+def bundled_facts() -> list[dict[str, Any]]:
+    """What is known of each bundled recipe: `name`, `about` (a sentence), `model`, the files of its `data`, `path`.
+
+    `data_here` is whether these files are where their paths lead from the current directory.
+    """
+    from widedeep.source.paths import expand_paths  # not at the top: a name need not wait for Polars
+
+    listed = []
+    for name, path in bundled_recipes().items():
+        loaded = load_recipe(name)
+        data = loaded.recipe.data.all_paths()
+        try:
+            expand_paths(data, loaded.base_dir)
+            here = True
+        except DataError:
+            here = False
+        about, model = _first_sentence(path.read_text(encoding="utf-8")), loaded.recipe.model.kind
+        listed.append({"name": name, "about": about, "model": model, "data": data, "data_here": here, "path": path})
+    return listed
+
+
+def _first_sentence(recipe: str) -> str:
+    """The first sentence of the comment below the line about the schema."""
+    comment = " ".join(line.removeprefix("# ") for line in recipe.split("\n")[1:5])
+    sentence = re.match(r".*?[.?](?=\s|$)", comment)
+    return comment if sentence is None else sentence[0]
+
+
 def _bundled_told(name: str) -> str:
     bundled = bundled_recipes()
     close = get_close_matches(name, bundled, n=1)
@@ -56,7 +88,13 @@ def schema_line(schema: str | None = None) -> str:
     It leads to `schema`, by default to the installed file, which is there without a network and of the version that
     reads the recipe. On a machine without that file an editor says so, and the recipe loads as ever.
     """
-    return f"# yaml-language-server: $schema={schema or schema_file().as_uri()}"
+    return f"{_SCHEMA_LINE}{schema or schema_file().as_uri()}"
+
+
+def with_schema_line(recipe: str) -> str:
+    """The text of a bundled recipe for another folder: its first line leads to the schema beside it by name alone."""
+    line, _, rest = recipe.partition("\n")
+    return f"{schema_line()}\n{rest}" if line == f"{_SCHEMA_LINE}{schema_file().name}" else recipe
 
 
 def load_recipe(

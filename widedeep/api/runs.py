@@ -109,6 +109,39 @@ class Run:
             flat[-1] |= {f"valid_{name}": value for name, value in valid.items()}
         return pl.DataFrame(flat, infer_schema_length=None)
 
+    def summary(self) -> dict[str, Any]:
+        """What the run is, as `widedeep show --json` prints it: recipe, model, fields and figures, when and how it was
+        made, its size in bytes and the links that lead to it.
+
+        >>> summary = open_run("runs/sample/latest").summary()
+        >>> summary["recipe"], summary["split"], summary["links"]
+        ('sample', 'time', ['latest'])
+        """
+        from widedeep.pipeline.listed_runs import bytes_of, links_to  # only here: scoring does not need it
+
+        recipe, facts, manifest = self.recipe, self.facts, self.manifest
+        measured = ("metrics", "errors", "rows", "parameters", "best_epoch", "epochs", "stopped", "seconds")
+        told = ("started", "widedeep", "python", "libraries", "git_commit", "device", "threads", "precision", "argv")
+        return {
+            "run": self.path,
+            "links": links_to(self.path),
+            "recipe": recipe.name,
+            "model": recipe.model.kind,
+            "label": {"column": recipe.data.label.column, "kind": recipe.data.label.kind},
+            "split": None if recipe.data.split is None else recipe.data.split.kind,
+            "fields": recipe.features.num_fields(),
+            "crosses": [cross.fields for cross in recipe.crosses],
+            "seed": recipe.seed,
+            **{name: facts.get(name) for name in measured},
+            "rows_per_second": facts["rows_per_second"],
+            "warnings": self.warnings,
+            "went_on_from": (manifest.get("from") or {}).get("run"),
+            "refit": manifest.get("refit"),
+            **{name: manifest.get(name) for name in told},
+            "keys": manifest["keys"],
+            "bytes": bytes_of(self.path),
+        }
+
     def predict(
         self,
         rows: Rows,

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from widedeep.comparison.ablation import MeasuredRuns
 from widedeep.comparison.run_table import RANKED_BY
@@ -68,6 +68,36 @@ class SplitCheck:
     """The split whose ranking is to be trusted."""
     verdict: str
     """Sentences on which split to trust, and what another one would have said."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; a change as its value and the ends of its 95% interval."""
+        return {
+            "metric": self.metric,
+            "key": self.key,
+            "trust": self.trust,
+            "verdict": self.verdict,
+            "splits": [
+                {
+                    "split": ranking.way,
+                    "rows": ranking.rows,
+                    "by_group": ranking.grouped,
+                    "kinds": [
+                        {
+                            "kind": kind.kind,
+                            "run": kind.run,
+                            "metrics": _ends(kind.metrics),
+                            "behind": _ends(kind.behind),
+                        }
+                        for kind in ranking.kinds
+                    ],
+                }
+                for ranking in self.rankings
+            ],
+        }
+
+
+def _ends(changes: Mapping[str, Change]) -> dict[str, dict[str, float]]:
+    return {name: {"value": change.value, "low": change.low, "high": change.high} for name, change in changes.items()}
 
 
 def check_splits(

@@ -175,6 +175,10 @@ class FeatureSettings(Settings):
     date_time: tuple[DateTimeField, ...] = ()
     """Dates and times that are split into parts; a column's name alone takes every default."""
 
+    def num_fields(self) -> dict[str, int]:
+        """Kind of field, such as `multi_valued` → how many are listed."""
+        return {part: len(getattr(self, part)) for part in type(self).model_fields}
+
     def all_numeric(self) -> tuple[NumericField, ...]:
         """The numeric fields, with those made of dates and times last."""
         return (*self.numeric, *(age for field in self.date_time if (age := field.age_field()) is not None))
