@@ -31,6 +31,7 @@ def test_the_commands_are_there() -> None:
         "report",
         "predict",
         "latency",
+        "export",
         "promote",
         "runs",
         "clean",
