@@ -9,7 +9,7 @@ from widedeep.api.runs import run_path
 from widedeep.runs import RunDirectory
 
 from . import without_collecting
-from .options import ForceOption, JsonOption, QuietOption, RunArgument, TrustOption, WorkOption
+from .options import ForceOption, JsonOption, QuietOption, RunArgument, WorkOption
 from .results import print_facts, print_json
 
 
@@ -20,7 +20,6 @@ def export(
         bool, typer.Option("--torch", help="Write torch's own program too, model.pt2, for torch.export.load.")
     ] = False,
     force: ForceOption = False,
-    trust: TrustOption = False,
     work: WorkOption = Path(),
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -36,7 +35,7 @@ def export(
 
     from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
-    directory = RunDirectory(run_path(run, work), trust)
+    directory = RunDirectory(run_path(run, work))
     with without_collecting():
         exported = export_run(
             directory, output, force=force, program=torch_program, work_dir=work, reporter=ConsoleReporter(quiet=quiet)

@@ -32,6 +32,7 @@ def test_the_commands_are_there() -> None:
         "report",
         "predict",
         "latency",
+        "export",
         "promote",
         "runs",
         "clean",

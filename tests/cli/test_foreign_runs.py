@@ -83,6 +83,17 @@ def test_a_side_table_of_ones_own_or_trust_lets_another_run_be_used(
     assert trusted[1] == with_table[1]
 
 
+def test_another_run_is_exported_without_a_file_that_its_recipe_names(
+    rich_run: Path, elsewhere: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_another(rich_run, monkeypatch)
+
+    code, _, err = widedeep("export", rich_run, "-o", "served", "--quiet")
+
+    assert (code, err) == (0, "")
+    assert (elsewhere / "served" / "plan.json").exists()
+
+
 @pytest.mark.parametrize("command", ["eval split", "weights"])
 def test_trust_lets_the_files_of_another_run_be_read_again(
     command: str, foreign: Path, rich: Path, elsewhere: Path, widedeep: CommandLine

@@ -92,7 +92,7 @@ def export_run(
     from widedeep.scoring.scorer import Scorer, forms_of_run
 
     refuse_times_as_texts(recipe, forms_of_run(run))
-    scorer = Scorer.load(run.path, trust=run.trust)
+    scorer = Scorer.load(run.path)
     with reporter.work("export", 5, "steps") as meter, replacing_directory(target) as folder:
         writer = _Writer(run, scorer, folder, meter)
         writer.write(program=program)
