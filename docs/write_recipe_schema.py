@@ -238,6 +238,9 @@ _RULES: dict[type[Settings], list[JsonSchema]] = {
             _all_of(*(_except_by_default(schema.WideOptimizer, name) for name in ("beta", "l1"))),
         )
     ],
+    schema.TrainingSettings: [
+        _when(_if_at("parts", {"const": 1}), _except_by_default(schema.TrainingSettings, "timeout")),
+    ],
     schema.DcnV2Settings: [
         _when({"not": _at("rank", _NOT_NULL)}, _except_by_default(schema.DcnV2Settings, "experts")),
     ],

@@ -33,6 +33,7 @@ BEYOND_A_SCHEMA = {
         "learning_rate \\* l2 is the share",
         "a batch of 1 row has no variance",
         "no field or cross has a vocabulary",
+        "each needs at least 2 rows of a step",
     ),
     "JSON knows neither infinity nor NaN, and one kind of number": (
         "is (-?inf|nan)\\b",
