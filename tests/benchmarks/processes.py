@@ -23,6 +23,8 @@ COMMAND = [sys.executable, "-m", "widedeep_cli"]
 EPOCHS = (2, 12)
 KINDS = ("wide", "wide_deep", "dcn_v2")
 PARTS, BATCH_ROWS = 2, 8192
+_LEAST_BYTES = 50_000_000
+"""A process that trains takes more than this; one that asks for the commit does not."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def train(recipe: Path, stages: Path, work: Path, processes: int, settings: Sequ
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     sent = [event["bytes_sent_a_step"] for event in events if event["event"] == "exchange"]
     shutil.rmtree(work)
-    return Trained(usage.ru_utime + usage.ru_stime, digest.hexdigest(), sent[-1] if sent else 0, list(peaks.values()))
+    ranks = [peak for peak in peaks.values() if peak > _LEAST_BYTES]
+    return Trained(usage.ru_utime + usage.ru_stime, digest.hexdigest(), sent[-1] if sent else 0, ranks)
 
 
 def _children(process: int) -> list[int]:

@@ -1,5 +1,6 @@
 """The distinct rows that some parts of a batch read in a table, and look-ups in a small table of these rows."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,8 +75,7 @@ def distinct_rows(parts: Sequence[Lookups]) -> tuple[NDArray[np.int64], list[Loo
     for part in parts:
         entries += len(part.columns.positions) * part.num_rows
         entries += sum(len(part.bags[bag.position].values) for bag in part.columns.bags)
-    size = 1 << max(4, (2 * entries).bit_length())
-    keys, slots = np.empty(size, dtype=np.int64), np.full(size, -1, dtype=np.int32)
+    keys, slots = _hash_of(1 << max(4, (2 * entries).bit_length()))
     rows, count = np.empty(entries + 1, dtype=np.int64), 0
     renumbered: list[Lookups] = []
     for part in parts:
@@ -92,6 +92,24 @@ def distinct_rows(parts: Sequence[Lookups]) -> tuple[NDArray[np.int64], list[Loo
             bags.append(Bag(torch.from_numpy(values), bag.bounds, bag.weights))
         renumbered.append(Lookups(_renumbered(columns), torch.from_numpy(numbers), bags))
     return rows[:count], renumbered
+
+
+class _Kept(threading.local):
+    """The hash of each thread: allocating it takes as long as filling it."""
+
+    def __init__(self) -> None:
+        self.keys, self.slots = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+
+
+_kept = _Kept()
+
+
+def _hash_of(size: int) -> tuple[Longs, Ints]:
+    """An empty hash of this many places, a power of two."""
+    if len(_kept.keys) < size:
+        _kept.keys, _kept.slots = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int32)
+    _kept.slots[:size] = -1
+    return _kept.keys[:size], _kept.slots[:size]
 
 
 def _renumbered(columns: Columns) -> Columns:

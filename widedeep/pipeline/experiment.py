@@ -1,5 +1,6 @@
 """A whole experiment: runs the stages that are missing, trains, evaluates and writes the run directory."""
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -396,7 +397,8 @@ def _learn_by_parts(
         trainer = parted_trainer(assignment, ranks, reporter)
         _tell_silent(trainer.network, layout, reporter)
         outcome = trainer.run(resume=assignment.resume)
-        del trainer  # the tables are read from the best checkpoint next
+        del trainer
+    gc.collect()  # its tables are part of cycles, and must make room for what is read from the best checkpoint next
     with Undrawn():
         network = Network(layout, recipe.model, correction=logit_correction(recipe))
     if known is not None and outcome.best_epoch == 0:
@@ -421,6 +423,8 @@ def _begun(
     if not (assignment.resume and trainer.run_dir.last_path.exists()):
         parent.start(trainer.network, trainer.optimizers, kept)
         trainer.begin()
+    del trainer
+    gc.collect()  # as its tables are whole
     return replace(assignment, resume=True), known
 
 
