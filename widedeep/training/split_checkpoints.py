@@ -21,7 +21,7 @@ from widedeep.files import replacing_file, writing
 from widedeep.training.checkpoints import load_checkpoint, save_checkpoint
 from widedeep.training.ranks import Ranks, Words
 
-_BLOCK_BYTES = 1 << 25
+_BLOCK_BYTES = 1 << 22
 """Bytes of a table that are written at a time."""
 _TYPES = {torch.int64: "I64", torch.float64: "F64", torch.float32: "F32"}
 """Types of tensors as safetensors names them, in the order in which it puts them into a file."""
