@@ -176,7 +176,7 @@ def test_places_of_ours_whose_names_look_like_patterns_are_no_patterns(
     monkeypatch.setattr("tempfile.tempdir", None)
     os.rename("log.csv", odd / "log[1].csv")
     os.rename("small.yaml", odd / "small.yaml")
-    work, train = ["--work", odd / "w[1]"], ["--set", "data.train=log[1].csv", "--set", "training.epochs=1"]
+    work, train = ["--work", odd / "w[1]"], ["--set", f"data.train={odd / 'log[1].csv'}", "--set", "training.epochs=1"]
     for command in (
         ["init", odd / "log[1].csv", "--label", "click", "-o", odd / "made.yaml"],
         ["ingest", odd / "small.yaml", *work, *train],
