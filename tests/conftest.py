@@ -1,8 +1,6 @@
 """A small click log, a recipe for it and one finished run, shared by the tests that need the whole path."""
 
 import csv
-import json
-import math
 import random
 import shutil
 from collections.abc import Callable
@@ -11,50 +9,13 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sample_projects import RECIPE, RICH_RECIPE, write_log
 
 # No test may depend on how busy the machine is. A change is judged by the same draws each time, as by the fuzzer's cases:
 # what a new draw finds is no fault of the change at hand. `make fuzz` draws anew.
 settings.register_profile("new_draws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same_draws", settings.get_profile("new_draws"), derandomize=True)
 settings.load_profile("same_draws")
-
-RECIPE = """\
-name: small
-data:
-  train: log.csv
-  label: click
-  split: {kind: random, valid: 0.15, test: 0.15}
-features:
-  numeric:
-    - {column: price, buckets: 5}
-    - {column: age, transform: standard}
-  categorical: [color, {column: user, buckets: 50}, shape]
-crosses:
-  - [color, shape]
-  - {fields: [price, color], buckets: 100}
-model:
-  deep: {hidden: [16, 8], dropout: 0.1}
-training:
-  epochs: 2
-  batch_size: 128
-  threads: 1
-"""
-
-
-def write_log(path: Path, rows: int, seed: int = 0) -> None:
-    """A log whose label depends on a pair of colour and shape, a number and chance."""
-    draw = random.Random(seed)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "color", "shape", "user", "price", "age", "click"])
-        for row in range(rows):
-            color = draw.choice(["red", "green", "blue", ""])
-            shape = draw.choice(["round", "square, or so", "flat"])
-            price = round(draw.lognormvariate(1.0, 1.0), 2)
-            age = "" if draw.random() < 0.1 else draw.randint(18, 80)
-            logit = (1.5 if (len(color) + len(shape)) % 2 else -1.5) - 0.3 * math.log(price)
-            click = int(draw.random() < 1 / (1 + math.exp(-logit)))
-            writer.writerow([row, color, shape, f"u{int(draw.paretovariate(0.7)) % 400}", price, age, click])
 
 
 @pytest.fixture
@@ -89,28 +50,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.yaml").write_text(RECIPE)
     train(load_recipe(folder / "small.yaml"), folder, Reporter())
     return folder
-
-
-RICH_RECIPE = """\
-name: rich
-data:
-  train: log.csv
-  label: click
-  format: {missing: ["", "n/a"]}
-  tables:
-    users: {files: users.csv, key: user, on: member}
-features:
-  numeric: [price, users.age]
-  categorical: [color]
-  multi_valued:
-    - {column: tags, separator: "|", weight_separator: ":", max_length: 3}
-  date_time:
-    - {column: seen, parts: [hour], since: born}
-crosses: [[color, tags]]
-model:
-  deep: {hidden: [4]}
-training: {epochs: 1, batch_size: 128, threads: 1}
-"""
 
 
 @pytest.fixture(scope="session")
@@ -174,8 +113,3 @@ def held_against_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
         return recipe, findings
 
     monkeypatch.setattr(load, "_validated", held)
-
-
-def only_json(stdout: str) -> Any:
-    """The one JSON object that `--json` promises; anything beside it fails."""
-    return json.loads(stdout)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from conftest import RECIPE, only_json, write_log
 from heard import Heard
+from sample_projects import RECIPE, only_json, write_log
 
 import widedeep as wd
 from widedeep.errors import ArtefactError, RecipeError, UsageError

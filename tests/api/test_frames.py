@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 
 import widedeep as wd
 from widedeep.errors import ColumnError, DataError, UsageError

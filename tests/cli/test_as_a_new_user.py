@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 
 from widedeep.api.recipes import load_recipe
 from widedeep.evaluation.comparison import Change

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 
 from widedeep.api.recipes import bundled_recipes, load_recipe
 from widedeep.runs import LATEST, find_run

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 
 from widedeep.scoring import latency
 from widedeep.scoring.scorer import Scorer

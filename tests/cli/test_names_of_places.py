@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import RECIPE, write_log
+from sample_projects import RECIPE, write_log
 
 CommandLine = Callable[..., tuple[int, str, str]]
 

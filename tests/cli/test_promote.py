@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from conftest import RECIPE, only_json, write_log
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from sample_projects import RECIPE, only_json, write_log
 from sklearn.metrics import log_loss
 
 from widedeep.comparison import promotion

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 
 from widedeep.pipeline.listed_runs import bytes_of
 from widedeep.runs import RunDirectory

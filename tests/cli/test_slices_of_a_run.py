@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 from sklearn.metrics import log_loss, roc_auc_score
 
 Widedeep = Callable[..., tuple[int, str, str]]

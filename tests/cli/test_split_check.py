@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import only_json
+from sample_projects import only_json
 
 from widedeep.comparison.split_check import RankedKind, Ranking, _verdict
 from widedeep.evaluation.comparison import Change

@@ -173,7 +173,10 @@ def test_equal_inputs_give_equal_bytes(folder: Path) -> None:
         assert (runs[0].path / path).read_bytes() == (runs[1].path / path).read_bytes(), path
 
 
-def test_train_and_compare_tell_how_many_values_were_dropped(folder: Path, widedeep: CommandLine) -> None:
+def test_train_and_compare_tell_how_many_values_were_dropped(
+    folder: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     one = trained(folder).run
     arguments = ["--set", "data.train=day-2.csv", "--set", EVICT, "--work", str(folder / "work"), "--from", str(one)]
     code, out, err = widedeep("train", str(folder / "chain.yaml"), *arguments, "--resume")

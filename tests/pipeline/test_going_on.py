@@ -289,7 +289,10 @@ def test_values_that_only_new_rows_have_tell_how_many_the_next_ones_may_have(
     assert second.facts()["unknown_values"]["user"]["expected"] == pytest.approx(new)
 
 
-def test_the_command_goes_on_and_tells_from_where(folder: Path, first: RunDirectory, widedeep: CommandLine) -> None:
+def test_the_command_goes_on_and_tells_from_where(
+    folder: Path, first: RunDirectory, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     arguments = ["--set", "data.train=day-2.csv", "--set", "seed=9", "--work", str(folder / "work")]
     code, out, err = widedeep("train", str(folder / "chain.yaml"), *arguments, "--from", str(first.path))
     assert code == 0, err

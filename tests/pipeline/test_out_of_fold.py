@@ -9,6 +9,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from widedeep.errors import Interrupted
@@ -93,6 +95,35 @@ def test_training_interrupted_within_an_epoch_and_resumed_ends_in_the_same_bytes
     resumed = train(recipe, project / "work", Reporter(), resume=True)
     assert written(resumed.run) == expected
     assert len([path for path in resumed.run.parent.iterdir() if not path.is_symlink()]) == 1
+
+
+def test_numbers_read_from_another_place_on_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    numbers = {f"n{number}": draw.normal(size=4000) for number in range(7)}
+    others = {"color": draw.integers(0, 9, 4000), "y": (draw.random(4000) < 0.3).astype(int)}
+    pl.DataFrame(numbers | others).write_csv(tmp_path / "log.csv")
+    (tmp_path / "numbers.yaml").write_text(
+        "data: {train: log.csv, label: y, split: {kind: random, valid: 0.2}}\n"
+        f"features: {{numeric: [{', '.join(numbers)}], categorical: [color]}}\n"
+        "model: {kind: wide}\n"
+        "training: {epochs: 2, batch_size: 171, threads: 1}\n"
+    )
+    recipe = load_recipe(tmp_path / "numbers.yaml")
+    expected = written(train(recipe, tmp_path / "quiet", Reporter()).run)
+    step = Trainer._step
+
+    def interrupting(trainer: Trainer, batch: Any) -> None:
+        step(trainer, batch)
+        if trainer.progress.step == 24:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_step", interrupting)
+        with pytest.raises(Interrupted):
+            train(recipe, tmp_path / "work", Reporter())
+    assert written(train(recipe, tmp_path / "work", Reporter(), resume=True).run) == expected
 
 
 def test_a_run_begun_with_a_memory_of_another_kind_is_not_gone_on_with(

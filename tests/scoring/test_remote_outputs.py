@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import only_json
 from object_store import ObjectStore, object_store
+from sample_projects import only_json
 
 from widedeep.runs import LATEST
 

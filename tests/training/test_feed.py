@@ -12,7 +12,7 @@ from widedeep.encoded.store import EncodedStore, write_stores
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.features.plan import IndexColumn
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
-from widedeep.training.feed import DeviceBatch, HostFeed, ResidentFeed, feed_for
+from widedeep.training.feed import DeviceBatch, HostFeed, ResidentFeed, feed_for, placed_alike
 
 ROWS = 230
 CPU = torch.device("cpu")
@@ -137,3 +137,19 @@ def test_a_device_is_fed_the_streams_own_batches_from_its_memory_or_from_the_hos
     for one, other in zip(feed.batches(stream(store, 32, seed=1, unknown=unknown_draws())), wanted, strict=True):
         for mine, theirs in zip(one.tensors(), other.tensors(), strict=True):
             assert torch.equal(mine.cpu(), theirs)
+
+
+@pytest.mark.parametrize("rows", [128, 129, 130, 131])
+def test_a_product_does_not_depend_on_where_its_batch_lies(rows: int) -> None:
+    draw = np.random.default_rng(rows)
+    numbers, gradient = draw.normal(size=(7, rows)).astype(np.float32), torch.from_numpy(draw.normal(size=(rows, 1)))
+    products = set()
+    for offset in range(8):
+        for space in range(8, 16):
+            buffer = torch.empty((7, rows + space), dtype=torch.float32)
+            view = buffer[:, offset : offset + rows]
+            view.copy_(torch.from_numpy(numbers))
+            placed = placed_alike(view)
+            assert torch.equal(placed, view)
+            products.add((placed @ gradient.float()).numpy().tobytes())
+    assert len(products) == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_log
+from sample_projects import write_log
 
 from widedeep.workers import Workers
 from widedeep.workers.pool import Pool

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import RICH_RECIPE
+from sample_projects import RICH_RECIPE
 from stages_of_workers import DyingPool, Shuffled, files_of, write_project
 
 from widedeep.errors import ColumnError, DataError, NoRowsError, UsageError

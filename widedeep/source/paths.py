@@ -55,7 +55,7 @@ def _expand(pattern: str, place: Path) -> list[Path]:
     except OSError as error:
         raise DataError(f"{place}: cannot be read: {error.strerror or error}") from error
     if not files:
-        what = "a directory without data files" if place.is_dir() else f"no such file ({place})"
+        what = "a directory without data files" if place.is_dir() else f"no such file ({os.path.normpath(place)})"
         raise DataError(f"{pattern}: {what}")
     return files
 

@@ -54,6 +54,21 @@ class DeviceBatch:
         return [part for part in parts if part is not None]
 
 
+_ALIGNED = 4
+"""Numbers of float32 that are read at once: 16 bytes."""
+
+
+def placed_alike(numerics: Tensor) -> Tensor:
+    """Numerics [D, B] of the CPU whose place in memory is the same wherever reading began; copied where need be.
+
+    A batch is a view of a buffer, and MKL sums a product in an order that depends on whether its rows are aligned.
+    """
+    is_aligned = numerics.data_ptr() % (4 * _ALIGNED) == 0 and numerics.stride(0) % _ALIGNED == 0
+    if numerics.shape[1] % _ALIGNED == 0 and is_aligned:
+        return numerics
+    return numerics.clone(memory_format=torch.contiguous_format)
+
+
 class Feed(Protocol):
     """Brings the batches of a stream to the device."""
 

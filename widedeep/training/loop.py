@@ -28,7 +28,7 @@ from widedeep.runs import RunDirectory
 from widedeep.training import checkpoints
 from widedeep.training.device import Precision, layers_in
 from widedeep.training.events import EventLog
-from widedeep.training.feed import DeviceBatch, Feed, feed_for
+from widedeep.training.feed import DeviceBatch, Feed, feed_for, placed_alike
 from widedeep.training.graph import CapturedStep
 from widedeep.training.inference import evaluate_store
 from widedeep.training.interrupts import InterruptWatch
@@ -263,8 +263,9 @@ class Trainer:
 
     def _learn_from(self, batch: DeviceBatch, scale: float) -> None:
         """The part of a step that runs on the device; it waits for nothing."""
+        numerics = placed_alike(batch.numerics) if self.device.type == "cpu" else batch.numerics
         with layers_in(self.precision, self.device):
-            logit = self.network(batch.indices, batch.numerics, batch.bags, batch.folds).float()
+            logit = self.network(batch.indices, numerics, batch.bags, batch.folds).float()
         loss = objective = mean_loss(self.kind, logit, batch.label, batch.weight)
         if self.network.branches:
             objective = loss + distillation_loss(self.kind, logit, self.network.branches, batch.weight)

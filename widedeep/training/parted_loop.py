@@ -20,7 +20,7 @@ from widedeep.model.table import Table
 from widedeep.reporting import Meter
 from widedeep.training.device import BATCH_ROWS, layers_in
 from widedeep.training.events import EventLog
-from widedeep.training.feed import DeviceBatch, HostFeed
+from widedeep.training.feed import DeviceBatch, HostFeed, placed_alike
 from widedeep.training.inference import evaluate_store
 from widedeep.training.interrupts import InterruptWatch
 from widedeep.training.loop import LOG_STEPS, METER_SECONDS, Trainer
@@ -179,7 +179,7 @@ class PartedTrainer(Trainer):
     def _learn_part(self, batch: DeviceBatch, share: float) -> Tensor:
         """The gradients and the loss of a part, as its `share` of the step's."""
         with layers_in(self.precision, self.device):
-            logit = self.network(batch.indices, _aligned(batch.numerics), batch.bags, batch.folds).float()
+            logit = self.network(batch.indices, placed_alike(batch.numerics), batch.bags, batch.folds).float()
         loss = objective = mean_loss(self.kind, logit, batch.label, batch.weight)
         if self.network.branches:
             objective = loss + distillation_loss(self.kind, logit, self.network.branches, batch.weight)
@@ -227,7 +227,7 @@ class PartedTrainer(Trainer):
                 self._tables.read([] if batch is None else [batch], nothing)
                 if batch is not None:
                     self._tables.give(0)
-                    logits.append(self.network(batch.indices, _aligned(batch.numerics), batch.bags).numpy())
+                    logits.append(self.network(batch.indices, placed_alike(batch.numerics), batch.bags).numpy())
         words = np.concatenate(logits).view(np.int32)
         received = self.ranks.exchange([words, *[nothing] * (world - 1)])
         return np.concatenate(received).view(np.float32)
@@ -268,9 +268,3 @@ class PartedTrainer(Trainer):
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return read_split(path, self._held())
-
-
-def _aligned(numerics: Tensor) -> Tensor:
-    """A copy in memory of its own. Where a batch lies in a buffer depends on where reading began, and MKL sums products
-    in an order that depends on where they lie."""
-    return numerics.clone(memory_format=torch.contiguous_format)
