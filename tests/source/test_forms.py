@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from polars.testing import assert_series_equal
 
 from widedeep.source.canonical import canonical_text
-from widedeep.source.forms import Form, FormTally, add_columns, number_text, series_in_form
+from widedeep.source.forms import Form, FormTally, add_columns, columns_in_forms, number_text, series_in_form
 
 
 def form_of(texts: list[str | None]) -> Form | None:
@@ -137,3 +138,26 @@ def test_columns_looked_at_together_have_the_forms_that_each_has_alone(columns):
     tallies = [FormTally() for _ in columns]
     add_columns(zip(tallies, (pl.Series(texts, dtype=pl.String) for texts in columns), strict=True))
     assert [tally.form for tally in tallies] == [form_of(texts) for texts in columns]
+
+
+_TEXTS = st.lists(
+    st.sampled_from(
+        [None, "", "1.0", "007", "1e5", "NaN", "TRUE", "false", "2024-01-05 00:00:00", "a long text of 21"]
+    ),
+    max_size=6,
+)
+_FORMS = st.sampled_from([None, "number", "boolean", "time"])
+
+
+@given(st.lists(st.tuples(_TEXTS, _FORMS), max_size=8), st.integers(0, 6))
+def test_columns_that_are_written_together_are_written_as_each_alone(
+    drawn: list[tuple[list[str | None], Form | None]], short: int
+) -> None:
+    columns = {f"c{number}": pl.Series("name", texts, dtype=pl.String) for number, (texts, _) in enumerate(drawn)}
+    of = {f"c{number}": form for number, (_, form) in enumerate(drawn) if form is not None}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("widedeep.source.forms._SHORT", short)
+        together = columns_in_forms(columns, of)
+    assert list(together) == list(columns)
+    for name, texts in columns.items():
+        assert_series_equal(together[name], series_in_form(texts, of.get(name)), check_names=False)

@@ -50,6 +50,8 @@ WRITTEN: dict[Form, str] = {
 """Texts that stand in their one writing for certain."""
 _EXACT_DIGITS = 17
 """Decimal digits up to which the shortest decimal of a float64 is the number that was written."""
+_SHORT = 1 << 10
+"""Texts of a column up to which a query over them costs more for itself than for them."""
 _TIME = (
     r"^(?:(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}(?::?\d{2})?)?)?"
     r"|(\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?)$"
@@ -167,6 +169,25 @@ def series_in_form(texts: pl.Series, form: ColumnForm | None) -> pl.Series:
         return texts
     rewritten = texts[other].to_frame("text").select(in_form(pl.col("text"), form)).to_series()
     return texts.scatter(other, rewritten) if len(other) < len(texts) else rewritten.alias(texts.name)
+
+
+def columns_in_forms(columns: Mapping[str, pl.Series], of: Mapping[str, ColumnForm]) -> dict[str, pl.Series]:
+    """`series_in_form` for each column. Short ones of a form are rewritten together: a query takes longer than they."""
+    together: dict[ColumnForm, list[str]] = {}
+    written: dict[str, pl.Series] = {}
+    for name, texts in columns.items():
+        form = of.get(name)
+        if form is not None and texts.dtype == pl.String and len(texts) <= _SHORT:
+            together.setdefault(form, []).append(name)
+        else:
+            written[name] = series_in_form(texts, form)
+    for form, names in together.items():
+        joined = series_in_form(pl.concat([columns[name] for name in names]).rechunk(), form)
+        start = 0
+        for name in names:
+            written[name] = joined.slice(start, len(columns[name])).alias(columns[name].name)
+            start += len(columns[name])
+    return {name: written[name] for name in columns}
 
 
 # ------------------------------------------------------------------------------------------------------------- deciding

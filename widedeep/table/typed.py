@@ -14,7 +14,7 @@ from widedeep.recipe.schema import DateTimeField, MultiValuedField, Recipe, Time
 from widedeep.source.blocks import RawBlock
 from widedeep.source.canonical import ValueKind, as_decimals, canonical_text, kind_of
 from widedeep.source.coded import CodedColumn, CodedRows
-from widedeep.source.forms import Forms, boolean_text, series_in_form
+from widedeep.source.forms import Forms, boolean_text, columns_in_forms
 from widedeep.table.typed_columns import (
     GROUP,
     LABEL,
@@ -55,14 +55,16 @@ def rows_in_forms(rows: CodedRows, forms: Forms) -> CodedRows:
     Texts that are missing there are null, and items that are missing there are left out with their weights.
     """
 
-    def written(texts: pl.Series, name: str) -> pl.Series:
-        texts = series_in_form(texts, forms.of.get(name))
-        missing = (forms.missing or {}).get(name)
-        return texts.set(texts.is_in(missing), None) if missing else texts
+    def written(columns: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
+        in_forms, missing = columns_in_forms(columns, forms.of), forms.missing or {}
+        return {
+            name: texts.set(texts.is_in(missing[name]), None) if missing.get(name) else texts
+            for name, texts in in_forms.items()
+        }
 
-    values = {name: written(of_column, name) for name, of_column in rows.values.items()}
+    values = written(rows.values)
     plain = [name for name in rows.columns if name in forms.of and name not in values]
-    frame = rows.frame.with_columns(written(rows.frame[name], name) for name in plain)
+    frame = rows.frame.with_columns(written({name: rows.frame[name] for name in plain}).values())
     for name in plain:
         if forms.of[name] == "numbers":
             from widedeep.table.lists import without_null_items  # not at the top: most recipes have no lists
