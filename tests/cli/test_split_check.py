@@ -50,6 +50,7 @@ def test_kinds_are_ranked_under_each_split_by_runs_that_lie_there(project: Path,
         (("--set", "data.split={kind: column, column: shape, test: flat}"), "has one split only"),
         (("--key", "click"), "data.label"),
         (("--key", "nobody"), "no column 'nobody'"),
+        (("--key", "user", "--kinds", "wide,fm", "--set", "model.embeddings.dim=auto"), "all need one width"),
     ],
 )
 def test_where_nothing_can_be_compared_the_command_says_so(

@@ -117,14 +117,14 @@ def check_splits(
     base = load(()).recipe
     key = key or _key_of(base)
     ways = _ways(base, key)
-    for way in ways:  # what a split needs of the data is told before any training
-        ingest(load(_overrides(base, way, key, kinds[0])), work_dir, reporter, wait=wait)
+    planned = {way: {kind: load(_overrides(base, way, key, kind)) for kind in kinds} for way in ways}
+    for loaded_kinds in planned.values():  # what a split needs of the data is told before any training
+        ingest(loaded_kinds[kinds[0]], work_dir, reporter, wait=wait)
     rankings, number = [], 0
-    for way in ways:
+    for way, loaded_kinds in planned.items():
         measured, runs = MeasuredRuns(work_dir, reporter, wait), []
-        for kind in kinds:
+        for kind, loaded in loaded_kinds.items():
             number += 1
-            loaded = load(_overrides(base, way, key, kind))
             reporter.part(f"{way} split, {kind}", number, len(ways) * len(kinds))
             run = train(loaded, work_dir, reporter, again=False, wait=wait).run
             runs.append((kind, run, measured.scores(run)))
