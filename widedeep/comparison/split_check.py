@@ -17,7 +17,7 @@ from widedeep.pipeline.experiment import train
 from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.schema import ColumnSplit, KeySplit, Recipe
+from widedeep.recipe.schema import ColumnSplit, KeySplit, RandomSplit, Recipe
 from widedeep.reporting import Reporter
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
@@ -166,8 +166,9 @@ def _ways(recipe: Recipe, key: str | None) -> list[Way]:
 def _overrides(base: Recipe, way: Way, key: str | None, kind: str) -> list[str]:
     split = base.data.split
     shares = {part: getattr(split, part, 0.1) or 0.1 for part in ("valid", "test")}
+    seed = {"seed": split.seed} if isinstance(split, RandomSplit | KeySplit) and way != "time" else {}
     name = json.dumps(key, ensure_ascii=False).replace("${", "$${")  # as YAML reads it
-    settings = {"kind": way, **shares, **({"key": name} if way == "key" else {})}
+    settings = {"kind": way, **shares, **seed, **({"key": name} if way == "key" else {})}
     text = ", ".join(f"{name}: {value}" for name, value in settings.items())
     return [f"model.kind={kind}", f"data.split={{{text}}}", f"name={base.name}-{way}-split-{kind}"]
 
