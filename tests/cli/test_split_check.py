@@ -1,13 +1,14 @@
 """`widedeep split-check`: kinds ranked under several splits, and a sentence on which ranking to trust."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from sample_projects import only_json
 
-from widedeep.comparison.split_check import RankedKind, Ranking, _verdict
+from widedeep.comparison.split_check import RankedKind, Ranking, Way, _overrides, _verdict
 from widedeep.evaluation.comparison import Change
+from widedeep.recipe.load import LoadedRecipe, parse_recipe
 from widedeep.runs import RunDirectory
 
 Widedeep = Callable[..., tuple[int, str, str]]
@@ -50,6 +51,7 @@ def test_kinds_are_ranked_under_each_split_by_runs_that_lie_there(project: Path,
         (("--set", "data.split={kind: column, column: shape, test: flat}"), "has one split only"),
         (("--key", "click"), "data.label"),
         (("--key", "nobody"), "no column 'nobody'"),
+        (("--key", "user", "--kinds", "wide,fm", "--set", "model.embeddings.dim=auto"), "all need one width"),
     ],
 )
 def test_where_nothing_can_be_compared_the_command_says_so(
@@ -60,6 +62,24 @@ def test_where_nothing_can_be_compared_the_command_says_so(
     assert (code, out) == (2, "")
     assert words in err
     assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("split", "seeds"),
+    [
+        ("kind: random, seed: 7", {"random": 7, "key": 7, "time": None}),
+        ("kind: key, key: user, seed: 5", {"random": 5, "key": 5, "time": None}),
+        ("kind: time", {"random": 0, "key": 0, "time": None}),
+    ],
+)
+def test_a_split_is_drawn_with_the_seed_that_the_recipe_gives_it(split: str, seeds: dict[Way, int | None]) -> None:
+    def load(more: Sequence[str]) -> LoadedRecipe:
+        text = "data: {train: log.csv, label: click, time: day}\nfeatures: {categorical: [user]}\n"
+        return parse_recipe(text, "", Path(), "small", [f"data.split={{{split}}}", *more])
+
+    base = load(()).recipe
+    drawn = {way: load(_overrides(base, way, "user", "wide")).recipe.data.split for way in seeds}
+    assert {way: getattr(drawn[way], "seed", None) for way in seeds} == seeds
 
 
 def ranking(way: str, best: tuple[str, float], other: tuple[str, float], error: float) -> Ranking:

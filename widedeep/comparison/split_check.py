@@ -17,7 +17,7 @@ from widedeep.pipeline.experiment import train
 from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.schema import ColumnSplit, KeySplit, Recipe
+from widedeep.recipe.schema import ColumnSplit, KeySplit, RandomSplit, Recipe
 from widedeep.reporting import Reporter
 
 Load = Callable[[Sequence[str]], LoadedRecipe]
@@ -117,14 +117,14 @@ def check_splits(
     base = load(()).recipe
     key = key or _key_of(base)
     ways = _ways(base, key)
-    for way in ways:  # what a split needs of the data is told before any training
-        ingest(load(_overrides(base, way, key, kinds[0])), work_dir, reporter, wait=wait)
+    planned = {way: {kind: load(_overrides(base, way, key, kind)) for kind in kinds} for way in ways}
+    for loaded_kinds in planned.values():  # what a split needs of the data is told before any training
+        ingest(loaded_kinds[kinds[0]], work_dir, reporter, wait=wait)
     rankings, number = [], 0
-    for way in ways:
+    for way, loaded_kinds in planned.items():
         measured, runs = MeasuredRuns(work_dir, reporter, wait), []
-        for kind in kinds:
+        for kind, loaded in loaded_kinds.items():
             number += 1
-            loaded = load(_overrides(base, way, key, kind))
             reporter.part(f"{way} split, {kind}", number, len(ways) * len(kinds))
             run = train(loaded, work_dir, reporter, again=False, wait=wait).run
             runs.append((kind, run, measured.scores(run)))
@@ -166,8 +166,9 @@ def _ways(recipe: Recipe, key: str | None) -> list[Way]:
 def _overrides(base: Recipe, way: Way, key: str | None, kind: str) -> list[str]:
     split = base.data.split
     shares = {part: getattr(split, part, 0.1) or 0.1 for part in ("valid", "test")}
+    seed = {"seed": split.seed} if isinstance(split, RandomSplit | KeySplit) and way != "time" else {}
     name = json.dumps(key, ensure_ascii=False).replace("${", "$${")  # as YAML reads it
-    settings = {"kind": way, **shares, **({"key": name} if way == "key" else {})}
+    settings = {"kind": way, **shares, **seed, **({"key": name} if way == "key" else {})}
     text = ", ".join(f"{name}: {value}" for name, value in settings.items())
     return [f"model.kind={kind}", f"data.split={{{text}}}", f"name={base.name}-{way}-split-{kind}"]
 

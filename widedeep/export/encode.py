@@ -183,9 +183,18 @@ def _number(value: Any, column: dict[str, Any], row: dict[str, Any]) -> float | 
         value = float(value) if NUMBER.fullmatch(value) else None if value == "" else math.nan
     elif not isinstance(value, int | float):
         raise ValueError("must be a number, a text or null")
-    if value is not None and not math.isfinite(value):
+    number = None if value is None else _float(value)
+    if number is not None and not math.isfinite(number):
         raise _BadValueError("is not a finite number")
-    return None if value is None else float(value)
+    return number
+
+
+def _float(value: float) -> float:
+    """An integer beyond all floats is infinite, as other readers of JSON take it."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _list(value: Any, column: dict[str, Any], row: dict[str, Any]) -> tuple[list[str], list[float]] | None:
@@ -226,7 +235,7 @@ def _moment(value: Any, column: dict[str, Any]) -> float | None:
     if isinstance(value, str) and NUMBER.fullmatch(value):
         value, is_number = float(value), True
     if is_number:
-        seconds = float(value) / (column["units"] or 1.0)
+        seconds = _float(value) / (column["units"] or 1.0)
         if not math.isfinite(seconds) or (column["units"] is None and not FIRST_EPOCH <= seconds < LAST_EPOCH):
             seconds = math.nan
     elif isinstance(value, str) and column["units"] is None and (found := MOMENT.fullmatch(value)):
