@@ -28,6 +28,7 @@ MOMENT = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{1,2}:\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|[+-]\d{2}(?::?\d{2})?)?)?", re.ASCII
 )
 FIRST_EPOCH, LAST_EPOCH, LATEST = 631_152_000.0, 4_102_444_800.0, 253_402_300_800.0  # 1990, 2100 and 10000
+CALENDAR = timedelta(days=146_097)
 LARGEST, LARGEST_INTEGER = 1e18, 2**127
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 PARTS: dict[str, Callable[[datetime], str]] = {
@@ -256,11 +257,10 @@ def _moment(value: Any, column: dict[str, Any]) -> float | None:
 
 def _part(value: Any, column: dict[str, Any], row: dict[str, Any]) -> str | None:
     seconds = _moment(value, column)
-    return (
-        None
-        if seconds is None
-        else PARTS[column["as"]](datetime(1970, 1, 1) + timedelta(microseconds=int(seconds * 1e6)))
-    )
+    if seconds is None:
+        return None
+    # Python's moments begin with the year 1; a calendar of 400 years repeats, days of the week included.
+    return PARTS[column["as"]](datetime(1970, 1, 1) + timedelta(microseconds=int(seconds * 1e6)) % CALENDAR)
 
 
 def _age(value: Any, column: dict[str, Any], row: dict[str, Any]) -> float | None:
