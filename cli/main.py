@@ -1,4 +1,4 @@
-"""The `widedeep` command: its Typer app, one file per command beside this one."""
+"""The `widedeep` command: its Typer app; the commands lie in `commands/`."""
 
 import gc
 import os
@@ -40,7 +40,7 @@ COMMANDS = {
     "check": "check",
     "schema": "schema",
 }
-"""Command → its module here, and the function in it, in the order in which `--help` lists them."""
+"""Command → its module in `commands/`, and the function in it, in the order in which `--help` lists them."""
 
 COMPLETION_VARIABLE = "_WIDEDEEP_COMPLETE"
 """The environment variable by which a shell asks for completion, in the form that Typer gives it."""
@@ -99,7 +99,7 @@ def build_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     )
     app.callback()(_common)
     for name in commands:
-        module = import_module(f".{COMMANDS[name]}", __package__)
+        module = import_module(f".commands.{COMMANDS[name]}", __package__)
         parser: type[TyperCommand] | None = getattr(module, "PARSER", None)
         app.command(name, cls=parser)(getattr(module, COMMANDS[name]))
     return app

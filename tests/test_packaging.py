@@ -1,6 +1,7 @@
 """What is installed, and what is handed on as source, is what lies in the folders, under pinned releases and a licence."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def test_every_folder_with_code_is_a_listed_package() -> None:
 
     listed = PYPROJECT["tool"]["setuptools"]["packages"]
 
-    assert sorted(listed) == sorted(renamed.get(folder, folder) for folder in folders)
+    packages = {re.sub(r"^cli\b", "widedeep_cli", renamed.get(folder, folder)) for folder in folders}
+    assert sorted(listed) == sorted(packages)
     assert PYPROJECT["tool"]["setuptools"]["package-dir"] == {name: folder for folder, name in renamed.items()}
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from widedeep.api.runs import open_run
 from widedeep.figures import age, duration, figure, size
 
-from .options import JsonOption, RunArgument, WorkOption
-from .recipe_facts import crosses_told, fields_told
-from .results import print_facts, print_json, print_sentences
+from ..options import JsonOption, RunArgument, WorkOption
+from ..recipe_facts import crosses_told, fields_told
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.api.runs import Run

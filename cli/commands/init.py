@@ -7,8 +7,8 @@ import typer
 
 from widedeep.api.recipes import schema_line
 
-from .options import ForceOption
-from .results import open_stdout
+from ..options import ForceOption
+from ..results import open_stdout
 
 
 def init(
@@ -39,7 +39,7 @@ def init(
     """Look at a table and print a recipe for it, with a reason for every choice."""
     from widedeep.files import check_output, write_text
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     if output is not None:
         from widedeep.source.paths import refuse_as_output

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from widedeep.figures import figure
 
-from . import without_collecting
-from .console import ConsoleReporter, print_comparison, print_metrics
+from .. import without_collecting
+from ..console import ConsoleReporter, print_comparison, print_metrics
+from ..results import print_facts, print_json, print_sentences
 from .evaluate import as_object, facts
-from .results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.api.runs import Run

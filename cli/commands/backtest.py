@@ -9,11 +9,11 @@ import typer
 from widedeep.figures import duration, figure
 from widedeep.files import check_output, write_text
 
-from . import without_collecting
-from .drawing import require_drawing
-from .options import ForceOption, JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .recipe_argument import open_recipe, refuse_data_file
-from .results import print_facts, print_json, print_sentences
+from .. import without_collecting
+from ..drawing import require_drawing
+from ..options import ForceOption, JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from ..recipe_argument import open_recipe, refuse_data_file
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.backtest import Backtest, ScoredStep, Way
@@ -51,7 +51,7 @@ def backtest(
     as_json: JsonOption = False,
 ) -> None:
     """Train up to a day, score the next, go on: what trained anew, going on and left alone are worth over time."""
-    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     target = None
     if html is not None:

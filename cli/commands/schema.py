@@ -7,8 +7,8 @@ import typer
 
 from widedeep.api.recipes import schema_file, schema_line
 
-from .options import ForceOption
-from .results import open_stdout
+from ..options import ForceOption
+from ..results import open_stdout
 
 
 def schema(
@@ -28,7 +28,7 @@ def schema(
         return
     from widedeep.files import check_output, write_text
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     write_text(check_output(output, force=force), text)
     ConsoleReporter().note(f"wrote {output}; a recipe beside it begins with: {schema_line(output.name)}")

@@ -9,8 +9,8 @@ from widedeep.api.runs import run_path
 from widedeep.figures import figure
 from widedeep.runs import RunDirectory
 
-from . import without_collecting
-from .results import print_facts, print_json
+from .. import without_collecting
+from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.scoring.weights import WideWeight
@@ -23,7 +23,7 @@ def show_weights(
     run: str, work: Path, *, top: int | None, min_support: int | None, trust: bool, wait: bool, as_json: bool
 ) -> None:
     """Print the strongest weights of the run that the argument `run` names."""
-    from .console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_weights  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
     directory = RunDirectory(run_path(run, work), trust)

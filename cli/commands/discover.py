@@ -12,9 +12,9 @@ from widedeep.figures import duration, gain_cell
 from widedeep.files import check_output, write_text
 from widedeep.runs import RunDirectory
 
-from . import without_collecting
-from .recipe_argument import open_recipe, refuse_data_file
-from .results import print_facts, print_json
+from .. import without_collecting
+from ..recipe_argument import open_recipe, refuse_data_file
+from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.discovery.discover import Discovery
@@ -39,7 +39,7 @@ def discover(
     as_json: bool,
 ) -> None:
     """Discover crosses of the recipe's fields and show them."""
-    from .console import ConsoleReporter, print_discovery  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_discovery  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
     if write is not None:

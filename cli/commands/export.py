@@ -8,9 +8,9 @@ import typer
 from widedeep.api.runs import run_path
 from widedeep.runs import RunDirectory
 
-from . import without_collecting
-from .options import ForceOption, JsonOption, QuietOption, RunArgument, WorkOption
-from .results import print_facts, print_json
+from .. import without_collecting
+from ..options import ForceOption, JsonOption, QuietOption, RunArgument, WorkOption
+from ..results import print_facts, print_json
 
 
 def export(
@@ -33,7 +33,7 @@ def export(
     """
     from widedeep.export.folder import export_run
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     directory = RunDirectory(run_path(run, work))
     with without_collecting():

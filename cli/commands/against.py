@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from widedeep.api.runs import run_path
 from widedeep.figures import figure
 
-from . import without_collecting
-from .console import ConsoleReporter, print_comparison, print_slices
-from .results import print_facts, print_json, print_sentences
+from .. import without_collecting
+from ..console import ConsoleReporter, print_comparison, print_slices
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.against import Comparison

@@ -11,10 +11,10 @@ from widedeep.api.experiments import run_paths
 from widedeep.errors import UsageError
 from widedeep.files import check_output, write_text
 
-from . import without_collecting
-from .drawing import require_drawing
-from .options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
-from .results import print_facts, print_json, stdout_bytes
+from .. import without_collecting
+from ..drawing import require_drawing
+from ..options import ForceOption, JsonOption, RunsArgument, TrustOption, WaitOption, WorkOption
+from ..results import print_facts, print_json, stdout_bytes
 
 if TYPE_CHECKING:
     from widedeep.comparison.measured_runs import MeasuredRun, RunReport
@@ -58,7 +58,7 @@ def report(
         from widedeep.comparison.measured_runs import measure_runs
         from widedeep.report.page import page
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     measured = measure_runs(run_paths(runs, work), split, slices or (), work, ConsoleReporter(), trust=trust, wait=wait)
     text = page(measured, datetime.now(UTC))

@@ -8,9 +8,9 @@ import typer
 from widedeep.api.recipes import bundled_facts, bundled_recipe, with_schema_line
 from widedeep.errors import UsageError
 
-from .options import ForceOption, JsonOption
-from .recipe_argument import data_guide
-from .results import open_stdout, print_json, print_sentences
+from ..options import ForceOption, JsonOption
+from ..recipe_argument import data_guide
+from ..results import open_stdout, print_json, print_sentences
 
 
 def bundled(
@@ -44,7 +44,7 @@ def bundled(
 def _copy(name: str, force: bool) -> None:
     from widedeep.files import check_output, write_text
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     target = check_output(Path(f"{name}.yaml"), force=force)
     write_text(target, with_schema_line(bundled_recipe(name).read_text(encoding="utf-8")))

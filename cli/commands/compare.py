@@ -9,8 +9,8 @@ import typer
 from widedeep.api.experiments import run_paths
 from widedeep.figures import duration, figure
 
-from .options import JsonOption, RunsArgument, WorkOption
-from .results import print_facts, print_json, print_sentences
+from ..options import JsonOption, RunsArgument, WorkOption
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.run_table import Figure, TableLine
@@ -36,7 +36,7 @@ def compare(
     from widedeep.comparison.run_table import run_table
     from widedeep.recipe.differences import setting_texts
 
-    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     lines, chosen = run_table(run_paths(runs, work), split, ConsoleReporter())
     if as_json:

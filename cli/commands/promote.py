@@ -10,8 +10,8 @@ from widedeep.errors import UsageError
 from widedeep.figures import figure
 from widedeep.runs import RUNS, SERVING, RunDirectory
 
-from .options import JsonOption, QuietOption, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
-from .results import print_facts, print_json, print_sentences
+from ..options import JsonOption, QuietOption, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.promotion import Promotion
@@ -62,7 +62,7 @@ def promote(
     from widedeep.comparison.promotion import promote as promote_run
     from widedeep.comparison.promotion import promote_back
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter(quiet=quiet)
     if folder is not None:

@@ -10,8 +10,8 @@ import typer
 from widedeep.errors import OutputExistsError, UsageError, WriteError
 from widedeep.files import replacing_directory
 
-from .options import ForceOption, JsonOption
-from .results import print_facts, print_json
+from ..options import ForceOption, JsonOption
+from ..results import print_facts, print_json
 
 
 def synth(
@@ -77,7 +77,7 @@ def synth(
     from widedeep.synth.criteo import Planting
     from widedeep.synth.sample_log import FILE_NAMES, write_criteo_log, write_drifting_log, write_sample_log
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     asked = {
         name: count

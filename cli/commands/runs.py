@@ -10,8 +10,8 @@ import typer
 from widedeep.api.runs import recipe_folder
 from widedeep.figures import age, figure, size
 
-from .options import JsonOption, WorkOption
-from .results import print_facts, print_json, print_sentences
+from ..options import JsonOption, WorkOption
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.pipeline.listed_runs import ListedRun
@@ -30,7 +30,7 @@ def runs(
     """List the runs of a work directory, the newest first: what is served, the best, their size and age."""
     from widedeep.pipeline.listed_runs import folders_of_runs, list_runs
 
-    from .console import print_runs  # not at the top: `--help` should not wait for Rich
+    from ..console import print_runs  # not at the top: `--help` should not wait for Rich
 
     folders = folders_of_runs(work) if recipe is None else [recipe_folder(recipe, work)]
     listed = {folder: list_runs(folder) for folder in folders}

@@ -10,10 +10,10 @@ import typer
 from widedeep.api.recipes import load_recipe
 from widedeep.figures import figure
 
-from . import without_collecting
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .recipe_argument import open_recipe
-from .results import print_facts, print_json, print_sentences
+from .. import without_collecting
+from ..options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from ..recipe_argument import open_recipe
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.ablation import Ablation, Variant
@@ -35,7 +35,7 @@ def ablate(
     as_json: JsonOption = False,
 ) -> None:
     """Train wide, deep, wide & deep, with and without crosses, and compare."""
-    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
     given = tuple(overrides or ())

@@ -7,10 +7,10 @@ import typer
 
 from widedeep.api.recipes import load_recipe
 
-from . import without_collecting
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .recipe_argument import open_recipe
-from .results import print_facts, print_json, print_sentences
+from .. import without_collecting
+from ..options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from ..recipe_argument import open_recipe
+from ..results import print_facts, print_json, print_sentences
 
 if TYPE_CHECKING:
     from widedeep.comparison.split_check import SplitCheck
@@ -34,7 +34,7 @@ def split_check(
 
     Each kind is trained once for each split, unless that run is there already.
     """
-    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
     given = tuple(overrides or ())

@@ -9,8 +9,8 @@ import typer
 from widedeep.api.runs import check_choice, open_run
 from widedeep.figures import odd_value_lists
 
-from .options import JsonOption, RunArgument, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
-from .results import print_facts, print_json
+from ..options import JsonOption, RunArgument, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
+from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.scoring.evaluate import EvalResult
@@ -44,8 +44,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a run on one of its splits, or on new labelled files; alone, or against another run."""
-    from .against import show_comparison  # not at the top: `--help` should not wait for Rich
-    from .console import ConsoleReporter, print_metrics
+    from ..console import ConsoleReporter, print_metrics  # not at the top: `--help` should not wait for Rich
+    from .against import show_comparison
 
     tables = side_table_files(table)
     check_choice(files or None, split, tables)

@@ -13,10 +13,10 @@ from widedeep.api.runs import run_path
 from widedeep.errors import UsageError
 from widedeep.figures import duration
 
-from . import without_collecting
-from .options import JsonOption, QuietOption, RecipeArgument, SetOption, WaitOption, WorkOption
-from .recipe_argument import open_recipe
-from .results import print_facts, print_json
+from .. import without_collecting
+from ..options import JsonOption, QuietOption, RecipeArgument, SetOption, WaitOption, WorkOption
+from ..recipe_argument import open_recipe
+from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.pipeline.crew import Crew
@@ -89,7 +89,7 @@ def train(
     """
     if again and resume:
         raise UsageError("--again trains anew, --resume goes on with what is there: leave one of them out")
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     crew = _crew_of_torchrun(processes)
     reporter = ConsoleReporter(quiet=quiet)
@@ -157,7 +157,7 @@ def _as_object(result: "TrainResult") -> dict[str, Any]:
 
 
 def _print_run(result: "TrainResult", as_json: bool) -> None:
-    from .console import print_gains, print_metrics  # not at the top: `--help` should not wait for Rich
+    from ..console import print_gains, print_metrics  # not at the top: `--help` should not wait for Rich
 
     if as_json:
         print_json(_as_object(result))
@@ -198,7 +198,7 @@ def _refit_fact(refit: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _print_seeds(result: "SeedsResult", as_json: bool) -> None:
-    from .console import print_metrics  # not at the top: `--help` should not wait for Rich
+    from ..console import print_metrics  # not at the top: `--help` should not wait for Rich
 
     speed = fmean(run.rows_per_second for run in result.runs)
     if as_json:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from .options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkersOption, WorkOption
-from .profile_cells import short_number
-from .recipe_argument import open_recipe
-from .results import print_facts, print_json
+from ..options import JsonOption, RecipeArgument, SetOption, WaitOption, WorkersOption, WorkOption
+from ..profile_cells import short_number
+from ..recipe_argument import open_recipe
+from ..results import print_facts, print_json
 
 
 def ingest(
@@ -17,7 +17,7 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Read the raw files into a typed, split table and profile it."""
-    from .console import ConsoleReporter, print_columns  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_columns  # not at the top: `--help` should not wait for Rich
 
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)

@@ -7,8 +7,8 @@ import typer
 
 from widedeep.figures import size
 
-from .options import JsonOption, WaitOption, WorkOption
-from .results import print_facts, print_json
+from ..options import JsonOption, WaitOption, WorkOption
+from ..results import print_facts, print_json
 
 
 def clean(
@@ -27,7 +27,7 @@ def clean(
     """
     from widedeep.pipeline.listed_runs import clean as clean_work
 
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     cleared = clean_work(work, keep=keep, dry_run=dry_run, reporter=ConsoleReporter(), wait=wait)
     if as_json:

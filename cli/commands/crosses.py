@@ -8,10 +8,10 @@ import typer
 
 from widedeep.errors import UsageError
 
+from ..options import JsonOption, SetOption, TrustOption, WaitOption, WorkersOption, WorkOption
+from ..recipe_argument import open_recipe
+from ..results import print_facts, print_json
 from .discover import discover
-from .options import JsonOption, SetOption, TrustOption, WaitOption, WorkersOption, WorkOption
-from .recipe_argument import open_recipe
-from .results import print_facts, print_json
 from .weights import DEFAULT_TOP, show_weights
 
 
@@ -131,7 +131,7 @@ def _report(
     recipe: str, work: Path, overrides: Sequence[str] | None, workers: str | None, *, wait: bool, as_json: bool
 ) -> None:
     # Not at the top: `--help` should not wait for Rich.
-    from .console import ConsoleReporter, print_collisions, print_crosses
+    from ..console import ConsoleReporter, print_collisions, print_crosses
 
     reporter = ConsoleReporter()
     loaded = open_recipe(recipe, overrides, reporter)

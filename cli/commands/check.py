@@ -8,9 +8,9 @@ import typer
 from widedeep.api.recipes import load_recipe
 from widedeep.errors import RecipeError
 
-from .options import JsonOption, RecipeArgument, SetOption
-from .recipe_facts import crosses_told, fields_told
-from .results import print_facts, print_json
+from ..options import JsonOption, RecipeArgument, SetOption
+from ..recipe_facts import crosses_told, fields_told
+from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.errors import Fault
@@ -22,7 +22,7 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOpti
 
     The exit code is 0 for a recipe without faults, else 2. Whether its files and columns are there, `ingest` tells.
     """
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     try:
         loaded = load_recipe(recipe, set=overrides or ())

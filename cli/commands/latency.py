@@ -8,9 +8,9 @@ import typer
 
 from widedeep.api.runs import run_path
 
-from . import without_collecting
-from .options import JsonOption, RunArgument, TrustOption, WorkOption
-from .results import print_json
+from .. import without_collecting
+from ..options import JsonOption, RunArgument, TrustOption, WorkOption
+from ..results import print_json
 
 
 def latency(
@@ -29,7 +29,7 @@ def latency(
 
     The run is loaded once; each request is lines of NDJSON, of which scores are made. It takes about 15 seconds.
     """
-    from .console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter, print_comparison  # not at the top: `--help` should not wait for Rich
 
     path = run_path(run, work)
     with without_collecting():

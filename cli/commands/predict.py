@@ -15,9 +15,9 @@ from widedeep.figures import odd_value_lists
 from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
-from . import without_collecting
-from .options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
-from .results import print_facts, print_json, stdout_bytes
+from .. import without_collecting
+from ..options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
+from ..results import print_facts, print_json, stdout_bytes
 
 
 def predict(
@@ -92,7 +92,7 @@ def predict(
     Where OUT is a folder (it exists as one, or ends in /), each file gets one of its own there, and _SUCCESS comes
     last; started again, the command does what is missing. OUT may be a URL, such as s3://BUCKET/scores.parquet.
     """
-    from .console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
+    from ..console import ConsoleReporter  # not at the top: `--help` should not wait for Rich
 
     if log is not None:
         _check_log(log, [*files, *(text.partition("=")[2] for text in table or ())], [output, report, against])
@@ -164,7 +164,7 @@ def _logged(log: Path | None, run: str) -> Iterator[dict[str, Any]]:
     if log is None:
         yield {}
         return
-    from .command_log import logged  # most commands write no log
+    from ..command_log import logged  # most commands write no log
 
     with logged(log, run) as facts:
         yield facts
