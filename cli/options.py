@@ -56,7 +56,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change one setting of the recipe; may be repeated."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another process uses the work directory.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for another process that has what this needs.")]
 WorkersOption = Annotated[
     str | None,
     typer.Option(

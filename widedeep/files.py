@@ -32,6 +32,8 @@ _OF_A_PLACE = {
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
 _ADVICE = "free some space or choose another place"
 _WAIT_SECONDS = 0.2
+_MOST_HOLDERS_BYTES = 1 << 14
+"""From this size on, a lock's file loses the lines of processes that are gone."""
 
 _CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+")
 """The name of a temporary place says whose it is: machine, its start, process, the start of that."""
@@ -179,12 +181,19 @@ def _state_and_start(process: int) -> tuple[str, int] | None:
 
 @contextmanager
 def locked(
-    path: Path, lock_path: Path, choose: str, *, wait: bool, note: Callable[[str], None], keep: bool = True
+    path: Path,
+    lock_path: Path,
+    choose: str,
+    *,
+    wait: bool,
+    note: Callable[[str], None],
+    keep: bool = True,
+    shared: bool = False,
 ) -> Iterator[None]:
     """Lock `path` against other processes, by the file `lock_path`. The lock ends with the process, however that ends.
 
     If it is locked already, raises ArtefactError that names the other process and what to `choose`, or says so to
-    `note` and waits. Unless `keep`, the file is gone afterwards.
+    `note` and waits. Unless `keep`, the file is gone afterwards. A `shared` lock keeps out those only that are not.
     """
     import fcntl  # not at the top: Windows, which lacks it, is told so in a message
 
@@ -194,10 +203,9 @@ def locked(
             lock_file = lock_path.open("a+", encoding="utf-8")
         with lock_file:
             try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock_file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                lock_file.seek(0)
-                holder = lock_file.read().strip() or "another process"
+                holder = _first_holder(lock_file) or "another process"
                 if not wait:
                     raise ArtefactError(f"{path}: in use by {holder}; wait for it (--wait) or {choose}") from error
                 if not announced:
@@ -207,17 +215,43 @@ def locked(
                 continue
             if not _is_at(lock_file, lock_path):
                 continue  # who held it before has removed it
-            lock_file.truncate(0)
-            lock_file.write(f"process {os.getpid()} ({' '.join(['widedeep', *sys.argv[1:]])[:200]})\n")
+            # Those who share it may write at once: none but the dead lines of a long file are taken out then.
+            if not shared or (lock_file.tell() > _MOST_HOLDERS_BYTES and _first_holder(lock_file) is None):
+                lock_file.truncate(0)
+            command = " ".join(["widedeep", *sys.argv[1:]])[:200].replace("\n", " ")
+            lock_file.write(f"process {os.getpid()} ({command})\t{_own_claim()}\n")
             lock_file.flush()
             try:
                 yield
             finally:
-                lock_file.truncate(0)
+                if not shared:
+                    lock_file.truncate(0)
                 if not keep:
                     with suppress(OSError):
                         lock_path.unlink()
             return
+
+
+def _first_holder(lock_file: IO[str]) -> str | None:
+    """Who was the first to take a lock, of those that may hold it still; None if its file names none of them."""
+    lock_file.seek(0)
+    for line in lock_file.read().splitlines():
+        who, _, claim = line.partition("\t")
+        # Versions before this one wrote no claim, and held the lock alone.
+        if who and not _is_left_over(f".lock.tmp-{claim}-0", older=False):
+            return who
+    return None
+
+
+def remove_idle_locks(folder: Path, pattern: str) -> None:
+    """Remove the lock files in `folder` that killed processes have left."""
+    import fcntl  # not at the top, as in `locked`
+
+    for path in folder.glob(pattern):
+        # It is no task of the caller's to clean up: what is held, or cannot be removed, stays.
+        with suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

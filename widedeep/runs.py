@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from widedeep.artefacts import (
     require_shape,
 )
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, sync_directory, write_json, write_text, writing
+from widedeep.files import check_readable, locked, sync_directory, write_json, write_text, writing
 
 RUN_FORMAT = 3
 """Format version of a run directory; a run of a newer one is refused. From 3 on the manifest pins the other files."""
@@ -322,9 +322,10 @@ class RunDirectory:
 
         Killed between the two, this is completed by whoever asks for `latest` next, see `settle_latest`.
         """
-        self._announce()
-        write_text(self.done_path, "")
-        self._take_latest()
+        with self._alone_at_latest():
+            self._announce()
+            write_text(self.done_path, "")
+            self._take_latest()
 
     def make_latest(self, *, though_older: bool = False) -> bool:
         """Let `latest` point to this finished run if it points to one that began earlier, or to none; with
@@ -332,14 +333,27 @@ class RunDirectory:
 
         Versions before this one, killed between the two steps of `finish`, left `latest` at an earlier run.
         """
-        latest = self.path.parent / LATEST
-        if latest.is_dir():
-            now = RunDirectory(Path(os.path.realpath(latest)))
-            if now.path.name == self.path.name or (not though_older and now._began() >= self._began()):
+        if not self._is_to_be_latest(though_older):  # asked before the lock, which has to be written
+            return False
+        with self._alone_at_latest():
+            if not self._is_to_be_latest(though_older):
                 return False
-        self._announce()
-        self._take_latest()
+            self._announce()
+            self._take_latest()
         return True
+
+    def _is_to_be_latest(self, though_older: bool) -> bool:
+        latest = self.path.parent / LATEST
+        if not latest.is_dir():
+            return True
+        now = RunDirectory(Path(os.path.realpath(latest)))
+        return now.path.name != self.path.name and (though_older or now._began() < self._began())
+
+    def _alone_at_latest(self) -> AbstractContextManager[None]:
+        """Keep other runs of the recipe, which may be finished at the same time, from the link to this one."""
+        folder = self.path.parent
+        lock_path = folder / ".latest.lock"
+        return locked(folder / LATEST, lock_path, "", wait=True, note=lambda _: None, keep=False)
 
     def _began(self) -> tuple[str, int]:
         # Names tell the second, also of a run that was copied; of two in one second, the later one was done later.

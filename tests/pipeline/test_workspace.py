@@ -1,12 +1,17 @@
-"""The work directory: one writer at a time, finished stages only."""
+"""The work directory: one writer of a stage or run at a time, finished stages only."""
 
 import ctypes
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from widedeep import files
 from widedeep.errors import ArtefactError
+from widedeep.files import locked
 from widedeep.pipeline.workspace import Workspace
 from widedeep.reporting import Reporter
 
@@ -71,3 +76,96 @@ def test_waiting_goes_on_when_the_first_writer_leaves(tmp_path: Path) -> None:
         order.append("second in")
     thread.join()
     assert order == ["first in", "first out", "second in"]
+
+
+def test_two_use_a_work_directory_at_once_and_one_that_wants_it_alone_is_told_the_first(tmp_path: Path) -> None:
+    first, second, alone = Workspace(tmp_path), Workspace(tmp_path), Workspace(tmp_path)
+    refused = pytest.raises(ArtefactError, match=f"in use by process {os.getpid()} ")
+    with (
+        first.shared(Reporter(), wait=False),
+        second.shared(Reporter(), wait=False),
+        refused,
+        alone.locked(Reporter(), wait=False),
+    ):
+        pass
+    with alone.locked(Reporter(), wait=False), refused, first.shared(Reporter(), wait=False):
+        pass
+
+
+def test_of_those_who_share_a_work_directory_the_first_that_lives_is_named(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", _SHARING, str(tmp_path)], stdout=subprocess.PIPE) as gone:
+        assert gone.stdout is not None
+        assert gone.stdout.readline() == b"in\n"
+        gone.kill()
+    workspace = Workspace(tmp_path)
+    with (
+        workspace.shared(Reporter(), wait=False),
+        pytest.raises(ArtefactError, match=f"in use by process {os.getpid()} ") as refused,
+        Workspace(tmp_path).locked(Reporter(), wait=False),
+    ):
+        pass
+    assert str(gone.pid) not in str(refused.value)
+
+
+_SHARING = """
+import signal
+import sys
+from pathlib import Path
+from widedeep.pipeline.workspace import Workspace
+from widedeep.reporting import Reporter
+
+with Workspace(Path(sys.argv[1])).shared(Reporter(), wait=False):
+    print("in", flush=True)
+    signal.pause()
+"""
+
+
+def test_the_lines_of_the_dead_do_not_make_a_lock_grow_without_end(tmp_path: Path) -> None:
+    lock = tmp_path / ".widedeep.lock"
+    host, boot = files._machine()
+    lock.write_text(f"process 1 (widedeep train)\t{host}-{boot}-4194304-1\n" * 1000)
+    with Workspace(tmp_path).shared(Reporter(), wait=False):
+        assert lock.read_text().count("\n") == 1
+
+
+def test_a_second_builder_of_a_stage_is_refused_and_one_that_waits_takes_what_the_first_made(tmp_path: Path) -> None:
+    built: list[str] = []
+    first_is_in, second_waits = threading.Event(), threading.Event()
+
+    class Watcher(Reporter):
+        def note(self, message: str) -> None:
+            assert "stages/encoded/0a" in message
+            second_waits.set()
+
+    def first() -> None:
+        workspace = Workspace(tmp_path)
+        with workspace.shared(Reporter(), wait=False), workspace.missing("encoded", "0a") as folder:
+            assert folder is not None
+            first_is_in.set()
+            second_waits.wait()
+            built.append("first")
+
+    thread = threading.Thread(target=first, daemon=True)
+    thread.start()
+    first_is_in.wait()
+    workspace = Workspace(tmp_path)
+    with workspace.shared(Reporter(), wait=False):
+        with workspace.missing("encoded", "0b") as folder:
+            assert folder is not None  # another stage, meanwhile
+        with pytest.raises(ArtefactError, match="in use by process"), workspace.missing("encoded", "0a"):
+            pass
+    with workspace.shared(Watcher(), wait=True), workspace.missing("encoded", "0a") as folder:
+        assert folder is None
+    thread.join()
+    assert built == ["first"]
+    assert sorted(path.name for path in (tmp_path / "stages" / "encoded").iterdir()) == ["0a", "0b"]
+
+
+def test_the_locks_of_killed_processes_are_gone_with_the_next_command(tmp_path: Path) -> None:
+    left = [tmp_path / ".widedeep.ingest-0a.lock", tmp_path / "runs" / "small" / ".latest.lock"]
+    for lock in left:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.write_text("process 1 (widedeep train)\n")
+    held = tmp_path / ".widedeep.ingest-0b.lock"
+    with locked(held, held, "", wait=False, note=print), Workspace(tmp_path).shared(Reporter(), wait=False):
+        assert [lock.exists() for lock in (*left, held)] == [False, False, True]

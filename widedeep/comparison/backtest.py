@@ -129,7 +129,7 @@ def backtest(
     """
     workspace = Workspace(work_dir)
     length, in_seconds = _length(step)
-    with workspace.locked(reporter, wait=wait):
+    with workspace.shared(reporter, wait=wait):
         steps = steps_stage(loaded, length, workspace, reporter)
     if days is not None and days >= len(steps):
         raise UsageError(f"--days {days}: the rows fill {len(steps)} steps, and the first model needs at least one")
@@ -194,12 +194,14 @@ class _Table:
         steps = step.files[0].parent.name
         key = key_of({"format": SCORED_FORMAT, "run": manifest["keys"]["run"], "steps": steps, "files": files})
         path = self._workspace.stage_path("scored", key)
-        with self._workspace.locked(self._reporter, wait=self._wait):
-            if not self._workspace.is_done("scored", key):
-                with self._workspace.building("scored", key) as temporary:
-                    with (temporary / "scores.arrow").open("wb") as file:
-                        _scored(run, step).write_ipc(file)
-                    write_json(temporary / "report.json", {"rows": step.rows})
+        with (
+            self._workspace.shared(self._reporter, wait=self._wait),
+            self._workspace.missing("scored", key) as temporary,
+        ):
+            if temporary is not None:
+                with (temporary / "scores.arrow").open("wb") as file:
+                    _scored(run, step).write_ipc(file)
+                write_json(temporary / "report.json", {"rows": step.rows})
         content = (path / "scores.arrow").read_bytes()
         return pl.read_ipc(content)
 

@@ -97,7 +97,8 @@ def promote(
         reporter.warn(f"promoted all the same: {fault}")
     measured = {**judged.measured, "on": [str(file) for file in rows]} if judged.measured else {}
     facts = {"measured": measured, "forced_past": judged.faults, "argv": sys.argv}
-    with Workspace(pointer.work_dir).locked(reporter, wait=wait):
+    workspace = Workspace(pointer.work_dir)
+    with workspace.shared(reporter, wait=wait), workspace.pointing(pointer.folder):
         _require_as_it_was(pointer, incumbent)
         run.require_done()
         note = pointer.move(run, facts)
@@ -117,7 +118,8 @@ def promote_back(folder: Path, *, name: str = SERVING, reporter: Reporter, wait:
     Raises ArtefactError if nothing was, or that run is gone or does not load.
     """
     pointer = Pointer.among(folder, name)
-    with Workspace(pointer.work_dir).locked(reporter, wait=wait):
+    workspace = Workspace(pointer.work_dir)
+    with workspace.shared(reporter, wait=wait), workspace.pointing(pointer.folder):
         before = pointer.run()
         note = pointer.back({"back": True, "argv": sys.argv}, lambda run: Scorer.load(run.path))
         served = pointer.run()

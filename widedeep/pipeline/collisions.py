@@ -39,7 +39,7 @@ def build_crosses_and_report(
     of its `distinct` combinations.
     """
     workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait), workspace.workers(workers) as opened:
+    with workspace.shared(reporter, wait=wait), workspace.workers(workers) as opened:
         encoded = encoding_stage(loaded, workspace, reporter, workers=opened)
         report = collisions_stage(loaded.recipe, encoded, workspace, reporter)
     entries = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
@@ -52,7 +52,7 @@ def build_crosses_and_report(
 
 
 def collisions_stage(recipe: Recipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter) -> Report:
-    """The report on a finished plan, for a caller that holds the lock; empty, without a stage, if nothing is hashed."""
+    """The report on a finished plan, for a caller within `Workspace.shared`; empty if nothing is hashed."""
     features = recipe.features
     buckets = [field.buckets for field in features.with_vocabulary()]
     buckets += [cross.buckets for cross in recipe.crosses]
@@ -60,8 +60,8 @@ def collisions_stage(recipe: Recipe, encoded: EncodingResult, workspace: Workspa
         return []
     key = key_of({"format": COLLISIONS_FORMAT, "encoded": encoded.key})
     path = workspace.stage_path("collisions", key)
-    if not workspace.is_done("collisions", key):
-        with workspace.building("collisions", key) as temporary:
+    with workspace.missing("collisions", key) as temporary:
+        if temporary is not None:
             spill_dir = temporary / "spill"
             spill_dir.mkdir()
             report = _report(FeaturePlan.load(encoded.path / "plan"), encoded, spill_dir, reporter)

@@ -41,7 +41,7 @@ def discover_crosses(
     if names < 2:
         raise UsageError(f"{loaded.title}: a cross needs at least two fields, and this recipe has {names}")
     workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait):
+    with workspace.shared(reporter, wait=wait):
         ingested = ingest_stage(loaded, workspace, reporter)
         logits = None
         if on is not None:

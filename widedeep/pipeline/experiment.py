@@ -109,7 +109,7 @@ def train(
     """
     parent = _parent(loaded, goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
-    with workspace.locked(reporter, wait=wait):
+    with workspace.shared(reporter, wait=wait):
         return _train_or_refit(
             loaded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent, crew=crew
         )
@@ -137,7 +137,7 @@ def train_seeds(
     parent = _parent(loaded, goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     runs: list[TrainResult] = []
-    with workspace.locked(reporter, wait=wait):
+    with workspace.shared(reporter, wait=wait):
         for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
             reporter.part(f"seed {seed}", len(runs) + 1, seeds)
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
@@ -225,110 +225,111 @@ def _train(
     refit_key = {} if refit is None else {"refit": [refit.key, refit.epochs]}
     from_key = {} if parent is None else {"from": parent.key}
     key = key_of({"recipe": recipe_text, "encoded": encoded.key, **memory_key, **refit_key, **from_key})
-    if take_finished and (done := last_run(workspace, recipe.name, key, finished=True)) is not None:
-        return _finished_result(done)
-    run = last_run(workspace, recipe.name, key) if resume else None
-    if not again and not resume:
-        try:
-            done = last_run(workspace, recipe.name, key, finished=True)
-            if done is not None and (differs := _differs(done, manifest_head(loaded, device, threads))):
-                reporter.note(f"{done.path}: the same training, but by another {differs}: training anew")
-            elif done is not None:
-                why = "trained already, and taken as it is; --again trains it anew"
-                return _taken(done, reporter, why, though_older=True)
-        except ArtefactError as error:
-            reporter.warn(f"{error}; now training anew")
-    if run is not None and run.is_done:
-        return _taken(run, reporter, "finished already; nothing to resume")
-    if run is not None and (threads_then := run.manifest().get("threads")) != threads:
-        reporter.warn(
-            f"the run began with {threads_then} threads and goes on with {threads}: only an equal number gives the "
-            "bytes of an uninterrupted run"
-        )
-    if run is None:
-        if resume:
-            what = "run" if refit is None else "refit"
-            reporter.note(f"no unfinished {what} of this recipe on this data: starting a new one")
-        head = manifest_head(loaded, device, threads)
-        forms = forms_of(encoded.ingested.path)
-        if refit is not None:
-            head["refit"] = refit.manifest_entry()
-        if parent is not None:
-            head["from"], forms = parent.manifest_entry(), parent.grows_from.forms
-        plan = encoded.checked_plan()
-        if memory is not None:
-            memory.check(plan)
-        path = new_run_path(workspace.runs_dir / recipe.name, key)
-        run = begin_run(path, loaded, recipe_text, encoded, memory, forms, head, key)
-    else:
-        plan = FeaturePlan.load(run.plan_dir)
-    layout = input_layout(plan, recipe)
-    stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
-    for store in stores.values():
-        store.verify()
-    facts: Any = read_report(encoded.ingested.path)
-    torch.manual_seed(recipe.seed)
-    epochs = recipe.training.epochs
-    if refit is not None:
-        epochs = refit.epochs
-    elif parent is not None:
-        epochs = min(epochs, recipe.training.going_on_epochs)
-    with telling_out_of_memory():
-        label_mean = facts["label"]["train"]["mean"] if refit is None else _label_mean(stores["train"])
-        bias = _starting_bias(recipe, label_mean)
-        shares = shown_shares(encoded.exposures, recipe.training.unknown_share)
-        if recipe.training.unknown_share == "auto":
-            _tell_unknown(encoded.exposures, reporter)
-        if recipe.training.parts > 1:
-            assignment = Assignment(
-                run=str(run.path.absolute()),
-                encoded=str(encoded.path.absolute()),
-                splits=tuple(encoded.splits),
-                folds=None if memory is None else str(memory.folds.absolute()),
-                learnt=parent is not None,
-                bias=bias,
-                unknown=shares,
-                epochs=epochs,
-                followed=None if refit is None else refit.values,
-                precision=precision_of(run, device),
-                resume=resume,
+    with workspace.training(recipe.name, key):
+        if take_finished and (done := last_run(workspace, recipe.name, key, finished=True)) is not None:
+            return _finished_result(done)
+        run = last_run(workspace, recipe.name, key) if resume else None
+        if not again and not resume:
+            try:
+                done = last_run(workspace, recipe.name, key, finished=True)
+                if done is not None and (differs := _differs(done, manifest_head(loaded, device, threads))):
+                    reporter.note(f"{done.path}: the same training, but by another {differs}: training anew")
+                elif done is not None:
+                    why = "trained already, and taken as it is; --again trains it anew"
+                    return _taken(done, reporter, why, though_older=True)
+            except ArtefactError as error:
+                reporter.warn(f"{error}; now training anew")
+        if run is not None and run.is_done:
+            return _taken(run, reporter, "finished already; nothing to resume")
+        if run is not None and (threads_then := run.manifest().get("threads")) != threads:
+            reporter.warn(
+                f"the run began with {threads_then} threads and goes on with {threads}: only an equal number gives the "
+                "bytes of an uninterrupted run"
             )
-            network, outcome = _learn_by_parts(assignment, crew, recipe, plan, layout, parent, reporter)
-            seconds = time.monotonic() - started
-            finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
-            return _with_warnings_told(_finished_result(run, already_done=False), reporter)
-        network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
-        if memory is not None:
-            _begin_with_memory(network, layout, run, memory, reporter, learnt=parent is not None)
-        unknown = None
-        if shares:
-            unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
-        kept = {} if parent is None else parent.kept(plan)
-        known = None if parent is None else parent.memory(network, layout, kept)
-        training = recipe.training.model_copy(update={"epochs": epochs})
-        trainer = Trainer(
-            recipe.model_copy(update={"training": training}),
-            network,
-            layout,
-            stores["train"],
-            stores.get("valid"),
-            run,
-            device,
-            reporter,
-            precision=precision_of(run, device),
-            unknown=unknown,
-            followed=None if refit is None else refit.values,
-            as_it_was=None if parent is None else partial(remembering, network, known),
-        )
-        if parent is not None and not (resume and run.last_path.exists()):
-            parent.start(network, trainer.optimizers, kept)
-        outcome = trainer.run(resume=resume)
-        if known is not None and outcome.best_epoch == 0:
-            known.save(run.memory_path)
-            recall_crosses(network, run)
-    seconds = time.monotonic() - started
-    finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
-    return _with_warnings_told(_finished_result(run, already_done=False), reporter)
+        if run is None:
+            if resume:
+                what = "run" if refit is None else "refit"
+                reporter.note(f"no unfinished {what} of this recipe on this data: starting a new one")
+            head = manifest_head(loaded, device, threads)
+            forms = forms_of(encoded.ingested.path)
+            if refit is not None:
+                head["refit"] = refit.manifest_entry()
+            if parent is not None:
+                head["from"], forms = parent.manifest_entry(), parent.grows_from.forms
+            plan = encoded.checked_plan()
+            if memory is not None:
+                memory.check(plan)
+            path = new_run_path(workspace.runs_dir / recipe.name, key)
+            run = begin_run(path, loaded, recipe_text, encoded, memory, forms, head, key)
+        else:
+            plan = FeaturePlan.load(run.plan_dir)
+        layout = input_layout(plan, recipe)
+        stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
+        for store in stores.values():
+            store.verify()
+        facts: Any = read_report(encoded.ingested.path)
+        torch.manual_seed(recipe.seed)
+        epochs = recipe.training.epochs
+        if refit is not None:
+            epochs = refit.epochs
+        elif parent is not None:
+            epochs = min(epochs, recipe.training.going_on_epochs)
+        with telling_out_of_memory():
+            label_mean = facts["label"]["train"]["mean"] if refit is None else _label_mean(stores["train"])
+            bias = _starting_bias(recipe, label_mean)
+            shares = shown_shares(encoded.exposures, recipe.training.unknown_share)
+            if recipe.training.unknown_share == "auto":
+                _tell_unknown(encoded.exposures, reporter)
+            if recipe.training.parts > 1:
+                assignment = Assignment(
+                    run=str(run.path.absolute()),
+                    encoded=str(encoded.path.absolute()),
+                    splits=tuple(encoded.splits),
+                    folds=None if memory is None else str(memory.folds.absolute()),
+                    learnt=parent is not None,
+                    bias=bias,
+                    unknown=shares,
+                    epochs=epochs,
+                    followed=None if refit is None else refit.values,
+                    precision=precision_of(run, device),
+                    resume=resume,
+                )
+                network, outcome = _learn_by_parts(assignment, crew, recipe, plan, layout, parent, reporter)
+                seconds = time.monotonic() - started
+                finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
+                return _with_warnings_told(_finished_result(run, already_done=False), reporter)
+            network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
+            if memory is not None:
+                _begin_with_memory(network, layout, run, memory, reporter, learnt=parent is not None)
+            unknown = None
+            if shares:
+                unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
+            kept = {} if parent is None else parent.kept(plan)
+            known = None if parent is None else parent.memory(network, layout, kept)
+            training = recipe.training.model_copy(update={"epochs": epochs})
+            trainer = Trainer(
+                recipe.model_copy(update={"training": training}),
+                network,
+                layout,
+                stores["train"],
+                stores.get("valid"),
+                run,
+                device,
+                reporter,
+                precision=precision_of(run, device),
+                unknown=unknown,
+                followed=None if refit is None else refit.values,
+                as_it_was=None if parent is None else partial(remembering, network, known),
+            )
+            if parent is not None and not (resume and run.last_path.exists()):
+                parent.start(network, trainer.optimizers, kept)
+            outcome = trainer.run(resume=resume)
+            if known is not None and outcome.best_epoch == 0:
+                known.save(run.memory_path)
+                recall_crosses(network, run)
+        seconds = time.monotonic() - started
+        finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
+        return _with_warnings_told(_finished_result(run, already_done=False), reporter)
 
 
 def _taken(run: RunDirectory, reporter: Reporter, why: str, *, though_older: bool = False) -> TrainResult:
@@ -489,11 +490,12 @@ def _carry(
     """The run for a day without new rows: the run before it once more."""
     key = key_of({"recipe": dump_recipe(loaded.recipe), "from": parent.key, "no_new_rows": True})
     name = loaded.recipe.name
-    run = last_run(workspace, name, key, finished=True) if resume else None
-    if run is None:
-        device = choose_device(loaded.recipe.training.device)
-        head = manifest_head(loaded, device, set_threads(_threads(loaded.recipe)))
-        run = carried_run(parent, name, workspace.runs_dir, key, head)
+    with workspace.training(name, key):
+        run = last_run(workspace, name, key, finished=True) if resume else None
+        if run is None:
+            device = choose_device(loaded.recipe.training.device)
+            head = manifest_head(loaded, device, set_threads(_threads(loaded.recipe)))
+            run = carried_run(parent, name, workspace.runs_dir, key, head)
     reporter.note(f"no new rows to train on: {run.path} is {parent.run.path} once more, with its scores and figures")
     return _finished_result(run)
 

@@ -42,7 +42,7 @@ def ingest(
     `workers` says which processes share the work, see `open_workers`.
     """
     workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait), workspace.workers(workers) as opened:
+    with workspace.shared(reporter, wait=wait), workspace.workers(workers) as opened:
         return ingest_stage(loaded, workspace, reporter, opened)
 
 
@@ -80,7 +80,7 @@ def _path_identity(path: Path, version: int | None) -> list[str | int]:
 def ingest_stage(
     loaded: LoadedRecipe, workspace: Workspace, reporter: Reporter, workers: Workers | None = None
 ) -> IngestResult:
-    """`ingest`, for a caller that holds the lock. What is done already serves, whether or not workers have done it."""
+    """`ingest`, for a caller within `Workspace.shared`. What is done already serves, by workers or not."""
     key = ingest_key(loaded)
     path = workspace.finished_path("ingest", key)
     cached = path is not None
@@ -88,8 +88,10 @@ def ingest_stage(
         # The rows are the same, and so is their key; only their parts are others, whatever the number of workers.
         name = key if workers is None else f"{key}{BY_PARTS}"
         path = workspace.stage_path("ingest", name)
-        with workspace.building("ingest", name) as temporary:
-            report = ingest_files(loaded.recipe, loaded.base_dir, temporary, reporter, workers)
-            write_json(temporary / "report.json", report.to_json())
+        with workspace.missing("ingest", name) as temporary:
+            cached = temporary is None
+            if temporary is not None:
+                report = ingest_files(loaded.recipe, loaded.base_dir, temporary, reporter, workers)
+                write_json(temporary / "report.json", report.to_json())
     facts: dict[str, Any] = read_report(path)
     return IngestResult(path, key, cached, facts["rows"], facts["columns"])

@@ -24,7 +24,7 @@ from widedeep.training.inference import store_logits
 def run_logits(
     run: RunDirectory, ingested: IngestResult, workspace: Workspace, reporter: Reporter, data: TrainRows
 ) -> Floats:
-    """Logits (for a regression: predictions) of the rows, [N] float32, for a caller that holds the lock.
+    """Logits (for a regression: predictions) of the rows, [N] float32, for a caller within `Workspace.shared`.
 
     The run's encoded rows are made again if they are gone. Raises UsageError for a run of other rows, ArtefactError for
     another's run.

@@ -79,8 +79,8 @@ class Pointer:
     def move(self, run: RunDirectory, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Let the link lead to `run`, and note it in that run and in the one that was served; gives the note.
 
-        The caller holds the lock. Killed before its end, it leaves the link as it was, and done again it leaves what
-        it would have left undisturbed.
+        The caller is within `Workspace.pointing`. Killed before its end, it leaves the link as it was, and done again
+        it leaves what it would have left undisturbed.
         """
         served = self.run()
         earlier = [] if served is None else [*(was.path.name for was in self.before()), served.path.name]

@@ -101,7 +101,7 @@ class MemoryResult:
 def build_crosses(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, *, wait: bool = False) -> EncodingResult:
     """Fit the plan on train rows and write all splits as indices and numbers, unless that is done already."""
     workspace = Workspace(work_dir)
-    with workspace.locked(reporter, wait=wait):
+    with workspace.shared(reporter, wait=wait):
         return encoding_stage(loaded, workspace, reporter)
 
 
@@ -113,7 +113,7 @@ def encoding_stage(
     grows_from: GrowsFrom | None = None,
     workers: Workers | None = None,
 ) -> EncodingResult:
-    """`build_crosses`, for a caller that holds the lock; ingests first if that is not done.
+    """`build_crosses`, for a caller within `Workspace.shared`; ingests first if that is not done.
 
     The rows of all splits in `trained_on` are train rows: the plan is fitted on them, and the store `train` holds them.
     With `grows_from`, they make its plan grow. Workers, if there are any, fit and encode the train split's own rows;
@@ -134,17 +134,18 @@ def encoding_stage(
         }
     )
     path = workspace.stage_path("encoded", key)
-    cached = workspace.is_done("encoded", key)
-    if not cached:
-        with workspace.building("encoded", key) as temporary:
-            if workers is None:
-                _encode(loaded, ingested, temporary, reporter, trained_on, grows_from)
-            else:
-                assert tuple(trained_on) == TRAIN_ONLY
-                assert grows_from is None
-                from widedeep.pipeline.encoding_parts import encode_by_parts  # only here: few encode so
+    with workspace.missing("encoded", key) as temporary:
+        cached = temporary is None
+        if temporary is None:
+            pass
+        elif workers is None:
+            _encode(loaded, ingested, temporary, reporter, trained_on, grows_from)
+        else:
+            assert tuple(trained_on) == TRAIN_ONLY
+            assert grows_from is None
+            from widedeep.pipeline.encoding_parts import encode_by_parts  # only here: few encode so
 
-                encode_by_parts(loaded.recipe, ingested.path, ingested.rows, temporary, reporter, workers)
+            encode_by_parts(loaded.recipe, ingested.path, ingested.rows, temporary, reporter, workers)
     facts: dict[str, Any] = read_report(path)
     exposures = {name: Exposure(**shares) for name, shares in facts["unknown_values"].items()}
     splits = _stored_splits(ingested, trained_on)
@@ -173,8 +174,8 @@ def memory_stage(
     half_life = {} if grows_from is None else {"half_life": settings.memory_half_life}
     key = key_of({"format": MEMORY_FORMAT, "encoded": encoded.key, "folds": settings.folds, **half_life})
     path = workspace.stage_path("memory", key)
-    if not workspace.is_done("memory", key):
-        with workspace.building("memory", key) as temporary:
+    with workspace.missing("memory", key) as temporary:
+        if temporary is not None:
             _remember(recipe, encoded, temporary, reporter, grows_from)
     return MemoryResult(key, *(path / f"{name}.safetensors" for name in ("memory", "folds", "sums")))
 

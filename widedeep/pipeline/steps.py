@@ -46,7 +46,8 @@ class Step:
 def steps_stage(loaded: LoadedRecipe, step: float, workspace: Workspace, reporter: Reporter) -> list[Step]:
     """All rows that the recipe names (train, valid and test), by steps of length `step`, in the order of time.
 
-    For a caller that holds the lock; done only once for equal rows. Within a step rows are in the order of the files.
+    For a caller within `Workspace.shared`; done only once for equal rows. Within a step rows are in the order of the
+    files.
     Raises UsageError for a recipe without `data.time`, and where there are fewer than two steps, or too many;
     DataError and ColumnError for the files.
     """
@@ -54,8 +55,8 @@ def steps_stage(loaded: LoadedRecipe, step: float, workspace: Workspace, reporte
         raise UsageError(f"{loaded.title}: a backtest goes by `data.time`, the column that says when a row happened")
     key = key_of({"format": STEPS_FORMAT, "ingest": ingest_key(loaded), "step": step})
     path = workspace.stage_path("steps", key)
-    if not workspace.is_done("steps", key):
-        with workspace.building("steps", key) as temporary:
+    with workspace.missing("steps", key) as temporary:
+        if temporary is not None:
             writer = _StepFiles(temporary, step)
             for block in _blocks(loaded, reporter):
                 writer.add(block.frame, _numbers(block, loaded.recipe.data.time, step))

@@ -1,15 +1,15 @@
-"""The work directory: its lock, its cache of finished stages and its runs."""
+"""The work directory: its locks, its cache of finished stages and its runs."""
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import locked, replacing_directory, sweep, writing
+from widedeep.files import locked, remove_idle_locks, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 from widedeep.workers import Workers, open_workers
@@ -43,6 +43,8 @@ class Workspace:
         self.path = path
         self.stages_dir = path / "stages"
         self.runs_dir = path / RUNS
+        self._wait = False
+        self._note: Callable[[str], None] = Reporter().note
 
     def stage_path(self, stage: str, key: str) -> Path:
         """The directory of the stage with this key, whether it exists or not."""
@@ -90,11 +92,60 @@ class Workspace:
         _give_back_freed_memory()
 
     @contextmanager
-    def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
-        """Lock the work directory against other writers. The lock ends with the process, however that ends.
+    def missing(self, stage: str, key: str) -> Iterator[Path | None]:
+        """Yield what `building` does if the stage is not done, else None; whoever else makes it is kept out, or waited
+        for. For a caller within `shared`, which says whether to wait."""
+        if self.is_done(stage, key):
+            yield None
+            return
+        path = self.stage_path(stage, key)
+        with self._alone_in(path, f"{stage}-{key}"):
+            if self.is_done(stage, key):  # whom we have waited for has made it
+                yield None
+                return
+            with self.building(stage, key) as temporary:
+                yield temporary
 
-        If it is locked already, raises ArtefactError that names the other process, or waits with `wait`.
+    @contextmanager
+    def training(self, recipe_name: str, key: str) -> Iterator[None]:
+        """Lock the runs with this key against other writers, within `shared`, as `missing` does a stage."""
+        folder = self.runs_dir / recipe_name
+        with self._alone_in(folder / f"*-{key[:8]}", f"run-{recipe_name}-{key[:8]}"):
+            yield
+
+    @contextmanager
+    def pointing(self, folder: Path) -> Iterator[None]:
+        """Lock the links among the runs in `folder` against other writers of links, within `shared`."""
+        with self._alone_in(folder, f"promote-{folder.name}"):
+            yield
+
+    @contextmanager
+    def _alone_in(self, path: Path, name: str) -> Iterator[None]:
+        # Not in stages/, which may be deleted, nor in runs/: there a lock is not taken for what it guards.
+        lock_path = self.path / f".widedeep.{name}.lock"
+        choose = "choose another --work directory"
+        with locked(path, lock_path, choose, wait=self._wait, note=self._note, keep=False):
+            yield
+
+    @contextmanager
+    def shared(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
+        """Use the work directory, as others may at the same time: each stage and run has one writer, see `missing` and
+        `training`. The lock ends with the process, however that ends.
+
+        If another process has locked the whole directory, raises ArtefactError that names it, or waits with `wait`.
         """
+        with self._held(reporter, wait=wait, shared=True):
+            self._note, self._wait = reporter.note, wait
+            yield
+
+    @contextmanager
+    def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
+        """Lock the whole work directory against all who use it, as `shared` locks it against those who do this."""
+        with self._held(reporter, wait=wait, shared=False):
+            yield
+
+    @contextmanager
+    def _held(self, reporter: Reporter, *, wait: bool, shared: bool) -> Iterator[None]:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(
@@ -103,6 +154,7 @@ class Workspace:
             "choose another --work directory",
             wait=wait,
             note=reporter.note,
+            shared=shared,
         ):
             self._complete()
             yield
@@ -122,10 +174,14 @@ class Workspace:
         """Complete what a killed process has all but finished, and remove what it has not."""
         for folder in self.runs_dir.glob("*/"):
             settle_latest(folder)
-        # We hold the lock, so no process of an earlier version writes to these; only that says so of its files.
+        # Earlier versions lock the directory for themselves, so none of their processes writes to these while we hold
+        # the lock, shared or not; only that says so of their files.
         for top in (self.stages_dir, self.runs_dir):
             for folder in {leftover.parent for leftover in top.rglob(".*.tmp-*")}:
                 sweep(folder, older=True)
+        remove_idle_locks(self.path, ".widedeep.*.lock")
+        for folder in {lock.parent for lock in self.runs_dir.glob("*/.latest.lock")}:
+            remove_idle_locks(folder, ".latest.lock")
 
 
 def _give_back_freed_memory() -> None:
