@@ -23,8 +23,8 @@ SPACE = (
     "model.deep.dropout=float(0,0.5)",
     "training.deep.embedding_l2=log(1e-5,1e-2)",
 )
-LEAST_SECONDS, MOST_SECONDS = 3.0, 25.0
-"""When a sweep is killed, after its start."""
+LEAST_SECONDS = 1.0
+"""No sweep is killed earlier after its start."""
 
 
 def command(work: str, *words: str) -> list[str]:
@@ -64,14 +64,17 @@ def main() -> None:
         sets = ["--set", f"training.epochs={given.epochs}"]
         started = time.monotonic()
         bundled = run(command(work, "train", "adult", *sets))
-        print(f"bundled recipe: valid AUC {bundled['metrics']['valid']['auc']:.5f}, {time.monotonic() - started:.1f} s")
+        own_seconds = time.monotonic() - started
+        print(f"bundled recipe: valid AUC {bundled['metrics']['valid']['auc']:.5f}, {own_seconds:.1f} s")
         words = command(work, "sweep", "adult", *sets, *(word for text in SPACE for word in ("--space", text)))
         words += ["--trials", str(given.trials), "--workers", str(given.workers), "--pruner", given.pruner]
+        most_seconds = own_seconds * given.trials / given.workers / (given.kills + 1) / 2
         for number in range(1, given.kills + 1):
+            after = draw.uniform(LEAST_SECONDS, most_seconds)
             with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
-                time.sleep(draw.uniform(LEAST_SECONDS, MOST_SECONDS))
+                time.sleep(after)
                 process.send_signal(signal.SIGKILL)
-            print(f"kill {number}: exit {process.returncode}; left behind a second later: ", end="")
+            print(f"kill {number}, after {after:.1f} s: exit {process.returncode}; left a second later: ", end="")
             time.sleep(1.0)
             print(left_behind(work) or "nothing")
         started = time.monotonic()

@@ -30,7 +30,8 @@ _STATES: dict[TrialState, State] = {
 _STUDY = "sweep"
 _STARTUP_TRIALS = 5
 """Trials that are trained before any is pruned."""
-_UNPRUNED_EPOCHS = 1
+_FIRST_PRUNED_EPOCH = 2
+"""No trial is pruned after an earlier one."""
 _DIGITS = 6
 """Significant digits of a setting that is drawn from a range."""
 
@@ -73,7 +74,7 @@ class Journal:
         self.path, self._space, self._minimize = path, space, minimize
         self.torn_bytes = _drop_torn_end(path)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        prunes = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_UNPRUNED_EPOCHS)
+        prunes = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_FIRST_PRUNED_EPOCH)
         try:
             with writing(path):
                 self._study = optuna.create_study(

@@ -153,9 +153,8 @@ def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial
     lines = [
         f"# The best of {len(result.finished)} trials ({pruned} of them pruned) of a sweep:",
         f"#   {visible(made_by)}",
-        f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {best.epochs} epochs. The valid "
-        "rows chose it,",
-        "# and flatter it a little for that; the test rows chose nothing. What was searched:",
+        f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {best.epochs} epochs. The",
+        "# valid rows chose it, and flatter it a little for that; the test rows chose nothing. What was searched:",
         *(f"#   {setting}: {written(value)}" for setting, value in best.settings.items()),
         f"# Its run is {visible(str(best.run))}.",
     ]
