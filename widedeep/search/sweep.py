@@ -153,7 +153,7 @@ def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial
     lines = [
         f"# The best of {len(result.finished)} trials ({pruned} of them pruned) of a sweep:",
         f"#   {visible(made_by)}",
-        f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {best.epochs} epochs. The",
+        f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {_epochs({'epochs': best.epochs})}. The",
         "# valid rows chose it, and flatter it a little for that; the test rows chose nothing. What was searched:",
         *(f"#   {setting}: {written(value)}" for setting, value in best.settings.items()),
         f"# Its run is {visible(str(best.run))}.",
@@ -338,12 +338,12 @@ class _Sweep:
                 facts |= {"epochs": result["epochs"], "run": os.path.relpath(result["run"], self._workspace.path)}
                 self._journal.end(running.trial, "trained", value, facts)
                 self._failed_in_a_row = self._killed_in_a_row = 0
-                self._tell(running, f"{title} {figure(value)} after {result['epochs']} epochs, {_seconds(facts)}")
+                self._tell(running, f"{title} {figure(value)} after {_epochs(facts)}, {_seconds(facts)}")
                 return
             self._fail(running, f"its {title} is not defined on the valid rows", again=False)
         elif process.pruned:
             self._journal.end(running.trial, "pruned", None, facts)
-            self._tell(running, f"pruned after {process.epochs} epochs, {_seconds(facts)}")
+            self._tell(running, f"pruned after {_epochs(facts)}, {_seconds(facts)}")
         elif code in _ENDS_ALL:
             self._journal.fail(running.trial, process.told(), again=True)
             raise _ENDS_ALL[code](f"trial {running.trial.number}: {process.told()}")
@@ -391,6 +391,10 @@ class _Sweep:
 
 def _seconds(facts: Mapping[str, Any]) -> str:
     return duration(float(facts["seconds"]))
+
+
+def _epochs(facts: Mapping[str, Any]) -> str:
+    return f"{facts['epochs']} epoch{'s' * (facts['epochs'] != 1)}"
 
 
 def _listed(settings: Mapping[str, Any]) -> str:
