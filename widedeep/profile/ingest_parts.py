@@ -8,7 +8,7 @@ added up in their order, so that the table does not depend on the workers.
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -140,8 +140,12 @@ def fill_by_parts(
     typing: Typing,
     folds: Mapping[str, ListedValues],
     workers: Workers,
+    sync: Callable[[Path], None],
 ) -> None:
-    """Read all files and write their rows, typed and split; count them in `tables`, `typing` and `folds`."""
+    """Read all files and write their rows, typed and split; count them in `tables`, `typing` and `folds`.
+
+    `sync` is given each file of the table.
+    """
     base_dir, out_dir = base_dir.resolve(), out_dir.resolve()  # workers may have another current directory
     side_tables = SideTables.load(recipe.data, base_dir, columns_read(recipe, "train"), reporter)
     folder = out_dir / "typed"
@@ -189,7 +193,7 @@ def fill_by_parts(
             if table.target.rows:
                 parts[split].append(_part(folder, number, split))
     for split, paths in parts.items():
-        number_parts(out_dir / split, paths)
+        number_parts(out_dir / split, paths, sync)
     with writing(folder):
         shutil.rmtree(folder)
 
