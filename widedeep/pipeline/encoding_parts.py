@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.encoded.store import SHARD_ROWS, Shard, frames_of_shards, shard_name, write_manifest, write_shard
+from widedeep.features import fit_parts
 from widedeep.features.exposure import ExposureCounts
-from widedeep.features.fit_parts import fit_plan_by_parts
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
 from widedeep.files import syncing, whole_file, writing
@@ -66,6 +66,7 @@ def encode_by_parts(
     recipe: Recipe, typed: Path, rows: Mapping[str, int], out_dir: Path, reporter: Reporter, workers: Workers
 ) -> None:
     """Fit the plan on the train rows of the typed table and write all splits, with a report, into `out_dir`."""
+    workers.prepare(fit_parts.__name__)
     typed, out_dir = typed.resolve(), out_dir.resolve()  # workers may have another current directory
     counts_dir, rare = out_dir / "counts", RareCounts()
     with writing(counts_dir):
@@ -74,7 +75,7 @@ def encode_by_parts(
     with ThreadPoolExecutor(1) as thread:
         # This process has nothing to do while workers count.
         found_late = thread.submit(late_instant, typed, TRAIN_ONLY, recipe.data.keep_negatives)
-        plan = fit_plan_by_parts(
+        plan = fit_parts.fit_plan_by_parts(
             recipe.features,
             recipe.crosses,
             typed,

@@ -147,6 +147,7 @@ def fill_by_parts(
     `sync` is given each file of the table.
     """
     base_dir, out_dir = base_dir.resolve(), out_dir.resolve()  # workers may have another current directory
+    workers.prepare(__name__)
     side_tables = SideTables.load(recipe.data, base_dir, columns_read(recipe, "train"), reporter)
     folder = out_dir / "typed"
     with writing(folder):
@@ -256,6 +257,8 @@ def _cuts(tasks: Sequence[_CutTask], workers: Workers, reporter: Reporter) -> li
     """The cuts of each large file."""
     cuts: dict[int, list[Cut]] = {}
     with reporter.work("find records", len(tasks), "files") as meter:
+        if len(tasks) == 1:
+            return [_cut(tasks[0])]  # workers start meanwhile
         for number, of_file in workers.map(_cut, tasks):
             cuts[number] = of_file
             meter.update(len(cuts))

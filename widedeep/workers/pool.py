@@ -27,22 +27,20 @@ class _Worker:
 
 
 class Pool(Workers):
-    """`size` processes. One that dies is replaced, and what it worked on is done again.
-
-    All are started with the first work, though that be a single item: while one works, the others import what they will
-    need.
-    """
+    """`size` processes. One that dies is replaced, and what it worked on is done again."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._workers: list[_Worker] = []
 
+    def prepare(self, module: str) -> None:
+        while len(self._workers) < self._size:
+            self._started(module)
+
     def _outcomes(
         self, function_name: tuple[str, str], pickled: Sequence[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
         waiting, deaths = deque(range(len(pickled))), Counter[int]()
-        for _ in range(self._size - len(self._workers) if pickled else 0):
-            self._started(function_name[0])
         try:
             while waiting or any(worker.number is not None for worker in self._workers):
                 self._hand_out(function_name, pickled, waiting)
