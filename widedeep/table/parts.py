@@ -124,13 +124,18 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> CodedRows:
     return _read_part(path, columns)
 
 
-def number_parts(directory: Path, parts: Sequence[Path]) -> None:
-    """Let files, in order, be the parts of a split; they may lie elsewhere on the disk. Raises WriteError."""
+def number_parts(directory: Path, parts: Sequence[Path], sync: Callable[[Path], None]) -> None:
+    """Let files, in order, be the parts of a split; they may lie elsewhere on the disk. Raises WriteError.
+
+    `sync` is given each file then.
+    """
     with writing(directory):
         directory.mkdir(parents=True)
         for number, part in enumerate(parts):
             os.replace(part, path := _part_path(directory, number))
             os.replace(_values_path(part), _values_path(path))
+            sync(path)
+            sync(_values_path(path))
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
@@ -312,9 +317,9 @@ def coded_blocks(
         yield from shortened(rows_in_forms(_read_part(path, columns), forms), longest).slices(rows)
 
 
-def coded_part(directory: Path, split: str, number: int) -> CodedRows:
+def coded_part(directory: Path, split: str, number: int, columns: Sequence[str] | None = None) -> CodedRows:
     """The rows of one part of a split, as `coded_blocks` gives them. Raises ArtefactError."""
-    rows = rows_in_forms(_read_part(_part_path(directory / split, number), None), forms_of(directory))
+    rows = rows_in_forms(_read_part(_part_path(directory / split, number), columns), forms_of(directory))
     return shortened(rows, _longest_of(directory))
 
 
