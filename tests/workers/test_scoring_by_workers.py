@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 from heard import Heard
-from sample_projects import write_log
+from sample_projects import RECIPE, write_log
 from stages_of_workers import DyingPool, Shuffled
 
 from widedeep.errors import WidedeepError
@@ -321,3 +321,77 @@ def test_the_command_scores_by_processes_what_it_scores_alone(
 
     assert code == 0
     assert shared == (0, alone, err)
+
+
+# ------------------------------------------------------------------------------------------------------------ measured
+
+
+def measured(widedeep: CommandLine, *arguments: str | Path) -> dict[str, Any]:
+    """What `eval --json` gives, alone and by workers, and what it says."""
+    came = []
+    for options in ([], ["--workers", "2", "--work", "work"]):
+        code, out, err = widedeep("eval", *arguments, "--json", *options)
+        assert code == 0, err
+        came.append((out, err))
+    assert came[0] == came[1]
+    return {**json.loads(came[0][0]), "said": came[0][1]}
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_metrics_of_files_are_those_of_one_process_to_the_last_digit(
+    run: Path, tmp_path: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [write_rows(Path(f"{n}.csv"), rows, n, quoted=True) for n, rows in enumerate([400, 30, 5])]
+
+    came = measured(widedeep, run, *files)
+    assert came["rows"] == 435
+    assert came["unseen"]["color"] > 50
+    assert 0.5 < came["metrics"]["auc"] < 1
+
+    sliced = measured(widedeep, run, *files, "--slice", "shape", "--slice", "color")
+    assert sliced["metrics"] == came["metrics"]
+    assert sum(value["rows"] for value in sliced["slices"]["shape"]) == 435
+    assert list(Path("work").iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_metrics_of_a_split_in_many_parts_by_group_and_weight_are_those_of_one_process(
+    tmp_path: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("widedeep.table.parts.PART_ROWS", 50)
+    write_log(tmp_path / "log.csv", 900)
+    settings = "label: click\n  group: user\n  weight: id"
+    (tmp_path / "grouped.yaml").write_text(RECIPE.replace("label: click", settings).replace("epochs: 2", "epochs: 1"))
+    assert widedeep("train", "grouped.yaml")[0] == 0
+    assert len(list(tmp_path.glob("stages/ingest/*/test/part-*.arrow"))) > 1
+
+    came = measured(widedeep, "runs/small/latest")
+    assert came["split"] == "test"
+    assert came["metrics"]["gauc"] is not None
+    assert measured(widedeep, "runs/small/latest", "--split", "train", "--slice", "shape")["rows"] > 500
+    assert measured(widedeep, "runs/small/latest", "log.csv")["rows"] == 900
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_label_that_is_none_is_told_with_its_line(
+    run: Path, tmp_path: Path, widedeep: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [write_rows(Path(f"{n}.csv"), 200, n) for n in range(3)]
+    for file in files[1:]:
+        file.write_text(file.read_text() + "200,red,flat,u1,3,3,maybe\n")
+
+    alone, shared = (widedeep("eval", run, *files, *options) for options in ([], ["--workers", "2"]))
+
+    assert shared == alone
+    assert alone[0] == 3
+    assert "1.csv:202: column 'click': the label 'maybe'" in alone[2]
+
+
+def test_two_runs_are_not_measured_by_workers(run: Path, trained: Path, widedeep: CommandLine) -> None:
+    code, out, err = widedeep("eval", run, trained / "new.csv", "--against", run, "--workers", "2")
+
+    assert (code, out) == (2, "")
+    assert "--workers measures one run" in err

@@ -7,12 +7,12 @@ gone through here, block by block.
 
 import os
 import shutil
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import polars as pl
 
@@ -22,18 +22,21 @@ from widedeep.recipe.kinds import FileKind
 from widedeep.recipe.schema import FormatSettings
 from widedeep.reporting import Reporter
 from widedeep.scoring.rows import InputRows
-from widedeep.scoring.scored_blocks import PART_ROWS, ScoredBlock, scored_blocks
+from widedeep.scoring.scored_blocks import PART_ROWS, ScoredBlock, TypedBlocks, scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.tally import OddValues, Tally
 from widedeep.source.canonical import ValueKind
+from widedeep.source.forms import Forms
 from widedeep.source.paths import Frame, Source, can_be_read_again, size_of, total_size
 from widedeep.source.sources import BLOCK_BYTES, Cut, RowlessFiles, cuts_of
-from widedeep.table.typed_columns import TARGETS
+from widedeep.table.parts import part_heights, typed_blocks
+from widedeep.table.typed_columns import GROUP, LABEL, WEIGHT
 from widedeep.workers import Workers, open_workers
 
 CUT_BYTES = 32 << 20
 """Stored bytes of a piece of a large file; a file of fewer than two is not cut."""
 _SCORE = "score"
+Task = TypeVar("Task")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Job:
     """Raw columns to bring beside the scores."""
     labelled: bool = False
     """Whether rows are to be measured: the typed label, weight and group are brought."""
+    sliced: tuple[str, ...] = ()
+    """Typed columns to bring besides."""
     input_format: FileKind | None = None
     tables: tuple[tuple[str, str], ...] = ()
     formats: tuple[str, ...] = ()
@@ -77,12 +82,22 @@ class _PieceTask:
 
 
 @dataclass(frozen=True)
+class _PartTask:
+    """A part of a split of a typed table."""
+
+    job: Job
+    typed_dir: Path
+    split: str
+    number: int
+
+
+@dataclass(frozen=True)
 class _ScoredPiece:
     folder: Path
     num_blocks: int
     """With scores, each in a file."""
     kinds: tuple[Mapping[str, ValueKind], ...]
-    """Of the values of each block, and of the one that the error is of."""
+    """Of the values of each block of raw rows, and of the one that the error is of."""
     odd_values: OddValues
     unmatched: list[tuple[int, list[str]]]
     error: WidedeepError | None
@@ -108,7 +123,7 @@ class ScoringWorkers:
         if self._files is None or self._pieces is None:
             files = self._planned(rows, self._sources or rows.inputs)
             self._files = iter(files)
-            self._pieces = self._in_order([task for tasks in files for task in tasks])
+            self._pieces = self._in_order(_score, [task for tasks in files for task in tasks])
         finished = 0
         with self._reporter.work("score", total_size(rows.inputs), "bytes") as meter:
             rowless = RowlessFiles()
@@ -127,6 +142,23 @@ class ScoringWorkers:
                 finished += size_of(source) or 0
             rowless.settle(self._reporter)
         rows.settle()
+
+    def split_blocks(self, typed_dir: Path, split: str, odd_values: OddValues) -> Generator[ScoredBlock]:
+        """The rows of a split of a typed table, in order, with what the job brings of them. Raises ArtefactError."""
+        heights = part_heights(typed_dir, split)
+        tasks = [_PartTask(self._job, typed_dir.resolve(), split, number) for number in range(len(heights))]
+        self._pieces = self._in_order(_score_part, tasks)
+        done = 0
+        with self._reporter.work("score", sum(heights), "rows") as meter:
+            for height, piece in zip(heights, self._pieces, strict=True):
+                odd_values.merge(piece.odd_values)
+                for number in range(piece.num_blocks):
+                    yield _read_block(piece, number, odd_values)
+                if piece.error is not None:
+                    raise piece.error
+                shutil.rmtree(piece.folder, ignore_errors=True)
+                done += height
+                meter.update(done)
 
     def close(self) -> None:
         """Let nobody score any more."""
@@ -165,10 +197,10 @@ class ScoringWorkers:
                 number += 1
         return planned
 
-    def _in_order(self, tasks: Sequence[_PieceTask]) -> Generator[_ScoredPiece]:
+    def _in_order(self, function: Callable[[Task], _ScoredPiece], tasks: Sequence[Task]) -> Generator[_ScoredPiece]:
         done: dict[int, _ScoredPiece] = {}
         following = 0
-        with closing(self._workers.map(_score, tasks)) as pieces:  # type: ignore[type-var]
+        with closing(self._workers.map(function, tasks)) as pieces:  # type: ignore[type-var]
             for number, piece in pieces:
                 done[number] = piece
                 while following in done:
@@ -205,7 +237,7 @@ def scoring_workers(
         yield scoring
 
 
-def refuse_streams(inputs: Sequence[Source | BinaryIO]) -> None:
+def refuse_streams(inputs: Sequence[Source | BinaryIO | Frame]) -> None:
     """Raise UsageError for what gives its rows once."""
     for given in inputs:
         if not isinstance(given, (str, Path)) or not can_be_read_again(Path(given)):
@@ -226,16 +258,20 @@ def _replayed(piece: _ScoredPiece, name: str, rows: InputRows, odd_values: OddVa
         rows.typing.note_seen(seen, name)
         if number == piece.num_blocks:
             break  # the error is of this block
-        with writing(piece.folder):
-            frame = pl.read_ipc((piece.folder / f"{number}.arrow").read_bytes())
-        scores = frame[_SCORE].to_numpy()
-        for start in range(0, len(scores), PART_ROWS):
-            odd_values.add_scores(scores[start : start + PART_ROWS])
-        columns = frame.drop(_SCORE)
-        yield ScoredBlock(columns, columns, scores)
+        yield _read_block(piece, number, odd_values)
     if piece.error is not None:
         raise piece.error
     shutil.rmtree(piece.folder, ignore_errors=True)
+
+
+def _read_block(piece: _ScoredPiece, number: int, odd_values: OddValues) -> ScoredBlock:
+    with writing(piece.folder):
+        frame = pl.read_ipc((piece.folder / f"{number}.arrow").read_bytes())
+    scores = frame[_SCORE].to_numpy()
+    for start in range(0, len(scores), PART_ROWS):
+        odd_values.add_scores(scores[start : start + PART_ROWS])
+    columns = frame.drop(_SCORE)
+    return ScoredBlock(columns, columns, scores)
 
 
 # ------------------------------------------------------------------------------------------------- what a worker does
@@ -256,12 +292,17 @@ def _cut(task: _CutTask) -> list[Cut]:
 
 
 @lru_cache(maxsize=1)
-def _loaded(job: Job) -> tuple[Scorer, InputRows]:
-    """The run, and what reads rows for it, once for each worker and command."""
+def _scorer(job: Job) -> Scorer:
+    """The run, loaded once by each worker for each command."""
     # Who may read what the recipe names was settled by the process that the user has started.
-    scorer = Scorer.load(job.run, trust=True, device="cpu")
-    rows = InputRows(
-        scorer,
+    return Scorer.load(job.run, trust=True, device="cpu")
+
+
+@lru_cache(maxsize=1)
+def _rows(job: Job) -> InputRows:
+    """What reads rows for the run, with its side tables; made once likewise."""
+    return InputRows(
+        _scorer(job),
         [],
         input_format=job.input_format,
         keep=job.keep,
@@ -270,18 +311,14 @@ def _loaded(job: Job) -> tuple[Scorer, InputRows]:
         reporter=Reporter(),
         formats=job.formats,
     )
-    return scorer, rows
 
 
 def _score(task: _PieceTask) -> _ScoredPiece:
     job = task.job
-    scorer, rows = _loaded(job)
+    scorer, rows = _scorer(job), _rows(job)
     rows.typing = scorer.typing(labelled=job.labelled)  # it is not to know the rows of other pieces
     rows.tables.take_unmatched()
-    brought = [column.name for column in rows.typing.columns if column.role in TARGETS and column.role != "time"]
-    odd_values = OddValues() if job.labelled else Tally(scorer.plan)
     kinds: list[Mapping[str, ValueKind]] = []
-    num_blocks, error = 0, None
 
     def typed() -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
         for block in rows.blocks_of(task.source, name=task.name, cut=task.cut, is_first=task.is_first):
@@ -289,12 +326,26 @@ def _score(task: _PieceTask) -> _ScoredPiece:
             kinds.append(kinds[-1] if kinds and kinds[-1] == seen else seen)
             yield block.frame, rows.typing.apply(block)
 
-    place = job.folder / f"piece-{task.number}"
+    piece = _scored(job, task.number, scorer, typed())
+    return replace(piece, kinds=tuple(kinds), unmatched=rows.tables.take_unmatched())
+
+
+def _score_part(task: _PartTask) -> _ScoredPiece:
+    scorer = _scorer(task.job)
+    frames = typed_blocks(task.typed_dir, task.split, forms=scorer.forms or Forms(), part=task.number)
+    return _scored(task.job, task.number, scorer, ((frame, frame) for frame in frames))
+
+
+def _scored(job: Job, number: int, scorer: Scorer, rows: TypedBlocks) -> _ScoredPiece:
+    """Score rows, and leave what the job brings of them in a folder that is called so once it is whole."""
+    odd_values = OddValues() if job.labelled else Tally(scorer.plan)
+    num_blocks, error = 0, None
+    place = job.folder / f"piece-{number}"
     with temporary_directory(job.folder) as scratch:
         try:
-            with closing(scored_blocks(scorer, typed(), odd_values)) as blocks:
+            with closing(scored_blocks(scorer, rows, odd_values)) as blocks:
                 for block in blocks:
-                    columns = block.typed.select(brought) if job.labelled else block.raw.select(job.keep)
+                    columns = _brought(block.typed, job.sliced) if job.labelled else block.raw.select(job.keep)
                     with writing(scratch), (scratch / f"{num_blocks}.arrow").open("wb") as file:
                         pl.DataFrame([*columns, pl.Series(_SCORE, block.scores)]).write_ipc(file)
                     num_blocks += 1
@@ -306,4 +357,9 @@ def _score(task: _PieceTask) -> _ScoredPiece:
             except OSError:
                 if not place.is_dir():  # made by another worker: then it is the same
                     raise
-    return _ScoredPiece(place, num_blocks, tuple(kinds), odd_values, rows.tables.take_unmatched(), error)
+    return _ScoredPiece(place, num_blocks, (), odd_values, [], error)
+
+
+def _brought(typed: pl.DataFrame, sliced: Sequence[str]) -> pl.DataFrame:
+    names = dict.fromkeys([LABEL, WEIGHT, GROUP, *sliced])
+    return typed.select(name for name in names if name in typed.columns)

@@ -306,14 +306,17 @@ def coded_blocks(
     rows: int = PART_ROWS,
     columns: Sequence[str] | None = None,
     forms: Forms | None = None,
+    part: int | None = None,
 ) -> Iterator[CodedRows]:
-    """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part.
+    """The rows of a split, or of its `part` alone, in order, in blocks of at most `rows` rows; memory is bounded by one
+    part.
 
     Texts are in the `forms` given, by default in those that the table keeps. Raises ArtefactError for parts that cannot
     be read.
     """
     forms, longest = forms_of(directory) if forms is None else forms, _longest_of(directory)
-    for path in _part_paths(directory, split):
+    paths = _part_paths(directory, split)
+    for path in paths if part is None else [paths[part]]:
         yield from shortened(rows_in_forms(_read_part(path, columns), forms), longest).slices(rows)
 
 
@@ -363,9 +366,10 @@ def typed_blocks(
     rows: int = PART_ROWS,
     columns: Sequence[str] | None = None,
     forms: Forms | None = None,
+    part: int | None = None,
 ) -> Iterator[pl.DataFrame]:
     """`coded_blocks` with values in place of codes."""
-    return (block.decoded() for block in coded_blocks(directory, split, rows, columns, forms))
+    return (block.decoded() for block in coded_blocks(directory, split, rows, columns, forms, part))
 
 
 def read_typed(directory: Path, split: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
