@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from widedeep.files import write_text
 from widedeep.pipeline.ingest_stage import ingest_stage
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.workspace import Workspace
+from widedeep.recipe.base import MOST_NAME
 from widedeep.recipe.checks import choosable_metrics
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
@@ -143,7 +144,7 @@ def best_recipe(loaded: LoadedRecipe, best: EndedTrial) -> LoadedRecipe:
     """The recipe with the settings of the best trial, under a name of its own."""
     settings = [f"{setting}={written(value)}" for setting, value in best.settings.items()]
     plain = LoadedRecipe(loaded.recipe.model_copy(update={"sweep": None}), loaded.path, loaded.base_dir, ())
-    return plain.changed([*settings, f"name={loaded.recipe.name}-best"])
+    return plain.changed([*settings, f"name={_named(loaded.recipe, 'best')}"])
 
 
 def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial, folder: Path, made_by: str) -> str:
@@ -160,6 +161,10 @@ def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial
     ]
     moved = _with_paths_from(found.recipe, found.base_dir, folder)
     return "".join(f"{line}\n" for line in lines) + dump_recipe(moved)
+
+
+def _named(recipe: Recipe, what: str) -> str:
+    return f"{recipe.name[: MOST_NAME - len(what) - 1]}-{what}"
 
 
 def _with_whole_paths(recipe: Recipe, base_dir: Path) -> Recipe:
@@ -246,10 +251,14 @@ class _Sweep:
             self._metric,
             self._minimize,
             dict(self._plan.space),
-            tuple(self._journal.ended()),
+            tuple(map(self._from_here, self._journal.ended())),
             self._plan.trials,
             self._journal.importance(),
         )
+
+    def _from_here(self, trial: EndedTrial) -> EndedTrial:
+        """The trial with the place of its run as the caller names the work directory, which may have moved since."""
+        return trial if trial.run is None else replace(trial, run=str(self._folder.parents[2] / trial.run))
 
     def _progress(self) -> str:
         return f"{self._journal.num_finished()} of {self._plan.trials} trials are finished"
@@ -279,8 +288,8 @@ class _Sweep:
         place = min(set(range(self._workers)) - {running.place for running in self._running})
         process = TrialProcess(
             (self._folder / "recipe.yaml").absolute(),
-            f"{self._recipe.name}-sweep",
-            {**settings, "name": f"{self._recipe.name}-sweep"},
+            _named(self._recipe, "sweep"),
+            {**settings, "name": _named(self._recipe, "sweep")},
             self._workspace.path,
             self._cores(place),
         )
