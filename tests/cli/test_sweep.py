@@ -120,7 +120,7 @@ def children_in(folder: Path) -> list[int]:
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_moment_a_sweep_ends_with_its_number_of_trials(seed: int, project: Path) -> None:
     draw = random.Random(seed)
-    words = sweep_words("--trials", "6", "--set", "training.epochs=3")
+    words = sweep_words("--trials", "6", "--pruner", "none", "--set", "training.epochs=3")
     for _ in range(4):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
             time.sleep(draw.uniform(0.2, 9.0))
@@ -191,7 +191,7 @@ def test_a_second_sweep_of_the_same_search_is_refused_and_clean_too(project: Pat
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
         while not list((project / "runs").glob("small-sweep/*/events.jsonl")):
             time.sleep(0.05)
-        for other in (words, [sys.executable, "-m", "widedeep_cli", "clean"]):
+        for other in (words, [sys.executable, "-m", "widedeep_cli", "clean", "--keep", "1"]):
             done = subprocess.run(other, capture_output=True, text=True, check=False)
             assert (done.returncode, f"in use by process {process.pid} " in done.stderr) == (4, True), done.stderr
         process.terminate()

@@ -46,21 +46,20 @@ def _course(result: SweepResult) -> Section:
 
 
 def _draw_course(axes: Axes, result: SweepResult, title: str) -> None:
-    places = {trial.number: place for place, trial in enumerate(result.finished, start=1)}
     for state, marker, colour in (("trained", "o", RUN_COLOURS[0]), ("pruned", "x", QUIET)):
         shown = [trial for trial in result.finished if trial.state == state and trial.value is not None]
         values = [float("nan") if trial.value is None else trial.value for trial in shown]
-        axes.plot([places[trial.number] for trial in shown], values, marker, color=colour, markersize=5.0)
+        axes.plot([trial.number for trial in shown], values, marker, color=colour, markersize=5.0)
     best, line = None, []
     for trial in result.finished:
         if trial.state == "trained" and trial.value is not None:
             choose = min if result.minimize else max
             best = trial.value if best is None else choose(best, trial.value)
         line.append(float("nan") if best is None else best)
-    axes.step(range(1, len(line) + 1), line, where="post", color=INK, linewidth=1.2)
+    axes.step([trial.number for trial in result.finished], line, where="post", color=INK, linewidth=1.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(x=0.04, y=0.1)
-    axes.set_xlabel("finished trial")
+    axes.set_xlabel("trial")
     axes.set_ylabel(f"valid {title}")
 
 

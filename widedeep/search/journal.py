@@ -145,6 +145,10 @@ class Journal:
             trial.set_user_attr("why", why)
             self._study.tell(trial, state=TrialState.FAIL)
 
+    def num_finished(self) -> int:
+        """Trials that are trained or pruned."""
+        return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+
     def ended(self) -> list[EndedTrial]:
         """All trials that have ended, in the order in which they began."""
         ended = self._study.get_trials(deepcopy=False, states=tuple(_STATES))

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from widedeep.files import write_text
 from widedeep.pipeline.ingest_stage import ingest_stage
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.workspace import Workspace
+from widedeep.recipe.base import MOST_NAME
 from widedeep.recipe.checks import choosable_metrics
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
@@ -143,7 +144,7 @@ def best_recipe(loaded: LoadedRecipe, best: EndedTrial) -> LoadedRecipe:
     """The recipe with the settings of the best trial, under a name of its own."""
     settings = [f"{setting}={written(value)}" for setting, value in best.settings.items()]
     plain = LoadedRecipe(loaded.recipe.model_copy(update={"sweep": None}), loaded.path, loaded.base_dir, ())
-    return plain.changed([*settings, f"name={loaded.recipe.name}-best"])
+    return plain.changed([*settings, f"name={_named(loaded.recipe, 'best')}"])
 
 
 def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial, folder: Path, made_by: str) -> str:
@@ -153,13 +154,17 @@ def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial
     lines = [
         f"# The best of {len(result.finished)} trials ({pruned} of them pruned) of a sweep:",
         f"#   {visible(made_by)}",
-        f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {_epochs({'epochs': best.epochs})}. The",
+        f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {_epochs(best.epochs)}. The",
         "# valid rows chose it, and flatter it a little for that; the test rows chose nothing. What was searched:",
         *(f"#   {setting}: {written(value)}" for setting, value in best.settings.items()),
         f"# Its run is {visible(str(best.run))}.",
     ]
     moved = _with_paths_from(found.recipe, found.base_dir, folder)
     return "".join(f"{line}\n" for line in lines) + dump_recipe(moved)
+
+
+def _named(recipe: Recipe, what: str) -> str:
+    return f"{recipe.name[: MOST_NAME - len(what) - 1]}-{what}"
 
 
 def _with_whole_paths(recipe: Recipe, base_dir: Path) -> Recipe:
@@ -224,7 +229,7 @@ class _Sweep:
             with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._ended_with():
                 while True:
                     in_time = self._plan.seconds is None or time.monotonic() - started < self._plan.seconds
-                    missing = self._plan.trials - self._finished() - len(self._running)
+                    missing = self._plan.trials - self._journal.num_finished() - len(self._running)
                     while in_time and missing > 0 and len(self._running) < self._workers:
                         self._start()
                         missing -= 1
@@ -235,26 +240,28 @@ class _Sweep:
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
                 signal.SIGINT,
-                f"interrupted: {self._finished()} of {self._plan.trials} trials are finished, and those under way have "
-                "a checkpoint: the same command goes on",
+                f"interrupted: {self._progress()}, and those under way have a checkpoint: the same command goes on",
             ) from interrupt
-        if self._finished() < self._plan.trials:
+        if self._journal.num_finished() < self._plan.trials:
             self._reporter.note(
-                f"the {self._plan.seconds:g} seconds are over: {self._finished()} of {self._plan.trials} trials are "
-                "finished; the same command goes on"
+                f"the {self._plan.seconds:g} seconds are over: {self._progress()}; the same command goes on"
             )
         return SweepResult(
             self._folder,
             self._metric,
             self._minimize,
             dict(self._plan.space),
-            tuple(self._journal.ended()),
+            tuple(map(self._from_here, self._journal.ended())),
             self._plan.trials,
             self._journal.importance(),
         )
 
-    def _finished(self) -> int:
-        return sum(trial.state != "failed" for trial in self._journal.ended())
+    def _from_here(self, trial: EndedTrial) -> EndedTrial:
+        """The trial with the place of its run as the caller names the work directory, which may have moved since."""
+        return trial if trial.run is None else replace(trial, run=str(self._folder.parents[2] / trial.run))
+
+    def _progress(self) -> str:
+        return f"{self._journal.num_finished()} of {self._plan.trials} trials are finished"
 
     def _take_up(self) -> None:
         """Plan what a killed process left, or, of a new search, the recipe as it is."""
@@ -265,8 +272,8 @@ class _Sweep:
         if not self._journal.is_new:
             left = self._journal.fail_unended()
             again = f"; {left} that were under way are tried again" if left else ""
-            if left or self._finished() < self._plan.trials:
-                self._reporter.note(f"going on: {self._finished()} trials are finished{again}")
+            if left or self._journal.num_finished() < self._plan.trials:
+                self._reporter.note(f"going on: {self._journal.num_finished()} trials are finished{again}")
             return
         data = read_yaml(dump_recipe(self._recipe), {}).data
         own = {setting: value_at(data, setting) for setting in self._space}
@@ -281,8 +288,8 @@ class _Sweep:
         place = min(set(range(self._workers)) - {running.place for running in self._running})
         process = TrialProcess(
             (self._folder / "recipe.yaml").absolute(),
-            f"{self._recipe.name}-sweep",
-            {**settings, "name": f"{self._recipe.name}-sweep"},
+            _named(self._recipe, "sweep"),
+            {**settings, "name": _named(self._recipe, "sweep")},
             self._workspace.path,
             self._cores(place),
         )
@@ -308,7 +315,9 @@ class _Sweep:
                 self._running.remove(running)
                 self._end(running, code)
                 best = self._best()
-                meter.update(self._finished(), **({} if best is None else {metric_title(self._metric): best}))
+                meter.update(
+                    self._journal.num_finished(), **({} if best is None else {metric_title(self._metric): best})
+                )
 
     def _read_epochs(self, running: _Running) -> None:
         process = running.process
@@ -338,12 +347,12 @@ class _Sweep:
                 facts |= {"epochs": result["epochs"], "run": os.path.relpath(result["run"], self._workspace.path)}
                 self._journal.end(running.trial, "trained", value, facts)
                 self._failed_in_a_row = self._killed_in_a_row = 0
-                self._tell(running, f"{title} {figure(value)} after {_epochs(facts)}, {_seconds(facts)}")
+                self._tell(running, f"{title} {figure(value)} after {_epochs(result['epochs'])}, {_seconds(facts)}")
                 return
             self._fail(running, f"its {title} is not defined on the valid rows", again=False)
         elif process.pruned:
             self._journal.end(running.trial, "pruned", None, facts)
-            self._tell(running, f"pruned after {_epochs(facts)}, {_seconds(facts)}")
+            self._tell(running, f"pruned after {_epochs(process.epochs)}, {_seconds(facts)}")
         elif code in _ENDS_ALL:
             self._journal.fail(running.trial, process.told(), again=True)
             raise _ENDS_ALL[code](f"trial {running.trial.number}: {process.told()}")
@@ -393,8 +402,8 @@ def _seconds(facts: Mapping[str, Any]) -> str:
     return duration(float(facts["seconds"]))
 
 
-def _epochs(facts: Mapping[str, Any]) -> str:
-    return f"{facts['epochs']} epoch{'s' * (facts['epochs'] != 1)}"
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'s' * (number != 1)}"
 
 
 def _listed(settings: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from widedeep.recipe.sweep_space import written
 from widedeep.runs import RUNS, RunDirectory
 
 _ERROR = "widedeep: error: "
+_BUG = "widedeep: this is a bug"
 
 
 class TrialProcess:
@@ -131,4 +132,6 @@ class TrialProcess:
         if not errors and code > 128:
             with suppress(ValueError):
                 return f"ended by signal {code - 128} ({signal.Signals(code - 128).name})"
-        return errors[0] if errors else lines[-1]
+        # A traceback ends before the line that calls it a bug.
+        bug = [place for place, line in enumerate(lines) if line.startswith(_BUG)]
+        return errors[0] if errors else lines[max(bug[0] - 1, 0)] if bug else lines[-1]
