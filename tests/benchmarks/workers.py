@@ -1,4 +1,4 @@
-"""What workers cost and save: CPU and wall time of `ingest` and `crosses` alone and with 1, 2, … workers, per row.
+"""What workers cost and save: CPU and wall time of `ingest`, `crosses` and `crosses --discover` alone and with 1, 2, … workers, per row.
 
     python tests/benchmarks/workers.py --rows 2000000 --workers 1 2
 
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 WIDEDEEP = [sys.executable, "-m", "widedeep_cli"]
 
@@ -48,14 +49,14 @@ def main() -> None:
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         print(f"{'workers':>24} {'stage':>8} {'CPU s':>8} {'us/row':>8} {'wall s':>8} {'CPU':>6} {'wall':>6}")
         alone: dict[str, tuple[float, float]] = {}
-        digests = set()
+        digests, searches = set(), set()
         for number, workers in enumerate([None, *arguments.workers]):
-            work = folder / f"work-{number}"
-            for stage in ("ingest", "crosses"):
+            work, facts = folder / f"work-{number}", dict[str, dict[str, Any]]()
+            for stage in ("ingest", "crosses", "discover"):
                 options = [] if workers is None else ["--workers", workers]
                 command = [
                     *WIDEDEEP,
-                    stage,
+                    *(["crosses", "--discover"] if stage == "discover" else [stage]),
                     str(log / "recipe.yaml"),
                     "--work",
                     str(work),
@@ -63,18 +64,19 @@ def main() -> None:
                     *settings,
                     *options,
                 ]
-                cpu, wall, facts = measured(command)
+                cpu, wall, facts[stage] = measured(command)
                 alone.setdefault(stage, (cpu, wall))
                 ratios = f"{cpu / alone[stage][0]:6.2f} {wall / alone[stage][1]:6.2f}"
                 per_row = 1e6 * cpu / arguments.rows
                 print(f"{workers or 'none':>24} {stage:>8} {cpu:8.2f} {per_row:8.2f} {wall:8.2f} {ratios}", flush=True)
-            report = json.loads((Path(facts["path"]) / "report.json").read_text())
+            report = json.loads((Path(facts["crosses"]["path"]) / "report.json").read_text())
             digests.add(report["plan_digest"])
+            searches.add(json.dumps({**facts["discover"], "seconds": None}))
             shutil.rmtree(work)
-        print(f"plan digests: {', '.join(digests)}")
+        print(f"plan digests: {', '.join(digests)}; results of discovery that differ: {len(searches) - 1}")
 
 
-def measured(command: list[str]) -> tuple[float, float, dict[str, str]]:
+def measured(command: list[str]) -> tuple[float, float, dict[str, Any]]:
     """CPU and wall seconds of a command with all that it starts, and what it printed."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
