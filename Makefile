@@ -16,6 +16,9 @@ help:
 	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
 	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
 	@echo 'make test-engines  run the tests that need Dask and Ray, which it installs'
+	@echo 'make test-sweeps  run the tests that kill sweeps and take them up again'
+	@echo 'make first-hour   follow docs/first-hour.md word by word, on the data in WIDEDEEP_DATA, and compare what it prints'
+	@echo 'make site         write the documentation as a site into site/, links and anchors checked (MkDocs, which it installs)'
 	@echo 'make fuzz         draw the property tests anew, then try odd recipes, tables, runs, kills and full disks for SECONDS=600,'
 	@echo '                  from SEED= (default: a new one)'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
@@ -45,6 +48,16 @@ test-engines: .venv/ready-dev
 	$(PIP_INSTALL) -e '.[dask,ray]'
 	$(BIN)/python -m pytest -m engines tests/workers
 
+test-sweeps: .venv/ready-dev
+	$(BIN)/python -m pytest -m sweeps tests/cli/test_sweep.py
+
+first-hour: .venv/ready-dev
+	$(BIN)/python -m pytest -m first_hour tests/data_sets/test_first_hour.py -rs
+
+site: .venv/ready
+	$(PIP_INSTALL) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 fuzz: .venv/ready-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile new_draws
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(SEED:%=--seed %) --jobs $(JOBS)
@@ -56,7 +69,7 @@ bench-gpu: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/bench_gpu.py
 
 clean:
-	rm -rf .venv build dist widedeep.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist site widedeep.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find cli recipes tests widedeep -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps are touched last, so that an interrupted set-up is taken up again.
@@ -82,4 +95,4 @@ venv:
 	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
 	exit 1
 
-.PHONY: help quickstart test test-engines fuzz bench bench-gpu clean venv
+.PHONY: help quickstart test test-engines test-sweeps first-hour site fuzz bench bench-gpu clean venv

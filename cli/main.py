@@ -26,6 +26,7 @@ COMMANDS = {
     "eval": "evaluate",
     "compare": "compare",
     "ablate": "ablate",
+    "sweep": "sweep",
     "backtest": "backtest",
     "split-check": "split_check",
     "report": "report",

@@ -85,6 +85,8 @@ class _Writer:
 
     def _rule(self, path: str, node: JsonSchema, below: list[tuple[str, str]]) -> str:
         """Type and bounds in words; sections that are met for the first time are added to `below`."""
+        if not node:
+            return "any value"
         if "$ref" in node:
             return f"the section {self._link(path, node, below)}"
         if "oneOf" in node:

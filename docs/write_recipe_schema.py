@@ -93,6 +93,8 @@ def _setting(node: JsonSchema) -> JsonSchema:
     node = {key: value for key, value in node.items() if key not in ("title", "discriminator")}
     if "$ref" in node:
         return {"$ref": node["$ref"]}
+    if not node:  # any value
+        return {}
     if "oneOf" in node:  # sections that differ by `kind`; a variable there fits each of them
         return {"anyOf": node["oneOf"]}
     if "anyOf" in node:
@@ -174,23 +176,23 @@ def _except_by_default(section: type[Settings], setting: str) -> JsonSchema:
 
 _REGRESSION = _at("data.label.kind", {"const": "regression"})
 _AT_K = rf"^(?:{'|'.join(RANKING_METRICS_AT_K)})@[1-9][0-9]*$"
-_METRIC = "training.early_stopping.metric"
+_METRICS = ("training.early_stopping.metric", "sweep.metric")
 _RANKING = {"anyOf": [{"enum": list(RANKING_METRICS)}, {"type": "string", "pattern": _AT_K}]}
+_CHOOSABLE: JsonSchema = {
+    "anyOf": [
+        {"enum": ["auto", *CHOOSABLE_METRICS["binary"], *CHOOSABLE_METRICS["regression"], *RANKING_METRICS]},
+        {"pattern": _AT_K},
+        _VARIABLE,
+    ]
+}
 _EVEN = {"hidden": {"items": {"multipleOf": 2}}}
 
 _MORE: dict[type[Settings], dict[str, JsonSchema]] = {
     schema.FormatSettings: {"columns": {"uniqueItems": True}},
     schema.DateTimeField: {"parts": {"uniqueItems": True}},
     schema.CrossSettings: {"fields": {"uniqueItems": True}},
-    schema.EarlyStopping: {
-        "metric": {
-            "anyOf": [
-                {"enum": ["auto", *CHOOSABLE_METRICS["binary"], *CHOOSABLE_METRICS["regression"], *RANKING_METRICS]},
-                {"pattern": _AT_K},
-                _VARIABLE,
-            ]
-        }
-    },
+    schema.EarlyStopping: {"metric": _CHOOSABLE},
+    schema.SweepSettings: {"metric": _CHOOSABLE},
     schema.LimitSettings: {
         level: {"propertyNames": {"pattern": rf"^(?:{'|'.join(MEASURES)}|[\s\S]+\.(?:{'|'.join(FIELD_MEASURES)}))$"}}
         for level in ("warn", "refuse")
@@ -256,9 +258,15 @@ _RULES: dict[type[Settings], list[JsonSchema]] = {
             _at("model.kind", {"enum": [name for name, kind in KINDS.items() if kind.one_width]}),
             _at("model.embeddings.dim", {"type": "integer"}),
         ),
-        _when(_REGRESSION, _if_at(_METRIC, {"enum": ["auto", *CHOOSABLE_METRICS["regression"]]})),
-        _when({"not": _REGRESSION}, _if_at(_METRIC, {"not": {"enum": list(CHOOSABLE_METRICS["regression"])}})),
-        _when({"not": _at("data.group", _NOT_NULL)}, _if_at(_METRIC, {"not": _RANKING})),
+        *(
+            rule
+            for metric in _METRICS
+            for rule in (
+                _when(_REGRESSION, _if_at(metric, {"enum": ["auto", *CHOOSABLE_METRICS["regression"]]})),
+                _when({"not": _REGRESSION}, _if_at(metric, {"not": {"enum": list(CHOOSABLE_METRICS["regression"])}})),
+                _when({"not": _at("data.group", _NOT_NULL)}, _if_at(metric, {"not": _RANKING})),
+            )
+        ),
         _when(
             _all_of(_at("model.kind", {"const": "finalnet"}), _if_at("model.finalnet.residual", {"const": "concat"})),
             _all_of(*(_if_at(part, {"properties": _EVEN}) for part in ("model.deep", "model.finalnet.second"))),

@@ -18,6 +18,7 @@ ROOMS = (
     "cli",
     "api",
     "report",
+    "search",
     "comparison",
     "export",
     "pipeline",
@@ -43,6 +44,7 @@ ROOMS = (
 
 WITHOUT_TORCH = (
     "api",
+    "search",
     "discovery",
     "evaluation",
     "memory",

@@ -64,7 +64,7 @@ def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
     }
     distributions = packages_distributions()
     extras = PROJECT["optional-dependencies"]
-    requirements = PROJECT["dependencies"] + extras["report"] + extras["export"]
+    requirements = PROJECT["dependencies"] + extras["report"] + extras["export"] + extras["sweep"]
     # torch's exporter imports these two.
     declared = {canonicalize_name(Requirement(text).name) for text in requirements} - {"onnx", "onnxscript"}
 

@@ -17,7 +17,9 @@ class ThreadRanks(Ranks):
         super().__init__(rank, len(queues))
         self._queues = queues
 
-    def exchange(self, messages: Sequence[Words], sizes: Sequence[int] | None = None) -> list[Words]:
+    def exchange(
+        self, messages: Sequence[Words], sizes: Sequence[int] | None = None, *, kind: str | None = None
+    ) -> list[Words]:
         for other, message in enumerate(messages):
             self._queues[self.rank][other].put(message)
         received = [self._queues[other][self.rank].get() for other in range(self.world)]

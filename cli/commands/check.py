@@ -14,7 +14,7 @@ from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
     from widedeep.errors import Fault
-    from widedeep.recipe.schema import Recipe
+    from widedeep.recipe.schema import Recipe, SweepSettings
 
 
 def check(recipe: RecipeArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
@@ -48,7 +48,13 @@ def _facts(recipe: "Recipe") -> dict[str, str | Sequence[str]]:
         "fields": fields_told(recipe),
         "crosses": crosses_told(recipe),
         "model": recipe.model.kind,
+        **({} if recipe.sweep is None else {"sweep": _sweep_told(recipe.sweep)}),
     }
+
+
+def _sweep_told(sweep: "SweepSettings") -> str:
+    settings = len(sweep.space)
+    return f"{settings} setting{'s' * (settings != 1)}, {sweep.trials:,} trials"
 
 
 def _as_object(fault: "Fault") -> dict[str, Any]:

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from widedeep.api.runs import check_choice, open_run
+from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
 
-from ..options import JsonOption, RunArgument, TableOption, TrustOption, WaitOption, WorkOption, side_table_files
+from ..options import (
+    JsonOption,
+    RunArgument,
+    TableOption,
+    TrustOption,
+    WaitOption,
+    WorkersOption,
+    WorkOption,
+    side_table_files,
+)
 from ..results import print_facts, print_json
 
 if TYPE_CHECKING:
@@ -39,6 +49,7 @@ def evaluate(
     ] = None,
     table: TableOption = None,
     trust: TrustOption = False,
+    workers: WorkersOption = None,
     work: WorkOption = Path(),
     wait: WaitOption = False,
     as_json: JsonOption = False,
@@ -50,6 +61,8 @@ def evaluate(
     tables = side_table_files(table)
     check_choice(files or None, split, tables)
     if against is not None:
+        if workers is not None:
+            raise UsageError("--workers measures one run: leave it out, or --against")
         show_comparison(
             run,
             against,
@@ -67,9 +80,31 @@ def evaluate(
     if slices:
         from .slices import show_slices  # only here, as above
 
-        show_slices(opened, files or (), slices, split=split, tables=tables, work=work, wait=wait, as_json=as_json)
+        show_slices(
+            opened,
+            files or (),
+            slices,
+            split=split,
+            tables=tables,
+            work=work,
+            wait=wait,
+            workers=workers,
+            as_json=as_json,
+        )
         return
-    result = opened.evaluate(files or None, split=split, tables=tables, wait=wait, reporter=ConsoleReporter())
+    from widedeep.pipeline.evaluate import evaluate_run  # only now: torch is slow to import
+
+    result = evaluate_run(
+        opened.directory,
+        opened.scorer,
+        files or (),
+        split=split,
+        work_dir=work.resolve(),
+        reporter=ConsoleReporter(),
+        tables=tables,
+        wait=wait,
+        workers=workers,
+    )
     if as_json:
         print_json(as_object(result, opened.path))
         return

@@ -16,7 +16,7 @@ from widedeep.files import refuse_file_of_a_run
 from widedeep.recipe.kinds import FileKind
 
 from .. import without_collecting
-from ..options import JsonOption, RunArgument, TableOption, TrustOption, WorkOption, side_table_files
+from ..options import JsonOption, RunArgument, TableOption, TrustOption, WorkersOption, WorkOption, side_table_files
 from ..results import print_facts, print_json, stdout_bytes
 
 
@@ -84,6 +84,7 @@ def predict(
             help="Answer: write each row's score before the next row is read. For `-` and `-o -`, NDJSON or CSV.",
         ),
     ] = False,
+    workers: WorkersOption = None,
     work: WorkOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
@@ -125,6 +126,8 @@ def predict(
             GuardOptions(warning, refuse, report, against, force),
             wait,
             formats or (),
+            workers,
+            work,
         )
         scored = run_path(run, work)
         facts["run"] = str(scored)

@@ -29,6 +29,7 @@ def show_slices(
     tables: Mapping[str, str],
     work: Path,
     wait: bool,
+    workers: str | None,
     as_json: bool,
 ) -> None:
     """Print the metrics of a run, and its figures at each value of the columns."""
@@ -47,6 +48,7 @@ def show_slices(
         reporter=ConsoleReporter(),
         tables=tables,
         wait=wait,
+        workers=workers,
     )
     if as_json:
         slices = {column: [_value_object(value) for value in values] for column, values in result.slices.items()}

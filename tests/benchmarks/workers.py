@@ -1,12 +1,15 @@
-"""What workers cost and save: CPU and wall time of `ingest`, `crosses` and `crosses --discover` alone and with 1, 2, … workers, per row.
+"""What workers cost and save: CPU and wall time of `ingest`, `crosses`, `crosses --discover`, `predict` and `eval`
+alone and with 1, 2, … workers, per row.
 
     python tests/benchmarks/workers.py --rows 2000000 --workers 1 2
 
-Each command runs in a process and a work directory of its own; the sample log is written once. On a busy machine only
-the CPU time means something.
+Each command runs in a process and a work directory of its own; the sample log is written once, and a run is trained on
+its first rows to score all of them. On a busy machine only the CPU time means something.
 """
 
 import argparse
+import hashlib
+import itertools
 import json
 import os
 import resource
@@ -19,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 WIDEDEEP = [sys.executable, "-m", "widedeep_cli"]
+STAGES = ("ingest", "crosses", "discover", "predict", "eval")
+TRAINED_ROWS = 50_000
 
 
 def main() -> None:
@@ -28,6 +33,7 @@ def main() -> None:
     parser.add_argument("--shape", default="clicks", choices=["clicks", "criteo"])
     parser.add_argument("--set", action="append", default=[], dest="settings", help="as of the commands")
     parser.add_argument("--workers", nargs="*", default=["1", "2"], help="numbers or addresses, as of --workers")
+    parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--data", type=Path, help="keep the sample log here")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -49,31 +55,48 @@ def main() -> None:
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         print(f"{'workers':>24} {'stage':>8} {'CPU s':>8} {'us/row':>8} {'wall s':>8} {'CPU':>6} {'wall':>6}")
         alone: dict[str, tuple[float, float]] = {}
-        digests, searches = set(), set()
+        digests, scores, searches = set(), set(), set()
+        scored = [stage for stage in arguments.stages if stage in ("predict", "eval")]
+        run = trained(log, folder / "trained") if scored else None
         for number, workers in enumerate([None, *arguments.workers]):
-            work, facts = folder / f"work-{number}", dict[str, dict[str, Any]]()
-            for stage in ("ingest", "crosses", "discover"):
+            work = folder / f"work-{number}"
+            for stage in arguments.stages:
+                of_stage = {
+                    "predict": [str(run), str(log / "log.csv"), "-o", str(work / "scores.csv")],
+                    "eval": [str(run), str(log / "log.csv")],
+                }.get(stage, [str(log / "recipe.yaml"), *settings])
                 options = [] if workers is None else ["--workers", workers]
-                command = [
-                    *WIDEDEEP,
-                    *(["crosses", "--discover"] if stage == "discover" else [stage]),
-                    str(log / "recipe.yaml"),
-                    "--work",
-                    str(work),
-                    "--json",
-                    *settings,
-                    *options,
-                ]
-                cpu, wall, facts[stage] = measured(command)
+                work.mkdir(exist_ok=True)
+                words = ["crosses", "--discover"] if stage == "discover" else [stage]
+                cpu, wall, facts = measured([*WIDEDEEP, *words, *of_stage, "--work", str(work), "--json", *options])
                 alone.setdefault(stage, (cpu, wall))
                 ratios = f"{cpu / alone[stage][0]:6.2f} {wall / alone[stage][1]:6.2f}"
                 per_row = 1e6 * cpu / arguments.rows
                 print(f"{workers or 'none':>24} {stage:>8} {cpu:8.2f} {per_row:8.2f} {wall:8.2f} {ratios}", flush=True)
-            report = json.loads((Path(facts["crosses"]["path"]) / "report.json").read_text())
-            digests.add(report["plan_digest"])
-            searches.add(json.dumps({**facts["discover"], "seconds": None}))
+                if stage == "crosses":
+                    report = json.loads((Path(facts["path"]) / "report.json").read_text())
+                    digests.add(report["plan_digest"])
+                elif stage == "discover":
+                    searches.add(json.dumps({**facts, "seconds": None}))
+                elif stage == "predict":
+                    scores.add(hashlib.sha256((work / "scores.csv").read_bytes()).hexdigest()[:16])
+                elif stage == "eval":
+                    scores.add(json.dumps(facts["metrics"]))
             shutil.rmtree(work)
-        print(f"plan digests: {', '.join(digests)}; results of discovery that differ: {len(searches) - 1}")
+        print(f"plan digests: {', '.join(digests)}")
+        print(f"different results of discovery: {len(searches)}")
+        print(f"scores and metrics: {'; '.join(sorted(scores))}")
+
+
+def trained(log: Path, folder: Path) -> Path:
+    """A run that is trained on the first rows of the log."""
+    folder.mkdir()
+    with (log / "log.csv").open() as file, (folder / "log.csv").open("w") as first:
+        first.writelines(itertools.islice(file, TRAINED_ROWS))
+    shutil.copy(log / "recipe.yaml", folder)
+    command = ["train", str(folder / "recipe.yaml"), "--work", str(folder), "--set", "training.epochs=1"]
+    subprocess.run([*WIDEDEEP, *command], check=True, capture_output=True)
+    return next(folder.glob("runs/*/latest")).resolve()
 
 
 def measured(command: list[str]) -> tuple[float, float, dict[str, Any]]:

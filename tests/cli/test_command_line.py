@@ -27,6 +27,7 @@ def test_the_commands_are_there() -> None:
         "eval",
         "compare",
         "ablate",
+        "sweep",
         "backtest",
         "split-check",
         "report",

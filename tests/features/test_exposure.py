@@ -146,7 +146,7 @@ def test_late_rows_are_a_fifth_at_least_and_rows_of_one_instant_stay_together(of
     def blocks() -> list[np.ndarray]:
         return [np.array(of_rows[start : start + rows]) for start in range(0, len(of_rows), rows)]
 
-    cut = late_from(len(of_rows), blocks)
+    cut = late_from(blocks)
     if len(set(of_rows)) == 1:
         assert cut is None
         return

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -26,9 +27,9 @@ def loaded_once() -> object:
     load = Scorer.load
     with pytest.MonkeyPatch.context() as patch:
 
-        def cached(path: Path, *, trust: bool = False) -> Scorer:
+        def cached(path: Path, **options: Any) -> Scorer:
             if path not in loaded:
-                loaded[path] = load(path, trust=trust)
+                loaded[path] = load(path, **options)
             return loaded[path]
 
         patch.setattr(Scorer, "load", cached)

@@ -212,10 +212,12 @@ def test_the_last_shares_of_the_rows_are_valid_and_test(
     assert (found.valid, found.test) == cuts
 
 
-def test_the_value_at_a_rank_is_that_of_the_sorted_times() -> None:
+def test_the_value_at_a_rank_is_that_of_the_sorted_times(monkeypatch: pytest.MonkeyPatch) -> None:
     times = pl.Series([3.0, -1.5, 1e300, -1e-300, 0.0, 3.0]).to_numpy()
-    found = [value_at(rank, lambda: [times]) for rank in range(6)]
-    assert found == [-1.5, -1e-300, 0.0, 3.0, 3.0, 1e300]
+    for held in (6, 5):  # in memory, and by passes
+        monkeypatch.setattr("widedeep.table.split.HELD_TIMES", held)
+        found = [value_at(rank, 6, lambda: [times]) for rank in range(6)]
+        assert found == [-1.5, -1e-300, 0.0, 3.0, 3.0, 1e300]
 
 
 # ------------------------------------------------------------------------------------------------------ times and types

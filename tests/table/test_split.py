@@ -106,11 +106,14 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5).m
     st.integers(1, 10),
     st.floats(0.01, 0.45),
     st.sampled_from([0.0, 0.1, 0.4]),
+    st.sampled_from([0, 30, 1000]),
 )
-def test_a_time_split_cuts_exactly_where_sorting_would(times, block_rows, valid, test):
+def test_a_time_split_cuts_exactly_where_sorting_would(times, block_rows, valid, test, held):
     array = np.array(times)
     blocks = [array[first : first + block_rows] for first in range(0, len(array), block_rows)]
-    cuts = time_cuts(data_of(kind="time", valid=valid, test=test), len(array), lambda: iter(blocks))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("widedeep.table.split.HELD_TIMES", held)
+        cuts = time_cuts(data_of(kind="time", valid=valid, test=test), len(array), lambda: iter(blocks))
     ordered = sorted(times)
     expected_test = ordered[len(ordered) - max(1, round(test * len(ordered)))] if test else np.inf
     earlier = [value for value in ordered if value < expected_test]

@@ -99,7 +99,7 @@ def trained_by_parts(model: ModelSettings, training: TrainingSettings, ranks: Ra
         batch = batch_of(step, 37)
         ends = np.cumsum([0, *part_sizes(len(batch), PARTS)]).tolist()
         own = [cut(batch, ends[part], ends[part + 1]) for part in own_parts(PARTS, ranks.rank, ranks.world)]
-        tables.read(own, NOTHING)
+        tables.read(own)
         dense.begin()
         numbers = []
         for place, part in enumerate(own):
@@ -108,7 +108,8 @@ def trained_by_parts(model: ModelSettings, training: TrainingSettings, ranks: Ra
             loss.backward()  # type: ignore[no-untyped-call]
             numbers.append(dense.collect(loss))
             tables.collect()
-        dense.add_up(tables.share(numbers, dense.size))
+        shared, _ = tables.share(numbers, dense.size, [NOTHING] * ranks.world)
+        dense.add_up(shared)
         optimizers.step(1.0, batch.weight_sum)
     optimizers.settle()
     return {**network.state_dict(), **optimizers.tensors()}

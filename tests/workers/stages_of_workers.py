@@ -5,7 +5,7 @@ import pickle
 import random
 import signal
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -103,3 +103,18 @@ class Shuffled(Workers):
                 yield number, pickle.loads(pickle.dumps(function(pickle.loads(pickled[number])))), None
             except Exception as error:
                 yield number, None, error
+
+
+class Meddling(Shuffled):
+    """`Shuffled` workers, to whose files something is done just before a function is mapped for the first time."""
+
+    def __init__(self, function: str, meddle: Callable[[], object]) -> None:
+        super().__init__()
+        self._function, self._meddle = function, meddle
+
+    def _outcomes(
+        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+    ) -> Iterator[tuple[int, Any, BaseException | None]]:
+        if function_name[1] == self._function:
+            self._meddle()
+        yield from super()._outcomes(function_name, pickled)

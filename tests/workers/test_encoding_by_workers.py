@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
-from stages_of_workers import DyingPool, files_of, write_project
+from stages_of_workers import DyingPool, Meddling, Shuffled, files_of, write_project
 
+from widedeep.errors import ArtefactError
+from widedeep.features.vocabulary import ValueCounts
 from widedeep.pipeline.collisions import build_crosses_and_report
+from widedeep.pipeline.ingest_stage import ingest
 from widedeep.pipeline.stages import build_crosses, encoding_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
+from widedeep.workers.pool import open_pool
 
 
 @pytest.mark.parametrize("size", ["1", "2", "3"])
@@ -43,6 +48,46 @@ def test_workers_that_die_of_every_third_part_leave_the_same_bytes_and_nothing_e
     assert pool.deaths > 5
     assert files_of(shared.path) == files_of(alone.path)
     assert list((tmp_path / "shared").rglob(".*")) == []
+
+
+def test_vocabularies_too_large_for_memory_are_settled_from_files_that_any_worker_could_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_recipe(write_project(tmp_path, monkeypatch))
+    alone = build_crosses(loaded, tmp_path / "alone", Reporter())
+    spilled: list[int] = []
+    spill = ValueCounts._spill
+
+    def noted(counts: ValueCounts, frame: pl.DataFrame) -> None:
+        spilled.append(len(frame))
+        spill(counts, frame)
+
+    # The shares of memory are set by this process: those of the settling are part of the work that is sent.
+    monkeypatch.setattr("widedeep.features.fit_parts.SPILL_ENTRIES", 40)
+    monkeypatch.setattr(ValueCounts, "_spill", noted)
+
+    here = encoding_stage(loaded, Workspace(tmp_path / "here"), Reporter(), workers=Shuffled())
+    with open_pool(2) as pool:
+        # Another process: what is spilled is parted by a hash of Polars that need not be the same there.
+        shared = encoding_stage(loaded, Workspace(tmp_path / "shared"), Reporter(), workers=pool)
+
+    assert len(spilled) > 10
+    assert files_of(here.path) == files_of(shared.path) == files_of(alone.path)
+
+
+@pytest.mark.parametrize("function", ["_fit_fields", "_fit_crosses", "_write_all"])
+def test_a_part_of_the_typed_table_that_vanishes_is_told_by_name_and_leaves_nothing(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_recipe(write_project(tmp_path, monkeypatch))
+    typed = ingest(loaded, tmp_path / "work", Reporter()).path
+    workers = Meddling(function, (typed / "train" / "part-00002.arrow").unlink)
+
+    with pytest.raises(ArtefactError, match=r"part-00002\.arrow: .*[Nn]o such file") as raised:
+        encoding_stage(loaded, Workspace(tmp_path / "work"), Reporter(), workers=workers)
+
+    assert raised.value.exit_code == 4
+    assert list((tmp_path / "work" / "stages" / "encoded").iterdir()) == []
 
 
 def store_defaults() -> dict[str, int]:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 import polars as pl
 import pytest
 from sample_projects import RICH_RECIPE
-from stages_of_workers import DyingPool, Shuffled, files_of, write_project
+from stages_of_workers import DyingPool, Meddling, Shuffled, files_of, write_project
 
 from widedeep.errors import ColumnError, DataError, NoRowsError, UsageError
 from widedeep.pipeline.ingest_stage import IngestResult, ingest, ingest_stage
-from widedeep.pipeline.stages import build_crosses
+from widedeep.pipeline.stages import build_crosses, encoding_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.profile.row_sample import RowSample
 from widedeep.recipe.load import load_recipe
@@ -236,3 +237,52 @@ def test_a_pipe_gives_its_rows_once_so_that_no_worker_reads_it(tmp_path: Path) -
 
     with pytest.raises(UsageError, match="gives its rows once"):
         by_workers(tmp_path, Shuffled())
+
+
+@pytest.mark.parametrize("function", ["_cut", "_type"])
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet", "ndjson"])
+def test_a_file_that_vanishes_after_planning_is_told_by_name_and_leaves_nothing(
+    kind: str, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("widedeep.profile.ingest_parts.PIECE_BYTES", 500)
+    paths = [tmp_path / f"a-{number}.{kind}" for number in range(3)]
+    for number, path in enumerate(paths):
+        write_rows(tmp_path / "log.csv", 100, number)
+        frame = pl.read_csv(tmp_path / "log.csv", infer_schema=False)
+        {
+            "csv": frame.write_csv,
+            "csv.gz": lambda path, frame=frame: frame.write_csv(path, compression="gzip"),
+            "parquet": frame.write_parquet,
+            "ndjson": frame.write_ndjson,
+        }[kind](path)
+    (tmp_path / "parts.yaml").write_text(recipe_of("", f"a-*.{kind}"))
+
+    with pytest.raises(DataError, match=rf"a-1\.{kind}: .*[Nn]o such file") as raised:
+        by_workers(tmp_path, Meddling(function, paths[1].unlink))
+
+    assert raised.value.exit_code == 3
+    assert "\n" not in str(raised.value)
+    assert list((tmp_path / "shared" / "stages" / "ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["time", "key", "column"])
+def test_files_in_any_order_make_the_same_plan_and_rows_where_values_split(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("widedeep.profile.ingest_parts.PIECE_BYTES", 2000)
+    for number in range(3):
+        write_rows(tmp_path / f"log-{number}.csv", 150, number)
+    plans, rows = set(), []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        (tmp_path / "parts.yaml").write_text(recipe_of(SPLITS[name], str([f"log-{number}.csv" for number in order])))
+        workspace = Workspace(tmp_path / f"work-{order[0]}")
+        encoded = encoding_stage(load_recipe(tmp_path / "parts.yaml"), workspace, Reporter(), workers=Shuffled())
+        plans.add(encoded.checked_plan().digest)
+        typed = encoded.ingested.path
+        rows.append({split: read_typed(typed, split).rows() for split in encoded.ingested.rows})
+
+    assert len(plans) == 1
+    assert {split: Counter(of_split) for split, of_split in rows[0].items()} == {
+        split: Counter(of_split) for split, of_split in rows[1].items()
+    }
+    assert rows[0] != rows[1]

@@ -1,22 +1,22 @@
 """The figures of one run at each value of chosen columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-
-import polars as pl
 
 from widedeep.comparison.slice_columns import slice_columns
 from widedeep.evaluation.by_value import ValueFigures, figures_by_value
 from widedeep.evaluation.judgement import LabelTally, judge_split
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
+from widedeep.pipeline.evaluate import measuring_workers
 from widedeep.pipeline.past_runs import chosen_split, rows_to_score, typed_table
 from widedeep.reporting import Reporter
 from widedeep.scoring.evaluate import EvalResult
-from widedeep.scoring.labelled import score_labelled
+from widedeep.scoring.labelled import labelled_scores, score_labelled
 from widedeep.scoring.rows import InputRows
 from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.tally import OddValues
 from widedeep.source.paths import Source
 
 if TYPE_CHECKING:
@@ -47,22 +47,30 @@ def evaluate_slices(
     reporter: Reporter,
     tables: Mapping[str, str] = MappingProxyType({}),
     wait: bool = False,
+    workers: str | None = None,
 ) -> SlicedResult:
     """Measure a finished run, loaded as `scorer`, on labelled files or a split, as `evaluate_run`; all rows are held in
     memory. Raises UsageError for a column that the recipe does not read as single values, else what that raises.
     """
     recipe = scorer.recipe
     names = slice_columns(recipe, scorer.plan, columns)
-    chosen = None
-    frames: Iterator[pl.DataFrame]
-    if files:
-        rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
-        frames = (typed for _, typed in rows)
-    else:
-        typed_dir = typed_table(run, recipe, work_dir, reporter, wait=wait)
-        chosen = chosen_split(typed_dir, split, run)
-        frames = rows_to_score(scorer, typed_dir, chosen)
-    scored = score_labelled(scorer, frames, names)
+    odd_values, chosen = OddValues(), None
+    with measuring_workers(
+        workers, work_dir, run, reporter, files, tables=tables, sliced=list(names.values())
+    ) as shared:
+        if files:
+            rows = InputRows(scorer, files, input_format=None, keep=(), labelled=True, tables=tables, reporter=reporter)
+            if shared is not None:
+                scored = labelled_scores(shared.blocks(rows, odd_values), odd_values, names)
+            else:
+                scored = score_labelled(scorer, (typed for _, typed in rows), names)
+        else:
+            typed_dir = typed_table(run, recipe, work_dir, reporter, wait=wait)
+            chosen = chosen_split(typed_dir, split, run)
+            if shared is not None:
+                scored = labelled_scores(shared.split_blocks(typed_dir, chosen, odd_values), odd_values, names)
+            else:
+                scored = score_labelled(scorer, rows_to_score(scorer, typed_dir, chosen), names)
     metrics, labelled, tally = scored.metrics(scorer, scored.scores), scored.rows(scorer), LabelTally()
     tally.add(scored.targets[LABEL_COLUMN], scored.targets.get(WEIGHT_COLUMN))
     if files:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from widedeep.features.fields import MISSING, UNKNOWN, FittedCategorical
 from widedeep.recipe.schema import FeatureSettings
-from widedeep.table.split import value_at
+from widedeep.table.split import held_times, value_at
 
 UnknownShare = float | Literal["auto"]
 """The setting `training.unknown_share`."""
@@ -138,13 +138,15 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
 
-def late_from(num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float | None:
+def late_from(times: Callable[[], Iterable[NDArray[np.float64]]]) -> float | None:
     """The instant from which on rows count as late, so that at least LATE_SHARE of them are late.
 
     Rows of one instant stay together. If no row comes before that instant, all rows after the first instant are late.
     None if all rows are of one instant. `times` is called once per pass and gives the rows' times block by block.
     """
-    cut = value_at(int(num_rows * (1.0 - LATE_SHARE)), times)
+    times = held_times(times)
+    num_rows = sum(map(len, times()))
+    cut = value_at(int(num_rows * (1.0 - LATE_SHARE)), num_rows, times)
     if any((block < cut).any() for block in times()):
         return cut
     later = [float(block[block > cut].min()) for block in times() if (block > cut).any()]

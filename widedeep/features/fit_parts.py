@@ -61,6 +61,8 @@ class _Task:
     """Fitted fields without their vocabularies, where crosses are to be counted."""
     crosses: tuple[tuple[str, CrossSettings, dict[str, tuple[float, ...]]], ...] = ()
     """Name, settings and cut points of those that are to be counted."""
+    columns: tuple[str, ...] | None = None
+    """The typed columns that are read; None for all."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def fit_plan_by_parts(
             multi_valued=tuple(map(_without_values, plan.multi_valued)),
         )
         crosses = tuple((fit.unfitted.name, fit.cross, fit.unfitted.cuts) for fit in to_count.values())
-        of_crosses = [replace(task, plan=light, crosses=crosses) for task in tasks]
+        columns = plan.columns_of([fit.unfitted for fit in to_count.values()])
+        of_crosses = [replace(task, plan=light, crosses=crosses, columns=columns) for task in tasks]
         counted: dict[str, list[_Counted]] = {name: [] for name in to_count}
         done = 0
         with reporter.work("fit crosses", sum(heights), "rows") as meter:
@@ -153,7 +156,7 @@ def _fit_crosses(task: _Task) -> dict[str, _Counted]:
     assert task.plan is not None
     with temporary_directory(task.folder) as spill_dir:
         fits = [CrossFit(*cross, spill_dir, SPILL_ENTRIES, RareCounts()) for cross in task.crosses]
-        count_crosses(task.plan, fits, coded_part(task.typed, "train", task.number))
+        count_crosses(task.plan, fits, coded_part(task.typed, "train", task.number, task.columns))
         counts = {cross_key(fit.unfitted): fit.counts for fit in fits if fit.counts is not None}
         return _written(counts, task.folder / f"crosses-{task.number:05d}")
 
@@ -165,9 +168,10 @@ def _written(counts: dict[str, ValueCounts], name: Path) -> dict[str, _Counted]:
         path, frames, start = name.with_suffix(ending), [], 0
         for vocabulary, of_values in counts.items():
             if of_values.dtype == dtype:
-                frames += (parts := list(of_values.parts()))
-                length = sum(map(len, parts))
-                places[vocabulary] = _Counted(path, start, length)
+                frames += (added := list(of_values.additions()))
+                length = sum(map(len, added))
+                if length:
+                    places[vocabulary] = _Counted(path, start, length)
                 start += length
         if frames:
             with whole_file(path) as temporary, temporary.open("wb") as file:
@@ -205,13 +209,22 @@ def _settled(
 
 
 def _settle(task: _Settling) -> list[SettledCounts]:
-    settled = []
     with temporary_directory(task.folder) as spill_dir:
-        for rule, holds_texts, places in task.vocabularies:
+        all_counts: list[ValueCounts] = []
+        by_file: dict[Path, list[tuple[ValueCounts, _Counted]]] = {}
+        for _, holds_texts, places in task.vocabularies:
             dtype = pl.String() if holds_texts else pl.UInt64()
             counts = ValueCounts(dtype, spill_dir, spill_entries=task.spill_entries)
+            all_counts.append(counts)
             for place in places:
-                scanned = pl.scan_ipc(for_polars(place.path), glob=False)
-                counts.add_counted(scanned.slice(place.start, place.length).collect())
-            settled.append(rule.settle(counts, pl.DataFrame(schema={"value": dtype, "count": pl.Int64})))
-    return settled
+                by_file.setdefault(place.path, []).append((counts, place))
+        for path, held in by_file.items():
+            start, end = min(place.start for _, place in held), max(place.start + place.length for _, place in held)
+            rows = pl.scan_ipc(for_polars(path), glob=False).slice(start, end - start).collect()
+            for counts, place in held:
+                counts.add_counted(rows.slice(place.start - start, place.length))
+        rules = [rule for rule, _, _ in task.vocabularies]
+        return [
+            rule.settle(counts, pl.DataFrame(schema={"value": counts.dtype, "count": pl.Int64}))
+            for rule, counts in zip(rules, all_counts, strict=True)
+        ]

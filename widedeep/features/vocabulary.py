@@ -86,6 +86,10 @@ class ValueCounts:
             counts.write_ipc(file)
         self._spilled[part].append(path)
 
+    def additions(self) -> Iterator[pl.DataFrame]:
+        """All counts for `add_counted` of another: as they were added, a value perhaps twice, if none are on disk."""
+        return iter(self._partials) if self._num_spills == 0 else self.parts()
+
     def parts(self) -> Iterator[pl.DataFrame]:
         """`value` and `count` of all values, in frames that share no value, so that one at a time is enough in memory.
 

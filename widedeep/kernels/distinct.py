@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -92,6 +93,57 @@ def distinct_rows(parts: Sequence[Lookups]) -> tuple[NDArray[np.int64], list[Loo
             bags.append(Bag(torch.from_numpy(values), bag.bounds, bag.weights))
         renumbered.append(Lookups(_renumbered(columns), torch.from_numpy(numbers), bags))
     return rows[:count], renumbered
+
+
+class ByOwner(NamedTuple):
+    """Table rows [U], of which row r belongs to owner r mod W, by owner; those of one owner are in their order."""
+
+    order: Longs
+    """[U]: the places of the rows."""
+    ids: Ints
+    """[U]: r div W of each row, in that order."""
+    ends: Longs
+    """[W + 1]: where each owner's rows begin, and U."""
+
+    def slice_of(self, owner: int) -> slice:
+        """The part of `order` and `ids` that is an owner's."""
+        return slice(self.ends[owner], self.ends[owner + 1])
+
+    def places_of(self, owner: int) -> Longs:
+        """The places of an owner's rows."""
+        return self.order[self.slice_of(owner)]
+
+    def ids_of(self, owner: int) -> Ints:
+        """r div W of an owner's rows."""
+        return self.ids[self.slice_of(owner)]
+
+
+@compiled
+def _fill_by_owner(rows: Longs, owners: int, order: Longs, ids: Ints, ends: Longs) -> None:
+    """`ends` [W + 1] is zero at first."""
+    divisor = np.uint64(owners)
+    for u in range(len(rows)):
+        ends[np.uint64(rows[u]) % divisor + np.uint64(1)] += 1
+    for w in range(owners):
+        ends[w + 1] += ends[w]
+    at = ends[:-1].copy()
+    for u in range(len(rows)):
+        row = np.uint64(rows[u])
+        number = row // divisor
+        owner = row - number * divisor
+        order[at[owner]], ids[at[owner]] = u, number
+        at[owner] += 1
+
+
+def by_owner(rows: Longs, owners: int) -> ByOwner:
+    """Group distinct rows by owner."""
+    grouped = ByOwner(
+        np.empty(len(rows), dtype=np.int64),
+        np.empty(len(rows), dtype=np.int32),
+        np.zeros(owners + 1, dtype=np.int64),
+    )
+    _fill_by_owner(rows, owners, *grouped)
+    return grouped
 
 
 class _Kept(threading.local):

@@ -18,6 +18,7 @@ from typing import Any
 from widedeep.errors import Interrupted, TrainingError, UsageError, WidedeepError
 from widedeep.figures import visible_message
 from widedeep.pipeline.parted import Assignment, parted_trainer
+from widedeep.processes import end_with_parent
 from widedeep.reporting import Reporter
 from widedeep.training.ranks import AgreedError, JoinedRanks, Ranks, distributed
 
@@ -222,19 +223,9 @@ def _use_loopback() -> None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
 
 
-def _end_with(parent: int) -> None:
-    """Let this process end with the one that has started it, however that ends."""
-    if sys.platform == "linux":
-        import ctypes  # not at the top: only a started process needs it
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        sys.exit(1)  # it had ended before
-
-
 def _main() -> int:
     """A process that StartedCrew has started."""
-    _end_with(int(os.environ["WIDEDEEP_PARENT"]))
+    end_with_parent(int(os.environ["WIDEDEEP_PARENT"]))
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
         store = distributed().TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), None, False)

@@ -5,6 +5,7 @@ A shard holds the rows of a range of positions, as it does where one process wri
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +15,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from widedeep.encoded.store import SHARD_ROWS, Shard, frames_of_shards, shard_name, write_manifest, write_shard
+from widedeep.features import fit_parts
 from widedeep.features.exposure import ExposureCounts
-from widedeep.features.fit_parts import fit_plan_by_parts
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
-from widedeep.files import whole_file, writing
+from widedeep.files import syncing, whole_file, writing
 from widedeep.pipeline.stages import ENCODED_ROWS, KnownRows, encoded_rows, late_instant, write_encoding_report
 from widedeep.recipe.schema import FeatureSettings, Recipe
 from widedeep.reporting import Reporter
@@ -27,8 +28,9 @@ from widedeep.source.coded import CodedRows
 from widedeep.table.parts import coded_part, part_heights
 from widedeep.workers import Workers
 
-_MOST_TOGETHER, _LEAST_ITEMS = 8, 16
-"""Shards that a worker writes one after the other: so many at most, and fewer while that leaves fewer items of work."""
+_MOST_TOGETHER, _LEFT_PER_ITEM = 8, 8
+"""Shards that a worker writes one after the other: so many at most, and fewer towards the end, when an item is this
+part of what is left, so that all workers end together."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,29 @@ def encode_by_parts(
     recipe: Recipe, typed: Path, rows: Mapping[str, int], out_dir: Path, reporter: Reporter, workers: Workers
 ) -> None:
     """Fit the plan on the train rows of the typed table and write all splits, with a report, into `out_dir`."""
+    workers.prepare(fit_parts.__name__)
     typed, out_dir = typed.resolve(), out_dir.resolve()  # workers may have another current directory
     counts_dir, rare = out_dir / "counts", RareCounts()
     with writing(counts_dir):
         counts_dir.mkdir()
     heights = {split: part_heights(typed, split) for split in rows}
-    plan = fit_plan_by_parts(
-        recipe.features,
-        recipe.crosses,
-        typed,
-        heights["train"],
-        workers=workers,
-        folder=counts_dir,
-        reporter=reporter,
-        rare=rare,
-    )
+    with ThreadPoolExecutor(1) as thread:
+        # This process has nothing to do while workers count.
+        found_late = thread.submit(late_instant, typed, TRAIN_ONLY, recipe.data.keep_negatives)
+        plan = fit_parts.fit_plan_by_parts(
+            recipe.features,
+            recipe.crosses,
+            typed,
+            heights["train"],
+            workers=workers,
+            folder=counts_dir,
+            reporter=reporter,
+            rare=rare,
+        )
+        late = found_late.result()
     shutil.rmtree(counts_dir)
     plan.save(out_dir / "plan")
     rare.save(out_dir / "plan" / "rare")
-    late = late_instant(typed, TRAIN_ONLY, recipe.data.keep_negatives)
     exposure = ExposureCounts(plan.vocabulary_fields, recipe.features, by_time=late is not None)
     known = KnownRows(plan.crosses)
     tasks = [
@@ -99,19 +105,18 @@ def encode_by_parts(
         for split in rows
         for number, pieces in enumerate(_ranges(heights[split], SHARD_ROWS))
     ]
-    # A worker that writes neighbours reads once what lies across their border.
-    together = max(1, min(_MOST_TOGETHER, len(tasks) // _LEAST_ITEMS))
-    items = [tuple(tasks[start : start + together]) for start in range(0, len(tasks), together)]
+    items = list(_items(tasks))
     shards: dict[Path, Shard] = {}
     dtypes: dict[str, str] = {}
     done = 0
-    with reporter.work("encode", sum(rows.values()), "rows") as meter:
+    with syncing() as sync, reporter.work("encode", sum(rows.values()), "rows") as meter:
         for split in rows:
             with writing(out_dir):
                 (out_dir / split).mkdir()
         for number, of_item in workers.map(_write_all, items):
             for task, written in zip(items[number], of_item, strict=True):
                 shards[task.path], dtypes = written.shard, written.dtypes
+                sync(task.path)
                 if task.split == "train":
                     known.merge(written.counts.known, written.counts.values)
                     exposure.merge(written.counts.exposure)
@@ -122,6 +127,15 @@ def encode_by_parts(
         _sweep(out_dir / split, in_order)
         write_manifest(out_dir / split, dtypes, in_order)
     write_encoding_report(out_dir, known, {"plan_digest": plan.digest}, exposure)
+
+
+def _items(tasks: Sequence[_ShardTask]) -> Iterator[tuple[_ShardTask, ...]]:
+    """What a worker is given at a time: neighbours, as it reads once what lies across their border."""
+    start = 0
+    while start < len(tasks):
+        together = max(1, min(_MOST_TOGETHER, (len(tasks) - start) // _LEFT_PER_ITEM))
+        yield tuple(tasks[start : start + together])
+        start += together
 
 
 def _ranges(heights: Sequence[int], rows: int) -> Iterator[tuple[tuple[int, int, int], ...]]:

@@ -107,6 +107,7 @@ def train(
 
     `crew` are the processes that train; this one alone by default. Raises UsageError for more of them than parts.
     """
+    loaded = _without_sweep(loaded)
     parent = _parent(loaded, goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     with workspace.shared(reporter, wait=wait):
@@ -134,6 +135,7 @@ def train_seeds(
     """
     if loaded.recipe.seed + seeds > 2**32:
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
+    loaded = _without_sweep(loaded)
     parent = _parent(loaded, goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     runs: list[TrainResult] = []
@@ -147,6 +149,11 @@ def train_seeds(
                 )
             )
     return SeedsResult(runs, _summary([run.metrics for run in runs]))
+
+
+def _without_sweep(loaded: LoadedRecipe) -> LoadedRecipe:
+    """What a search of the recipe would try is no part of a run of it, and no run is another for it."""
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"sweep": None}))
 
 
 def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -43,6 +43,7 @@ class Workspace:
         self.path = path
         self.stages_dir = path / "stages"
         self.runs_dir = path / RUNS
+        self.sweeps_dir = path / "sweeps"
         self._wait = False
         self._note: Callable[[str], None] = Reporter().note
 
@@ -111,6 +112,12 @@ class Workspace:
         """Lock the runs with this key against other writers, within `shared`, as `missing` does a stage."""
         folder = self.runs_dir / recipe_name
         with self._alone_in(folder / f"*-{key[:8]}", f"run-{recipe_name}-{key[:8]}"):
+            yield
+
+    @contextmanager
+    def searching(self, folder: Path) -> Iterator[None]:
+        """Lock the sweep in `folder` against another process that would go on with it, within `shared`."""
+        with self._alone_in(folder, f"sweep-{folder.parent.name}-{folder.name}"):
             yield
 
     @contextmanager

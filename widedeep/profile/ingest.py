@@ -92,7 +92,7 @@ def ingest(
         else:
             from widedeep.profile.ingest_parts import fill_by_parts  # only here: few ingest so
 
-            fill_by_parts(tables, files, recipe, base_dir, out_dir, reporter, typing, folds, workers)
+            fill_by_parts(tables, files, recipe, base_dir, out_dir, reporter, typing, folds, workers, sync)
         _check_splits(recipe, tables, parts)
         of = {c.name: form for c, tally in tables["train"].forms.items() if (form := _form_of(c, tally)) is not None}
         listed = {name: _listed_in(form, tables["train"].listed.get(name, {})) for name, form in of.items()}

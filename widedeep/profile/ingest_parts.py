@@ -8,7 +8,7 @@ added up in their order, so that the table does not depend on the workers.
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -140,9 +140,14 @@ def fill_by_parts(
     typing: Typing,
     folds: Mapping[str, ListedValues],
     workers: Workers,
+    sync: Callable[[Path], None],
 ) -> None:
-    """Read all files and write their rows, typed and split; count them in `tables`, `typing` and `folds`."""
+    """Read all files and write their rows, typed and split; count them in `tables`, `typing` and `folds`.
+
+    `sync` is given each file of the table.
+    """
     base_dir, out_dir = base_dir.resolve(), out_dir.resolve()  # workers may have another current directory
+    workers.prepare(__name__)
     side_tables = SideTables.load(recipe.data, base_dir, columns_read(recipe, "train"), reporter)
     folder = out_dir / "typed"
     with writing(folder):
@@ -189,7 +194,7 @@ def fill_by_parts(
             if table.target.rows:
                 parts[split].append(_part(folder, number, split))
     for split, paths in parts.items():
-        number_parts(out_dir / split, paths)
+        number_parts(out_dir / split, paths, sync)
     with writing(folder):
         shutil.rmtree(folder)
 
@@ -252,6 +257,8 @@ def _cuts(tasks: Sequence[_CutTask], workers: Workers, reporter: Reporter) -> li
     """The cuts of each large file."""
     cuts: dict[int, list[Cut]] = {}
     with reporter.work("find records", len(tasks), "files") as meter:
+        if len(tasks) == 1:
+            return [_cut(tasks[0])]  # workers start meanwhile
         for number, of_file in workers.map(_cut, tasks):
             cuts[number] = of_file
             meter.update(len(cuts))

@@ -174,15 +174,19 @@ def _table_columns_have_tables(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
 
 
 def _metric_fits_the_label(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
-    metric, kind = recipe.training.early_stopping.metric, recipe.data.label.kind
-    known = ("auto", *choosable_metrics(recipe))
-    if metric not in known:
+    kind, known = recipe.data.label.kind, ("auto", *choosable_metrics(recipe))
+    chosen: dict[KeyPath, str] = {("training", "early_stopping", "metric"): recipe.training.early_stopping.metric}
+    if recipe.sweep is not None:
+        chosen["sweep", "metric"] = recipe.sweep.metric
+    for path, metric in chosen.items():
+        if metric in known:
+            continue
         ranking = metric.partition("@")[0] in (*RANKING_METRICS, *RANKING_METRICS_AT_K)
         needs_group = ranking and recipe.data.group is None
         hint = "; a ranking metric needs `data.group`" if needs_group else did_you_mean(metric, known)
         label = f"{kind} label ({cite(('data', 'label'))})"
         message = f"must be one of {', '.join(known)} for a {label}, is '{metric}'{hint}"
-        yield Finding(("training", "early_stopping", "metric"), message)
+        yield Finding(path, message)
 
 
 def _group_needs_classes(recipe: Recipe, cite: Cite) -> Iterator[Finding]:
@@ -325,7 +329,7 @@ _CHECKS: tuple[tuple[frozenset[str], Callable[[Recipe, Cite], Iterator[Finding]]
     (frozenset({"features", "model"}), _two_networks_fit),
     (frozenset({"model"}), _blocks_can_be_halved),
     (frozenset({"model", "training"}), _batches_can_be_normalised),
-    (frozenset({"data", "training", "evaluation"}), _metric_fits_the_label),
+    (frozenset({"data", "training", "evaluation", "sweep"}), _metric_fits_the_label),
     (frozenset({"features", "scoring"}), _limits_name_fields),
     (frozenset({"features", "crosses", "training"}), _some_vocabulary_to_drop_from),
 )

@@ -46,6 +46,8 @@ def dump_recipe(recipe: Recipe) -> str:
     same text.
     """
     data = recipe.model_dump()
+    if data["sweep"] is None:  # of most recipes, and of all runs
+        del data["sweep"]
     for path in left_out(recipe):
         parent = data
         for key in path[:-1]:

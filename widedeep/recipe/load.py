@@ -145,6 +145,11 @@ def recipe_of(
     if recipe is None or faults:
         raise RecipeError(sorted(faults, key=lambda fault: (fault.source == OVERRIDE_SOURCE, fault.line or 0)))
     recipe, notes = resolve(recipe, data)
+    if recipe.sweep is not None:
+        from widedeep.recipe.sweep_space import space_findings  # only here: few recipes are searched
+
+        if of_space := space_findings(recipe, recipe.sweep.space):
+            raise RecipeError([places.fault(finding) for finding in of_space])
     return LoadedRecipe(recipe, None, base_dir, notes)
 
 

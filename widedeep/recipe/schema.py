@@ -5,7 +5,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from widedeep.recipe.base import MOST_COUNT, MOST_NAME, ColumnName, Paths, Scalar, Scalars, Settings
 from widedeep.recipe.data import (
@@ -65,6 +65,7 @@ __all__ = [
     "Settings",
     "SideTable",
     "Split",
+    "SweepSettings",
     "TimeSettings",
     "TimeSplit",
     "TrainingSettings",
@@ -383,6 +384,39 @@ class ScoringSettings(Settings):
     limits: LimitSettings = LimitSettings()
 
 
+def _readable(entry: Any) -> Any:
+    from widedeep.recipe.sweep_space import read_entry  # not at the top: a run that is scored is not searched
+
+    read_entry(entry)
+    return entry
+
+
+_RANGE_SCHEMA = {"type": "string", "pattern": r"^\s*(float|log|int|log_int)\s*\([^,()]+,[^,()]+\)\s*$"}
+_SpaceEntry = Annotated[
+    Any,
+    AfterValidator(_readable),
+    WithJsonSchema({"anyOf": [_RANGE_SCHEMA, {"type": "array", "items": {}, "minItems": 2, "uniqueItems": True}]}),
+]
+
+
+class SweepSettings(Settings):
+    """What `widedeep sweep` searches. Every other command takes no notice of it, and no run or stage depends on it."""
+
+    space: dict[str, _SpaceEntry] = Field(default_factory=dict)
+    """Setting, such as `training.deep.learning_rate`, and what it is drawn from: `float(LOW, HIGH)`, `log(LOW, HIGH)`
+    (each factor as likely as others), `int(LOW, HIGH)`, `log_int(LOW, HIGH)`, or a list of choices, which may be whole
+    sections. Settings lie in `features`, `crosses`, `model` or `training`."""
+    metric: str = "auto"
+    """The valid metric that is made better; `auto` is that of `training.early_stopping`."""
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Trials that are finished in the end: trained, or pruned."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """After so many seconds no further trial begins; null for no limit."""
+    pruner: Literal["median", "none"] = "median"
+    """`median` ends a trial whose best valid metric so far is worse than the median of earlier trials at that epoch,
+    from the second epoch on and once five trials are trained."""
+
+
 class Recipe(Settings):
     """A whole experiment."""
 
@@ -398,3 +432,4 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     scoring: ScoringSettings = ScoringSettings()
+    sweep: SweepSettings | None = None

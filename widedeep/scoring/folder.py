@@ -12,7 +12,7 @@ from widedeep.files import locked, sweep, write_json, write_text, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.guard import Breach, Guard
-from widedeep.scoring.predict import PredictResult, ScoringOptions, check_kept, score_to
+from widedeep.scoring.predict import PredictResult, ScoringOptions, check_kept, score_to, shared_scoring
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.paths import Source, expand_paths
 
@@ -70,19 +70,23 @@ def predict_folder(
             with writing(folder):
                 (folder / SUCCESS).unlink(missing_ok=True)
             write_json(folder / MANIFEST, begun)
-            scorer = Scorer.load(run, trust=trust)
+            scorer = Scorer.load(run, trust=trust, device="auto" if options.workers is None else "cpu")
             guard = Guard(scorer, run, options.guard)
-        for name in missing:
-            # Its own lock and its own check are the folder's.
-            result = score_to(folder / name, scorer, guard, [files[name]], chosen, options, reporter, file=files[name])
-            if _identity(files[name]) != begun["inputs"][name]:
-                (folder / name).unlink(missing_ok=True)
-                raise DataError(f"{files[name]}: was changed while it was scored: run again when it is whole")
-            rows += result.rows
-            breaches += result.breaches
-            for total, counts in ((lacking, result.missing), (unseen, result.unseen)):
-                for field, number in counts.items():
-                    total[field] = total.get(field, 0) + number
+            with shared_scoring(run, options, reporter, [files[name] for name in missing]) as shared:
+                for name in missing:
+                    source = files[name]
+                    # Its own lock and its own check are the folder's.
+                    result = score_to(
+                        folder / name, scorer, guard, [source], chosen, options, reporter, file=source, shared=shared
+                    )
+                    if _identity(source) != begun["inputs"][name]:
+                        (folder / name).unlink(missing_ok=True)
+                        raise DataError(f"{source}: was changed while it was scored: run again when it is whole")
+                    rows += result.rows
+                    breaches += result.breaches
+                    for total, counts in ((lacking, result.missing), (unseen, result.unseen)):
+                        for field, number in counts.items():
+                            total[field] = total.get(field, 0) + number
         if not missing:
             reporter.note(f"{folder}: all {len(files)} files are scored already")
         if not (folder / SUCCESS).exists():

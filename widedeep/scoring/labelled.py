@@ -1,6 +1,6 @@
 """Labelled rows with a run's scores, held in memory: what a comparison of runs needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from widedeep.evaluation.comparison import LabelledRows
 from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.evaluation.slices import SliceColumn
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN, stored_targets
-from widedeep.scoring.scored_blocks import scored_blocks
+from widedeep.scoring.scored_blocks import ScoredBlock, scored_blocks
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.tally import OddValues
 
@@ -51,10 +51,16 @@ class ScoredRows:
 def score_labelled(scorer: Scorer, frames: Iterator[pl.DataFrame], slices: Mapping[str, str]) -> ScoredRows:
     """Score typed frames that hold the label; keep the values of `slices`, name → typed column. Raises DataError."""
     odd_values = OddValues()
+    blocks = scored_blocks(scorer, ((frame, frame) for frame in frames), odd_values)
+    return labelled_scores(blocks, odd_values, slices)
+
+
+def labelled_scores(blocks: Generator[ScoredBlock], odd_values: OddValues, slices: Mapping[str, str]) -> ScoredRows:
+    """The same of blocks that are scored, whose odd values are counted as they come."""
     targets: list[pl.DataFrame] = []
     sliced: list[pl.DataFrame] = []
     scores: list[Scores] = []
-    with closing(scored_blocks(scorer, ((frame, frame) for frame in frames), odd_values)) as blocks:
+    with closing(blocks):
         for block in blocks:
             scores.append(block.scores)
             targets.append(stored_targets(block.typed))

@@ -26,6 +26,7 @@ from widedeep.scoring.tally import OddValues, Tally
 from widedeep.source.paths import Frame, Source, refuse_as_output
 
 if TYPE_CHECKING:
+    from widedeep.scoring.by_workers import ScoringWorkers
     from widedeep.scoring.kept import KeptColumns
 
 SCORE = "score"
@@ -64,6 +65,10 @@ class ScoringOptions:
     """Whether to wait while another process writes the output."""
     formats: Sequence[str] = ()
     """As in `InputRows`."""
+    workers: str | None = None
+    """Which processes share the work, see `open_workers`; None for this one alone. They score on the CPU."""
+    work_dir: Path = Path()
+    """Where scores of workers wait."""
 
 
 def predict_files(
@@ -79,6 +84,8 @@ def predict_files(
     guard: GuardOptions | None = None,
     wait: bool = False,
     formats: Sequence[str] = (),
+    workers: str | None = None,
+    work_dir: Path = Path(),
     trust: bool = False,
     line_buffered: bool = False,
     reporter: Reporter,
@@ -90,7 +97,7 @@ def predict_files(
     single stream of NDJSON or CSV, each score is written before the next row is waited for, and shifts are not judged.
     Raises UsageError (no format, output exists, or is what is read), ArtefactError (the run, or an output that
     another process writes), DataError and ColumnError (the rows), WriteError (the output), RefusedError (rows past a
-    limit of refusal, unless forced; a stream has got its scores by then).
+    limit of refusal, unless forced; a stream has got its scores by then), WorkersError.
     """
     guard = guard or GuardOptions(force=force)
     chosen = output_format or format_of(output)
@@ -106,13 +113,44 @@ def predict_files(
         guard = replace(guard, report=check_output(report, force=True))
         if isinstance(output, Path) and report.resolve() == output.resolve():
             raise UsageError(f"--report {report}: the scores go there: name another file")
-    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait, formats)
+    options = ScoringOptions(input_format, output_format, keep, tables, force, guard, wait, formats, workers, work_dir)
+    if workers is not None:
+        from widedeep.scoring.by_workers import refuse_streams  # not at the top: most tables are scored here
+
+        refuse_streams(inputs)
     with _locked(output, options, reporter):
         if isinstance(output, Path):
             check_output(output, force=force, may_be_stream=True)
-        scorer = Scorer.load(run, trust=trust)
+        scorer = Scorer.load(run, trust=trust, device="auto" if workers is None else "cpu")
         judge = Guard(scorer, run, guard)
-        return score_to(output, scorer, judge, inputs, chosen, options, reporter, line_buffered=line_buffered)
+        with shared_scoring(run, options, reporter) as shared:
+            return score_to(
+                output, scorer, judge, inputs, chosen, options, reporter, line_buffered=line_buffered, shared=shared
+            )
+
+
+@contextmanager
+def shared_scoring(
+    run: Path, options: ScoringOptions, reporter: Reporter, sources: Sequence[Source] | None = None
+) -> "Iterator[ScoringWorkers | None]":
+    """The workers that the options name, for all `sources` if they are scored one after the other; None for none."""
+    if options.workers is None:
+        yield None
+        return
+    from widedeep.scoring.by_workers import scoring_workers  # not at the top: most tables are scored here
+
+    with scoring_workers(
+        options.workers,
+        options.work_dir,
+        run,
+        reporter,
+        sources=sources,
+        tables=options.tables,
+        keep=tuple(options.keep),
+        input_format=options.input_format,
+        formats=tuple(options.formats),
+    ) as shared:
+        yield shared
 
 
 def score_to(
@@ -126,10 +164,11 @@ def score_to(
     *,
     line_buffered: bool = False,
     file: Path | None = None,
+    shared: "ScoringWorkers | None" = None,
 ) -> PredictResult:
     """Score every row of `inputs`, let `guard` judge them all, and write their scores in the `chosen` format.
 
-    What is told of the rows names `file`, if they are those of one file of several.
+    With `shared`, workers score them. What is told of the rows names `file`, if they are those of one file of several.
     Raises what `predict_files` raises of rows and of the output.
     """
     tally = Tally(scorer.plan)
@@ -153,7 +192,10 @@ def score_to(
         yield from frames
         breaches.extend(guard.judge(tally, reporter, lambda: tally.rows if is_sent else 0, file=file))
 
-    answers = _answers(scorer, inputs, rows, tally, options.keep, kept, line_buffered=line_buffered)
+    if shared is not None:
+        answers = _checked_scores(shared.blocks(rows, tally), kept)
+    else:
+        answers = _answers(scorer, inputs, rows, tally, options.keep, kept, line_buffered=line_buffered)
     with closing(answers) as blocks:
         num_rows = write_frames(judged(_frames(blocks, kept)), output, chosen, kept.final_types if kept else dict)
     return PredictResult(num_rows, output if isinstance(output, Path) else None, tally.missing, tally.unseen, breaches)
@@ -280,6 +322,15 @@ def _checked(blocks: TypedBlocks, kept: "KeptColumns | None") -> TypedBlocks:
             if kept:
                 kept.check(raw)
             yield raw, typed
+
+
+def _checked_scores(blocks: Generator[ScoredBlock], kept: "KeptColumns | None") -> Generator[ScoredBlock]:
+    """The same for blocks that workers have scored."""
+    with closing(blocks):
+        for block in blocks:
+            if kept:
+                kept.check(block.raw)
+            yield block
 
 
 def _frames(blocks: Iterator[ScoredBlock], kept: "KeptColumns | None") -> Iterator[pl.DataFrame]:

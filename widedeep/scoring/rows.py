@@ -13,7 +13,7 @@ from widedeep.reporting import Reporter
 from widedeep.scoring.scorer import Scorer
 from widedeep.source.blocks import RawBlock
 from widedeep.source.paths import Frame, Source, expand_paths, refuse_as_output, total_size
-from widedeep.source.sources import RowlessFiles, believed_format, read_blocks
+from widedeep.source.sources import Cut, RowlessFiles, believed_format, read_blocks
 from widedeep.table.side_tables import SideTables, needed_tables, side_table_files
 
 STDIN_NAME = "<stdin>"
@@ -50,57 +50,71 @@ class InputRows:
 
             self._recipe_format = changed_format(scorer.recipe, formats)
         self._reporter = reporter
-        self._inputs: list[Source | BinaryIO | Frame] = []
+        self.inputs: list[Source | BinaryIO | Frame] = []
+        """The files that paths stand for, and what else is read."""
         for source in inputs:
-            self._inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
+            self.inputs += expand_paths([str(source)], Path()) if isinstance(source, (str, Path)) else [source]
         self.typing = scorer.typing(labelled=labelled)
         """What types the rows."""
         columns = [*self.typing.needed, *keep]
         for table in needed_tables(scorer.recipe.data, columns):
             if table not in tables and scorer.require_own is not None:
                 scorer.require_own(f"side table {table!r}", f"name its file, --table {table}=FILE")
-        self._tables = SideTables.load(
+        self.tables = SideTables.load(
             scorer.recipe.data, scorer.base_dir, columns, reporter, replaced=tables, forms=scorer.forms
         )
+        """Those that the columns come from."""
         if outputs:
             of_recipe = [name for name in columns if name.partition(".")[0] not in tables]
             for files in side_table_files(scorer.recipe.data, scorer.base_dir, of_recipe).values():
                 for output in outputs:
                     refuse_as_output(output, files)
-        self.log_columns = self._tables.log_columns(columns)
+        self.log_columns = self.tables.log_columns(columns)
         """The columns to read from the log itself."""
 
     def __iter__(self) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
         finished = 0
-        with self._reporter.work("score", total_size(self._inputs), "bytes") as meter:
+        with self._reporter.work("score", total_size(self.inputs), "bytes") as meter:
             rowless = RowlessFiles()
-            for source in self._inputs:
+            for source in self.inputs:
                 done = 0
                 with rowless.passed_over():
-                    for block in self._blocks(source):
+                    for block in self.blocks_of(source):
                         yield block.frame, self.typing.apply(block)
                         done = block.bytes_done
                         meter.update(finished + done)
                 finished += done
             rowless.settle(self._reporter)
-        self._tables.warn_unmatched()
+        self.tables.warn_unmatched()
 
     def typed(self, block: RawBlock) -> tuple[pl.DataFrame, pl.DataFrame]:
         """(The raw columns, the typed ones) of a block of the log, which has `log_columns`."""
-        joined = self._tables.join(block)
+        joined = self.tables.join(block)
         return joined.frame, self.typing.apply(joined)
 
     def settle(self) -> None:
         """Warn of rows that side tables did not match, once all are read."""
-        self._tables.warn_unmatched()
+        self.tables.warn_unmatched()
 
-    def _blocks(self, source: Source | BinaryIO | Frame) -> Iterator[RawBlock]:
+    def blocks_of(
+        self,
+        source: Source | BinaryIO | Frame,
+        *,
+        name: str | None = None,
+        cut: Cut | None = None,
+        is_first: bool = True,
+    ) -> Iterator[RawBlock]:
+        """The blocks of one source, side tables joined; of a part of it, if there is a `cut` (see `cuts_of`).
+
+        Messages call it `name`, by default its path. `is_first` says whether its first rows are among them.
+        """
         settings = self.format_of(source)
-        name = STDIN_NAME
-        if isinstance(source, (str, Path, Frame)):
-            name = FRAME_NAME if isinstance(source, Frame) else str(source)
-            self._tables.check_log(source, settings, name=name)
-        return map(self._tables.join, read_blocks(source, settings, self.log_columns, name=name))
+        if name is None:
+            is_file = isinstance(source, (str, Path))
+            name = str(source) if is_file else FRAME_NAME if isinstance(source, Frame) else STDIN_NAME
+        if is_first and isinstance(source, (str, Path, Frame)):
+            self.tables.check_log(source, settings, name=name)
+        return map(self.tables.join, read_blocks(source, settings, self.log_columns, name=name, cut=cut))
 
     def format_of(self, source: Source | BinaryIO | Frame) -> FormatSettings:
         """How the bytes of a source are read."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -93,7 +93,7 @@ class Scorer:
         """Raises ArtefactError if nothing outside the run may be read: `RunDirectory.require_own` of a loaded run."""
 
     @classmethod
-    def load(cls, path: Path, *, trust: bool = False) -> "Scorer":
+    def load(cls, path: Path, *, trust: bool = False, device: Literal["auto", "cpu"] = "auto") -> "Scorer":
         """Load a finished run and score its golden rows again.
 
         With `trust`, files that its recipe names may be read, whoever made the run. Raises ArtefactError when the run
@@ -115,7 +115,7 @@ class Scorer:
             network = Network(layout, recipe.model, correction=correction)
         recall_crosses(network, run)
         restore_model(network, tensors, run.best_path)
-        scorer = cls(recipe, plan, network, choose_device("auto"))
+        scorer = cls(recipe, plan, network, choose_device(device))
         scorer.read_as(run)
         scorer.base_dir = loaded.base_dir
         scorer.require_own = partial(run.require_own, manifest)

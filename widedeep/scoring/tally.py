@@ -67,6 +67,23 @@ class Binned:
         self._squares += rows * step * step
         self.rows = self._stood_for**2 // max(1, self._squares)
 
+    def merge(self, other: "Binned") -> None:
+        """Add what was added elsewhere."""
+        self.counts += other.counts
+        self._stood_for += other._stood_for
+        self._squares += other._squares
+        self.rows = self._stood_for**2 // max(1, self._squares)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        # Most bins of most parts are empty, and need not travel from a worker.
+        bins = np.flatnonzero(self.counts)
+        return len(self.counts), bins, self.counts[bins], self.rows, self._stood_for, self._squares
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        num_bins, bins, counts, self.rows, self._stood_for, self._squares = state
+        self.counts = np.zeros(num_bins, dtype=np.int64)
+        self.counts[bins] = counts
+
     def to_json(self) -> dict[str, Any]:
         """The bins that hold anything, and their counts."""
         bins = np.flatnonzero(self.counts)
@@ -207,6 +224,15 @@ class OddValues:
         """Add what `count` gave, and the rows' scores, in the order of the rows."""
         self.add(part.odd)
 
+    def merge(self, later: "OddValues") -> None:
+        """Add what a worker has counted of the rows that follow, all but their scores."""
+        for total, of_later in ((self.missing, later.missing), (self.unseen, later.unseen)):
+            for name, number in of_later.items():
+                total[name] = total.get(name, 0) + number
+
+    def add_scores(self, scores: NDArray[np.float32]) -> None:
+        """Add the scores of a part of the rows that were merged; here they are not asked for."""
+
 
 class Tally(OddValues):
     """Sums up what a guard asks: odd values, bins and scores."""
@@ -230,11 +256,25 @@ class Tally(OddValues):
         self.rows += part.rows
         for name, counts in part.bins.items():
             self.fields[name].binned.add(counts, part.binned_rows, part.step)
+        self.add_scores(scores)
+
+    def add_scores(self, scores: NDArray[np.float32]) -> None:
         # Rows that come one by one wait for others, as an answer must not wait for them.
         self._waiting.append(scores)
         self._num_waiting += len(scores)
         if self._num_waiting >= BINNED_ROWS:
             self._add_waiting()
+
+    def merge(self, later: OddValues) -> None:
+        super().merge(later)
+        assert isinstance(later, Tally)
+        self.rows += later.rows
+        for name, of_field in later.fields.items():
+            self.fields[name].binned.merge(of_field.binned)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Scores are left to whoever has those of all rows: their sums and their digest depend on the order.
+        return {**vars(self), "scores": None, "_waiting": [], "_num_waiting": 0}
 
     def settle(self) -> None:
         """Bring all figures up to date with the rows that were added."""

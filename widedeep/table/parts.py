@@ -124,13 +124,18 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> CodedRows:
     return _read_part(path, columns)
 
 
-def number_parts(directory: Path, parts: Sequence[Path]) -> None:
-    """Let files, in order, be the parts of a split; they may lie elsewhere on the disk. Raises WriteError."""
+def number_parts(directory: Path, parts: Sequence[Path], sync: Callable[[Path], None]) -> None:
+    """Let files, in order, be the parts of a split; they may lie elsewhere on the disk. Raises WriteError.
+
+    `sync` is given each file then.
+    """
     with writing(directory):
         directory.mkdir(parents=True)
         for number, part in enumerate(parts):
             os.replace(part, path := _part_path(directory, number))
             os.replace(_values_path(part), _values_path(path))
+            sync(path)
+            sync(_values_path(path))
 
 
 def _coded_alike(blocks: list[CodedRows]) -> CodedRows:
@@ -301,20 +306,23 @@ def coded_blocks(
     rows: int = PART_ROWS,
     columns: Sequence[str] | None = None,
     forms: Forms | None = None,
+    part: int | None = None,
 ) -> Iterator[CodedRows]:
-    """The rows of a split, in order, in blocks of at most `rows` rows; memory is bounded by one part.
+    """The rows of a split, or of its `part` alone, in order, in blocks of at most `rows` rows; memory is bounded by one
+    part.
 
     Texts are in the `forms` given, by default in those that the table keeps. Raises ArtefactError for parts that cannot
     be read.
     """
     forms, longest = forms_of(directory) if forms is None else forms, _longest_of(directory)
-    for path in _part_paths(directory, split):
+    paths = _part_paths(directory, split)
+    for path in paths if part is None else [paths[part]]:
         yield from shortened(rows_in_forms(_read_part(path, columns), forms), longest).slices(rows)
 
 
-def coded_part(directory: Path, split: str, number: int) -> CodedRows:
+def coded_part(directory: Path, split: str, number: int, columns: Sequence[str] | None = None) -> CodedRows:
     """The rows of one part of a split, as `coded_blocks` gives them. Raises ArtefactError."""
-    rows = rows_in_forms(_read_part(_part_path(directory / split, number), None), forms_of(directory))
+    rows = rows_in_forms(_read_part(_part_path(directory / split, number), columns), forms_of(directory))
     return shortened(rows, _longest_of(directory))
 
 
@@ -358,9 +366,10 @@ def typed_blocks(
     rows: int = PART_ROWS,
     columns: Sequence[str] | None = None,
     forms: Forms | None = None,
+    part: int | None = None,
 ) -> Iterator[pl.DataFrame]:
     """`coded_blocks` with values in place of codes."""
-    return (block.decoded() for block in coded_blocks(directory, split, rows, columns, forms))
+    return (block.decoded() for block in coded_blocks(directory, split, rows, columns, forms, part))
 
 
 def read_typed(directory: Path, split: str, columns: Sequence[str] | None = None) -> pl.DataFrame:

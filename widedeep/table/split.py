@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
+HELD_TIMES = 1 << 24
+"""Times that are held in memory at once (8 bytes each)."""
 
 
 def drawn_parts(data: DataSettings) -> tuple[str, ...]:
@@ -125,17 +127,17 @@ def time_cuts(data: DataSettings, num_rows: int, times: Callable[[], Iterable[ND
     """The exact cut points: the last `test` share of all rows, before it the last `valid` share of all.
 
     Rows of one instant stay together, in the later part. `times` gives the time column block by block, as often as
-    it is asked: memory is bounded by a block.
+    it is asked: memory is bounded by HELD_TIMES.
     """
     assert isinstance(data.split, TimeSplit)
-    parts = drawn_parts(data)
+    parts, times = drawn_parts(data), held_times(times)
     test = valid = np.inf
     left = num_rows
     if "test" in parts:
-        test = value_at(max(left - _num_wanted(data.split.test, num_rows), 0), times)
+        test = value_at(max(left - _num_wanted(data.split.test, num_rows), 0), num_rows, times)
         left = sum(int((block < test).sum()) for block in times())
     if "valid" in parts and left:
-        valid = value_at(max(left - _num_wanted(data.split.valid, num_rows), 0), times)
+        valid = value_at(max(left - _num_wanted(data.split.valid, num_rows), 0), num_rows, times)
     return TimeCuts(float(valid), float(test))
 
 
@@ -143,8 +145,23 @@ def _num_wanted(share: float, num_rows: int) -> int:
     return max(1, round(share * num_rows))
 
 
-def value_at(rank: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
-    """The value at `rank` (0-based) of all times in order, found by a radix search over 16 bits at a time."""
+def held_times(times: Callable[[], Iterable[NDArray[np.float64]]]) -> Callable[[], Iterable[NDArray[np.float64]]]:
+    """`times`, read once and held in memory if there are no more than HELD_TIMES: each pass reads files otherwise."""
+    held: list[NDArray[np.float64]] = []
+    for block in times():
+        held.append(block)
+        if sum(map(len, held)) > HELD_TIMES:
+            return times
+    return lambda: held
+
+
+def value_at(rank: int, num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
+    """The value at `rank` (0-based) of all times in order; both zeros are one.
+
+    Of more times than memory should hold, it is found by a radix search over 16 bits at a time.
+    """
+    if num_rows <= HELD_TIMES:
+        return float(np.partition(np.concatenate([*times()]), rank)[rank]) + 0.0
     prefix = np.uint64(0)
     for shift in (48, 32, 16, 0):
         counts = np.zeros(1 << 16, dtype=np.int64)

@@ -5,7 +5,7 @@ Rank 0 decides when to save, to leave and to stop, measures the model and writes
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from widedeep.training.interrupts import InterruptWatch
 from widedeep.training.loop import LOG_STEPS, METER_SECONDS, Trainer
 from widedeep.training.objective import distillation_loss, mean_loss
 from widedeep.training.parts import DenseParts, TableParts, own_parts, part_ranges, part_sizes, seed_part, together
-from widedeep.training.ranks import AgreedError, Ranks
+from widedeep.training.ranks import AgreedError, Ranks, Words
 from widedeep.training.split_checkpoints import read_split, remove_shards, write_split, write_whole
 
 
@@ -90,14 +90,13 @@ class PartedTrainer(Trainer):
         streams = [HostFeed().batches(self._stream_of(part)) for part in self._own]
         self.network.train()
         first_step, sent_before = progress.step, self.ranks.bytes_sent
-        for parts in together(streams, self._batches - progress.batch):
+        batches = (self._active(parts) for parts in together(streams, self._batches - progress.batch))
+        coming = next(batches, None)
+        told = [] if coming is None else self.ranks.exchange(self._ask_for(coming, watch), kind="requests")
+        while coming is not None:
+            active, coming = coming, next(batches, None)
             started = time.perf_counter()
-            active = {
-                part: batch
-                for part, batch in zip(self._own, parts, strict=True)
-                if batch is not None and batch.weight_sum > 0.0 and not (self._normalises and len(batch) == 1)
-            }
-            agreed = self._begin_step(active, watch)
+            agreed = self._begin_step(told)
             if agreed.received:
                 self._leave(agreed.received)
             if agreed.save:
@@ -105,7 +104,8 @@ class PartedTrainer(Trainer):
                 self._save()
                 sent_before += self.ranks.bytes_sent - written_before
             rows = self._rows_of_step()
-            self._learn_by_parts(active, agreed.weights)
+            numbers = self._gradients_of(active, sum(agreed.weights))
+            told = self._learn_by_parts(numbers, sum(agreed.weights), self._ask_for(coming, watch))
             self._training_seconds += time.perf_counter() - started
             self._trained_rows += rows
             if progress.step % LOG_STEPS == 0:
@@ -135,37 +135,62 @@ class PartedTrainer(Trainer):
     def _rows_of_step(self) -> int:
         return min(self.settings.batch_size, self.train_store.rows - self.progress.batch * self.settings.batch_size)
 
-    def _begin_step(self, active: Mapping[int, DeviceBatch], watch: InterruptWatch) -> _Agreed:
-        """Read the rows of tables that this process needs, and agree on what to do."""
-        parts, world = self.settings.parts, self.ranks.world
+    def _active(self, parts: Sequence[DeviceBatch | None]) -> dict[int, DeviceBatch]:
+        """Those parts of a step that teach something, by their numbers."""
+        return {
+            part: batch
+            for part, batch in zip(self._own, parts, strict=True)
+            if batch is not None and batch.weight_sum > 0.0 and not (self._normalises and len(batch) == 1)
+        }
+
+    def _ask_for(self, active: Mapping[int, DeviceBatch] | None, watch: InterruptWatch) -> list[Words]:
+        """To each rank: what all must know to begin a step, and the rows of tables that this process needs of it.
+
+        None ends an epoch.
+        """
+        if active is None:
+            return [np.empty(0, dtype=np.int32)] * self.ranks.world
         save = time.monotonic() - self._saved_at >= self.settings.checkpoint_seconds
-        weights = np.zeros(math.ceil(parts / world))
+        weights = np.zeros(math.ceil(self.settings.parts / self.ranks.world))
         for part, batch in active.items():
             weights[part - self._own.start] = batch.weight_sum
-        flags = np.concatenate([np.array([watch.received or 0, save], dtype=np.int32), weights.view(np.int32)])
-        of_ranks = self._tables.read(list(active.values()), flags)
-        agreed: list[float] = []
-        for rank, words in enumerate(of_ranks):
-            agreed += words[2:].copy().view(np.float64)[: len(own_parts(parts, rank, world))].tolist()
-        return _Agreed(max(int(words[0]) for words in of_ranks), bool(of_ranks[0][1]), agreed)
+        flags = [np.array([watch.received or 0, save], dtype=np.int32), weights.view(np.int32)]
+        return [np.concatenate([*flags, request]) for request in self._tables.requests(list(active.values()))]
 
-    def _learn_by_parts(self, active: Mapping[int, DeviceBatch], weights: list[float]) -> None:
-        progress = self.progress
-        scale = progress.schedule.scale(self.settings, progress.step)
-        batch_number = progress.batch
-        progress.step += 1
-        progress.batch += 1
-        total = sum(weights)
-        if total == 0.0:
-            return
+    def _begin_step(self, told: Sequence[Words]) -> _Agreed:
+        """Read the rows of tables that this process needs; gives what all have agreed on, by what the ranks ask for."""
+        parts, world = self.settings.parts, self.ranks.world
+        end = 2 + 2 * math.ceil(parts / world)
+        weights: list[float] = []
+        for rank, words in enumerate(told):
+            weights += words[2:end].copy().view(np.float64)[: len(own_parts(parts, rank, world))].tolist()
+        agreed = _Agreed(max(int(words[0]) for words in told), bool(told[0][1]), weights)
+        self._tables.answer([words[end:] for words in told])
+        return agreed
+
+    def _gradients_of(self, active: Mapping[int, DeviceBatch], total: float) -> list[Tensor]:
+        """What the layers learn from each part of this process, of a step whose rows weigh `total`; the tables collect
+        the rest.
+        """
         self._dense.begin()
         numbers = []
         for place, (part, batch) in enumerate(active.items()):
-            seed_part(self.recipe.seed, progress.epoch, batch_number, part)
+            seed_part(self.recipe.seed, self.progress.epoch, self.progress.batch, part)
             self._tables.give(place)
             numbers.append(self._learn_part(batch, batch.weight_sum / total))
             self._tables.collect()
-        loss = self._dense.add_up(self._tables.share(numbers, self._dense.size))
+        return numbers
+
+    def _learn_by_parts(self, numbers: Sequence[Tensor], total: float, notes: Sequence[Words]) -> list[Words]:
+        """Learn from all parts of a step, and exchange the ranks' `notes` along with them."""
+        progress = self.progress
+        scale = progress.schedule.scale(self.settings, progress.step)
+        progress.step += 1
+        progress.batch += 1
+        if total == 0.0:
+            return self.ranks.exchange(notes, kind="requests")
+        shared, told = self._tables.share(numbers, self._dense.size, notes)
+        loss = self._dense.add_up(shared)
         self.optimizers.step(scale, total)
         self._recent += torch.tensor([loss * total, total], dtype=torch.float64)
         if not math.isfinite(loss):
@@ -175,6 +200,7 @@ class PartedTrainer(Trainer):
                 "cdf` for numerics"
             )
         self._absorb_recent()
+        return told
 
     def _learn_part(self, batch: DeviceBatch, share: float) -> Tensor:
         """The gradients and the loss of a part, as its `share` of the step's."""
@@ -224,7 +250,7 @@ class PartedTrainer(Trainer):
         nothing = np.empty(0, dtype=np.int32)
         with torch.inference_mode():
             for (batch,) in together([HostFeed().batches(stream)], math.ceil(batches / world)):
-                self._tables.read([] if batch is None else [batch], nothing)
+                self._tables.read([] if batch is None else [batch])
                 if batch is not None:
                     self._tables.give(0)
                     logits.append(self.network(batch.indices, placed_alike(batch.numerics), batch.bags).numpy())

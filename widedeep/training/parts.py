@@ -7,7 +7,6 @@ which is asked for them and gets the sums; a part then reads a small table of th
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from widedeep.kernels import cpu
-from widedeep.kernels.distinct import ONE_COLUMN, distinct_rows
+from widedeep.kernels.distinct import ONE_COLUMN, ByOwner, by_owner, distinct_rows
 from widedeep.kernels.lookups import Lookups
 from widedeep.model.network import Network
 from widedeep.model.table import Table, Touched
@@ -58,39 +57,41 @@ class TableParts:
         self.tables: list[Table] = [*wide, *network.embedding_tables()]
         self._ranks = ranks
         # By table that is split: its rows that the parts of this process read, and each part's look-ups in these.
+        self._split = [number for number, table in enumerate(self.tables) if table.is_split]
         self._rows: dict[int, Longs] = {}
+        self._owners: dict[int, ByOwner] = {}
         self._small: dict[int, Tensor] = {}
         self._lookups: dict[int, list[Lookups]] = {}
         # By part of this process and by table: rows [U] and the sums of their gradients [U, D].
         self._sums: list[list[tuple[Longs, NDArray[np.float32]]]] = []
 
-    def read(self, parts: Sequence[DeviceBatch], flags: Words) -> list[Words]:
-        """Fetch the rows that the parts of this process look up, where others may hold them.
+    def read(self, parts: Sequence[DeviceBatch]) -> None:
+        """Fetch the rows that the parts of this process look up, where others may hold them."""
+        self.answer(self._ranks.exchange(self.requests(parts), kind="requests"))
 
-        `flags` go to all ranks; gives the flags of all.
+    def requests(self, parts: Sequence[DeviceBatch]) -> list[Words]:
+        """By rank: which of its rows the parts of this process look up. The step before need not be done, but all of
+        its parts must be collected.
         """
-        self._rows, self._small, self._lookups, self._sums = {}, {}, {}, []
-        split = [number for number, table in enumerate(self.tables) if table.is_split]
-        for number in split:
+        self._rows, self._small, self._lookups, self._owners = {}, {}, {}, {}
+        for number in self._split:
             columns = self.tables[number].columns
             lookups = [Lookups(columns, part.indices, part.bags) for part in parts]
             self._rows[number], self._lookups[number] = distinct_rows(lookups)
-        places = {number: _by_owner(self._rows[number], self._ranks.world) for number in split}
+            self._owners[number] = by_owner(self._rows[number], self._ranks.world)
         messages = []
         for rank in range(self._ranks.world):
-            asked = [places[number].of(rank) for number in split]
-            ids = [self._rows[n][place] // self._ranks.world for n, place in zip(split, asked, strict=True)]
-            head = np.array([len(place) for place in asked], dtype=np.int32)
-            messages.append(np.concatenate([flags, head, *ids]).astype(np.int32))
-        received = self._ranks.exchange(messages)
-        if split:
-            self._small = self._answer(split, places, [message[len(flags) :] for message in received])
-        return [message[: len(flags)] for message in received]
+            ids = [self._owners[number].ids_of(rank) for number in self._split]
+            messages.append(np.concatenate([np.array([len(part) for part in ids], dtype=np.int32), *ids]))
+        return messages
 
-    def _answer(
-        self, split: Sequence[int], places: "dict[int, _ByOwner]", requests: Sequence[Words]
-    ) -> dict[int, Tensor]:
-        """Send the ranks the rows that they ask for; gives those that this one has asked for, by table."""
+    def answer(self, requests: Sequence[Words]) -> None:
+        """Send the ranks the rows that they ask for, as they are by now, and take what this one has asked for."""
+        if self._split:
+            self._small = self._answer(self._split, requests)
+
+    def _answer(self, split: Sequence[int], requests: Sequence[Words]) -> dict[int, Tensor]:
+        places = self._owners
         answers: list[list[Words]] = [[] for _ in requests]
         wanted = [_cut(request[len(split) :], request[: len(split)]) for request in requests]
         for place, number in enumerate(split):
@@ -100,13 +101,13 @@ class TableParts:
             for answer, part in zip(answers, np.split(values.numpy(), ends[:-1]), strict=True):
                 answer.append(_as_words(part))
         widths = {number: self.tables[number].weight.shape[1] for number in split}
-        counts = [[len(places[n].of(rank)) * widths[n] for n in split] for rank in range(self._ranks.world)]
+        counts = [[len(places[n].ids_of(rank)) * widths[n] for n in split] for rank in range(self._ranks.world)]
         messages = [np.concatenate(answer) for answer in answers]
         received = self._ranks.exchange(messages, [sum(of_rank) for of_rank in counts])
         fetched = {n: np.empty((len(self._rows[n]), widths[n]), dtype=np.float32) for n in split}
         for rank, message in enumerate(received):
             for number, part in zip(split, _cut(message, counts[rank]), strict=True):
-                fetched[number][places[number].of(rank)] = _as_floats(part, widths[number])
+                fetched[number][places[number].places_of(rank)] = _as_floats(part, widths[number])
         return {number: torch.from_numpy(values) for number, values in fetched.items()}
 
     def give(self, part: int) -> None:
@@ -125,16 +126,20 @@ class TableParts:
             sums.append((self._rows[number][rows] if table.is_split else rows, of_rows))
         self._sums.append(sums)
 
-    def share(self, dense: Sequence[Tensor], size: int) -> list[Tensor]:
+    def share(self, dense: Sequence[Tensor], size: int, notes: Sequence[Words]) -> tuple[list[Tensor], list[Words]]:
         """Hand the sums of gradients to the processes that hold their rows, as if all parts were one pass.
 
-        `dense` holds numbers [size] for each part of this process; gives those of all parts, in their order.
+        `dense` holds numbers [size] for each part of this process; gives those of all parts, in their order. Each rank
+        gets its one of `notes` along with them; gives what has come from the ranks.
         """
-        world = self._ranks.world
-        messages = [self._message(rank, dense) for rank in range(world)]
+        messages = self._messages(dense, notes)
         touched: list[list[tuple[Words, NDArray[np.float32]]]] = [[] for _ in self.tables]
         shared: list[Tensor] = []
-        for message in self._ranks.exchange(messages):
+        received: list[Words] = []
+        for message in self._ranks.exchange(messages, kind="sums"):
+            end = int(message[0])
+            received.append(message[1 : 1 + end])
+            message = message[1 + end :]
             parts = int(message[0])
             head = message[1 : 1 + parts * len(self.tables)].reshape(parts, len(self.tables))
             at = 1 + head.size
@@ -152,36 +157,32 @@ class TableParts:
             output = torch.empty(sums.shape)
             output.grad = torch.from_numpy(sums)
             table.touched = Touched(Lookups(ONE_COLUMN, torch.from_numpy(ids).unsqueeze(0), ()), output)
-        return shared
+        self._sums = []
+        return shared, received
 
-    def _message(self, rank: int, dense: Sequence[Tensor]) -> Words:
+    def _messages(self, dense: Sequence[Tensor], notes: Sequence[Words]) -> list[Words]:
         world = self._ranks.world
-        head, content = [len(self._sums)], []
+        heads = [[len(note)] for note in notes]
+        content: list[list[Words]] = [[] for _ in notes]
+        for rank in range(world):
+            heads[rank].append(len(self._sums))
         for sums, numbers in zip(self._sums, dense, strict=True):
             for table, (rows, of_rows) in zip(self.tables, sums, strict=True):
                 if table.is_split:
-                    place = np.flatnonzero(rows % world == rank)
-                    rows, of_rows = rows[place] // world, of_rows[place]
-                head.append(len(rows))
-                content += [rows.astype(np.int32), _as_words(of_rows)]
-            content.append(_as_words(numbers.numpy()))
-        return np.concatenate([np.array(head, dtype=np.int32), *content])
-
-
-@dataclass(frozen=True)
-class _ByOwner:
-    order: Longs
-    ends: Longs
-
-    def of(self, rank: int) -> Longs:
-        """The places of a rank's rows."""
-        return self.order[self.ends[rank] : self.ends[rank + 1]]
-
-
-def _by_owner(rows: Longs, world: int) -> _ByOwner:
-    owner = (rows % world).astype(np.uint16)  # of 16 bits, which NumPy sorts by radix
-    counts = np.bincount(owner, minlength=world)
-    return _ByOwner(np.argsort(owner, kind="stable"), np.cumsum([0, *counts]))
+                    owners = by_owner(rows, world)
+                    of_rows = of_rows[owners.order]
+                    of_ranks = [(owners.ids_of(rank), of_rows[owners.slice_of(rank)]) for rank in range(world)]
+                else:
+                    of_ranks = [(rows.astype(np.int32), of_rows)] * world
+                for rank, (ids, of_ids) in enumerate(of_ranks):
+                    heads[rank].append(len(ids))
+                    content[rank] += [ids, _as_words(of_ids)]
+            for of_rank in content:
+                of_rank.append(_as_words(numbers.numpy()))
+        return [
+            np.concatenate([np.array(head[:1], dtype=np.int32), note, np.array(head[1:], dtype=np.int32), *of_rank])
+            for head, note, of_rank in zip(heads, notes, content, strict=True)
+        ]
 
 
 def _rows_of(table: Table, ids: Tensor) -> Tensor:

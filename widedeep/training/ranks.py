@@ -28,6 +28,8 @@ _END_SECONDS = 0.5
 _JOIN_SECONDS = 120.0
 """Least seconds that a process has to start, however short the timeout."""
 _POLL_SECONDS = 0.05
+_SPARE_SHARE, _SPARE_WORDS = 16, 64
+"""The room of a message is larger than the one that it is made for by such a share and so many words."""
 _STORE_SECONDS = 20.0
 """Seconds that the store of keys, which rank 0 or its agent keeps, has for an answer."""
 
@@ -53,10 +55,13 @@ class Ranks:
         self.bytes_sent = 0
         """Bytes sent to other processes so far."""
 
-    def exchange(self, messages: Sequence[Words], sizes: Sequence[int] | None = None) -> list[Words]:
+    def exchange(
+        self, messages: Sequence[Words], sizes: Sequence[int] | None = None, *, kind: str | None = None
+    ) -> list[Words]:
         """Send `messages[r]` to rank r, and give what each rank has sent here, in order of ranks.
 
-        `sizes` are the sizes of what comes, if they are known.
+        `sizes` are the sizes of what comes, if they are known. Messages of one `kind` have about the same size each
+        time, so that nobody needs to tell it first. What is given lasts until the next exchange of the same kind.
         """
         return list(messages)
 
@@ -66,6 +71,36 @@ class Ranks:
 
     def wait(self) -> None:
         """Wait until all ranks are here."""
+
+
+class _Rooms:
+    """The place that messages of one kind have in what each rank sends to each other: a word for the length, and room.
+
+    Both sides know the sizes, as they follow from the messages before. The room of a message that was too long grows.
+    """
+
+    def __init__(self, sent: Sequence[int], coming: Sequence[int], rank: int) -> None:
+        """By rank: the words of the messages that `rank` has sent, and of those that have come."""
+        self._rank = rank
+        self.sent, self.coming = [0] * len(sent), [0] * len(coming)
+        """Words by rank, with the one for the length; none for the rank itself."""
+        self.enlarge(sent, coming)
+
+    def enlarge(self, sent: Sequence[int], coming: Sequence[int]) -> None:
+        """Make room for messages of these sizes, where there is not enough."""
+        for rooms, sizes in ((self.sent, sent), (self.coming, coming)):
+            for rank, size in enumerate(sizes):
+                if size >= rooms[rank] and rank != self._rank:
+                    rooms[rank] = 1 + size + size // _SPARE_SHARE + _SPARE_WORDS
+        self.out, self.into = (np.zeros(sum(rooms), dtype=np.int32) for rooms in (self.sent, self.coming))
+        self._places = np.cumsum([0, *self.sent]).tolist()
+
+    def fill(self, rank: int, message: Words) -> None:
+        """Put a message to a rank in its place in `out`, as far as there is room."""
+        start, end = self._places[rank : rank + 2]
+        fitting = message[: end - start - 1]
+        self.out[start] = len(message)
+        self.out[start + 1 : start + 1 + len(fitting)] = fitting
 
 
 class JoinedRanks(Ranks):
@@ -85,6 +120,7 @@ class JoinedRanks(Ranks):
         self._dist, self._ended = dist, ended
         self._done = 0
         """Exchanges that this process has begun."""
+        self._rooms: dict[str, _Rooms] = {}
         self._pulse = _Pulse(store, rank, lambda: self._done)
         with self._blaming("join"):
             self._await_others(time.monotonic() + max(timeout, _JOIN_SECONDS))
@@ -99,18 +135,60 @@ class JoinedRanks(Ranks):
                 raise RuntimeError("not all ranks have joined")
             time.sleep(_POLL_SECONDS)
 
-    def exchange(self, messages: Sequence[Words], sizes: Sequence[int] | None = None) -> list[Words]:
-        sent = [len(message) for message in messages]
-        self.bytes_sent += 4 * (sum(sent) - sent[self.rank])
+    def exchange(
+        self, messages: Sequence[Words], sizes: Sequence[int] | None = None, *, kind: str | None = None
+    ) -> list[Words]:
+        sent = [0 if rank == self.rank else len(message) for rank, message in enumerate(messages)]
         with self._blaming("exchange"):
-            if sizes is None:
-                coming = torch.empty(self.world, dtype=torch.int64)
-                self._dist.all_to_all_single(coming, torch.tensor(sent))
-                sizes = coming.tolist()
-            received = torch.empty(sum(sizes), dtype=torch.int32)
-            self._dist.all_to_all_single(received, torch.from_numpy(np.concatenate(messages)), list(sizes), sent)
-        ends = np.cumsum(sizes)
-        return np.split(received.numpy(), ends[:-1])
+            if kind in self._rooms:
+                received = self._exchange_in(self._rooms[kind], messages)
+            else:
+                coming = self._sizes_of(sent) if sizes is None else [*sizes]
+                coming[self.rank] = 0
+                out = np.concatenate([message[:size] for message, size in zip(messages, sent, strict=True)])
+                received = self._all_to_all(out, sent, coming)
+                self.bytes_sent += 4 * sum(sent)
+                if kind is not None:
+                    self._rooms[kind] = _Rooms(sent, coming, self.rank)
+        received[self.rank] = messages[self.rank]
+        return received
+
+    def _sizes_of(self, sent: Sequence[int]) -> list[int]:
+        """The sizes of what the other ranks send here."""
+        coming = torch.empty(self.world, dtype=torch.int64)
+        self._dist.all_to_all_single(coming, torch.tensor(sent))
+        sizes: list[int] = coming.tolist()
+        return sizes
+
+    def _all_to_all(self, out: Words, sent: list[int], coming: list[int], into: Words | None = None) -> list[Words]:
+        into = np.empty(sum(coming), dtype=np.int32) if into is None else into
+        self._dist.all_to_all_single(torch.from_numpy(into), torch.from_numpy(out), coming, sent)
+        return np.split(into, np.cumsum(coming)[:-1])
+
+    def _exchange_in(self, rooms: "_Rooms", messages: Sequence[Words]) -> list[Words]:
+        """Exchange messages that each have a room of a size known to both sides; what has no place in it follows."""
+        others = [rank for rank in range(self.world) if rank != self.rank]
+        for rank in others:
+            rooms.fill(rank, messages[rank])
+        received = self._all_to_all(rooms.out, rooms.sent, rooms.coming, rooms.into)
+        self.bytes_sent += 4 * sum(rooms.sent)
+        late = []
+        for rank in others:
+            length, room = int(received[rank][0]), rooms.coming[rank] - 1
+            received[rank] = received[rank][1 : 1 + length]
+            if length > room:
+                received[rank] = np.concatenate([received[rank], np.empty(length - room, dtype=np.int32)])
+                late.append(self._dist.irecv(torch.from_numpy(received[rank][room:]), rank))
+        for rank in others:
+            rest = messages[rank][rooms.sent[rank] - 1 :]
+            if len(rest):
+                late.append(self._dist.isend(torch.from_numpy(rest), rank))
+                self.bytes_sent += 4 * len(rest)
+        for work in late:
+            work.wait()
+        if late:
+            rooms.enlarge([len(message) for message in messages], [len(message) for message in received])
+        return received
 
     def told(self, value: Callable[[], Any]) -> Any:
         self._told += 1
@@ -121,10 +199,12 @@ class JoinedRanks(Ranks):
                 self._store.set(key, json.dumps(told))
             return told
         with self._blaming("wait for rank 0"):
+            pause = _POLL_SECONDS / 32
             while not self._store.check([key]):
                 if self._pulse.silence_of(0) > self._timeout:
                     raise RuntimeError("no sign of life from rank 0")
-                time.sleep(_POLL_SECONDS)
+                time.sleep(pause)
+                pause = min(2 * pause, _POLL_SECONDS)
             return json.loads(self._store.get(key))
 
     def wait(self) -> None:

@@ -58,6 +58,9 @@ class Workers(ABC):
         results = dict(self.map(function, items))
         return [results[number] for number in range(len(items))]
 
+    def prepare(self, module: str) -> None:  # noqa: B027 - those of a cluster run already
+        """Have processes of this machine start and import the module of the first `map` while there is no work yet."""
+
     @abstractmethod
     def _outcomes(
         self, function_name: tuple[str, str], pickled: Sequence[bytes]

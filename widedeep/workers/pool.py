@@ -7,14 +7,15 @@ import subprocess
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from widedeep.workers import MOST_TRIES, ONE_THREAD, Workers, died_too_often, outcome
 
-_PROGRAM = "import sys; from widedeep.workers.pool import serve; serve(int(sys.argv[1]))"
+_PROGRAM = "import sys; from widedeep.workers.pool import serve; serve(int(sys.argv[1]), sys.argv[2])"
 
 
 @dataclass(eq=False)
@@ -31,6 +32,10 @@ class Pool(Workers):
     def __init__(self, size: int) -> None:
         self._size = size
         self._workers: list[_Worker] = []
+
+    def prepare(self, module: str) -> None:
+        while len(self._workers) < self._size:
+            self._started(module)
 
     def _outcomes(
         self, function_name: tuple[str, str], pickled: Sequence[bytes]
@@ -64,7 +69,7 @@ class Pool(Workers):
     def _hand_out(self, function_name: tuple[str, str], pickled: Sequence[bytes], waiting: deque[int]) -> None:
         idle = [worker for worker in self._workers if worker.number is None]
         while waiting and (idle or len(self._workers) < self._size):
-            worker = idle.pop() if idle else self._started()
+            worker = idle.pop() if idle else self._started(function_name[0])
             worker.number = waiting.popleft()
             try:
                 worker.link.send((function_name, pickled[worker.number]))
@@ -72,14 +77,14 @@ class Pool(Workers):
                 waiting.appendleft(worker.number)
                 self._bury(worker)
 
-    def _started(self) -> _Worker:
+    def _started(self, module: str) -> _Worker:
         ours, theirs = socket.socketpair()
         # Not by `multiprocessing`, whose processes run the caller's script once more. What this process finds on its
         # path, the other finds too; `-P` keeps the current directory out of it.
         environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), module],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -113,11 +118,13 @@ def open_pool(size: int) -> Iterator[Pool]:
         pool.close()
 
 
-def serve(handle: int) -> None:
-    """What a worker does: answer what comes through the socket of this number, until that ends."""
+def serve(handle: int, module: str) -> None:
+    """What a worker does: import `module`, and answer what comes through the socket of this number, until that ends."""
     # Ctrl-C reaches all processes of a terminal. The one that started this one ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Connection(handle)
+    with suppress(Exception):  # an error is told by the first work that needs the module
+        import_module(module)
     while True:
         try:
             function_name, pickled = link.recv()

@@ -1,0 +1,225 @@
+"""A sweep as it starts, watches and ends trials; here these are stand-ins, which end at once."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from widedeep.errors import DataError, RecipeError, TrainingError, UsageError
+from widedeep.recipe.load import load_recipe
+from widedeep.recipe.schema import SweepSettings
+from widedeep.reporting import Reporter
+from widedeep.search import sweep as module
+from widedeep.search.sweep import SweepResult, best_recipe_text, plan_of, sweep
+
+SPACE = {"training.deep.learning_rate": "log(1e-4, 1e-1)", "model.deep.hidden": [[16, 8], [8]]}
+
+
+class StandIn:
+    """A trial that goes by a plan: its exit code, or its valid log loss by epoch."""
+
+    plans: Iterator[Any]
+    started: list[dict[str, Any]]
+
+    def __init__(self, recipe: Path, name: str, settings: Mapping[str, Any], work_dir: Path, cores: Any) -> None:
+        assert recipe.exists()
+        StandIn.started.append({**settings, "cores": cores})
+        self.plan = next(StandIn.plans)
+        self.began, self.pruned, self.epochs, self._under_way = 0.0, False, 0, True
+
+    def new_epochs(self) -> Iterator[tuple[int, Mapping[str, float | None]]]:
+        if self.epochs == 0:
+            for value in self.plan if isinstance(self.plan, list) else []:
+                if self.pruned:
+                    break
+                self.epochs += 1
+                yield self.epochs, {"log_loss": value, "auc": None}
+        self._under_way = False
+
+    def run(self) -> Any:
+        return type("Run", (), {"is_done": False, "path": Path.cwd() / "runs" / "r"})
+
+    def prune(self) -> None:
+        self.pruned = True
+
+    def stop(self) -> None:
+        return
+
+    wait = kill = stop
+
+    def code(self) -> int | None:
+        if self._under_way:
+            return None
+        return 143 if self.pruned else 0 if isinstance(self.plan, list) else self.plan
+
+    def result(self) -> dict[str, Any]:
+        values = self.plan
+        metrics = {"valid": {"log_loss": min(values), "auc": None}, "test": {"log_loss": 0.0}}
+        return {"metrics": metrics, "epochs": len(values), "run": str(Path.cwd() / "runs" / "r")}
+
+    def told(self) -> str:
+        return f"ended with {self.plan}"
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TrialProcess", StandIn)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.0)
+    StandIn.started = []
+
+
+def run(*plans: Any, workers: int = 1, **changes: Any) -> SweepResult:
+    StandIn.plans = iter(plans)
+    loaded = load_recipe(Path("small.yaml"))
+    changes = {"trials": 3, "pruner": "none"} | changes
+    return sweep(loaded, plan_of(loaded, SPACE, changes), Path(), Reporter(), workers=workers)
+
+
+pytestmark = pytest.mark.usefixtures("project", "stand_ins")
+
+
+def test_the_recipe_itself_is_the_first_trial_and_the_best_of_all_is_told() -> None:
+    result = run([0.6, 0.5], [0.7], [0.4, 0.45])
+    assert StandIn.started[0]["model.deep.hidden"] == [16, 8]
+    assert StandIn.started[0]["training.deep.learning_rate"] == 0.001
+    assert [trial.value for trial in result.ranked] == [0.4, 0.5, 0.7]
+    assert result.best is not None
+    assert (result.best.number, result.best.epochs, result.best.run) == (2, 2, "runs/r")
+    assert result.importance is None
+
+
+def test_a_finished_sweep_is_told_again_and_more_trials_go_on_from_it() -> None:
+    first = run([0.6], [0.5], [0.4])
+    assert run().trials == first.trials
+    more = run([0.3], trials=4)
+    assert more.trials[:3] == first.trials
+    assert len(more.trials) == 4
+
+
+def test_another_space_metric_or_recipe_is_another_search() -> None:
+    folders = {run([0.6], trials=1).folder, run([0.6], trials=1, seconds=50.0).folder}
+    assert len(folders) == 1
+    folders.add(run([0.6], trials=1, metric="brier", seconds=1e-9).folder)
+    text = Path("small.yaml").read_text()
+    Path("small.yaml").write_text(text.replace("dropout: 0.1", "dropout: 0.2"))
+    folders.add(run([0.6], trials=1).folder)
+    assert len(folders) == 3
+
+
+def test_a_trial_that_fails_by_itself_is_replaced_by_another_one() -> None:
+    result = run([0.6], 5, [0.5], [0.4])
+    assert [trial.state for trial in result.trials] == ["trained", "failed", "trained", "trained"]
+    assert result.trials[1].why == "ended with 5"
+    assert result.trials[1].settings != result.trials[2].settings
+
+
+def test_a_trial_that_is_killed_is_tried_again() -> None:
+    result = run([0.6], 137, [0.5], [0.4])
+    assert [trial.state for trial in result.trials] == ["trained", "failed", "trained", "trained"]
+    assert result.trials[1].settings == result.trials[2].settings
+
+
+def test_trials_that_fail_one_after_the_other_end_the_sweep_and_what_is_finished_is_kept() -> None:
+    with pytest.raises(TrainingError, match="5 trials in a row failed"):
+        run([0.6], 5, 2, 5, 1, 5)
+    with pytest.raises(TrainingError, match="4 trials in a row failed"):
+        run(137, 137, 137, 137)
+    result = run([0.5], [0.4])
+    assert len(result.finished) == 3
+
+
+def test_a_fault_that_all_trials_would_have_ends_the_sweep_with_its_exit_code() -> None:
+    with pytest.raises(DataError, match="trial 0: ended with 3"):
+        run(3)
+    assert [trial.state for trial in run([0.6], [0.5], [0.4]).trials] == ["failed", "trained", "trained", "trained"]
+    first, second = (trial.settings for trial in run().trials[:2])
+    assert first == second
+
+
+def test_trials_are_pruned_and_count_as_finished() -> None:
+    result = run(*[[0.5, 0.4, 0.3]] * 5, [0.6, 0.6, 0.6], [0.5, 0.4, 0.2], trials=7, pruner="median")
+    assert [trial.state for trial in result.trials] == [*["trained"] * 5, "pruned", "trained"]
+    assert (result.trials[5].epochs, result.trials[5].value) == (2, 0.6)
+    assert result.ranked[-1].state == "pruned"
+    assert result.best == result.trials[6]
+
+
+def test_a_metric_that_is_not_defined_fails_the_trial() -> None:
+    with pytest.raises(TrainingError, match="AUC is not defined on the valid rows"):
+        run(*[[0.5]] * 5, metric="auc")
+
+
+def test_no_trial_begins_once_the_seconds_are_over() -> None:
+    assert run(seconds=1e-9).trials == ()
+
+
+def test_workers_share_the_cores_unless_the_recipe_says_how_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3, 5}, raising=False)
+    run([0.6], [0.5], [0.4], workers=2)
+    assert {str(started["cores"]) for started in StandIn.started} == {"None"}  # the project's recipe says so
+    text = Path("small.yaml").read_text()
+    Path("small.yaml").write_text(text.replace("  threads: 1\n", ""))
+    StandIn.started = []
+    run(*[[0.6]] * 4, trials=4, workers=2)
+    assert {str(started["cores"]) for started in StandIn.started} == {"[0, 1]", "[2, 3]"}
+    StandIn.started = []
+    run([0.6], trials=5, workers=1)
+    assert [started["cores"] for started in StandIn.started] == [None]
+    StandIn.started = []
+    run(*[[0.6]] * 8, trials=13, workers=8)
+    assert [started["cores"] for started in StandIn.started] == [[0], [1], [2], [3], [5], [0], [1], [2]]
+
+
+def test_what_cannot_be_searched_is_refused_before_anything_is_trained() -> None:
+    loaded = load_recipe(Path("small.yaml"))
+    with pytest.raises(UsageError, match="no setting to search"):
+        plan_of(loaded, {}, {})
+    with pytest.raises(UsageError, match="must be one of auto, log_loss"):
+        plan_of(loaded, SPACE, {"metric": "rmse"})
+    with pytest.raises(RecipeError, match=r"--space: training.epoch: 1 does not fit: .*did you mean 'epochs'"):
+        plan_of(loaded, {"training.epoch": "int(1, 2)"}, {})
+    without = load_recipe(Path("small.yaml"), ["data.split={kind: random, valid: 0, test: 0.1}"])
+    with pytest.raises(UsageError, match="there are none"):
+        sweep(without, SweepSettings(space=SPACE), Path(), Reporter())
+
+
+def test_the_best_recipe_says_where_it_comes_from_and_reads_the_same_files_from_another_folder(tmp_path: Path) -> None:
+    result = run([0.6], [0.5], [0.4])
+    assert result.best is not None
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "best.yaml"
+    text = best_recipe_text(
+        load_recipe(Path("small.yaml")), result, result.best, target.parent, "widedeep sweep x\nname: y"
+    )
+    target.write_text(text)
+    loaded = load_recipe(target)
+    assert loaded.recipe.name == "small-best"
+    assert loaded.recipe.sweep is None
+    assert loaded.recipe.training.deep.learning_rate == result.best.settings["training.deep.learning_rate"]
+    assert list(loaded.recipe.data.train) == ["../log.csv"]
+    assert "# The best of 3 trials (0 of them pruned)" in text
+    assert "# Trial 2: valid log loss 0.4" in text
+    assert "\nname: y" not in text
+
+
+def test_the_page_shows_all_trials(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    from widedeep.report.search import search_page
+
+    result = run(*[[0.5 + n / 50, 0.4 + n / 50] for n in range(5)], [0.9, 0.9], 5, [0.3], trials=7, pruner="median")
+    page = search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
+    assert page == search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
+    for told in ("Sweep of small", "6 trials trained", "1 trials pruned", "ended with 5", "Which settings matter"):
+        assert told in page
+    assert "[16, 8]" in page
+
+
+def test_a_sweep_goes_on_with_a_journal_whose_end_is_torn() -> None:
+    first = run([0.6], [0.5], [0.4])
+    path = first.folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"op_code": 1')
+    assert run([0.3], trials=4).trials[:3] == first.trials
+    assert all(json.loads(line) for line in path.read_text().splitlines())
