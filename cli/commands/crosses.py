@@ -95,8 +95,8 @@ def crosses(
         _refuse(of_weights, "says which weights to show: add --weights, or leave it out")
     if trust and not weights and on is None:
         raise UsageError("--trust says that a run is trusted: name one with --weights or --on, or leave it out")
-    if workers is not None and (find or weights):
-        raise UsageError("--workers shares the fitting and encoding of rows: leave out --discover or --weights")
+    if workers is not None and weights:
+        raise UsageError("--workers shares work on the rows of a recipe: leave out --weights")
     if find:
         discover(
             recipe,
@@ -108,6 +108,7 @@ def crosses(
             write=write,
             force=force,
             trust=trust,
+            workers=workers,
             wait=wait,
             as_json=as_json,
         )

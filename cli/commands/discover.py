@@ -35,6 +35,7 @@ def discover(
     write: Path | None,
     force: bool,
     trust: bool,
+    workers: str | None,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -56,7 +57,7 @@ def discover(
         from widedeep.pipeline.discovery import DEFAULT_FDR, discover_crosses
 
     fdr = DEFAULT_FDR if fdr is None else fdr
-    discovery = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait)
+    discovery = discover_crosses(loaded, work, reporter, on=run, budget=budget, fdr=fdr, wait=wait, workers=workers)
     if write is not None and not discovery.crosses and not force:
         reporter.note(f"{write}: not written, as no cross was found; with --force the recipe is written as it is")
         write = None

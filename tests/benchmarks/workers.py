@@ -1,5 +1,5 @@
-"""What workers cost and save: CPU and wall time of `ingest`, `crosses`, `predict` and `eval` alone and with 1, 2, …
-workers, per row.
+"""What workers cost and save: CPU and wall time of `ingest`, `crosses`, `crosses --discover`, `predict` and `eval`
+alone and with 1, 2, … workers, per row.
 
     python tests/benchmarks/workers.py --rows 2000000 --workers 1 2
 
@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 WIDEDEEP = [sys.executable, "-m", "widedeep_cli"]
-STAGES = ("ingest", "crosses", "predict", "eval")
+STAGES = ("ingest", "crosses", "discover", "predict", "eval")
 TRAINED_ROWS = 50_000
 
 
@@ -54,7 +55,7 @@ def main() -> None:
         settings = [word for setting in arguments.settings for word in ("--set", setting)]
         print(f"{'workers':>24} {'stage':>8} {'CPU s':>8} {'us/row':>8} {'wall s':>8} {'CPU':>6} {'wall':>6}")
         alone: dict[str, tuple[float, float]] = {}
-        digests, scores = set(), set()
+        digests, scores, searches = set(), set(), set()
         scored = [stage for stage in arguments.stages if stage in ("predict", "eval")]
         run = trained(log, folder / "trained") if scored else None
         for number, workers in enumerate([None, *arguments.workers]):
@@ -66,7 +67,8 @@ def main() -> None:
                 }.get(stage, [str(log / "recipe.yaml"), *settings])
                 options = [] if workers is None else ["--workers", workers]
                 work.mkdir(exist_ok=True)
-                cpu, wall, facts = measured([*WIDEDEEP, stage, *of_stage, "--work", str(work), "--json", *options])
+                words = ["crosses", "--discover"] if stage == "discover" else [stage]
+                cpu, wall, facts = measured([*WIDEDEEP, *words, *of_stage, "--work", str(work), "--json", *options])
                 alone.setdefault(stage, (cpu, wall))
                 ratios = f"{cpu / alone[stage][0]:6.2f} {wall / alone[stage][1]:6.2f}"
                 per_row = 1e6 * cpu / arguments.rows
@@ -74,12 +76,15 @@ def main() -> None:
                 if stage == "crosses":
                     report = json.loads((Path(facts["path"]) / "report.json").read_text())
                     digests.add(report["plan_digest"])
+                elif stage == "discover":
+                    searches.add(json.dumps({**facts, "seconds": None}))
                 elif stage == "predict":
                     scores.add(hashlib.sha256((work / "scores.csv").read_bytes()).hexdigest()[:16])
                 elif stage == "eval":
                     scores.add(json.dumps(facts["metrics"]))
             shutil.rmtree(work)
         print(f"plan digests: {', '.join(digests)}")
+        print(f"different results of discovery: {len(searches)}")
         print(f"scores and metrics: {'; '.join(sorted(scores))}")
 
 
@@ -94,7 +99,7 @@ def trained(log: Path, folder: Path) -> Path:
     return next(folder.glob("runs/*/latest")).resolve()
 
 
-def measured(command: list[str]) -> tuple[float, float, dict[str, str]]:
+def measured(command: list[str]) -> tuple[float, float, dict[str, Any]]:
     """CPU and wall seconds of a command with all that it starts, and what it printed."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})

@@ -4,7 +4,7 @@ import os
 import pickle
 import random
 import signal
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -60,17 +60,24 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 class DyingPool(Pool):
-    """Workers of which one dies by SIGKILL at every third part of the work, when that is first handed out."""
+    """Workers of which one dies by SIGKILL at every third part of the work, when that is first handed out.
 
-    def __init__(self, size: int) -> None:
+    Of each function, `most` such parts are enough.
+    """
+
+    def __init__(self, size: int, most: int = 1_000) -> None:
         super().__init__(size)
+        self._left: defaultdict[tuple[str, str], int] = defaultdict(lambda: most)
         self.deaths = 0
         self._killed: set[bytes] = set()
 
     def _hand_out(self, function_name: tuple[str, str], pickled: Sequence[bytes], waiting: deque[int]) -> None:
         super()._hand_out(function_name, pickled, waiting)
         for worker in self._workers:
-            if worker.number is not None and worker.number % 3 == 0 and pickled[worker.number] not in self._killed:
+            if worker.number is None or worker.number % 3 > 0 or pickled[worker.number] in self._killed:
+                continue
+            if self._left[function_name] > 0:
+                self._left[function_name] -= 1
                 self._killed.add(pickled[worker.number])
                 self.deaths += 1
                 assert worker.process.pid is not None

@@ -71,7 +71,7 @@ def test_workers_that_are_none_are_a_usage_error_and_leave_nothing(
 
 
 def test_workers_belong_to_the_rows_of_a_recipe(project: Path, widedeep: Callable[..., tuple[int, str, str]]) -> None:
-    code, _, err = widedeep("crosses", "small.yaml", "--discover", "--workers", "2")
+    code, _, err = widedeep("crosses", "small.yaml", "--weights", "--workers", "2")
 
     assert code == 2
-    assert "leave out --discover" in err
+    assert "leave out --weights" in err

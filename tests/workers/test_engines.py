@@ -1,10 +1,12 @@
 """The stages by Dask and by Ray: off by default, as both are large and slow to start (`make test-engines` runs them)."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from discovery_of_workers import write_clicks
 from stages_of_workers import files_of, write_project
 from worker_tasks import die, die_at_first, fail, refuse_from_two_on, square
 
@@ -60,6 +62,22 @@ def test_stages_by_an_engine_have_the_bytes_of_a_pool(
             assert code == 0, err
 
     assert files_of(tmp_path / "engine" / "stages") == files_of(tmp_path / "pool" / "stages")
+
+
+def test_discovery_by_an_engine_finds_what_one_process_finds(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.setattr("widedeep.discovery.screen._CANDIDATES_TOGETHER", 3)
+    write_clicks(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for options in ([], ["--workers", address]):
+        code, out, err = widedeep("crosses", "clicks.yaml", "--discover", "--json", *options)
+        assert code == 0, err
+        printed.append({**json.loads(out), "seconds": None})
+
+    assert printed[0] == printed[1]
+    assert printed[0]["crosses"]
 
 
 def test_a_cluster_that_is_not_there_is_told_with_its_address(

@@ -15,6 +15,7 @@ from widedeep.features.collisions import COLLISION_LIMIT
 from widedeep.memory.columns import Floats
 from widedeep.recipe.schema import CrossSettings, Recipe
 from widedeep.reporting import Reporter
+from widedeep.workers.shelf import Shelf
 
 SEARCH_SHARE = 0.75
 """Share of the budget after which the search stops, so that there is time to prove what it has found."""
@@ -68,11 +69,13 @@ def discover(
     fdr: float,
     reporter: Reporter,
     logits: Callable[[TrainRows], Floats] | None = None,
+    shelf: Shelf | None = None,
 ) -> Discovery:
     """Find crosses of the recipe's fields in the train rows of a typed table.
 
     `budget` is in seconds, None for no limit. `fdr` is the false discovery rate, in (0, 1). `logits` gives a trained
-    run's logits of the rows, [N] float32.
+    run's logits of the rows, [N] float32. Workers, those of `shelf`, share the work if there are any; the result is the
+    same.
     """
     started = monotonic()
     deadline = math.inf if budget is None else started + SEARCH_SHARE * budget
@@ -80,8 +83,8 @@ def discover(
         data = read_train_rows(recipe, typed_dir)
     offset = None if logits is None else logits(data)
     known = [candidate_of(cross, data) for cross in recipe.crosses]
-    result = Search(data, offset, deadline, reporter, known).run()
-    proof = Prover(data, offset, known).prove(result.chosen, fdr, reporter)
+    result = Search(data, offset, deadline, reporter, known, shelf).run()
+    proof = Prover(data, offset, known, shelf).prove(result.chosen, fdr, reporter)
     return Discovery(
         kept=proof.kept,
         refused=proof.refused,

@@ -1,26 +1,31 @@
 """The gain of chosen crosses on rows that took no part in the choice, with intervals and q-values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from widedeep.discovery.fields import TrainRows, count_combinations, cross_column
+from widedeep.discovery.fields import CrossField, TrainRows, count_combinations, cross_column
 from widedeep.discovery.fold_models import FIRST_SWEEPS, LIST_STEPS
 from widedeep.discovery.screen import Candidate, Score
 from widedeep.discovery.statistics import q_values, tail
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, auc_estimate, loss_fall, row_losses
 from widedeep.memory.additive import Additive, fit_additive
-from widedeep.memory.columns import Column, Floats, plain_chunks, split
+from widedeep.memory.columns import Column, Floats, Rows, plain_chunks, split
 from widedeep.ordered import in_threads
+from widedeep.recipe.data import LabelKind
 from widedeep.reporting import Meter, Reporter
+from widedeep.workers.shelf import Shelf, taken
 
 CHAIN_SWEEPS = 3
 """Sweeps over all columns after each cross that is added; they start from the model without it."""
 NULL_CROSSES = 60
 """Number of crosses with permuted members that make the null."""
+_NULLS_TOGETHER = 4
+"""A worker makes so many of them at a time."""
 _NULL_SEED = 0x6E756C6C  # "null" in ASCII
 
 Numbers = NDArray[np.float64]
@@ -64,8 +69,14 @@ class Proof:
 class Prover:
     """Fits nested additive models on the rows of the choice and compares them on the rows of the proof."""
 
-    def __init__(self, data: TrainRows, offset: Floats | None, known: Sequence[Candidate] = ()) -> None:
-        """Chosen crosses must beat a model of main effects and the crosses `known`; `offset` [N] is added to logits."""
+    def __init__(
+        self, data: TrainRows, offset: Floats | None, known: Sequence[Candidate] = (), shelf: Shelf | None = None
+    ) -> None:
+        """Chosen crosses must beat a model of main effects and the crosses `known`; `offset` [N] is added to logits.
+
+        With `shelf`, its workers make the null.
+        """
+        self._shelf = shelf
         # A part of its own for each kind of rows: the fit passes over the proof's rows, and no branch depends on a row.
         order = np.argsort(data.proof, kind="stable")
         self.data, self.offset = data.gather(order), None if offset is None else offset[order]
@@ -158,34 +169,91 @@ class Prover:
         logit = model.logit(columns, self.data.num_rows)
         if self.offset is not None:
             logit += self.offset
-        rows = self.data.target.at(logit)
-        before = row_losses(self.data.target.kind, self._label, logit[self.data.proof].astype(np.float64))
-        used = ~self.data.proof
+        crosses = NullCrosses(
+            fields={name: self.data.by_name[name] for score in chosen for name in score.candidate.fields},
+            chosen=tuple(chosen),
+            kind=self.data.target.kind,
+            rows=self.data.target.at(logit),
+            logit=logit,
+            label=self._label,
+            losses=row_losses(self.data.target.kind, self._label, logit[self.data.proof].astype(np.float64)),
+            weight=self._weight,
+            bounds=tuple(self._bounds),
+        )
+        if self._shelf is None:
 
-        def standardised_gain(number: int) -> float:
-            score = chosen[number % len(chosen)]
-            column = self._permuted(score.candidate, np.random.Generator(np.random.Philox([_NULL_SEED, number])))
-            weights = np.zeros(column.size, dtype=np.float32)
-            weights += column.sums(used, rows).steps(weights, score.penalty, logistic=rows.logistic)
-            with_cross = logit.copy()
-            column.add_weights(weights, with_cross, self.data.proof)
-            after = row_losses(self.data.target.kind, self._label, with_cross[self.data.proof].astype(np.float64))
-            meter.update(done + number + 1)
-            return loss_fall(before, after, self._weight).z
+            def gain(number: int) -> float:
+                z = crosses.standardised_gain(number)
+                meter.update(done + number + 1)
+                return z
 
-        return np.array(in_threads(standardised_gain, range(NULL_CROSSES)))
+            return np.array(in_threads(gain, range(NULL_CROSSES)))
+        z = np.empty(NULL_CROSSES)
+        finished = 0
+        with self._shelf.holding(crosses) as path:
+            tasks = [
+                (path, range(first, min(first + _NULLS_TOGETHER, NULL_CROSSES)))
+                for first in range(0, NULL_CROSSES, _NULLS_TOGETHER)
+            ]
+            for task, of_task in self._shelf.workers.map(_null_gains, tasks):
+                _, numbers = tasks[task]
+                z[numbers.start : numbers.stop] = of_task
+                finished += len(numbers)
+                meter.update(done + finished)
+        return z
+
+
+@dataclass(frozen=True)
+class NullCrosses:
+    """What is needed to make crosses with permuted members, and to measure each on top of a model."""
+
+    fields: Mapping[str, CrossField]
+    """The members of the chosen crosses."""
+    chosen: tuple[Score, ...]
+    kind: LabelKind
+    rows: Rows
+    """The rows at the model's logits, those of the choice first."""
+    logit: Floats
+    """[N]: the model's logits."""
+    label: Numbers
+    """Of the proof's rows."""
+    losses: Numbers
+    """Of the proof's rows, by the model."""
+    weight: Numbers | None
+    bounds: tuple[int, ...]
+    """0, the number of the choice's rows, N."""
+
+    def standardised_gain(self, number: int) -> float:
+        """z of the gain of the null's cross of this number."""
+        _, choice, num_rows = self.bounds
+        proof = np.arange(num_rows) >= choice
+        score = self.chosen[number % len(self.chosen)]
+        column = self._permuted(score.candidate, np.random.Generator(np.random.Philox([_NULL_SEED, number])))
+        weights = np.zeros(column.size, dtype=np.float32)
+        weights += column.sums(~proof, self.rows).steps(weights, score.penalty, logistic=self.rows.logistic)
+        with_cross = self.logit.copy()
+        column.add_weights(weights, with_cross, proof)
+        after = row_losses(self.kind, self.label, with_cross[choice:].astype(np.float64))
+        return loss_fall(self.losses, after, self.weight).z
 
     def _permuted(self, candidate: Candidate, draw: np.random.Generator) -> Column:
         """The cross with the rows of all members but one permuted, so that no two members are related."""
-        members = candidate.members(self.data.by_name)
+        members = candidate.members(self.fields)
         unpermuted = int(draw.integers(len(members)))
         # Rows are permuted within the choice and within the proof, so that a value stays as frequent in each.
-        _, choice, rows = self._bounds
+        _, choice, rows = self.bounds
         for position, member in enumerate(members):
             if position != unpermuted:
                 in_proof = choice + draw.permutation(rows - choice)
                 members[position] = member.gather(np.concatenate([draw.permutation(choice), in_proof]))
-        return self._in_parts(cross_column(members))
+        return split(cross_column(members), self.bounds)
+
+
+def _null_gains(task: tuple[Path, range]) -> list[float]:
+    """What a worker does: `standardised_gain` of some numbers."""
+    path, numbers = task
+    crosses: NullCrosses = taken(path)
+    return [crosses.standardised_gain(number) for number in numbers]
 
 
 @dataclass(frozen=True)

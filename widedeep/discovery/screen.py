@@ -1,8 +1,9 @@
 """Scores candidate crosses on the residuals of a model."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 import numpy as np
@@ -15,9 +16,12 @@ from widedeep.memory.additive import Target
 from widedeep.memory.columns import Floats
 from widedeep.ordered import in_threads
 from widedeep.reporting import Meter
+from widedeep.workers.shelf import Shelf, taken
 
 PENALTIES = np.array([1.0, 4.0, 16.0, 64.0, 256.0])
 """Shrinkages that are tried; the one with the greatest gain is taken."""
+_CANDIDATES_TOGETHER = 16
+"""A worker scores so many candidates at a time; fewer than that, this process scores itself."""
 NULLS = 2
 """Number of permutations of a member's rows, each of which gives a null score."""
 
@@ -40,6 +44,7 @@ class Candidate:
 
 
 _Members = tuple[tuple[str, int | None], ...]
+_Groups = Sequence[tuple[_Members, list[Candidate]]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Score:
     """The shrinkage with the greatest gain."""
     two_row_z: float
     """z of combinations that two rows have: it tells whether a value from a single other row is worth anything."""
+
+
+_Scores = dict[tuple[Candidate, int | None], Score]
+"""Candidate and order → score."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,16 @@ class OutOfTime(Exception):
 
 
 class Screen:
-    """Scores candidate crosses of some fields on some rows, on several threads."""
+    """Scores candidate crosses of some fields on some rows, on several threads or by workers."""
 
-    def __init__(self, fields: Sequence[CrossField], rows: NDArray[np.int64], deadline: float) -> None:
-        """`rows` [n]: numbers of the rows of the choice. `deadline` is in seconds of the monotonic clock."""
-        self.deadline = deadline
+    def __init__(
+        self, fields: Sequence[CrossField], rows: NDArray[np.int64], deadline: float, shelf: Shelf | None = None
+    ) -> None:
+        """`rows` [n]: numbers of the rows of the choice. `deadline` is in seconds of the monotonic clock.
+
+        Workers, those of `shelf`, are asked for scores if there are any. They give the same.
+        """
+        self.deadline, self._shelf = deadline, shelf
         draw = np.random.Generator(np.random.Philox(len(rows)))
         self.rows = draw.permutation(rows)
         """The rows in random order, so that the first rows are a random sample."""
@@ -93,6 +107,7 @@ class Screen:
         self._orders = [draw.permutation(len(rows)) for _ in range(NULLS)]
         self.fields = {field.name: field.gather(self.rows) for field in fields}
         self._cut: dict[tuple[str, int | None, int | None], CrossField] = {}
+        self._shelved: dict[tuple[str, int | None, int | None], Path] = {}
 
     def first_cut(self, names: Sequence[str]) -> Candidate:
         """The candidate of these fields at the granularity that pairs are screened with."""
@@ -135,7 +150,28 @@ class Screen:
         done_before: int,
     ) -> list[list[Score]]:
         """The scores with each of the `orders` of the right member's rows, None being their own."""
-        found: dict[tuple[Candidate, int | None], Score] = {}
+        # The longest group first, so that no thread is left with it at the end.
+        groups = sorted(self._groups(candidates, moved).items(), key=lambda group: -len(group[1]))
+        if self._shelf is not None and len(candidates) >= _CANDIDATES_TOGETHER:
+            found = self._scores_of_workers(self._shelf, groups, residual, orders, limit, meter, done_before)
+        else:
+            found = self._scores_of_threads(groups, residual, orders, limit, meter, done_before)
+        if len(found) < len(orders) * len(set(candidates)):
+            raise OutOfTime
+        return [[found[candidate, order] for candidate in candidates] for order in orders]
+
+    def _scores_of_threads(
+        self,
+        groups: _Groups,
+        residual: Residual,
+        orders: Sequence[int | None],
+        limit: int | None,
+        meter: Meter | None,
+        done_before: int,
+    ) -> _Scores:
+        """The scores that were found before the deadline."""
+        found: _Scores = {}
+        candidates = [candidate for _, members in groups for candidate in members]
         for candidate in candidates:
             for member in candidate.named:
                 for order in {None, *orders}:
@@ -153,11 +189,50 @@ class Screen:
                     if meter is not None:
                         meter.update(done_before + len(found))
 
-        # The longest group first, so that no thread is left with it at the end.
-        in_threads(score, sorted(self._groups(candidates, moved).items(), key=lambda group: -len(group[1])))
-        if len(found) < len(orders) * len(set(candidates)):
-            raise OutOfTime
-        return [[found[candidate, order] for candidate in candidates] for order in orders]
+        in_threads(score, groups)
+        return found
+
+    def _scores_of_workers(
+        self,
+        shelf: Shelf,
+        groups: _Groups,
+        residual: Residual,
+        orders: Sequence[int | None],
+        limit: int | None,
+        meter: Meter | None,
+        done_before: int,
+    ) -> _Scores:
+        """The scores that came back before the deadline."""
+        found: _Scores = {}
+
+        def of_group(left: _Members, members: list[Candidate]) -> _GroupTask:
+            rights = [next(iter(set(candidate.named) - set(left))) for candidate in members]
+            return _GroupTask(
+                tuple(self._on_shelf(shelf, *member) for member in left),
+                tuple(members),
+                tuple(tuple(self._on_shelf(shelf, *right, order) for order in orders) for right in rights),
+            )
+
+        with shelf.holding(residual) as path:
+            tasks = [
+                _ScoreTask(path, limit, tuple(of_group(left, members) for left, members in together))
+                for together in _cut_groups(groups)
+            ]
+            for number, of_task in shelf.workers.map(_score_groups, tasks):
+                members = [candidate for group in tasks[number].groups for candidate in group.candidates]
+                for candidate, of_orders in zip(members, of_task, strict=True):
+                    found.update({(candidate, order): score for order, score in zip(orders, of_orders, strict=True)})
+                if meter is not None:
+                    meter.update(done_before + len(found))
+                if monotonic() > self.deadline:
+                    break
+        return found
+
+    def _on_shelf(self, shelf: Shelf, name: str, granularity: int | None, order: int | None = None) -> Path:
+        key = (name, granularity, order)
+        if key not in self._shelved:
+            self._shelved[key] = shelf.put(self._member(*key))
+        return self._shelved[key]
 
     def _groups(self, candidates: Sequence[Candidate], moved: int | None) -> dict[_Members, list[Candidate]]:
         """Candidates grouped by all their members but one, the right member. Rows are then sorted once for each group.
@@ -190,6 +265,23 @@ def _splits(candidate: Candidate) -> list[tuple[_Members, tuple[str, int | None]
     """(left members, right member) for each member in turn as the right one."""
     named = candidate.named
     return [(tuple(member for member in named if member != right), right) for right in named]
+
+
+def _cut_groups(groups: _Groups) -> Iterator[_Groups]:
+    """The groups in pieces with _CANDIDATES_TOGETHER candidates, long ones cut, short ones together."""
+    together: list[tuple[_Members, list[Candidate]]] = []
+    room = _CANDIDATES_TOGETHER
+    for left, members in groups:
+        start = 0
+        while start < len(members):
+            piece = members[start : start + room]
+            together.append((left, piece))
+            start, room = start + len(piece), room - len(piece)
+            if room == 0:
+                yield together
+                together, room = [], _CANDIDATES_TOGETHER
+    if together:
+        yield together
 
 
 class _Runs:
@@ -235,3 +327,34 @@ class _Runs:
 
 
 _NO_LISTS = np.empty(0, dtype=np.int64)
+
+
+# ------------------------------------------------------------------------------------------------- what a worker does
+
+
+@dataclass(frozen=True)
+class _GroupTask:
+    """Candidates that share all members but one. Members are files of a shelf."""
+
+    left: tuple[Path, ...]
+    candidates: tuple[Candidate, ...]
+    rights: tuple[tuple[Path, ...], ...]
+    """For each candidate the right member, with its rows in each order."""
+
+
+@dataclass(frozen=True)
+class _ScoreTask:
+    residual: Path
+    limit: int | None
+    groups: tuple[_GroupTask, ...]
+
+
+def _score_groups(task: _ScoreTask) -> list[list[Score]]:
+    """The scores of each candidate, one for each order."""
+    residual: Residual = taken(task.residual)
+    scores = []
+    for group in task.groups:
+        runs = _Runs.of([taken(path) for path in group.left], residual, task.limit)
+        for candidate, rights in zip(group.candidates, group.rights, strict=True):
+            scores.append([runs.score(candidate, taken(path)) for path in rights])
+    return scores

@@ -13,6 +13,7 @@ from widedeep.discovery.screen import NULLS, Candidate, OutOfTime, Residual, Sco
 from widedeep.discovery.statistics import threshold
 from widedeep.memory.columns import Floats
 from widedeep.reporting import Reporter
+from widedeep.workers.shelf import Shelf
 
 ROW_LIMIT = 600_000_000
 """Rows times candidates in one rung of the screening. With more, candidates are first scored on fewer rows."""
@@ -56,13 +57,15 @@ class Search:
         deadline: float,
         reporter: Reporter,
         known: Sequence[Candidate] = (),
+        shelf: Shelf | None = None,
     ) -> None:
         """`offset` [N]: a trained run's logits of the rows. `known`: crosses that the recipe has already.
 
-        `deadline` is in seconds of the monotonic clock.
+        `deadline` is in seconds of the monotonic clock. With `shelf`, its workers score and fit.
         """
+        self._shelf = shelf
         self.known, self.reporter, self.deadline = known, reporter, deadline
-        self.screen = Screen(data.fields, np.flatnonzero(~data.proof), deadline)
+        self.screen = Screen(data.fields, np.flatnonzero(~data.proof), deadline, shelf)
         rows = self.screen.rows
         self._target = data.target.gather(rows)
         self._offset = None if offset is None else offset[rows]
@@ -75,7 +78,7 @@ class Search:
             result.stopped_in = "the fit of main effects"
             with self.reporter.work("fit main effects", None, "fits"):
                 columns = [cross_field.column() for cross_field in self.screen.fields.values()]
-                self.models = FoldModels(columns, self._target, self._offset)
+                self.models = FoldModels(columns, self._target, self._offset, self._shelf)
                 for candidate in self.known:
                     self._check_time()
                     self.models = self._with(candidate)
