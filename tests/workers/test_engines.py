@@ -1,6 +1,7 @@
 """The stages by Dask and by Ray: off by default, as both are large and slow to start (`make test-engines` runs them)."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from worker_tasks import die, die_at_first, fail, refuse_from_two_on, square
 
 from widedeep.errors import ColumnValuesError, WorkersError
 from widedeep.workers import open_workers
+
+CommandLine = Callable[..., tuple[int, str, str]]
 
 pytestmark = pytest.mark.engines
 
@@ -60,6 +63,25 @@ def test_stages_by_an_engine_have_the_bytes_of_a_pool(
             assert code == 0, err
 
     assert files_of(tmp_path / "engine" / "stages") == files_of(tmp_path / "pool" / "stages")
+
+
+def test_scores_and_metrics_by_an_engine_are_those_of_one_process(
+    address: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: CommandLine
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [shutil.copy(trained / name, tmp_path) for name in ("log.csv", "new.csv")]
+    run = trained / "runs" / "small" / "latest"
+    told = []
+    for options in ([], ["--workers", address]):
+        told.append(
+            [
+                widedeep("predict", run, *files, "-o", "-", "--keep", "id", *options),
+                widedeep("predict", run, "log.csv", "new.csv", "-o", "folder/", "--force", *options),
+                widedeep("eval", run, "new.csv", "--json", *options),
+            ]
+        )
+        assert [code for code, _, _ in told[-1]] == [0, 0, 0], told
+    assert told[0] == told[1]
 
 
 def test_a_cluster_that_is_not_there_is_told_with_its_address(
