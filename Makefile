@@ -19,6 +19,7 @@ help:
 	@echo 'make test-sweeps  run the tests that kill sweeps and take them up again'
 	@echo 'make first-hour   follow docs/first-hour.md word by word, on the data in WIDEDEEP_DATA, and compare what it prints'
 	@echo 'make site         write the documentation as a site into site/, links and anchors checked (MkDocs, which it installs)'
+	@echo 'make package      build sdist and wheel into dist/, check them, install the wheel into a fresh environment and use it'
 	@echo 'make fuzz         draw the property tests anew, then try odd recipes, tables, runs, kills and full disks for SECONDS=600,'
 	@echo '                  from SEED= (default: a new one)'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
@@ -58,6 +59,12 @@ site: .venv/ready
 	$(PIP_INSTALL) -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+package: .venv/ready-dev
+	$(PIP_INSTALL) -e '.[package]'
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m pytest -m package tests/test_packaging.py tests/test_wheel.py
+
 fuzz: .venv/ready-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile new_draws
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(SEED:%=--seed %) --jobs $(JOBS)
@@ -95,4 +102,4 @@ venv:
 	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
 	exit 1
 
-.PHONY: help quickstart test test-engines test-sweeps first-hour site fuzz bench bench-gpu clean venv
+.PHONY: help quickstart test test-engines test-sweeps first-hour site fuzz bench bench-gpu clean venv package

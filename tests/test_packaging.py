@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -170,6 +171,11 @@ def test_the_source_distribution_holds_all_that_git_does_and_builds_what_is_inst
     wheel = build("wheel", unpacked, tmp_path / "wheel")
     with zipfile.ZipFile(wheel) as archive:
         installed = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (described,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = Metadata.from_email(archive.read(described), validate=True)  # as an index does
     renamed = {"cli": "widedeep_cli", "recipes": "widedeep_cli/recipes", "widedeep": "widedeep"}
     parts = [name.split("/", 1) for name in project_files() if "/" in name]
+    assert (metadata.name, metadata.description_content_type) == ("widedeep", "text/markdown")
+    assert metadata.description == (ROOT / "README.md").read_text(encoding="utf-8")
+    assert metadata.license_expression == PROJECT["license"]
     assert installed == {f"{renamed[top]}/{rest}" for top, rest in parts if top in renamed}

@@ -19,7 +19,7 @@ from widedeep_cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-REAL_DATA_PAGES = ("first-hour.md",)
+REAL_DATA_PAGES = ("first-hour.md", "coming-from.md")
 """Pages whose commands need data sets: tests/data_sets/ runs them."""
 NAMED_PAGES = [ROOT / name for name in dict.fromkeys(re.findall(r"`(docs/\S+\.md)`", README))]
 

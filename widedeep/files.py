@@ -32,6 +32,8 @@ _OF_A_PLACE = {
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
 _ADVICE = "free some space or choose another place"
 _WAIT_SECONDS = 0.2
+_MOST_NAMELESS = 5
+"""So often a lock is asked for again whose holder says nothing of itself."""
 _MOST_HOLDERS_BYTES = 1 << 14
 """From this size on, a lock's file loses the lines of processes that are gone."""
 
@@ -197,7 +199,7 @@ def locked(
     """
     import fcntl  # not at the top: Windows, which lacks it, is told so in a message
 
-    announced = False
+    announced, nameless = False, 0
     while True:
         with writing(path):
             lock_file = lock_path.open("a+", encoding="utf-8")
@@ -205,7 +207,13 @@ def locked(
             try:
                 fcntl.flock(lock_file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                holder = _first_holder(lock_file) or "another process"
+                holder = _first_holder(lock_file)
+                if holder is None and nameless < _MOST_NAMELESS:
+                    # Who has just taken it is about to write who it is; who removes idle locks is gone in a moment.
+                    nameless += 1
+                    time.sleep(_WAIT_SECONDS)
+                    continue
+                holder = holder or "another process"
                 if not wait:
                     raise ArtefactError(f"{path}: in use by {holder}; wait for it (--wait) or {choose}") from error
                 if not announced:

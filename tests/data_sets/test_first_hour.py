@@ -9,9 +9,12 @@ import pytest
 from forks import environment_of_shells
 
 DATA = Path(os.environ.get("WIDEDEEP_DATA", "data")).absolute()
-PAGE = (Path(__file__).parents[2] / "docs" / "first-hour.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).parents[2] / "docs"
+PAGE = (PAGES / "first-hour.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 COMMANDS = "".join(block for language, block in BLOCKS if language == "sh")
+ELSEWHERE = re.findall(r"^```sh\n(.*?)^```$", (PAGES / "coming-from.md").read_text(encoding="utf-8"), flags=re.M | re.S)
+"""The commands of the page that goes on with the tables of this one."""
 OUTPUT = [line for language, block in BLOCKS[2:] if language == "text" for line in block.splitlines()]
 
 pytestmark = [
@@ -59,14 +62,17 @@ def as_printed(shown: str, line: str) -> bool:
     return all(abs(rounded - exact) <= max(0.01, 0.05 * exact) for rounded, exact in near)
 
 
-def test_every_command_of_the_first_hour_runs(tmp_path: Path) -> None:
+def test_every_command_of_the_first_hour_and_of_the_page_on_other_tools_runs(tmp_path: Path) -> None:
     # Trained for one epoch: what is told of figures is left to the next test.
-    done(COMMANDS.replace("training.epochs=5", "training.epochs=1"), tmp_path)
+    quick = "--set training.batch_size=256 --set training.epochs=1"
+    elsewhere = "".join(ELSEWHERE).replace("train plain.yaml", f"train plain.yaml {quick}")
+    done(COMMANDS.replace("training.epochs=5", "training.epochs=1") + elsewhere, tmp_path)
 
     scores = (tmp_path / "scores.csv").read_text().splitlines()
     assert scores[0] == "age,occupation,score"
     assert len(scores) == 6
     assert (tmp_path / "odd-scores.csv").exists()
+    assert len((tmp_path / "plain-scores.csv").read_text().splitlines()) == 6
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
     suggested = [line.strip() for line in (tmp_path / "income.yaml").read_text().splitlines()]
     assert [line for line in shown.splitlines() if line not in [*suggested, "…"]] == []

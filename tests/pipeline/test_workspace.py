@@ -1,6 +1,7 @@
 """The work directory: one writer of a stage or run at a time, finished stages only."""
 
 import ctypes
+import fcntl
 import os
 import subprocess
 import sys
@@ -169,3 +170,33 @@ def test_the_locks_of_killed_processes_are_gone_with_the_next_command(tmp_path: 
     held = tmp_path / ".widedeep.ingest-0b.lock"
     with locked(held, held, "", wait=False, note=print), Workspace(tmp_path).shared(Reporter(), wait=False):
         assert [lock.exists() for lock in (*left, held)] == [False, False, True]
+
+
+def test_a_lock_that_somebody_has_taken_and_not_yet_signed_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock"
+    with lock.open("a") as unsigned:
+        fcntl.flock(unsigned, fcntl.LOCK_EX)
+        waited: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 2:
+                fcntl.flock(unsigned, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(files.time, "sleep", sleep)
+        with locked(lock, lock, "", wait=False, note=print):
+            assert len(waited) == 2
+
+
+def test_a_lock_that_nobody_signs_is_refused_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+    lock = tmp_path / "lock"
+    with lock.open("a") as unsigned:
+        fcntl.flock(unsigned, fcntl.LOCK_EX)
+        with (
+            pytest.raises(ArtefactError, match="in use by another process"),
+            locked(lock, lock, "", wait=False, note=print),
+        ):
+            pass

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from worker_tasks import die, die_at_first, fail, refuse_from_two_on, square
 
 from widedeep.errors import ColumnValuesError, WorkersError
 from widedeep.workers import open_workers
+
+CommandLine = Callable[..., tuple[int, str, str]]
 
 pytestmark = pytest.mark.engines
 
@@ -78,6 +81,25 @@ def test_discovery_by_an_engine_finds_what_one_process_finds(
 
     assert printed[0] == printed[1]
     assert printed[0]["crosses"]
+
+
+def test_scores_and_metrics_by_an_engine_are_those_of_one_process(
+    address: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widedeep: CommandLine
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [shutil.copy(trained / name, tmp_path) for name in ("log.csv", "new.csv")]
+    run = trained / "runs" / "small" / "latest"
+    told = []
+    for options in ([], ["--workers", address]):
+        told.append(
+            [
+                widedeep("predict", run, *files, "-o", "-", "--keep", "id", *options),
+                widedeep("predict", run, "log.csv", "new.csv", "-o", "folder/", "--force", *options),
+                widedeep("eval", run, "new.csv", "--json", *options),
+            ]
+        )
+        assert [code for code, _, _ in told[-1]] == [0, 0, 0], told
+    assert told[0] == told[1]
 
 
 def test_a_cluster_that_is_not_there_is_told_with_its_address(

@@ -18,6 +18,13 @@ def test_every_item_comes_back_once_with_its_number_whatever_the_number_of_worke
             assert pool.in_order(square, []) == []
 
 
+def test_the_largest_items_are_begun_first_and_the_first_error_in_order_is_raised() -> None:
+    with open_pool(1) as pool:
+        assert list(pool.map(square, [5, 6, 7, 8], sizes=[1, 9, 1, 3])) == [(1, 36), (3, 64), (0, 25), (2, 49)]
+        with pytest.raises(ColumnValuesError, match="is odd"):
+            list(pool.map(refuse_from_two_on, range(5), sizes=[1, 2, 3, 4, 5]))
+
+
 def test_a_worker_has_one_thread_and_is_another_process_that_ends_with_the_context(tmp_path: Path) -> None:
     (tmp_path / "mark").touch()
     with open_pool(1) as pool:

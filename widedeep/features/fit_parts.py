@@ -97,7 +97,7 @@ def fit_plan_by_parts(
         counted: dict[str, list[_Counted]] = {name: [] for name in rules}
         done = 0
         with reporter.work("fit fields", sum(heights), "rows") as meter:
-            for number, (of_part, places) in workers.map(_fit_fields, tasks):
+            for number, (of_part, places) in workers.map(_fit_fields, tasks, heights):
                 for numeric, other in zip(numerics, of_part, strict=True):
                     numeric.merge(other)
                 for name, place in places.items():
@@ -122,7 +122,7 @@ def fit_plan_by_parts(
         counted: dict[str, list[_Counted]] = {name: [] for name in to_count}
         done = 0
         with reporter.work("fit crosses", sum(heights), "rows") as meter:
-            for number, places in workers.map(_fit_crosses, of_crosses):
+            for number, places in workers.map(_fit_crosses, of_crosses, heights):
                 for name, place in places.items():
                     counted[name].append(place)
                 done += heights[number]

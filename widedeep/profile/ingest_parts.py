@@ -157,7 +157,7 @@ def fill_by_parts(
     sizes = [sum(_size(section) for section in task.sections) for task in tasks]
     done = 0
     with reporter.work("ingest", sum(sizes), "bytes") as meter:
-        for number, piece in workers.map(_type, tasks):
+        for number, piece in workers.map(_type, tasks, sizes):
             typed[number] = piece
             done += sizes[number]
             meter.update(done)
@@ -184,7 +184,7 @@ def fill_by_parts(
     counted: dict[int, dict[str, SplitTable]] = {}
     total, done = sum(piece.num_rows for piece in pieces), 0
     with reporter.work("split", total, "rows") as meter:
-        for number, by_split in workers.map(_split, to_split):
+        for number, by_split in workers.map(_split, to_split, [piece.num_rows for piece in pieces]):
             counted[number] = by_split
             done += pieces[number].num_rows
             meter.update(done)
@@ -259,7 +259,7 @@ def _cuts(tasks: Sequence[_CutTask], workers: Workers, reporter: Reporter) -> li
     with reporter.work("find records", len(tasks), "files") as meter:
         if len(tasks) == 1:
             return [_cut(tasks[0])]  # workers start meanwhile
-        for number, of_file in workers.map(_cut, tasks):
+        for number, of_file in workers.map(_cut, tasks, [size_of(task.source) or 0 for task in tasks]):
             cuts[number] = of_file
             meter.update(len(cuts))
     return [cuts[number] for number in range(len(tasks))]

@@ -1,5 +1,6 @@
 """The processes that train one model together, their exchanges, and which of them is to blame when one fails."""
 
+import atexit
 import json
 import os
 import socket
@@ -282,6 +283,8 @@ class _Pulse:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="widedeep-pulse", daemon=True)
         self._thread.start()
+        # A thread that is within a call of the store while Python ends would abort the process.
+        atexit.register(self.stop)
 
     def _beat(self) -> None:
         number = 0
@@ -306,5 +309,7 @@ class _Pulse:
         return now - self._seen[rank][1]
 
     def stop(self) -> None:
+        """Give no more signs. One that cannot be given, as no one answers, is not waited for."""
+        atexit.unregister(self.stop)
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_DEAD_SECONDS)

@@ -28,8 +28,12 @@ ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_
 class Workers(ABC):
     """Processes that work on parts, each with one thread."""
 
-    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+    def map(
+        self, function: Callable[[Item], Result], items: Sequence[Item], sizes: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, Result]]:
         """Yield the number of each item with `function(item)`, in the order in which they are finished.
+
+        Items are begun in their order; with `sizes` the largest first, so that no worker is left alone with it at last.
 
         `function` is one of a module, and may be called again for an item whose worker died: what it writes must be
         the same then, and whole or absent. If items fail, the error of the first of them in their order is raised, as
@@ -38,9 +42,13 @@ class Workers(ABC):
         function_name = function.__module__, function.__qualname__
         failed: tuple[int, BaseException] | None = None
         waiting = set(range(len(items)))
-        outcomes = self._outcomes(function_name, [pickle.dumps(item) for item in items])
+        order = list(range(len(items)))
+        if sizes is not None:
+            order.sort(key=lambda number: -sizes[number])
+        outcomes = self._outcomes(function_name, [pickle.dumps(items[number]) for number in order])
         try:
-            for number, result, error in outcomes:
+            for place, result, error in outcomes:
+                number = order[place]
                 waiting.discard(number)
                 if error is not None and (failed is None or number < failed[0]):
                     failed = number, error
