@@ -1,8 +1,10 @@
 """Fits the memory of crosses: an additive model of all train rows, one without each fold, and the first scales."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from widedeep.memory.columns import Column, Floats, ListColumn, NarrowLists, nar
 from widedeep.memory.cross_memory import SIGNS, SUPPORT_BUCKETS, CrossMemory, FoldMemory, support_bucket
 from widedeep.memory.sums import MemorySums
 from widedeep.reporting import Reporter
+from widedeep.workers.shelf import Shelf, taken
 
 _SWEEPS, _REFIT_SWEEPS, _FOLD_SWEEPS, _CALIBRATION_SWEEPS = 12, 3, 9, 12
 _LIKELY_Z, _CERTAIN_Z = 2.0, 3.0
@@ -34,6 +37,7 @@ def remember(
     reporter: Reporter,
     stored: MemorySums | None = None,
     cuts: Sequence[Floats] = (),
+    shelf: Shelf | None = None,
 ) -> tuple[CrossMemory, FoldMemory, MemorySums]:
     """Fit the memory of `crosses` on top of the columns of `main`.
 
@@ -43,7 +47,8 @@ def remember(
 
     `stored` holds sums of rows that are gone, on which all models are counted on; the first scales and offsets are then
     1 and 0, as those are learnt already. The result's last part is such sums of all rows; `cuts` are those of the
-    numbers among `main`, which it keeps.
+    numbers among `main`, which it keeps. Workers, those of `shelf`, fit the models without a fold if there are any: the
+    bytes are the same.
     """
     columns, num_folds = [*main, *crosses], int(folds.max()) + 1
     num_rows = len(folds)
@@ -54,28 +59,14 @@ def remember(
         sums = _sums(whole, columns, len(main), target, every_row, stored, cuts)
         meter.update(1)
         out_of_fold = np.empty(num_rows, dtype=np.float32)
-        tables: list[tuple[Floats, NDArray[np.uint8]]] = []
-
-        def fit_fold(fold: int) -> tuple[Floats, NDArray[np.uint8]]:
-            used = folds != fold
-            model = fit_additive(
-                columns,
-                target,
-                used,
-                sweeps=_FOLD_SWEEPS,
-                shrinkage=whole.shrinkage,
-                start=None if stored is None else stored.model(),
-                stored=None if stored is None else stored.columns,
-            )
-            logit = Additive(model.bias, model.weights[: len(main)], ()).logit(main, num_rows)
-            out_of_fold[~used] = logit[~used]
-            return _cross_tables(model, main, crosses, least_support, used, stored)
-
-        with ThreadPoolExecutor(min(num_folds, os.cpu_count() or 1)) as pool:
-            for table in pool.map(fit_fold, range(num_folds)):
-                tables.append(table)
-                meter.update(1 + len(tables))
-        fold_memory = FoldMemory(np.stack([values for values, _ in tables]), np.stack([rows for _, rows in tables]))
+        fits = _FoldFits(tuple(main), tuple(crosses), tuple(least_support), target, folds, whole.shrinkage, stored)
+        fitted: dict[int, _FoldFit] = {}
+        for fold, fit in _fold_fits(fits, num_folds, shelf):
+            fitted[fold] = fit
+            out_of_fold[folds == fold] = fit.logit
+            meter.update(1 + len(fitted))
+        in_order = [fitted[fold] for fold in range(num_folds)]
+        fold_memory = FoldMemory(np.stack([fit.value for fit in in_order]), np.stack([fit.support for fit in in_order]))
         if stored is None:
             scale, offset = _calibrated(crosses, fold_memory, folds, target, out_of_fold)
             silent = [penalty == MOST_SHRINKAGE for penalty in whole.shrinkage[len(main) :]]
@@ -85,6 +76,61 @@ def remember(
             offset = np.zeros((len(crosses), SUPPORT_BUCKETS), dtype=np.float32)
         meter.update(num_folds + 2)
     return CrossMemory(value, support, scale, offset), fold_memory, sums
+
+
+@dataclass(frozen=True)
+class _FoldFit:
+    """The model without a fold."""
+
+    value: Floats
+    support: NDArray[np.uint8]
+    logit: Floats
+    """What its main effects say of the fold's rows."""
+
+
+@dataclass(frozen=True)
+class _FoldFits:
+    """What is needed to fit the model without any one fold."""
+
+    main: tuple[Column, ...]
+    crosses: tuple[Column, ...]
+    least_support: tuple[int, ...]
+    target: Target
+    folds: NDArray[np.uint8]
+    shrinkage: tuple[float, ...]
+    stored: MemorySums | None
+
+    def fit(self, fold: int) -> _FoldFit:
+        used = self.folds != fold
+        model = fit_additive(
+            [*self.main, *self.crosses],
+            self.target,
+            used,
+            sweeps=_FOLD_SWEEPS,
+            shrinkage=self.shrinkage,
+            start=None if self.stored is None else self.stored.model(),
+            stored=None if self.stored is None else self.stored.columns,
+        )
+        of_main = Additive(model.bias, model.weights[: len(self.main)], ())
+        logit = of_main.logit(self.main, len(used))[~used]
+        return _FoldFit(*_cross_tables(model, self.main, self.crosses, self.least_support, used, self.stored), logit)
+
+
+def _fold_fits(fits: _FoldFits, num_folds: int, shelf: Shelf | None) -> Iterator[tuple[int, _FoldFit]]:
+    """Each fold with its fit, as they are finished."""
+    if shelf is None:
+        with ThreadPoolExecutor(min(num_folds, os.cpu_count() or 1)) as pool:
+            yield from enumerate(pool.map(fits.fit, range(num_folds)))
+    else:
+        with shelf.holding(fits) as path:
+            yield from shelf.workers.map(_fit_fold, [(path, fold) for fold in range(num_folds)])
+
+
+def _fit_fold(task: tuple[Path, int]) -> _FoldFit:
+    """What a worker does."""
+    path, fold = task
+    fits: _FoldFits = taken(path)
+    return fits.fit(fold)
 
 
 def _sums(

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from widedeep.errors import RecipeError
 from widedeep.features.collisions import CollidedBucket, Collisions, HashTraffic
 from widedeep.features.hashed_columns import HASH, HashedColumn, hashed_columns
 from widedeep.features.inverse import Values, values_of_hashes
@@ -14,12 +15,13 @@ from widedeep.features.plan import FeaturePlan
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts
 from widedeep.files import write_json
 from widedeep.pipeline.keys import key_of
-from widedeep.pipeline.stages import EncodingResult, encoding_stage
+from widedeep.pipeline.stages import EncodingResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe
 from widedeep.reporting import Reporter
 from widedeep.table.parts import typed_blocks
+from widedeep.workers import Workers
 
 COLLISIONS_FORMAT = 2
 """Raised when the report changes for equal inputs, so that no older cache is read."""
@@ -33,7 +35,8 @@ def build_crosses_and_report(
 ) -> tuple[EncodingResult, Report]:
     """Fit the plan, encode all splits and report on collisions, as far as that is not done already.
 
-    `workers` says which processes share the work, see `open_workers`; the bytes are the same.
+    `workers` says which processes share the work, see `open_workers`; the bytes are the same. They also fit the values
+    that crosses remember, which `train` fits otherwise.
 
     In the result, each cross has its observed `collisions` (None if it has a vocabulary) and, hashed or not, the number
     of its `distinct` combinations.
@@ -42,6 +45,8 @@ def build_crosses_and_report(
     with workspace.shared(reporter, wait=wait), workspace.workers(workers) as opened:
         encoded = encoding_stage(loaded, workspace, reporter, workers=opened)
         report = collisions_stage(loaded.recipe, encoded, workspace, reporter)
+        if opened is not None:
+            _fit_memory(loaded, encoded, workspace, reporter, opened)
     entries = {tuple(entry["columns"]): entry for entry in report if entry["kind"] == "cross"}
     for cross in encoded.crosses:
         entry = entries.get(tuple(cross["columns"]))
@@ -49,6 +54,15 @@ def build_crosses_and_report(
         if entry is not None:
             cross["distinct"] = entry["distinct"]
     return encoded, report
+
+
+def _fit_memory(
+    loaded: LoadedRecipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter, workers: Workers
+) -> None:
+    try:
+        memory_stage(loaded, encoded, workspace, reporter, workers=workers)
+    except RecipeError as error:  # the report may be wanted just for this
+        reporter.warn(f"the values of the crosses are not fitted, and `train` would refuse them: {error}")
 
 
 def collisions_stage(recipe: Recipe, encoded: EncodingResult, workspace: Workspace, reporter: Reporter) -> Report:

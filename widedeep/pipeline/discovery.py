@@ -1,20 +1,16 @@
 """`widedeep crosses --discover`: makes the typed table and finds crosses in it. Torch is imported only for `--on`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from widedeep.discovery.discover import Discovery, discover
 from widedeep.errors import UsageError
-from widedeep.files import temporary_directory, writing
 from widedeep.pipeline.ingest_stage import ingest_stage
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
-from widedeep.workers import Workers
-from widedeep.workers.shelf import Shelf
+from widedeep.workers.shelf import on_shelf
 
 DEFAULT_FDR = 0.05
 """Bound on the false discovery rate."""
@@ -55,7 +51,7 @@ def discover_crosses(
             from widedeep.pipeline.run_logits import run_logits  # not at the top: torch is slow to import
 
             logits = partial(run_logits, on, ingested, workspace, reporter)
-        with _shelf(workspace, opened) as shelf:
+        with on_shelf(opened, workspace.stages_dir) as shelf:
             discovery = discover(
                 recipe, ingested.path, budget=budget, fdr=fdr, reporter=reporter, logits=logits, shelf=shelf
             )
@@ -64,13 +60,3 @@ def discover_crosses(
             f"the budget of {budget:g} s ended {discovery.stopped_in}: this is a partial result, of what was found then"
         )
     return discovery
-
-
-@contextmanager
-def _shelf(workspace: Workspace, workers: Workers | None) -> Iterator[Shelf | None]:
-    if workers is None:
-        yield None
-        return
-    place = workspace.stages_dir
-    with writing(place), temporary_directory(place) as folder:
-        yield Shelf(workers, folder)

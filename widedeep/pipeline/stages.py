@@ -41,6 +41,7 @@ from widedeep.table.parts import coded_blocks, forms_of, typed_names
 from widedeep.table.trained_rows import trained_blocks
 from widedeep.table.typed_columns import TIME
 from widedeep.workers import Workers
+from widedeep.workers.shelf import on_shelf
 
 ENCODING_FORMAT = 5
 """Raised when the fitted plan, the encoding or the report on them changes for equal inputs, as `INGEST_FORMAT` is."""
@@ -162,10 +163,12 @@ def memory_stage(
     workspace: Workspace,
     reporter: Reporter,
     grows_from: GrowsFrom | None = None,
+    workers: Workers | None = None,
 ) -> MemoryResult | None:
     """Fit the values that crosses remember, unless that is done already; None if no cross is fitted out of fold.
 
-    With `grows_from`, from which `encoded` was made, they are counted on from its sums.
+    With `grows_from`, from which `encoded` was made, they are counted on from its sums. Workers, if there are any, fit
+    the models without a fold; the bytes are the same.
     """
     recipe = loaded.recipe
     if not recipe.crosses or recipe.model.wide.crosses != "out_of_fold":
@@ -176,12 +179,17 @@ def memory_stage(
     path = workspace.stage_path("memory", key)
     with workspace.missing("memory", key) as temporary:
         if temporary is not None:
-            _remember(recipe, encoded, temporary, reporter, grows_from)
+            _remember(recipe, encoded, temporary, reporter, grows_from, workers)
     return MemoryResult(key, *(path / f"{name}.safetensors" for name in ("memory", "folds", "sums")))
 
 
 def _remember(
-    recipe: Recipe, encoded: EncodingResult, out_dir: Path, reporter: Reporter, grows_from: GrowsFrom | None
+    recipe: Recipe,
+    encoded: EncodingResult,
+    out_dir: Path,
+    reporter: Reporter,
+    grows_from: GrowsFrom | None,
+    workers: Workers | None,
 ) -> None:
     # Not at the top: Numba takes as long to import as Polars.
     from widedeep.memory import from_store, remember
@@ -201,16 +209,18 @@ def _remember(
         stored = stored.without_dropped(kept_indices(grows_from.plan, plan), grows_from.plan)
         stored = stored.faded(1.0 if half_life is None else 0.5 ** (1.0 / half_life))
         stored = stored.grown([c.size for c in (*main, *crosses)], [cross.size for cross in crosses])
-    memory, folds, sums = remember.remember(
-        main,
-        crosses,
-        [least[column.fields] for column in plan.cross_columns],
-        from_store.target(store, recipe.data.label.kind),
-        row_folds(0, store.rows, recipe.model.wide.folds),
-        reporter,
-        stored,
-        cuts,
-    )
+    with on_shelf(workers, out_dir) as shelf:
+        memory, folds, sums = remember.remember(
+            main,
+            crosses,
+            [least[column.fields] for column in plan.cross_columns],
+            from_store.target(store, recipe.data.label.kind),
+            row_folds(0, store.rows, recipe.model.wide.folds),
+            reporter,
+            stored,
+            cuts,
+            shelf,
+        )
     memory.save(out_dir / "memory.safetensors")
     folds.save(out_dir / "folds.safetensors")
     sums.save(out_dir / "sums.safetensors")

@@ -131,6 +131,8 @@ class Workspace:
         # Not in stages/, which may be deleted, nor in runs/: there a lock is not taken for what it guards.
         lock_path = self.path / f".widedeep.{name}.lock"
         choose = "choose another --work directory"
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         with locked(path, lock_path, choose, wait=self._wait, note=self._note, keep=False):
             yield
 

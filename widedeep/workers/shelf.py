@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from widedeep.errors import WorkersError
-from widedeep.files import writing
+from widedeep.files import temporary_directory, writing
 from widedeep.workers import Workers
 
 _ALIGNMENT = 64
@@ -49,6 +49,16 @@ class Shelf:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def on_shelf(workers: Workers | None, place: Path) -> Iterator[Shelf | None]:
+    """A shelf of these workers, in a folder of its own in `place` that is gone afterwards; None without workers."""
+    if workers is None:
+        yield None
+        return
+    with writing(place), temporary_directory(place) as folder:
+        yield Shelf(workers, folder)
 
 
 def taken(path: Path) -> Any:
