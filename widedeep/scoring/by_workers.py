@@ -268,7 +268,7 @@ def _replayed(piece: _ScoredPiece, name: str, rows: InputRows, odd_values: OddVa
 
 
 def _read_block(piece: _ScoredPiece, number: int, odd_values: OddValues) -> ScoredBlock:
-    with writing(piece.folder):
+    with writing(piece.folder.parent.parent):
         frame = pl.read_ipc((piece.folder / f"{number}.arrow").read_bytes())
     scores = frame[_SCORE].to_numpy()
     for start in range(0, len(scores), PART_ROWS):
@@ -348,12 +348,12 @@ def _scored(job: Job, number: int, scorer: Scorer, rows: TypedBlocks) -> _Scored
             with closing(scored_blocks(scorer, rows, odd_values)) as blocks:
                 for block in blocks:
                     columns = _brought(block.typed, job.sliced) if job.labelled else block.raw.select(job.keep)
-                    with writing(scratch), (scratch / f"{num_blocks}.arrow").open("wb") as file:
+                    with writing(job.folder.parent), (scratch / f"{num_blocks}.arrow").open("wb") as file:
                         pl.DataFrame([*columns, pl.Series(_SCORE, block.scores)]).write_ipc(file)
                     num_blocks += 1
         except WidedeepError as failure:
             error = failure
-        with writing(place):
+        with writing(job.folder.parent):
             try:
                 scratch.rename(place)
             except OSError:
