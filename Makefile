@@ -16,6 +16,7 @@ help:
 	@echo 'make quickstart   set up .venv, write a sample click log, train on it'
 	@echo 'make test         set up .venv with the development tools, lint, check types, run the tests'
 	@echo 'make test-engines  run the tests that need Dask and Ray, which it installs'
+	@echo 'make test-trackers  run the tests that need TensorBoard, MLflow and Weights & Biases, which it installs'
 	@echo 'make fuzz         draw the property tests anew, then try odd recipes, tables, runs, kills and full disks for SECONDS=600,'
 	@echo '                  from SEED= (default: a new one)'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
@@ -44,6 +45,10 @@ test: .venv/ready-dev
 test-engines: .venv/ready-dev
 	$(PIP_INSTALL) -e '.[dask,ray]'
 	$(BIN)/python -m pytest -m engines tests/workers
+
+test-trackers: .venv/ready-dev
+	$(PIP_INSTALL) -e '.[tensorboard,mlflow,wandb]'
+	$(BIN)/python -m pytest -m trackers tests/tracking
 
 fuzz: .venv/ready-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile new_draws
@@ -82,4 +87,4 @@ venv:
 	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
 	exit 1
 
-.PHONY: help quickstart test test-engines fuzz bench bench-gpu clean venv
+.PHONY: help quickstart test test-engines test-trackers fuzz bench bench-gpu clean venv
