@@ -63,7 +63,7 @@ package: .venv/ready-dev
 	$(PIP_INSTALL) -e '.[package]'
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
-	$(BIN)/python -m pytest -m package tests/test_packaging.py tests/test_wheel.py
+	$(BIN)/python -m pytest -m package tests/test_wheel.py
 
 fuzz: .venv/ready-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile new_draws
