@@ -64,7 +64,7 @@ package: .venv/ready-dev
 	$(PIP_INSTALL) -e '.[package]'
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
-	$(BIN)/python -m pytest -m package tests/test_packaging.py tests/test_wheel.py
+	$(BIN)/python -m pytest -m package tests/test_wheel.py
 
 test-trackers: .venv/ready-dev
 	$(PIP_INSTALL) -e '.[tensorboard,mlflow,wandb]'
