@@ -250,7 +250,7 @@ def test_of_a_million_negatives_to_few_positives_fifty_to_one_are_kept(
         ([f"{row / 7:.3f}" for row in range(595)] + ["oops"] * 5, {}, "such as 'oops' in n"),
         ([row / 7 for row in range(599)] + [float("nan")], {}, "such as 'NaN' in n"),
         ([row / 7 for row in range(600)], {"num_rows": 9000}, "only some rows were looked at: an odd one elsewhere must not end the run"),
-        ([row / 7 for row in range(600)], {"files": {"train": ["a"], "valid": ["b"]}}, "only some rows were looked at: an odd one elsewhere must not end the run"),
+        ([row / 7 for row in range(600)], {"files": {"train": ["a"], "valid": ["b"]}}, "only the train rows were looked at: an odd one elsewhere must not end the run"),
         ([row / 7 for row in range(600)], {}, None),
         (["a", "b", "c", "d"] * 150, {"num_rows": 9000}, None),
     ],

@@ -162,7 +162,8 @@ def _bad_numbers(look: Look, fields: Fields, files: Mapping[str, Sequence[str]])
         example = shown(numbers.example) if numbers is not None and numbers.example else "NaN"
         return f"such as {example!r} in {shown(bad[0].name)}"
     if used and (not look.sample.whole or len(files) > 1):
-        return "only some rows were looked at: an odd one elsewhere must not end the run"
+        looked_at = "only the train rows" if look.sample.whole else "only some rows"
+        return f"{looked_at} were looked at: an odd one elsewhere must not end the run"
     return None
 
 
