@@ -20,6 +20,7 @@ help:
 	@echo 'make first-hour   follow docs/first-hour.md word by word, on the data in WIDEDEEP_DATA, and compare what it prints'
 	@echo 'make site         write the documentation as a site into site/, links and anchors checked (MkDocs, which it installs)'
 	@echo 'make package      build sdist and wheel into dist/, check them, install the wheel into a fresh environment and use it'
+	@echo 'make test-trackers  run the tests that need TensorBoard, MLflow and Weights & Biases, which it installs'
 	@echo 'make fuzz         draw the property tests anew, then try odd recipes, tables, runs, kills and full disks for SECONDS=600,'
 	@echo '                  from SEED= (default: a new one)'
 	@echo 'make bench        measure speed: a table, printed and written to tests/benchmarks/results/bench.md (half an hour)'
@@ -63,7 +64,11 @@ package: .venv/ready-dev
 	$(PIP_INSTALL) -e '.[package]'
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
-	$(BIN)/python -m pytest -m package tests/test_packaging.py tests/test_wheel.py
+	$(BIN)/python -m pytest -m package tests/test_wheel.py
+
+test-trackers: .venv/ready-dev
+	$(PIP_INSTALL) -e '.[tensorboard,mlflow,wandb]'
+	$(BIN)/python -m pytest -m trackers tests/tracking
 
 fuzz: .venv/ready-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m hypothesis --hypothesis-profile new_draws
@@ -102,4 +107,4 @@ venv:
 	echo 'Install one, or name it: make PYTHON=/path/to/python3.12 ...' >&2; \
 	exit 1
 
-.PHONY: help quickstart test test-engines test-sweeps first-hour site fuzz bench bench-gpu clean venv package
+.PHONY: help quickstart test test-engines test-sweeps first-hour site fuzz bench bench-gpu clean venv package test-trackers

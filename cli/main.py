@@ -30,6 +30,7 @@ COMMANDS = {
     "backtest": "backtest",
     "split-check": "split_check",
     "report": "report",
+    "track": "track",
     "predict": "predict",
     "latency": "latency",
     "export": "export",

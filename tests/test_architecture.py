@@ -17,6 +17,7 @@ ROOMS = (
     "commands",
     "cli",
     "api",
+    "tracking",
     "report",
     "search",
     "comparison",

@@ -72,7 +72,7 @@ def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
     # pydantic_core and llvmlite are parts of pydantic and numba, which pin them to the release; triton comes with torch
     # where torch has CUDA, and is imported nowhere else. pyarrow helps where somebody has it: nothing needs it. Dask and
     # Ray, too large for tests, are held by the next test. `encode` lies beside score.py in an exported folder, where
-    # mlflow_model.py is for those who have MLflow.
+    # mlflow_model.py is for those who have MLflow. Trackers are held by the next test but one.
     not_declared = {
         "widedeep",
         "pydantic_core",
@@ -83,6 +83,8 @@ def test_every_library_that_the_code_imports_is_a_declared_dependency() -> None:
         "ray",
         "encode",
         "mlflow",
+        "tensorboard",
+        "wandb",
     }
     foreign = imported - sys.stdlib_module_names - not_declared
     assert {canonicalize_name(distributions[name][0]) for name in foreign} == declared
@@ -94,6 +96,15 @@ def test_an_engine_of_workers_is_an_extra_and_pinned_to_a_release_that_it_allows
 
     assert requirement.name == library
     assert requirement.specifier.contains(constraints()[library])
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow", "wandb"])
+def test_a_tracker_is_an_extra_and_pinned_to_releases_that_it_allows(tracker: str) -> None:
+    requirements = [Requirement(text) for text in PROJECT["optional-dependencies"][tracker]]
+
+    assert any(requirement.name.startswith(tracker) for requirement in requirements)
+    for requirement in requirements:
+        assert requirement.specifier.contains(constraints()[canonicalize_name(requirement.name)])
 
 
 def test_the_tests_have_what_reports_and_exports_need() -> None:

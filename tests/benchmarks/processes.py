@@ -22,7 +22,7 @@ from machine import machine_facts
 COMMAND = [sys.executable, "-m", "widedeep_cli"]
 EPOCHS = (2, 12)
 KINDS = ("wide", "wide_deep", "dcn_v2")
-PARTS, BATCH_ROWS = 2, 8192
+PARTS = 2
 _LEAST_BYTES = 50_000_000
 """A process that trains takes more than this; one that asks for the commit does not."""
 
@@ -86,7 +86,7 @@ def _anonymous_bytes(process: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
 
 
-def cost(folder: Path, kinds: Sequence[str], rows: int, repeats: int) -> None:
+def cost(folder: Path, kinds: Sequence[str], rows: int, batch_size: int, repeats: int) -> None:
     """Print CPU per row and bytes per step of each kind, in turn, and whether the bytes are equal."""
     subprocess.run(
         [*COMMAND, "synth", "-o", str(folder / "sample"), "--rows", str(rows)], check=True, capture_output=True
@@ -98,7 +98,7 @@ def cost(folder: Path, kinds: Sequence[str], rows: int, repeats: int) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for kind in kinds:
         settings = [f"model.kind={kind}", "model.wide.crosses=gradient", "training.dense_rows=1000"]
-        settings += [f"training.batch_size={BATCH_ROWS}", "training.threads=1"]
+        settings += [f"training.batch_size={batch_size}", "training.threads=1"]
         settings += ["training.early_stopping.patience=99", "training.unknown_share=0"]
         subprocess.run(
             [*COMMAND, "crosses", str(recipe), "--work", str(folder), *(w for s in settings for w in ("--set", s))],
@@ -156,13 +156,14 @@ def main() -> None:
     parser.add_argument("what", choices=["cost", "memory"])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--rows", type=int, default=400_000)
+    parser.add_argument("--batch-size", type=int, default=8192)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--buckets", type=int, default=20_000_000)
     arguments = parser.parse_args()
     print("\n".join(f"- {name}: {fact}" for name, fact in machine_facts().items()), end="\n\n")
     with tempfile.TemporaryDirectory() as name:
         if arguments.what == "cost":
-            cost(Path(name), arguments.kinds, arguments.rows, arguments.repeats)
+            cost(Path(name), arguments.kinds, arguments.rows, arguments.batch_size, arguments.repeats)
         else:
             memory(Path(name), arguments.buckets)
 

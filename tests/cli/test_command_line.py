@@ -31,6 +31,7 @@ def test_the_commands_are_there() -> None:
         "backtest",
         "split-check",
         "report",
+        "track",
         "predict",
         "latency",
         "export",

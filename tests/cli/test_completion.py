@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("line", "words"),
     [
         ("widedeep ", list(COMMANDS)),
-        ("widedeep tr", ["train"]),
+        ("widedeep tr", ["train", "track"]),
         ("widedeep train --re", ["--resume", "--refit"]),
         ("widedeep train m", ["movielens-100k", "movielens-1m", "mine.yaml"]),
         ("widedeep show ", ["mine", "mine.yaml"]),

@@ -91,6 +91,13 @@ sweep:
     assert "features, crosses, model, training" in told[2]
 
 
+def test_a_setting_that_the_kind_makes_no_use_of_is_refused_unless_the_kind_is_searched_too() -> None:
+    space = "sweep: {space: {model.deep.dropout: 'float(0, 0.5)'%s}}\nmodel: {kind: wide}\n"
+    (told,) = faults(space % "")
+    assert "model.kind is wide, which makes no use of model.deep here, so that it would change nothing" in told
+    assert read(space % ", model.kind: [wide, deep]").recipe.sweep is not None
+
+
 def test_a_sweep_is_checked_like_any_section() -> None:
     (told,) = faults("sweep: {space: {training.epochs: 'int(4, 1)'}}\n")
     assert "sweep.space.training.epochs" in told

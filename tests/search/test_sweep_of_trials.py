@@ -199,7 +199,7 @@ def test_the_best_recipe_says_where_it_comes_from_and_reads_the_same_files_from_
     assert loaded.recipe.sweep is None
     assert loaded.recipe.training.deep.learning_rate == result.best.settings["training.deep.learning_rate"]
     assert list(loaded.recipe.data.train) == ["../log.csv"]
-    assert "# The best of 3 trials (0 of them pruned)" in text
+    assert "# The best trial of a sweep (3 finished, 0 of them pruned):" in text
     assert "# Trial 2: valid log loss 0.4" in text
     assert "\nname: y" not in text
 

@@ -1,5 +1,6 @@
 """`crosses` by workers leaves the bytes of one process, whatever their number, and whoever dies."""
 
+import random
 from pathlib import Path
 
 import polars as pl
@@ -73,6 +74,43 @@ def test_vocabularies_too_large_for_memory_are_settled_from_files_that_any_worke
 
     assert len(spilled) > 10
     assert files_of(here.path) == files_of(shared.path) == files_of(alone.path)
+
+
+GAPS = """\
+name: parts
+data:
+  train: log-*.csv
+  label: click
+  format: {missing: [""]}
+features:
+  numeric: [{column: x, buckets: 5}]
+  categorical: [{column: early, min_count: 2}, {column: late, buckets: auto}, {column: d, vocabulary: v}]
+  multi_valued: [{column: l, separator: " ", vocabulary: v}]
+crosses: [[early, late], {fields: [d, l], buckets: auto}, [x, d]]
+"""
+
+
+@pytest.mark.parametrize("held", [16_000_000, 8])
+def test_values_that_only_some_parts_hold_are_counted_as_by_one_process(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("widedeep.profile.ingest_parts.PIECE_BYTES", 100)
+    monkeypatch.setattr("widedeep.features.fit_parts.SPILL_ENTRIES", held)
+    draw = random.Random(3)
+    for number, rows in enumerate([60, 1, 40, 2, 30]):
+        lines = ["x,early,late,d,l,click"]
+        for _ in range(rows):
+            early, late = ("", f"b{draw.randrange(4)}") if number > 2 else (f"a{draw.randrange(4)}", "")
+            items = " ".join(f"d{draw.randrange(12)}" for _ in range(draw.randrange(4)))
+            lines.append(f"{draw.random()},{early},{late},d{draw.randrange(9)},{items},{draw.randrange(2)}")
+        (tmp_path / f"log-{number}.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "parts.yaml").write_text(GAPS)
+    loaded = load_recipe(tmp_path / "parts.yaml")
+
+    alone = build_crosses(loaded, tmp_path / "alone", Reporter())
+    shared = encoding_stage(loaded, Workspace(tmp_path / "shared"), Reporter(), workers=Shuffled())
+
+    assert files_of(shared.path) == files_of(alone.path)
 
 
 @pytest.mark.parametrize("function", ["_fit_fields", "_fit_crosses", "_write_all"])

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from worker_tasks import die, die_at_first, fail, refuse_from_two_on, square, threads_of_polars
+from worker_tasks import die, die_at_first, fail, process_id, refuse_from_two_on, square, threads_of_polars
 
 from widedeep.errors import ColumnValuesError, Fault, RecipeError, UsageError, WorkersError
 from widedeep.workers import open_workers
@@ -16,6 +16,20 @@ def test_every_item_comes_back_once_with_its_number_whatever_the_number_of_worke
         with open_pool(size) as pool:
             assert sorted(pool.map(square, range(7))) == [(number, number**2) for number in range(7)]
             assert pool.in_order(square, []) == []
+
+
+def test_no_more_processes_start_than_there_can_be_work_for() -> None:
+    with open_pool(3) as pool:
+        pool.prepare("worker_tasks", 1)
+        assert len({*pool.in_order(process_id, range(1))}) == len(pool._workers) == 1
+        pool.prepare("worker_tasks", 9)
+        assert len(pool._workers) == 3
+
+
+def test_a_worker_works_even_if_it_could_not_import_early_what_it_was_to() -> None:
+    with open_pool(1) as pool:
+        pool.prepare("no_such_module", 1)
+        assert pool.in_order(square, [2]) == [4]
 
 
 def test_the_largest_items_are_begun_first_and_the_first_error_in_order_is_raised() -> None:

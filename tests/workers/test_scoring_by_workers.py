@@ -1,5 +1,6 @@
 """`predict` by workers writes the bytes, and tells the messages and the faults, of one process."""
 
+import errno
 import io
 import json
 import os
@@ -395,3 +396,27 @@ def test_two_runs_are_not_measured_by_workers(run: Path, trained: Path, widedeep
 
     assert (code, out) == (2, "")
     assert "--workers measures one run" in err
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_full_disk_is_told_with_the_work_directory_and_leaves_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [write_rows(tmp_path / f"{n}.csv", 60, n) for n in range(2)]
+    write_ipc, written = pl.DataFrame.write_ipc, list[int]()
+
+    def full(frame: pl.DataFrame, file: Any, **options: Any) -> None:
+        written.append(frame.height)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_ipc(frame, file, **options)
+
+    monkeypatch.setattr(pl.DataFrame, "write_ipc", full)
+    work = tmp_path / "work"
+    options = ScoringOptions(workers="2", work_dir=work)
+
+    came = made(run, files, tmp_path / "scores.csv", options)
+
+    assert came[1:3] == [6, f"{work}: cannot write: No space left on device; free some space or choose another place"]
+    assert list(work.iterdir()) == []
+    assert not (tmp_path / "scores.csv").exists()

@@ -11,6 +11,10 @@ def square(number: int) -> int:
     return number * number
 
 
+def process_id(_: int) -> int:
+    return os.getpid()
+
+
 def threads_of_polars(_: int) -> int:
     import polars as pl
 

@@ -66,12 +66,12 @@ def encode_by_parts(
     recipe: Recipe, typed: Path, rows: Mapping[str, int], out_dir: Path, reporter: Reporter, workers: Workers
 ) -> None:
     """Fit the plan on the train rows of the typed table and write all splits, with a report, into `out_dir`."""
-    workers.prepare(fit_parts.__name__)
     typed, out_dir = typed.resolve(), out_dir.resolve()  # workers may have another current directory
     counts_dir, rare = out_dir / "counts", RareCounts()
     with writing(counts_dir):
         counts_dir.mkdir()
     heights = {split: part_heights(typed, split) for split in rows}
+    workers.prepare(fit_parts.__name__, len(heights["train"]))
     with ThreadPoolExecutor(1) as thread:
         # This process has nothing to do while workers count.
         found_late = thread.submit(late_instant, typed, TRAIN_ONLY, recipe.data.keep_negatives)

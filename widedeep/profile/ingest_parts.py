@@ -147,7 +147,9 @@ def fill_by_parts(
     `sync` is given each file of the table.
     """
     base_dir, out_dir = base_dir.resolve(), out_dir.resolve()  # workers may have another current directory
-    workers.prepare(__name__)
+    sources = [source for of_split in files.values() for source in of_split]
+    most_pieces = len(sources) + sum(size_of(source) or 0 for source in sources) // PIECE_BYTES
+    workers.prepare(__name__, most_pieces)
     side_tables = SideTables.load(recipe.data, base_dir, columns_read(recipe, "train"), reporter)
     folder = out_dir / "typed"
     with writing(folder):

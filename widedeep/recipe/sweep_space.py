@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from widedeep.errors import Fault, RecipeError
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.places import Finding, told
+from widedeep.recipe.places import Finding, dotted, told
+from widedeep.recipe.resolve import left_out
 from widedeep.recipe.schema import Recipe
 from widedeep.recipe.strict_yaml import read_yaml
 
@@ -126,6 +127,9 @@ def space_findings(recipe: Recipe, space: Mapping[str, Any]) -> list[Finding]:
         if above := next((other for other in space if setting.startswith(f"{other}.")), None):
             findings.append(Finding(place, f"lies in {above}, which is searched as a whole: take one of them out"))
             continue
+        if lacking := _lacking(recipe, setting, space):
+            findings.append(Finding(place, f"{lacking}, so that it would change nothing: take it out"))
+            continue
         for value in read_entry(entry).ends:
             try:
                 plain.changed([f"{setting}={written(value)}"])
@@ -134,6 +138,14 @@ def space_findings(recipe: Recipe, space: Mapping[str, Any]) -> list[Finding]:
                 findings.append(Finding(place, f"{written(value)} does not fit: {told_of}"))
                 break
     return findings
+
+
+def _lacking(recipe: Recipe, setting: str, space: Mapping[str, Any]) -> str | None:
+    """Why the setting has no effect, whatever else is drawn; None if it has, or may have."""
+    if space.keys() & {"model", "model.kind", "crosses"}:
+        return None
+    part = next((part for part in map(dotted, left_out(recipe)) if f"{setting}.".startswith(f"{part}.")), None)
+    return None if part is None else f"model.kind is {recipe.model.kind}, which makes no use of {part} here"
 
 
 def value_at(data: Mapping[str, Any], setting: str) -> Any:

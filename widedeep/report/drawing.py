@@ -3,20 +3,25 @@
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 
 SIZE_INCHES = 4.7, 3.3
 """Width in inches. At 72 units an inch, about a phone's screen in CSS pixels: there, text is shown at its real size."""
 TEXT_POINTS = 10.5
+_PNG_DPI = 144
 _LABEL_GAP = 0.6
 """Least gap between two labels side by side, in heights of a letter: fonts of other pages may be a little wider."""
 
@@ -88,6 +93,20 @@ _MARKERS = "osD^vPX*"
 RUN_STYLES = tuple(map(RunStyle, RUN_COLOURS, _DASHES, _MARKERS))
 
 
+_kept: ContextVar[dict[str, Figure] | None] = ContextVar("kept figures", default=None)
+
+
+@contextmanager
+def keeping_figures() -> Iterator[dict[str, Figure]]:
+    """Fills a dictionary with the figure of each chart that is drawn meanwhile, by the chart's SVG."""
+    figures: dict[str, Figure] = {}
+    token = _kept.set(figures)
+    try:
+        yield figures
+    finally:
+        _kept.reset(token)
+
+
 def drawn(name: str, described: str, draw: Callable[[Axes], None]) -> str:
     """The SVG of a chart, for use inside HTML.
 
@@ -101,7 +120,42 @@ def drawn(name: str, described: str, draw: Callable[[Axes], None]) -> str:
         axes = figure.add_subplot()
         draw(axes)
         _keep_labels_apart(figure, axes)
-        return _svg(figure, name, described)
+        svg = _svg(figure, name, described)
+        if (kept := _kept.get()) is not None:
+            kept[svg] = figure
+        return svg
+
+
+def png(figure: Figure, title: str, legend: Sequence[str], colours: Mapping[str, str]) -> bytes:
+    """A kept figure as PNG, twice as large as on the page, with its title and a legend.
+
+    `colours` names the colour of each of the page's variables, such as `--ink`. The same figure gives the same bytes.
+    """
+    real = {placeholder: colours[variable[4:-1]] for placeholder, variable in _COLOURS.items()}
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        for artist in figure.findobj():
+            for part in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+                _recolour(artist, part, real)
+        figure.set_dpi(_PNG_DPI)
+        figure.set_facecolor(colours["--paper"])
+        figure.suptitle(title, fontsize=TEXT_POINTS, color=colours["--ink"], wrap=True)
+        figure.supxlabel("; ".join(legend), fontsize=TEXT_POINTS - 2.5, color=colours["--quiet"], wrap=True)
+        file = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})  # type: ignore[no-untyped-call]
+        return file.getvalue()
+
+
+def _recolour(artist: Artist, part: str, real: Mapping[str, str]) -> None:
+    """Give a part of a drawing the real colour in place of a placeholder, as opaque as it was."""
+    read, write = getattr(artist, f"get_{part}", None), getattr(artist, f"set_{part}", None)
+    if read is None or write is None:
+        return
+    values = to_rgba_array(read())
+    new = [(*to_rgba(real[to_hex(value)])[:3], value[3]) if to_hex(value) in real else tuple(value) for value in values]
+    if any(to_hex(value) in real for value in values):
+        write(new if len(new) > 1 else new[0])
 
 
 def _keep_labels_apart(figure: Figure, axes: Axes) -> None:

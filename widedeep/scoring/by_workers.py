@@ -36,6 +36,8 @@ from widedeep.workers import Workers, open_workers
 CUT_BYTES = 32 << 20
 """Stored bytes of a piece of a large file; a file of fewer than two is not cut."""
 _SCORE = "score"
+_BEGUN = "begun"
+"""Folder of pieces that are not whole. Those that wait lie elsewhere, as whoever begins one looks through it."""
 Task = TypeVar("Task")
 
 
@@ -231,6 +233,7 @@ def scoring_workers(
     with ExitStack() as stack:
         with writing(work_dir):
             folder = stack.enter_context(temporary_directory(place))
+            (folder / _BEGUN).mkdir()
         workers = stack.enter_context(open_workers(where, place))
         scoring = ScoringWorkers(workers, Job(run.resolve(), folder, tables=named, **job), sources, reporter)
         stack.callback(scoring.close)
@@ -265,7 +268,7 @@ def _replayed(piece: _ScoredPiece, name: str, rows: InputRows, odd_values: OddVa
 
 
 def _read_block(piece: _ScoredPiece, number: int, odd_values: OddValues) -> ScoredBlock:
-    with writing(piece.folder):
+    with writing(piece.folder.parent.parent):
         frame = pl.read_ipc((piece.folder / f"{number}.arrow").read_bytes())
     scores = frame[_SCORE].to_numpy()
     for start in range(0, len(scores), PART_ROWS):
@@ -317,7 +320,6 @@ def _score(task: _PieceTask) -> _ScoredPiece:
     job = task.job
     scorer, rows = _scorer(job), _rows(job)
     rows.typing = scorer.typing(labelled=job.labelled)  # it is not to know the rows of other pieces
-    rows.tables.take_unmatched()
     kinds: list[Mapping[str, ValueKind]] = []
 
     def typed() -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -341,17 +343,17 @@ def _scored(job: Job, number: int, scorer: Scorer, rows: TypedBlocks) -> _Scored
     odd_values = OddValues() if job.labelled else Tally(scorer.plan)
     num_blocks, error = 0, None
     place = job.folder / f"piece-{number}"
-    with temporary_directory(job.folder) as scratch:
+    with temporary_directory(job.folder / _BEGUN) as scratch:
         try:
             with closing(scored_blocks(scorer, rows, odd_values)) as blocks:
                 for block in blocks:
                     columns = _brought(block.typed, job.sliced) if job.labelled else block.raw.select(job.keep)
-                    with writing(scratch), (scratch / f"{num_blocks}.arrow").open("wb") as file:
+                    with writing(job.folder.parent), (scratch / f"{num_blocks}.arrow").open("wb") as file:
                         pl.DataFrame([*columns, pl.Series(_SCORE, block.scores)]).write_ipc(file)
                     num_blocks += 1
         except WidedeepError as failure:
             error = failure
-        with writing(place):
+        with writing(job.folder.parent):
             try:
                 scratch.rename(place)
             except OSError:

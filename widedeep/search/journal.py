@@ -16,6 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from widedeep.artefacts import unreadable
 from widedeep.errors import ArtefactError
 from widedeep.files import writing
 from widedeep.recipe.sweep_space import Choices, Entry, written
@@ -216,6 +217,8 @@ def _drop_torn_end(path: Path) -> int:
         content = path.read_bytes()
     except FileNotFoundError:
         return 0
+    except OSError as error:
+        raise unreadable(path, error) from error
     whole = 0
     for line in content.splitlines(keepends=True):
         try:

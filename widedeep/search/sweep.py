@@ -152,7 +152,7 @@ def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial
     found = best_recipe(loaded, best)
     pruned = sum(trial.state == "pruned" for trial in result.finished)
     lines = [
-        f"# The best of {len(result.finished)} trials ({pruned} of them pruned) of a sweep:",
+        f"# The best trial of a sweep ({len(result.finished)} finished, {pruned} of them pruned):",
         f"#   {visible(made_by)}",
         f"# Trial {best.number}: valid {metric_title(result.metric)} {figure(best.value)}, {_epochs(best.epochs)}. The",
         "# valid rows chose it, and flatter it a little for that; the test rows chose nothing. What was searched:",

@@ -66,8 +66,8 @@ class Workers(ABC):
         results = dict(self.map(function, items))
         return [results[number] for number in range(len(items))]
 
-    def prepare(self, module: str) -> None:  # noqa: B027 - those of a cluster run already
-        """Have processes of this machine start and import the module of the first `map` while there is no work yet."""
+    def prepare(self, module: str, most: int) -> None:  # noqa: B027 - those of a cluster run already
+        """Have processes of this machine, `most` at most, start and import the module of the first `map` meanwhile."""
 
     @abstractmethod
     def _outcomes(

@@ -33,8 +33,8 @@ class Pool(Workers):
         self._size = size
         self._workers: list[_Worker] = []
 
-    def prepare(self, module: str) -> None:
-        while len(self._workers) < self._size:
+    def prepare(self, module: str, most: int) -> None:
+        while len(self._workers) < min(self._size, most):
             self._started(module)
 
     def _outcomes(

@@ -1,0 +1,52 @@
+"""Where trackers keep runs, and what they need: told before any run is read."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
+
+from widedeep.errors import UsageError, WriteError
+
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+
+_NEEDED = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic"), "wandb": ("wandb",)}
+_TITLES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "Weights & Biases"}
+
+
+def check_tracker(name: str) -> Tracker:
+    """The tracker of this name. Raises UsageError if there is none, or its library is not installed."""
+    tracker: Tracker
+    for tracker in get_args(Tracker):
+        if name == tracker:
+            if any(find_spec(module) is None for module in _NEEDED[tracker]):
+                raise UsageError(
+                    f"`track --to {name}` writes with {_TITLES[tracker]}, which is not installed: "
+                    f"pip install 'widedeep[{name}]'"
+                )
+            return tracker
+    raise UsageError(f"--to {name}: is no tracker that is known: take {', '.join(get_args(Tracker))}")
+
+
+def check_place(tracker: Tracker, place: str) -> str:
+    """`place` as a URI, if it is one that the tracker takes, else the absolute path of a folder, made if it is missing.
+
+    Raises UsageError for a place that the tracker does not take, or within a run, and WriteError for one that cannot be
+    a folder.
+    """
+    scheme, is_uri, rest = place.partition("://")
+    if is_uri:
+        if tracker == "mlflow" and scheme in ("http", "https") and rest:
+            return place
+        takes = "a folder, or http:// and https:// of a server" if tracker == "mlflow" else "a folder"
+        raise UsageError(f"--to {tracker} {place}: must be {takes}")
+    folder = Path(os.path.realpath(place))
+    for path in (folder, *folder.parents):
+        if all((path / name).is_file() for name in ("recipe.yaml", "manifest.json")):
+            raise UsageError(f"--to {tracker} {place}: lies in the run {path.name}: name a folder outside of runs")
+    if not place or (folder.exists() and not folder.is_dir()):
+        raise WriteError(f"--to {tracker} {place}: is no folder; name one to write into")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"--to {tracker} {place}: cannot make the folder: {error.strerror or error}") from error
+    return str(folder)

@@ -1,0 +1,66 @@
+"""Event files of TensorBoard, by its own messages and records, without TensorFlow and torch."""
+
+import io
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.text import metadata as texts
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util import tensor_util
+
+from widedeep.files import replacing_file, writing
+from widedeep.tracking.replay import Replay
+
+_PNG_SIZE = slice(16, 24)
+_RGBA = 4
+
+
+def write_tensorboard(replay: Replay, folder: Path) -> Path:
+    """Write the run as one event file, which replaces the one of an earlier time, and give its folder.
+
+    The same run gives the same bytes. Raises WriteError.
+    """
+    content = io.BytesIO()
+    records = RecordWriter(content)
+    for event in _events(replay):
+        records.write(event.SerializeToString(deterministic=True))
+    of_run = folder / replay.recipe / replay.name
+    path = of_run / f"events.out.tfevents.{int(replay.started):010d}.widedeep"
+    with writing(path):
+        of_run.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() == content.getvalue():
+            return of_run
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+    return of_run
+
+
+def _events(replay: Replay) -> Iterator[event_pb2.Event]:
+    yield event_pb2.Event(wall_time=replay.started, file_version="brain.Event:2")
+    session = hparams.hparams_pb(dict(replay.settings), trial_id=replay.name, start_time_secs=replay.started)
+    yield event_pb2.Event(wall_time=replay.started, summary=session)
+    text = "".join(f"    {line}\n" for line in replay.recipe_text.splitlines())  # Markdown of a block of code
+    yield _event(replay.started, 0, _text("recipe", text))
+    for point in replay.points:
+        yield _event(point.time, point.step, summary_pb2.Summary.Value(tag=point.series, simple_value=point.value))
+    for name, value in replay.figures.items():
+        yield _event(replay.ended, replay.best_epoch, summary_pb2.Summary.Value(tag=name, simple_value=value))
+    for name, png in replay.pictures.items():
+        width, height = struct.unpack(">II", png[_PNG_SIZE])
+        image = summary_pb2.Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
+        yield _event(replay.ended, replay.best_epoch, summary_pb2.Summary.Value(tag=f"pictures/{name}", image=image))
+
+
+def _event(time: float, step: int, value: summary_pb2.Summary.Value) -> event_pb2.Event:
+    return event_pb2.Event(wall_time=time, step=step, summary=summary_pb2.Summary(value=[value]))
+
+
+def _text(tag: str, text: str) -> summary_pb2.Summary.Value:
+    return summary_pb2.Summary.Value(
+        tag=tag,
+        metadata=texts.create_summary_metadata(display_name="", description=""),
+        tensor=tensor_util.make_tensor_proto(text),
+    )
