@@ -6,7 +6,9 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from discovery_of_workers import write_clicks
 from stages_of_workers import DyingPool, Shuffled
@@ -30,14 +32,14 @@ def bytes_of(discovery: Discovery) -> bytes:
     return pickle.dumps(replace(discovery, seconds=0.0))
 
 
-def found_by(workers: Workers | None, recipe: Path, budget: float | None = None) -> Discovery:
+def found_by(workers: Workers | None, recipe: Path, budget: float | None = None, **rest: Any) -> Discovery:
     loaded, shelf_dir = load_recipe(recipe), recipe.parent / "shelf"
     typed = ingest(loaded, recipe.parent, Reporter()).path
     if workers is None:
-        return discover(loaded.recipe, typed, budget=budget, fdr=0.05, reporter=Reporter())
+        return discover(loaded.recipe, typed, budget=budget, fdr=0.05, reporter=Reporter(), **rest)
     shelf_dir.mkdir()
     shelf = Shelf(workers, shelf_dir)
-    return discover(loaded.recipe, typed, budget=budget, fdr=0.05, reporter=Reporter(), shelf=shelf)
+    return discover(loaded.recipe, typed, budget=budget, fdr=0.05, reporter=Reporter(), shelf=shelf, **rest)
 
 
 def test_any_number_of_workers_finds_the_same_and_leaves_no_files(tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_workers_that_die_in_each_step_change_nothing(tmp_path: Path) -> None:
     assert bytes_of(shared) == bytes_of(found_by(None, recipe))
 
 
-@pytest.mark.parametrize("kind", ["regression", "weights", "known", "fewer rows first"])
+@pytest.mark.parametrize("kind", ["regression", "weights", "known", "on a run", "fewer rows first"])
 def test_parts_in_any_order_and_done_twice_give_the_same(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +74,9 @@ def test_parts_in_any_order_and_done_twice_give_the_same(
         monkeypatch.setattr("widedeep.discovery.search.ROW_LIMIT", 10_000)
     recipe = write_clicks(tmp_path, kind)
 
-    shared, alone = found_by(Shuffled(), recipe), found_by(None, recipe)
+    on = {"logits": lambda data: np.sin(np.arange(data.num_rows)).astype(np.float32)} if kind == "on a run" else {}
+
+    shared, alone = found_by(Shuffled(), recipe, **on), found_by(None, recipe, **on)
 
     assert alone.kept
     assert alone.triples

@@ -34,6 +34,13 @@ def test_a_change_to_what_was_taken_stays_with_the_taker(tmp_path: Path) -> None
     assert taken(path).tolist() == [0.0, 0.0, 0.0]
 
 
+def test_a_shelf_that_was_deleted_takes_nothing_more(tmp_path: Path) -> None:
+    shelf = Shelf(Shuffled(), tmp_path / "shelf")
+
+    with pytest.raises(WorkersError, match="shelf: is gone: leave stages/ alone"):
+        shelf.put("a")
+
+
 def test_what_is_held_for_a_while_is_gone_then_and_told_by_its_path(tmp_path: Path) -> None:
     with Shelf(Shuffled(), tmp_path).holding("a") as path:
         assert taken(path) == "a"

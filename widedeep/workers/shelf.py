@@ -26,10 +26,12 @@ class Shelf:
         self._numbers = itertools.count()
 
     def put(self, value: object) -> Path:
-        """Write an object to a file, which `taken` reads. Raises WriteError."""
+        """Write an object to a file, which `taken` reads. Raises WriteError; WorkersError if the folder is gone."""
         buffers: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         path, places = self._folder / str(next(self._numbers)), []
+        if not self._folder.is_dir():
+            raise _gone(self._folder)
         with writing(path), path.open("wb") as file:
             for buffer in buffers:
                 with buffer.raw() as raw:
@@ -71,9 +73,11 @@ def taken(path: Path) -> Any:
             # A private copy of the pages that are written to: loops are compiled anew for arrays that are read-only.
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     except FileNotFoundError as error:
-        raise WorkersError(
-            f"{path}: is gone: leave stages/ alone while a command runs, and let all workers see --work"
-        ) from error
+        raise _gone(path) from error
     start = int.from_bytes(mapped[-_NUMBER_BYTES:], "little")
     pickled, places = pickle.loads(mapped[start:-_NUMBER_BYTES])
     return pickle.loads(pickled, buffers=[mapped[first : first + length] for first, length in places])
+
+
+def _gone(path: Path) -> WorkersError:
+    return WorkersError(f"{path}: is gone: leave stages/ alone while a command runs, and let all workers see --work")
