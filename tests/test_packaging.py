@@ -23,7 +23,12 @@ import widedeep
 ROOT = Path(__file__).parents[1]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
-REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+REQUIREMENTS = [
+    Requirement(text)
+    for text in sorted(
+        {*PROJECT["dependencies"], *(text for extra in PROJECT["optional-dependencies"].values() for text in extra)}
+    )
+]
 
 
 def constraints() -> dict[str, Version]:
