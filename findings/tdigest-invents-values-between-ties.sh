@@ -10,8 +10,7 @@
 # 0.83, and the 10th, -0.77, is below the smallest. cdf(0) of the clicks is 0.485 rather than 0.97. More data and a
 # smaller delta change nothing.
 # What it costs: the numbers of this field are full of ties (clicks, positions, hours, impressions a user, spend with
-# many zeros), and no one notices: on lognormal prices, which one tests with, it is right to
-# two decimals.
+# many zeros), and no one notices: on lognormal prices, which one tests with, it is right to two decimals.
 # Instead: fastdigest (below) or datasketches' tdigest_double, which keep ties flat; counts where values are few.
 set -euo pipefail
 work=$(mktemp -d)
