@@ -165,6 +165,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ("wandb", "https://example.org", "must be a folder"),
         ("mlflow", "sqlite:///mlflow.db", "must be a folder, or http:// and https:// of a server"),
         ("mlflow", "postgresql://host/db", "must be a folder, or http:// and https:// of a server"),
+        ("mlflow", "what?", "MLflow reads `?` and `%20` in a path as a URL does: name another folder"),
+        ("mlflow", "my%20flow", "MLflow reads `?` and `%20` in a path as a URL does: name another folder"),
     ],
 )
 def test_a_place_that_the_tracker_does_not_take_is_refused(

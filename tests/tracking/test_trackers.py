@@ -126,6 +126,15 @@ def test_a_database_that_is_none_is_told(widedeep: CommandLine, trained: Path, t
     assert "MLflow cannot write" in told
 
 
+def test_a_database_that_cannot_be_opened_is_told_at_once(widedeep: CommandLine, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+
+    code, _, told = widedeep("track", "small", "--to", "mlflow", tmp_path, "--work", trained, "--no-pictures")
+
+    assert code == 6
+    assert "MLflow cannot write: unable to open database file" in told
+
+
 def test_wandb_keeps_the_series_of_the_log_in_one_offline_run(
     widedeep: CommandLine, trained: Path, replay: Replay, tmp_path: Path
 ) -> None:

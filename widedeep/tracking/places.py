@@ -4,6 +4,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import unquote
 
 from widedeep.errors import UsageError, WriteError
 
@@ -36,10 +37,14 @@ def check_place(tracker: Tracker, place: str) -> str:
     scheme, is_uri, rest = place.partition("://")
     if is_uri:
         if tracker == "mlflow" and scheme in ("http", "https") and rest:
-            return place
+            return place.rstrip("/")
         takes = "a folder, or http:// and https:// of a server" if tracker == "mlflow" else "a folder"
         raise UsageError(f"--to {tracker} {place}: must be {takes}")
     folder = Path(os.path.realpath(place))
+    if tracker == "mlflow" and ("?" in str(folder) or unquote(str(folder)) != str(folder)):
+        raise UsageError(
+            f"--to {tracker} {place}: MLflow reads `?` and `%20` in a path as a URL does: name another folder"
+        )
     for path in (folder, *folder.parents):
         if all((path / name).is_file() for name in ("recipe.yaml", "manifest.json")):
             raise UsageError(f"--to {tracker} {place}: lies in the run {path.name}: name a folder outside of runs")

@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,10 +12,12 @@ from typing import Any
 from widedeep.errors import WriteError
 from widedeep.tracking.replay import Replay
 
-# Read when MLflow is imported. By default it reports to its makers, and asks a server that is away for minutes.
+# By default MLflow reports to its makers, and asks a server that is away for minutes.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+# It would write addresses of runs to stdout.
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -37,13 +41,15 @@ class MlflowTracker:
         self._place = place
         self._folder = None if "://" in place else Path(place)
         for name in ("alembic", "mlflow"):  # they tell each step of making the tables
-            logging.getLogger(name).setLevel(logging.WARNING)
+            logging.getLogger(name).setLevel(logging.ERROR)
         uri = place
         if self._folder is not None:
             uri = f"sqlite:///{self._folder / DATABASE}"
             # Without it, MLflow would make a folder `mlruns` in the current directory.
             os.environ[_ARTEFACT_ROOT] = (self._folder / FILES).as_uri()
         try:
+            if self._folder is not None:
+                _check_database(self._folder / DATABASE)
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         except Exception as error:  # of its own, of SQLAlchemy, of Alembic
             raise self._told(error) from error
@@ -109,6 +115,12 @@ class MlflowTracker:
             return error
         text = error.message if isinstance(error, MlflowException) else str(error)
         return WriteError(f"{self._place}: MLflow cannot write: {' '.join(text.split())[:300]}")
+
+
+def _check_database(path: Path) -> None:
+    """Raise sqlite3.Error unless the file is a database, or can be made: MLflow would try for a minute."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version")
 
 
 def _name(name: str) -> str:
