@@ -125,7 +125,11 @@ def prepare() -> None:
     for package in (widedeep, widedeep_cli):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith(("__main__", ".cuda", ".tiles", "recipes.DATA")):
-                importlib.import_module(module.name)
+                try:
+                    importlib.import_module(module.name)
+                except ModuleNotFoundError as error:  # of an extra, which need not be installed
+                    if (error.name or "").startswith("widedeep"):
+                        raise
 
     numba.njit(_identity)(1)  # loads the compiler's registries
     gc.collect()

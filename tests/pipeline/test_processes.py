@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,33 @@ def test_a_killed_rank_is_named_and_other_numbers_of_processes_go_on_to_the_same
     code, told = run_forked("train", "small.yaml", "--processes", "3", "--resume", *settings, cwd=project)
     assert code == 0, told
     assert checkpoints(project) == checkpoints(project / "quiet")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which ports are open")
+def test_processes_of_this_machine_listen_to_this_machine_alone(project: Path) -> None:
+    settings = [*PARTS, "--set", "training.epochs=1000", "--set", "training.checkpoint_seconds=0"]
+    command = [sys.executable, "-m", "widedeep_cli", "train", "small.yaml", "--processes", "2", "--quiet", *settings]
+    with subprocess.Popen(command, cwd=project) as process:
+        while not list(project.glob("runs/small/*/checkpoints/last-*")) and process.poll() is None:
+            time.sleep(0.01)
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        listening = [address for number in (process.pid, int(child)) for address in listened_at(number)]
+        process.send_signal(signal.SIGINT)
+    assert set(listening) == {"127.0.0.1"}
+
+
+def listened_at(process: int) -> list[str]:
+    """The addresses at which a process waits for connections."""
+    links = [os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()]
+    addresses = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in links:
+                packed = bytes.fromhex(local.split(":")[0])
+                words = [packed[at : at + 4][::-1] for at in range(0, len(packed), 4)]
+                addresses.append(str(ip_address(b"".join(words))))
+    return addresses
 
 
 def test_more_processes_than_parts_are_refused(project: Path, widedeep: Callable[..., tuple[int, str, str]]) -> None:

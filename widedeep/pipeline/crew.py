@@ -7,6 +7,7 @@ take the same steps.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,10 +57,21 @@ class StartedCrew(Crew):
     def at_work(self, assignment: Assignment, timeout: float) -> Iterator[Ranks]:
         dist = distributed()
         _use_loopback()
-        store = dist.TCPStore("127.0.0.1", 0, None, True, timedelta(seconds=timeout), wait_for_workers=False)
+        # By itself, the store would listen on all addresses of this machine.
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            store = dist.TCPStore(
+                "127.0.0.1",
+                port,
+                None,
+                True,
+                timedelta(seconds=timeout),
+                wait_for_workers=False,
+                master_listen_fd=listening.detach(),  # the store closes it
+            )
         _assign(store, 1, assignment, timeout)
         _assign(store, 2, None, timeout)
-        children = _Children(self.world, store.port)
+        children = _Children(self.world, port)
         try:
             ranks = JoinedRanks(dist.PrefixStore("run/1", store), 0, self.world, timeout, ended=children.ended)
             yield ranks
