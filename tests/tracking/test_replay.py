@@ -143,7 +143,7 @@ def test_a_tracker_that_is_unknown_is_refused(widedeep: CommandLine, run: Path) 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
     widedeep: CommandLine, run: Path, tracker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("widedeep.tracking.places.find_spec", lambda name: None)
+    monkeypatch.setattr("widedeep.pipeline.live_tracking.find_spec", lambda name: None)
 
     code, _, told = widedeep("track", run, "--to", tracker, "pages")
 
@@ -154,7 +154,7 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every tracker were installed, as far as `track` looks before it begins."""
-    monkeypatch.setattr("widedeep.tracking.places.find_spec", lambda name: name)
+    monkeypatch.setattr("widedeep.pipeline.live_tracking.find_spec", lambda name: name)
 
 
 @pytest.mark.usefixtures("installed")

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,49 @@ def test_tensorboard_reads_the_series_of_the_log(
     assert "recipe" in "".join(read.Tags()["tensors"])
     (other,) = (tmp_path / "another").rglob("events.*")
     assert other.read_bytes() == content
+
+
+def test_tensorboard_reads_a_training_under_way_to_its_end(widedeep: CommandLine, project: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from widedeep.tracking.to_tensorboard import write_tensorboard
+
+    code, out, told = widedeep(
+        *("train", "small.yaml", "--set", "training.track={to: tensorboard, place: board}", "--json", "--quiet")
+    )
+    assert (code, told) == (0, "")
+    run = project / json.loads(out)["run"]
+    (file,) = (project / "board").rglob("events.*")
+    content, node = file.read_bytes(), file.stat().st_ino
+    # As when its first epoch had ended, and the reader had read so far.
+    shutil.copytree(run, half := project / "half" / "small" / run.name)
+    (half / "DONE").unlink()
+    lines = (half / "events.jsonl").read_text().splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if json.loads(line)["event"] == "epoch")
+    (half / "events.jsonl").write_text("".join(lines[: first + 1]))
+    write_tensorboard(read_replay(half, though_unfinished=True), project / "later")
+    (growing,) = (project / "later").rglob("events.*")
+    reader = EventAccumulator(str(growing.parent)).Reload()
+    assert [event.step for event in reader.Scalars("valid/auc")] == [1]
+
+    for place in ("board", "later"):
+        code, _, _ = widedeep("track", run, "--to", "tensorboard", place, "--no-pictures", "--quiet")
+        assert code == 0
+
+    assert (file.read_bytes(), file.stat().st_ino) == (content, node)
+    assert growing.read_bytes() == content
+    assert [event.step for event in reader.Reload().Scalars("valid/auc")] == [1, 2]
+
+
+def test_tensorboards_file_is_the_same_from_any_process(trained: Path, tmp_path: Path) -> None:
+    run = (trained / "runs" / "small" / "latest").resolve()
+    for place in ("one", "other"):
+        command = [*("-m", "widedeep_cli", "track"), run, *("--to", "tensorboard", tmp_path / place, "--no-pictures")]
+        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+
+    one, other = (next((tmp_path / place).rglob("events.*")).read_bytes() for place in ("one", "other"))
+
+    assert one == other
 
 
 def test_mlflow_reads_the_series_of_the_log_and_has_one_run(

@@ -3,7 +3,7 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +27,7 @@ from widedeep.pipeline.crew import Crew
 from widedeep.pipeline.finish import finish_run
 from widedeep.pipeline.going_on import Parent, carried_run, remembering
 from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.live_tracking import LiveTracking, installed_trackers
 from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path, precision_of
 from widedeep.pipeline.parted import Assignment, parted_trainer
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
@@ -34,7 +35,7 @@ from widedeep.pipeline.stages import MemoryResult, encoding_stage, memory_stage
 from widedeep.pipeline.workspace import Workspace, read_report
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
-from widedeep.recipe.schema import Recipe
+from widedeep.recipe.schema import Recipe, TrackSettings
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory
 from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
@@ -107,12 +108,21 @@ def train(
 
     `crew` are the processes that train; this one alone by default. Raises UsageError for more of them than parts.
     """
-    loaded = _without_sweep(loaded)
+    trackers = installed_trackers(loaded.recipe.training.track, reporter)
+    loaded = _of_run(loaded)
     parent = _parent(loaded, goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     with workspace.shared(reporter, wait=wait):
         return _train_or_refit(
-            loaded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent, crew=crew
+            loaded,
+            workspace,
+            reporter,
+            resume=resume,
+            again=again,
+            refit=refit,
+            parent=parent,
+            crew=crew,
+            trackers=trackers,
         )
 
 
@@ -135,7 +145,8 @@ def train_seeds(
     """
     if loaded.recipe.seed + seeds > 2**32:
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
-    loaded = _without_sweep(loaded)
+    trackers = installed_trackers(loaded.recipe.training.track, reporter)
+    loaded = _of_run(loaded)
     parent = _parent(loaded, goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     runs: list[TrainResult] = []
@@ -145,15 +156,24 @@ def train_seeds(
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
             runs.append(
                 _train_or_refit(
-                    seeded, workspace, reporter, resume=resume, again=again, refit=refit, parent=parent, crew=crew
+                    seeded,
+                    workspace,
+                    reporter,
+                    resume=resume,
+                    again=again,
+                    refit=refit,
+                    parent=parent,
+                    crew=crew,
+                    trackers=trackers,
                 )
             )
     return SeedsResult(runs, _summary([run.metrics for run in runs]))
 
 
-def _without_sweep(loaded: LoadedRecipe) -> LoadedRecipe:
-    """What a search of the recipe would try is no part of a run of it, and no run is another for it."""
-    return replace(loaded, recipe=loaded.recipe.model_copy(update={"sweep": None}))
+def _of_run(loaded: LoadedRecipe) -> LoadedRecipe:
+    """The recipe without what a search of it would try and where it is shown: no run is another for these."""
+    training = loaded.recipe.training.model_copy(update={"track": ()})
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"sweep": None, "training": training}))
 
 
 def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -188,21 +208,23 @@ def _train_or_refit(
     refit: RefitRows | None,
     parent: Parent | None,
     crew: Crew,
+    trackers: Sequence[TrackSettings],
 ) -> TrainResult:
+    train_this = partial(_train, loaded, workspace, reporter, crew, trackers)
     if refit is None:
         try:
-            return _train(loaded, workspace, reporter, crew, resume=resume, again=again, parent=parent)
+            return train_this(resume=resume, again=again, parent=parent)
         except NoRowsError as error:
             if parent is None or error.split != "train":
                 raise
             return _carry(parent, loaded, workspace, reporter, resume=resume or not again)
     splits = refit_splits(loaded, refit)
-    chosen = _train(loaded, workspace, reporter, crew, resume=resume, take_finished=True).run
+    chosen = train_this(resume=resume, take_finished=True).run
     planned = Refit.of(RunDirectory(chosen), loaded.recipe, splits)
     reporter.note(
         f"refit of {chosen} on the {' + '.join(splits)} rows, for its best number of epochs: {planned.epochs}"
     )
-    return _train(loaded, workspace, reporter, crew, resume=resume, again=again, refit=planned)
+    return train_this(resume=resume, again=again, refit=planned)
 
 
 def _train(
@@ -210,6 +232,7 @@ def _train(
     workspace: Workspace,
     reporter: Reporter,
     crew: Crew,
+    trackers: Sequence[TrackSettings],
     *,
     resume: bool,
     again: bool = True,
@@ -232,7 +255,8 @@ def _train(
     refit_key = {} if refit is None else {"refit": [refit.key, refit.epochs]}
     from_key = {} if parent is None else {"from": parent.key}
     key = key_of({"recipe": recipe_text, "encoded": encoded.key, **memory_key, **refit_key, **from_key})
-    with workspace.training(recipe.name, key):
+    live = LiveTracking(trackers, workspace.path, reporter)
+    with workspace.training(recipe.name, key), live:
         if take_finished and (done := last_run(workspace, recipe.name, key, finished=True)) is not None:
             return _finished_result(done)
         run = last_run(workspace, recipe.name, key) if resume else None
@@ -270,6 +294,7 @@ def _train(
             run = begin_run(path, loaded, recipe_text, encoded, memory, forms, head, key)
         else:
             plan = FeaturePlan.load(run.plan_dir)
+        live.begin(run.path)
         layout = input_layout(plan, recipe)
         stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
         for store in stores.values():
@@ -301,7 +326,7 @@ def _train(
                     precision=precision_of(run, device),
                     resume=resume,
                 )
-                network, outcome = _learn_by_parts(assignment, crew, recipe, plan, layout, parent, reporter)
+                network, outcome = _learn_by_parts(assignment, crew, recipe, plan, layout, parent, reporter, live)
                 seconds = time.monotonic() - started
                 finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
                 return _with_warnings_told(_finished_result(run, already_done=False), reporter)
@@ -327,6 +352,7 @@ def _train(
                 unknown=unknown,
                 followed=None if refit is None else refit.values,
                 as_it_was=None if parent is None else partial(remembering, network, known),
+                at_epoch_end=live.at_epoch_end,
             )
             if parent is not None and not (resume and run.last_path.exists()):
                 parent.start(network, trainer.optimizers, kept)
@@ -395,6 +421,7 @@ def _learn_by_parts(
     layout: InputLayout,
     parent: Parent | None,
     reporter: Reporter,
+    live: LiveTracking,
 ) -> tuple[Network, Outcome]:
     """Train in the crew's processes. Gives a network for the whole model, whose weights are in the best checkpoint."""
     run = RunDirectory(Path(assignment.run))
@@ -402,7 +429,7 @@ def _learn_by_parts(
     if parent is not None:
         assignment, known = _begun(assignment, plan, layout, parent, reporter)
     with crew.at_work(assignment, recipe.training.timeout) as ranks:
-        trainer = parted_trainer(assignment, ranks, reporter)
+        trainer = parted_trainer(assignment, ranks, reporter, at_epoch_end=live.at_epoch_end)
         _tell_silent(trainer.network, layout, reporter)
         outcome = trainer.run(resume=assignment.resume)
         del trainer

@@ -60,8 +60,10 @@ def parted_trainer(
     reporter: Reporter,
     *,
     as_it_was: Callable[[Network], Callable[[], AbstractContextManager[object]]] | None = None,
+    at_epoch_end: Callable[[], None] | None = None,
 ) -> PartedTrainer:
-    """The trainer of this process, with the rows of tables that it holds. `as_it_was`: see Trainer, for a network.
+    """The trainer of this process, with the rows of tables that it holds. `as_it_was` and `at_epoch_end`: see Trainer,
+    the former for a network.
 
     Raises ArtefactError if run or stage are not here.
     """
@@ -108,4 +110,5 @@ def parted_trainer(
             unknown=unknown,
             followed=assignment.followed,
             as_it_was=None if as_it_was is None else as_it_was(network),
+            at_epoch_end=at_epoch_end,
         )

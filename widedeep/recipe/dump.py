@@ -48,6 +48,8 @@ def dump_recipe(recipe: Recipe) -> str:
     data = recipe.model_dump()
     if data["sweep"] is None:  # of most recipes, and of all runs
         del data["sweep"]
+    if not data["training"]["track"]:  # likewise
+        del data["training"]["track"]
     for path in left_out(recipe):
         parent = data
         for key in path[:-1]:

@@ -5,7 +5,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from widedeep.recipe.base import MOST_COUNT, MOST_NAME, ColumnName, Paths, Scalar, Scalars, Settings
 from widedeep.recipe.data import (
@@ -68,6 +68,8 @@ __all__ = [
     "SweepSettings",
     "TimeSettings",
     "TimeSplit",
+    "TrackSettings",
+    "Tracker",
     "TrainingSettings",
     "WideOptimizer",
     "WideSettings",
@@ -283,6 +285,32 @@ class Eviction(Settings):
     scores as an unknown value, and is a new one if it comes back."""
 
 
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+
+
+class TrackSettings(Settings):
+    """What shows a training while it goes on: at the end of each epoch the run so far is written there, as
+    `widedeep track` writes it, by a process of its own. Whatever fails there is a warning, and training goes on."""
+
+    to: Tracker
+    """TensorBoard, MLflow, or Weights & Biases, which are written offline."""
+    place: Annotated[str, Field(min_length=1)]
+    """A folder, which starts from the work directory if it is relative, as `runs` does; for MLflow also `http://` or
+    `https://` of a server."""
+
+    @model_validator(mode="after")
+    def _takes_the_place(self) -> "TrackSettings":
+        scheme, is_uri, rest = self.place.partition("://")
+        if is_uri and (self.to != "mlflow" or scheme not in ("http", "https") or not rest):
+            takes = "a folder, or http:// and https:// of a server" if self.to == "mlflow" else "a folder"
+            raise ValueError(f"`place` of {self.to} must be {takes}, is '{self.place}'")
+        return self
+
+
+def _as_sections(value: Any) -> Any:
+    return (value,) if isinstance(value, dict) else value
+
+
 class TrainingSettings(Settings):
     """How the model is trained."""
 
@@ -322,6 +350,8 @@ class TrainingSettings(Settings):
     0, only values that are rare in train are unknown."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
     """Most seconds between two checkpoints that training can resume from; there is one after each epoch too."""
+    track: Annotated[tuple[TrackSettings, ...], BeforeValidator(_as_sections), Field(min_length=0)] = ()
+    """Where the run is shown while it is trained: one tracker, or a list. No run and no stage depends on it."""
 
     @model_validator(mode="after")
     def _parts_have_rows(self) -> "TrainingSettings":

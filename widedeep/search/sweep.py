@@ -129,15 +129,21 @@ def sweep(
         if not ingested.rows.get("valid"):
             raise UsageError(f"{loaded.title}: a sweep chooses by valid rows, and there are none: see `data.split`")
         metric = recipe.training.early_stopping.metric if plan.metric == "auto" else plan.metric
-        text = dump_recipe(_with_whole_paths(recipe, loaded.base_dir.absolute()))
+        whole = _with_whole_paths(recipe, loaded.base_dir.absolute())
+        text, untracked = dump_recipe(whole), dump_recipe(_untracked(whole))
         key = key_of(
-            {"format": SWEEP_FORMAT, "recipe": text, "ingest": ingested.key, "space": plan.space, "metric": metric}
+            {"format": SWEEP_FORMAT, "recipe": untracked, "ingest": ingested.key, "space": plan.space, "metric": metric}
         )
         folder = Workspace(work_dir).sweeps_dir / recipe.name / key[:12]
         with workspace.searching(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "recipe.yaml", text)
             return _Sweep(recipe, plan, metric, folder, workspace, reporter, workers).run()
+
+
+def _untracked(recipe: Recipe) -> Recipe:
+    """The recipe without the trackers that show its trials: no sweep is another for these."""
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"track": ()})})
 
 
 def best_recipe(loaded: LoadedRecipe, best: EndedTrial) -> LoadedRecipe:

@@ -1,17 +1,13 @@
 """Where trackers keep runs, and what they need: told before any run is read."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 from urllib.parse import unquote
 
 from widedeep.errors import UsageError, WriteError
-
-Tracker = Literal["tensorboard", "mlflow", "wandb"]
-
-_NEEDED = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic"), "wandb": ("wandb",)}
-_TITLES = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "Weights & Biases"}
+from widedeep.pipeline.live_tracking import why_absent
+from widedeep.recipe.schema import Tracker
 
 
 def check_tracker(name: str) -> Tracker:
@@ -19,11 +15,8 @@ def check_tracker(name: str) -> Tracker:
     tracker: Tracker
     for tracker in get_args(Tracker):
         if name == tracker:
-            if any(find_spec(module) is None for module in _NEEDED[tracker]):
-                raise UsageError(
-                    f"`track --to {name}` writes with {_TITLES[tracker]}, which is not installed: "
-                    f"pip install 'widedeep[{name}]'"
-                )
+            if (absent := why_absent(tracker)) is not None:
+                raise UsageError(f"`track --to {name}` {absent}")
             return tracker
     raise UsageError(f"--to {name}: is no tracker that is known: take {', '.join(get_args(Tracker))}")
 

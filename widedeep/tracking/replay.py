@@ -1,4 +1,4 @@
-"""What a finished run tells a tracker, whichever it is: series, figures, settings, files. No library of a tracker."""
+"""What a run tells a tracker, whichever it is: series, figures, settings, files. No library of a tracker."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from widedeep.errors import ArtefactError
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import load_run_recipe
 from widedeep.runs import RunDirectory
+from widedeep.training.events import whole_events
 
 FINAL = "final"
 """Begins the names of figures that a run has once, so that none is named as a series is."""
@@ -40,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Replay:
-    """One finished run."""
+    """One run, finished or under way."""
 
     path: Path
     recipe: str
@@ -64,6 +65,8 @@ class Replay:
     """Name → file of the run, to be kept as it is."""
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     """Name → PNG."""
+    finished: bool = True
+    """Else it has what it knew when its last epoch ended: no figures, and of the files the recipe alone."""
 
     def series(self) -> dict[str, list[Point]]:
         """The points by their series, in order."""
@@ -73,29 +76,34 @@ class Replay:
         return by_name
 
 
-def read_replay(path: Path) -> Replay:
-    """Read a finished run. Raises ArtefactError for one that is missing, unfinished or damaged."""
+def read_replay(path: Path, *, though_unfinished: bool = False) -> Replay:
+    """Read a finished run; `though_unfinished` also one that is trained at this moment, as of its last epoch.
+
+    Raises ArtefactError for one that is missing, damaged, or unfinished without `though_unfinished`.
+    """
     run = RunDirectory(path)
-    manifest = run.require_done()
+    finished = run.is_done or not though_unfinished
+    manifest = run.require_done() if finished else run.manifest()
     recipe = load_run_recipe(run, manifest).recipe
-    facts = run.facts()
+    facts: Mapping[str, Any] = run.facts() if finished else {"metrics": {}}
     started = _began(manifest, run)
-    points, seconds = _points(_events(run), started)
+    points, seconds = _points(_events(run) if finished else _events_so_far(run), started)
     recipe_text = dump_recipe(recipe)
-    kept = (run.recipe_path, run.metrics_path, run.events_path)
+    kept = (run.recipe_path, run.metrics_path, run.events_path) if finished else (run.recipe_path,)
     return Replay(
         path=path,
         recipe=recipe.name,
         name=path.name,
         key=manifest["keys"]["run"],
         started=started,
-        ended=started + max(seconds, facts["seconds"]),
-        best_epoch=facts["best_epoch"],
+        ended=started + max(seconds, facts.get("seconds", 0.0)),
+        best_epoch=facts.get("best_epoch", 0),
         points=points,
         figures=dict(_figures(facts)),
         settings=dict(_settings(yaml.safe_load(recipe_text), "")),
         recipe_text=recipe_text,
         files={file.name: run.checked(file) for file in kept if file.exists()},
+        finished=finished,
     )
 
 
@@ -124,6 +132,13 @@ def _events(run: RunDirectory) -> list[dict[str, Any]]:
             raise ArtefactError(f"{path}: an event has the step or epoch {max(counts, key=abs)}: {DAMAGED}")
         events[event["event"], event["epoch" if event["event"] == "epoch" else "step"]] = event
     return list(events.values())
+
+
+def _events_so_far(run: RunDirectory) -> list[dict[str, Any]]:
+    """What training has logged up to its last whole epoch: only then is it known when the steps of an epoch were."""
+    events = whole_events(run.checked(run.events_path))
+    epochs = [position for position, event in enumerate(events) if event["event"] == "epoch"]
+    return events[: epochs[-1] + 1] if epochs else []
 
 
 def _points(events: Sequence[Mapping[str, Any]], started: float) -> tuple[list[Point], float]:

@@ -83,7 +83,8 @@ class MlflowTracker:
             client.log_artifact(run_id, str(file))
         for name, png in replay.pictures.items():
             self._log_bytes(run_id, png, f"{name}.png")
-        client.set_terminated(run_id, "FINISHED", ended)
+        if replay.finished:
+            client.set_terminated(run_id, "FINISHED", ended)
         if self._folder is None:
             return f"{self._place}/#/experiments/{experiment}/runs/{run_id}"
         return f"{self._folder / DATABASE}, run {run_id}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.text import metadata as texts
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
@@ -31,7 +32,11 @@ def write_tensorboard(replay: Replay, folder: Path) -> Path:
     path = of_run / f"events.out.tfevents.{int(replay.started):010d}.widedeep"
     with writing(path):
         of_run.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_bytes() == content.getvalue():
+        before = path.read_bytes() if path.exists() else b""
+        if content.getvalue().startswith(before) and before:
+            # TensorBoard may be reading the file of a run under way: it sees what is added to it.
+            with path.open("ab") as file:
+                file.write(content.getvalue()[len(before) :])
             return of_run
     with replacing_file(path) as temporary:
         temporary.write_bytes(content.getvalue())
@@ -40,8 +45,7 @@ def write_tensorboard(replay: Replay, folder: Path) -> Path:
 
 def _events(replay: Replay) -> Iterator[event_pb2.Event]:
     yield event_pb2.Event(wall_time=replay.started, file_version="brain.Event:2")
-    session = hparams.hparams_pb(dict(replay.settings), trial_id=replay.name, start_time_secs=replay.started)
-    yield event_pb2.Event(wall_time=replay.started, summary=session)
+    yield event_pb2.Event(wall_time=replay.started, summary=_settings(replay))
     text = "".join(f"    {line}\n" for line in replay.recipe_text.splitlines())  # Markdown of a block of code
     yield _event(replay.started, 0, _text("recipe", text))
     for point in replay.points:
@@ -52,6 +56,15 @@ def _events(replay: Replay) -> Iterator[event_pb2.Event]:
         width, height = struct.unpack(">II", png[_PNG_SIZE])
         image = summary_pb2.Summary.Image(width=width, height=height, colorspace=_RGBA, encoded_image_string=png)
         yield _event(replay.ended, replay.best_epoch, summary_pb2.Summary.Value(tag=f"pictures/{name}", image=image))
+
+
+def _settings(replay: Replay) -> summary_pb2.Summary:
+    summary = hparams.hparams_pb(dict(replay.settings), trial_id=replay.name, start_time_secs=replay.started)
+    for value in summary.value:
+        # The settings lie in it as bytes already, in an order that differs from process to process.
+        data = value.metadata.plugin_data
+        data.content = HParamsPluginData.FromString(data.content).SerializeToString(deterministic=True)
+    return summary
 
 
 def _event(time: float, step: int, value: summary_pb2.Summary.Value) -> event_pb2.Event:

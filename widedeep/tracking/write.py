@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from widedeep.tracking.places import Tracker
+from widedeep.recipe.schema import Tracker
 from widedeep.tracking.replay import Replay
 
 

@@ -17,7 +17,7 @@ class EventLog:
         # The last step of an epoch may be in the checkpoint while its end is not: it will be logged again.
         kept = [
             event
-            for event in _whole_events(path)
+            for event in whole_events(path)
             if event["step"] <= keep_until_step and (event["event"] != "epoch" or event["epoch"] <= keep_until_epoch)
         ]
         with replacing_file(path) as temporary:
@@ -42,7 +42,7 @@ def _line(event: dict[str, Any]) -> str:
     return json.dumps(event, allow_nan=False) + "\n"
 
 
-def _whole_events(path: Path) -> list[dict[str, Any]]:
+def whole_events(path: Path) -> list[dict[str, Any]]:
     """The events up to the first that is torn: a killed process, or a machine without power, leaves half of the last.
 
     An event stands once: what is logged again after it was resumed counts.

@@ -112,19 +112,21 @@ class Trainer:
         unknown: UnknownDraws | None = None,
         followed: Sequence[float | None] | None = None,
         as_it_was: Callable[[], AbstractContextManager[object]] | None = None,
+        at_epoch_end: Callable[[], None] | None = None,
     ) -> None:
         """The layers multiply in `precision`; all else is float32.
 
         `unknown` draws the known values that are shown as unknown. `followed` holds another training's valid metric of
         each epoch, by which learning rates then fall. If the network is trained already, `as_it_was` gives a context in
-        which it scores as it did: this counts as epoch 0, which may be the best.
+        which it scores as it did: this counts as epoch 0, which may be the best. `at_epoch_end` is called once the log
+        and the checkpoint have an epoch.
         """
         self.recipe, self.settings, self.kind = recipe, recipe.training, recipe.data.label.kind
         self.network, self.layout, self.device = network.to(device), layout, device
         self.train_store, self.valid_store = train, valid
         self.run_dir, self.reporter, self.precision = run, reporter, precision
         self._unknown = unknown
-        self._followed, self._as_it_was = followed, as_it_was
+        self._followed, self._as_it_was, self._at_epoch_end = followed, as_it_was, at_epoch_end
         self.optimizers = Optimizers(network, recipe.training)
         self.progress = Progress()
         self._index_names = [column.name for column in layout.index_columns]
@@ -188,6 +190,8 @@ class Trainer:
                 started = time.monotonic()
                 self._train_epoch(watch, events, meter)
                 self._finish_epoch(events, time.monotonic() - started)
+                if self._at_epoch_end is not None:
+                    self._at_epoch_end()
                 self._expect_end(meter)
                 if (received := self._received(watch)) is not None:
                     self._leave(received)
