@@ -34,14 +34,14 @@ class TrialProcess:
         self._folder = work_dir / RUNS / name
         self._known: dict[Path, bool] = {}
         self._reported, self._read_bytes = 0, -1
-        # Files, as nobody reads a pipe meanwhile.
-        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
         self.began = time.monotonic()
         self.pruned = False
         named = "all" if cores is None else ",".join(map(str, cores))
         # -P: a file of the current folder is no module of ours.
         command = [sys.executable, "-P", "-m", "widedeep_cli.started", str(os.getpid()), named, *self._words]
         try:
+            # Files, as nobody reads a pipe meanwhile.
+            self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -50,7 +50,10 @@ class TrialProcess:
                 start_new_session=True,  # Ctrl-C is for the sweep, which ends its trials
             )
         except OSError as error:
-            raise TrainingError(f"cannot start a trial: {error.strerror or error}; start fewer workers") from error
+            raise TrainingError(
+                f"cannot start a trial: {error.strerror or error}; start fewer workers, or see that the "
+                "folder for temporary files can be written"
+            ) from error
 
     def new_epochs(self) -> Iterator[tuple[int, Mapping[str, float | None]]]:
         """The epochs that have ended since this was asked last: number and metrics of the valid rows."""
