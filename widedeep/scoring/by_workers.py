@@ -269,7 +269,8 @@ def _replayed(piece: _ScoredPiece, name: str, rows: InputRows, odd_values: OddVa
 
 def _read_block(piece: _ScoredPiece, number: int, odd_values: OddValues) -> ScoredBlock:
     with writing(piece.folder.parent.parent):
-        frame = pl.read_ipc((piece.folder / f"{number}.arrow").read_bytes())
+        content = (piece.folder / f"{number}.arrow").read_bytes()
+    frame = pl.read_ipc(content)
     scores = frame[_SCORE].to_numpy()
     for start in range(0, len(scores), PART_ROWS):
         odd_values.add_scores(scores[start : start + PART_ROWS])
