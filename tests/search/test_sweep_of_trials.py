@@ -264,6 +264,31 @@ def test_a_trial_that_finds_no_place_for_its_output_is_one_message(monkeypatch: 
         TrialProcess(Path("small.yaml"), "small-sweep", {}, Path(), None)
 
 
+def test_a_trial_finds_its_run_among_others_and_looks_at_each_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda command, **_: commands.append(command))
+    trial = TrialProcess(Path("small.yaml"), "small-sweep", {"training.epochs": 3}, Path.cwd(), None)
+    own = {"argv": ["widedeep", *commands[0][commands[0].index("train") :]]}
+    folder = Path("runs/small-sweep")
+    assert trial.run() is None
+    for name, manifest in (("a", {"argv": ["widedeep", "train"]}), ("b", own), ("c", None), ("d", [])):
+        (folder / name).mkdir(parents=True)
+        if manifest is not None:
+            (folder / name / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "latest").symlink_to("b")
+    found = trial.run()
+    assert found is not None
+    assert found.path.name == "b"
+    (folder / "c" / "manifest.json").write_text(json.dumps(own))
+    read: list[str] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.parent.name) or read_bytes(path))
+    found = trial.run()
+    assert found is not None
+    assert found.path.name == "c"
+    assert read == ["c", "d"]  # d is unreadable yet
+
+
 def test_the_page_shows_all_trials(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
