@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +110,16 @@ def read_option(option: str) -> tuple[str, Any]:
     except ValueError as error:
         raise RecipeError([Fault(setting, str(error), source=SOURCE)]) from error
     return setting, entry
+
+
+def read_options(options: Sequence[str]) -> dict[str, Any]:
+    """Setting → entry of all `--space`. Raises RecipeError for one that is not written so, or is named twice."""
+    space: dict[str, Any] = {}
+    for setting, entry in map(read_option, options):
+        if setting in space:
+            raise RecipeError([Fault(setting, "is named by two --space: keep one", source=SOURCE)])
+        space[setting] = entry
+    return space
 
 
 def space_findings(recipe: Recipe, space: Mapping[str, Any]) -> list[Finding]:
