@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,20 @@ def test_the_make_targets_that_the_readme_names_exist() -> None:
     assert targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_the_readme_names_the_extra_that_each_part_needs() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+
+    named = set(re.findall(r"widedeep\[(\w+)\]", README))
+    assert named == set(extras) - {"dev", "docs", "package"}  # which make installs
+
+
+def test_the_release_page_names_every_target_that_tests() -> None:
+    targets = set(re.findall(r"^(test[\w-]*|first-hour|site|package):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    named = set(re.findall(r"`make ([\w-]+)`", (ROOT / "docs" / "release.md").read_text(encoding="utf-8")))
+    assert targets <= named
 
 
 def test_the_readme_has_no_link_that_breaks_on_an_index_page() -> None:

@@ -201,7 +201,7 @@ def locked(
 
     announced, nameless = False, 0
     while True:
-        with writing(path):
+        with writing(lock_path), writing(path):  # the lock is named only where it lies somewhere else
             lock_file = lock_path.open("a+", encoding="utf-8")
         with lock_file:
             try:

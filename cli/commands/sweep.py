@@ -93,12 +93,12 @@ def sweep(
         refuse_data_file(target, loaded)
         if loaded.path is not None and target == Path(os.path.realpath(loaded.path)):
             raise UsageError(f"{target}: is the recipe itself: name another file")
-    from widedeep.recipe.sweep_space import read_option
+    from widedeep.recipe.sweep_space import read_options
     from widedeep.search import sweep as search
 
     changes = {"trials": trials, "seconds": seconds, "metric": metric, "pruner": pruner}
     given = {name: value for name, value in changes.items() if value is not None}
-    plan = search.plan_of(loaded, dict(map(read_option, space or ())), given)
+    plan = search.plan_of(loaded, read_options(space or ()), given)
     result = search.sweep(loaded, plan, work, reporter, workers=workers, wait=wait)
     best = result.best
     if output is not None and best is not None:

@@ -44,7 +44,7 @@ def track(
     offline, for `wandb sync`. Needs pip install 'widedeep[tensorboard]', 'widedeep[mlflow]' or 'widedeep[wandb]', and
     for pictures 'widedeep[report]'.
     """
-    from widedeep.tracking.places import check_place, check_tracker
+    from widedeep.tracking.places import check_place, check_tracker, make_place
 
     tracker = check_tracker(to[0])
     place = check_place(tracker, to[1])
@@ -56,6 +56,7 @@ def track(
 
     reporter = ConsoleReporter(quiet=quiet)
     replays = [read_replay(path) for path in dict.fromkeys(run_paths(runs, work))]
+    make_place(tracker, place)
     with without_collecting():
         write = writer_to(tracker, place)
     written = []

@@ -57,6 +57,7 @@ def test_a_sweep_trains_its_trials_side_by_side_and_writes_the_best_recipe(
         (("--space", "training.epoch=int(1, 2)"), "did you mean 'epochs'"),
         (("--space", "training.epochs=int(2, 1)"), "the first end must be below the second"),
         (("--space", "data.keep_negatives=float(0.1, 1)"), "features, crosses, model, training"),
+        ((*SPACE, "--space", "model.deep.hidden=[[4], [8]]"), "model.deep.hidden: is named by two --space"),
         ((*SPACE, "--metric", "rmse"), "must be one of auto, log_loss"),
         ((*SPACE, "--seconds", "0"), "must be a number above 0"),
         ((*SPACE, "-o", "small.yaml"), "exists already"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from forks import run_forked
+
+from widedeep.pipeline.crew import _Children
 
 PARTS = ["--set", "training.parts=6", "--set", "training.dense_rows=30", "--set", "training.batch_size=100"]
 KINDS = {
@@ -78,6 +81,18 @@ def test_processes_of_this_machine_listen_to_this_machine_alone(project: Path) -
         listening = [address for number in (process.pid, int(child)) for address in listened_at(number)]
         process.send_signal(signal.SIGINT)
     assert set(listening) == {"127.0.0.1"}
+
+
+def test_signals_to_the_whole_group_leave_the_end_of_ranks_that_are_still_starting_to_rank_0() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        children = _Children(2, store.getsockname()[1])
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                children._processes[1].send_signal(number)
+            time.sleep(0.3)
+            assert children.ended() is None
+        finally:
+            children.kill()
 
 
 def listened_at(process: int) -> list[str]:

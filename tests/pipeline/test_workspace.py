@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from widedeep import files
-from widedeep.errors import ArtefactError
+from widedeep.errors import ArtefactError, WriteError
 from widedeep.files import locked
 from widedeep.pipeline.workspace import Workspace
 from widedeep.reporting import Reporter
@@ -200,3 +200,10 @@ def test_a_lock_that_nobody_signs_is_refused_in_the_end(tmp_path: Path, monkeypa
             locked(lock, lock, "", wait=False, note=print),
         ):
             pass
+
+
+def test_a_lock_that_cannot_be_made_is_a_fault_of_writing_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / ".widedeep.ingest-key.lock").mkdir()
+    told = r"\.widedeep\.ingest-key\.lock: cannot write: Is a directory"
+    with pytest.raises(WriteError, match=told), Workspace(tmp_path).missing("ingest", "key"):
+        pass

@@ -103,6 +103,22 @@ def test_a_damaged_journal_is_told(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_a_journal_that_is_damaged_before_its_end_is_told_and_kept(tmp_path: Path) -> None:
+    for value in (0.5, 0.6):
+        trained(opened(tmp_path), value)
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:5], b"\x00" * 9 + b"\n", *lines[6:]])
+    path.write_bytes(damaged)
+    with pytest.raises(ArtefactError, match=r"journal\.jsonl:6: the journal is damaged: delete its folder"):
+        opened(tmp_path)
+    assert path.read_bytes() == damaged
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ArtefactError, match="Is a directory: delete its folder"):
+        opened(tmp_path)
+
+
 def test_no_lock_is_left_behind_that_another_start_would_wait_for(tmp_path: Path) -> None:
     trained(opened(tmp_path), 0.5)
     assert [path.name for path in tmp_path.iterdir()] == ["journal.jsonl"]

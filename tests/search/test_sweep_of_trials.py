@@ -13,6 +13,7 @@ from widedeep.recipe.schema import SweepSettings
 from widedeep.reporting import Reporter
 from widedeep.search import sweep as module
 from widedeep.search.sweep import SweepResult, best_recipe_text, plan_of, sweep
+from widedeep.search.trial_process import TrialProcess
 
 SPACE = {"training.deep.learning_rate": "log(1e-4, 1e-1)", "model.deep.hidden": [[16, 8], [8]]}
 
@@ -204,6 +205,90 @@ def test_the_best_recipe_says_where_it_comes_from_and_reads_the_same_files_from_
     assert "\nname: y" not in text
 
 
+def test_the_recipe_is_the_first_trial_if_a_choice_says_the_same_in_other_words() -> None:
+    StandIn.plans = iter([[0.6]])
+    loaded = load_recipe(Path("small.yaml"), ["training.unknown_share=0"])
+    space = {
+        "model.deep": [{"hidden": [8]}, {"dropout": 0.1, "hidden": [16, 8]}],
+        "training.unknown_share": [0.5, 0.25, 0, "auto"],
+        "training.epochs": "int(1, 9)",
+    }
+    sweep(loaded, plan_of(loaded, space, {"trials": 1}), Path(), Reporter())
+    started = StandIn.started[0]
+    assert [started[setting] for setting in space] == [{"dropout": 0.1, "hidden": [16, 8]}, 0, 2]
+
+
+def test_settings_that_are_trained_already_take_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.RunDirectory, "is_done", True)
+    StandIn.plans = iter([[0.6], [0.5]])
+    loaded = load_recipe(Path("small.yaml"))
+    result = sweep(loaded, plan_of(loaded, {"training.epochs": [1, 2]}, {"trials": 12}), Path(), Reporter())
+    assert len(StandIn.started) == 2
+    assert len(result.finished) == 12
+    for trial in result.finished:
+        first = next(other for other in result.trials if other.settings == trial.settings)
+        assert (trial.value, trial.epochs, trial.run) == (first.value, first.epochs, first.run)
+
+
+def test_settings_whose_run_is_gone_are_trained_again() -> None:
+    StandIn.plans = iter([[0.6]] * 6)
+    loaded = load_recipe(Path("small.yaml"))
+    sweep(loaded, plan_of(loaded, {"training.epochs": [1, 2]}, {"trials": 6}), Path(), Reporter())
+    assert len(StandIn.started) == 6
+
+
+def test_trials_on_data_that_has_changed_meanwhile_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run([0.6], [0.5], trials=2)
+    new_epochs = StandIn.new_epochs
+
+    def changing_the_data(trial: StandIn) -> Iterator[tuple[int, Mapping[str, float | None]]]:
+        with Path("log.csv").open("a") as log:
+            log.write("9000,red,flat,u1,2.5,30,1\n")
+        return new_epochs(trial)
+
+    monkeypatch.setattr(StandIn, "new_epochs", changing_the_data)
+    with pytest.raises(DataError, match="its data has changed since the sweep began"):
+        run([0.4], trials=3)
+    monkeypatch.setattr(StandIn, "new_epochs", new_epochs)
+    second = run([0.6], trials=1)
+    assert second.folder != first.folder
+    assert [trial.value for trial in second.trials] == [0.6]
+
+
+def test_a_trial_that_finds_no_place_for_its_output_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    with pytest.raises(TrainingError, match="cannot start a trial: Too many open files; start fewer workers"):
+        TrialProcess(Path("small.yaml"), "small-sweep", {}, Path(), None)
+
+
+def test_a_trial_finds_its_run_among_others_and_looks_at_each_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda command, **_: commands.append(command))
+    trial = TrialProcess(Path("small.yaml"), "small-sweep", {"training.epochs": 3}, Path.cwd(), None)
+    own = {"argv": ["widedeep", *commands[0][commands[0].index("train") :]]}
+    folder = Path("runs/small-sweep")
+    assert trial.run() is None
+    for name, manifest in (("a", {"argv": ["widedeep", "train"]}), ("b", own), ("c", None), ("d", [])):
+        (folder / name).mkdir(parents=True)
+        if manifest is not None:
+            (folder / name / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "latest").symlink_to("b")
+    found = trial.run()
+    assert found is not None
+    assert found.path.name == "b"
+    (folder / "c" / "manifest.json").write_text(json.dumps(own))
+    read: list[str] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.parent.name) or read_bytes(path))
+    found = trial.run()
+    assert found is not None
+    assert found.path.name == "c"
+    assert read == ["c", "d"]  # d is unreadable yet
+
+
 def test_the_page_shows_all_trials(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
@@ -212,7 +297,7 @@ def test_the_page_shows_all_trials(tmp_path: Path) -> None:
     result = run(*[[0.5 + n / 50, 0.4 + n / 50] for n in range(5)], [0.9, 0.9], 5, [0.3], trials=7, pruner="median")
     page = search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
     assert page == search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
-    for told in ("Sweep of small", "6 trials trained", "1 trials pruned", "ended with 5", "Which settings matter"):
+    for told in ("Sweep of small", "6 trials trained", "1 trial pruned", "ended with 5", "Which settings matter"):
         assert told in page
     assert "[16, 8]" in page
 

@@ -189,3 +189,22 @@ def test_a_place_within_a_run_and_a_file_are_refused(widedeep: CommandLine, run:
     assert "lies in the run" in within[2]
     assert "is no folder" in file[2]
     assert not (run / "board").exists()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("address", ["http://me:secret@127.0.0.1:9", "postgresql://me:secret@host/db"])
+def test_an_address_with_a_password_is_refused_and_not_shown(widedeep: CommandLine, run: Path, address: str) -> None:
+    code, out, told = widedeep("track", run, "--to", "mlflow", address)
+
+    assert code == 2
+    assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in told
+    assert "secret" not in out + told
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_run_that_is_missing_leaves_no_folder(widedeep: CommandLine, tmp_path: Path) -> None:
+    code, _, told = widedeep("track", tmp_path / "gone", "--to", "wandb", tmp_path / "biases")
+
+    assert code == 4
+    assert "there is no run here" in told
+    assert not (tmp_path / "biases").exists()

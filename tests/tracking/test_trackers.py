@@ -1,5 +1,6 @@
 """What `track` writes, read back by each tracker's own library: make test-trackers."""
 
+import errno
 import json
 import re
 import shutil
@@ -153,6 +154,41 @@ def test_mlflow_gets_the_points_that_a_run_there_lacks(replay: Replay, tmp_path:
         assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)] == points
 
 
+def test_mlflow_begins_its_database_anew_after_it_was_stopped_while_making_it(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.db import utils
+
+    from widedeep.tracking.to_mlflow import MlflowTracker
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(engine: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(utils, "_upgrade_db", stop)  # with the first tables made
+        with pytest.raises(Stopped):
+            MlflowTracker(str(tmp_path))
+
+    MlflowTracker(str(tmp_path)).write(replay)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "mlflow.db"]
+
+
+def test_two_commands_at_a_time_make_one_database_and_one_run(trained: Path, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    options = ["--to", "mlflow", tmp_path / "flow", "--work", trained, "--no-pictures"]
+    command = [sys.executable, "-m", "widedeep_cli", "track", "small", *options]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+
+    assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
+    client = MlflowClient(f"sqlite:///{tmp_path}/flow/mlflow.db")
+    assert len(client.search_runs([client.get_experiment_by_name("small").experiment_id])) == 1
+
+
 def test_a_server_that_does_not_answer_is_told(widedeep: CommandLine, trained: Path) -> None:
     code, _, told = widedeep(
         "track", "small", "--to", "mlflow", "http://127.0.0.1:9", "--work", trained, "--no-pictures"
@@ -205,6 +241,33 @@ def test_wandb_keeps_the_series_of_the_log_in_one_offline_run(
     assert {name: summary[name] for name in replay.figures} == replay.figures
     assert len(pictures) == 6
     assert (folder / "files" / "recipe.yaml").read_bytes() == (replay.path / "recipe.yaml").read_bytes()
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_of_the_offline_run_is_left(
+    widedeep: CommandLine, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+
+    def full(source: Path, target: Path) -> Path:
+        if str(target).startswith(str(tmp_path)):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+
+    code, _, told = widedeep("track", "small", "--to", "wandb", tmp_path / "biases", "--work", trained, "--no-pictures")
+
+    assert code == 6
+    assert "cannot write: No space left on device" in told
+    assert list((tmp_path / "biases" / "wandb").iterdir()) == []
+
+
+def test_wandb_takes_the_longest_name_of_a_recipe(replay: Replay, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from widedeep.tracking.to_wandb import write_wandb
+
+    assert write_wandb(replace(replay, recipe="r" * 200), tmp_path).is_dir()
 
 
 def wandb_records(content: bytes) -> Iterator[Any]:

@@ -1,6 +1,9 @@
 """Workers of this machine: every part is done once for the caller, whoever dies; errors are those of one process."""
 
+import errno
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,24 @@ def test_no_more_processes_start_than_there_can_be_work_for() -> None:
         assert len({*pool.in_order(process_id, range(1))}) == len(pool._workers) == 1
         pool.prepare("worker_tasks", 9)
         assert len(pool._workers) == 3
+
+
+def test_ctrl_c_does_not_reach_a_worker_that_is_still_starting() -> None:
+    with open_pool(1) as pool:
+        pool.prepare("worker_tasks", 1)
+        (worker,) = pool._workers
+        worker.process.send_signal(signal.SIGINT)
+        assert pool.in_order(process_id, [0]) == [worker.process.pid]
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    message = "^--workers 2: cannot start process 1: Resource temporarily unavailable; take fewer workers$"
+    with open_pool(2) as pool, pytest.raises(WorkersError, match=message):
+        pool.in_order(square, [1])
 
 
 def test_a_worker_works_even_if_it_could_not_import_early_what_it_was_to() -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ import polars as pl
 import pytest
 from heard import Heard
 from sample_projects import RECIPE, write_log
-from stages_of_workers import DyingPool, Shuffled
+from stages_of_workers import DyingPool, Meddling, Shuffled
 
 from widedeep.errors import WidedeepError
 from widedeep.runs import RunDirectory
@@ -420,3 +421,19 @@ def test_a_full_disk_is_told_with_the_work_directory_and_leaves_nothing(
     assert came[1:3] == [6, f"{work}: cannot write: No space left on device; free some space or choose another place"]
     assert list(work.iterdir()) == []
     assert not (tmp_path / "scores.csv").exists()
+
+
+def test_a_work_directory_that_is_deleted_meanwhile_is_told_and_not_the_output(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    use(monkeypatch, Meddling("_score", lambda: shutil.rmtree(work)))
+    options = ScoringOptions(workers="2", work_dir=work)
+
+    came = made(run, [write_rows(tmp_path / "rows.csv", 9)], tmp_path / "scores.csv", options)
+
+    assert came[1] == 5
+    assert came[2].startswith(f"{work}/.widedeep.tmp-")
+    assert came[2].endswith(
+        ": is gone, where scores waited: leave it alone while a command runs, and let all workers see --work"
+    )

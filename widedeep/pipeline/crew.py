@@ -19,13 +19,15 @@ from typing import Any
 from widedeep.errors import Interrupted, TrainingError, UsageError, WidedeepError
 from widedeep.figures import visible_message
 from widedeep.pipeline.parted import Assignment, parted_trainer
-from widedeep.processes import end_with_parent
+from widedeep.processes import end_with_parent, holding_back, leave_to_parent
 from widedeep.reporting import Reporter
 from widedeep.training.ranks import AgreedError, JoinedRanks, Ranks, distributed
 
 _POLL_SECONDS = 0.05
 _END_SECONDS = 10.0
 """Seconds that the other processes have to end once training has."""
+_STOPPING = signal.SIGINT, signal.SIGTERM
+"""Signals that end training, which a terminal, or who ends a group of processes, sends to all of them."""
 _STORE_SECONDS = 300.0
 """Seconds that all processes have to find the store of keys."""
 
@@ -91,7 +93,8 @@ class _Children:
         try:
             for rank in range(1, world):
                 settings = {**environment, "RANK": str(rank), "WIDEDEEP_PARENT": str(os.getpid())}
-                self._processes[rank] = subprocess.Popen(command, env=settings, stdin=subprocess.DEVNULL)
+                with holding_back(*_STOPPING):
+                    self._processes[rank] = subprocess.Popen(command, env=settings, stdin=subprocess.DEVNULL)
         except OSError as error:
             self.kill()
             raise TrainingError(
@@ -238,6 +241,8 @@ def _use_loopback() -> None:
 def _main() -> int:
     """A process that StartedCrew has started."""
     end_with_parent(int(os.environ["WIDEDEEP_PARENT"]))
+    # Rank 0 gets them too. In the middle of an epoch all agree on where to stop; at any other time it ends this one.
+    leave_to_parent(*_STOPPING)
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
         store = distributed().TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), None, False)

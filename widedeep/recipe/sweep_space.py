@@ -3,12 +3,13 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from widedeep.errors import Fault, RecipeError
+from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.places import Finding, dotted, told
 from widedeep.recipe.resolve import left_out
@@ -55,9 +56,6 @@ class Choices:
     @property
     def ends(self) -> tuple[Any, ...]:
         return self.values
-
-    def holds(self, value: Any) -> bool:
-        return written(value) in map(written, self.values)
 
 
 Entry = Range | Choices
@@ -114,6 +112,16 @@ def read_option(option: str) -> tuple[str, Any]:
     return setting, entry
 
 
+def read_options(options: Sequence[str]) -> dict[str, Any]:
+    """Setting → entry of all `--space`. Raises RecipeError for one that is not written so, or is named twice."""
+    space: dict[str, Any] = {}
+    for setting, entry in map(read_option, options):
+        if setting in space:
+            raise RecipeError([Fault(setting, "is named by two --space: keep one", source=SOURCE)])
+        space[setting] = entry
+    return space
+
+
 def space_findings(recipe: Recipe, space: Mapping[str, Any]) -> list[Finding]:
     """What is wrong with a space of readable entries for this resolved recipe: settings that it may not search or does
     not have, and values that they do not take, each by itself in the recipe as it is."""
@@ -146,6 +154,27 @@ def _lacking(recipe: Recipe, setting: str, space: Mapping[str, Any]) -> str | No
         return None
     part = next((part for part in map(dotted, left_out(recipe)) if f"{setting}.".startswith(f"{part}.")), None)
     return None if part is None else f"model.kind is {recipe.model.kind}, which makes no use of {part} here"
+
+
+def own_settings(recipe: Recipe, space: Mapping[str, Entry]) -> dict[str, Any]:
+    """The settings of a resolved recipe as the space writes them; those that lie outside of it are left out.
+
+    A choice is the recipe's own if it would change nothing: 0 is 0.0, and a section has its defaults.
+    """
+    plain = LoadedRecipe(recipe.model_copy(update={"sweep": None}), None, Path(), ())
+    text = dump_recipe(plain.recipe)
+    data = read_yaml(text, {}).data
+    own = {}
+    for setting, entry in space.items():
+        if isinstance(entry, Range):
+            if entry.holds(value := value_at(data, setting)):
+                own[setting] = value
+            continue
+        for choice in entry.values:
+            if dump_recipe(plain.changed([f"{setting}={written(choice)}"]).recipe) == text:
+                own[setting] = choice
+                break
+    return own
 
 
 def value_at(data: Mapping[str, Any], setting: str) -> Any:

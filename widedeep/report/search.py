@@ -18,7 +18,7 @@ from widedeep.search.sweep import SweepResult
 def search_page(result: SweepResult, name: str, now: datetime) -> str:
     """A self-contained HTML page about the sweep of the recipe `name`."""
     counts = {state: sum(trial.state == state for trial in result.trials) for state in ("trained", "pruned", "failed")}
-    facts = [f"{number:,} trials {state}" for state, number in counts.items() if number]
+    facts = [f"{number:,} trial{'s' * (number != 1)} {state}" for state, number in counts.items() if number]
     facts.append(f"chosen by the valid rows' {metric_title(result.metric)}")
     return rendered(f"Sweep of {name}", facts, [_course(result), _all(result)], now)
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import polars as pl
 
-from widedeep.errors import UsageError, WidedeepError
+from widedeep.errors import UsageError, WidedeepError, WorkersError
 from widedeep.files import temporary_directory, writing
 from widedeep.recipe.kinds import FileKind
 from widedeep.recipe.schema import FormatSettings
@@ -268,13 +268,22 @@ def _replayed(piece: _ScoredPiece, name: str, rows: InputRows, odd_values: OddVa
 
 
 def _read_block(piece: _ScoredPiece, number: int, odd_values: OddValues) -> ScoredBlock:
-    with writing(piece.folder.parent.parent):
-        frame = pl.read_ipc((piece.folder / f"{number}.arrow").read_bytes())
+    try:
+        content = (piece.folder / f"{number}.arrow").read_bytes()
+    except FileNotFoundError as error:
+        raise _gone(piece.folder.parent) from error
+    frame = pl.read_ipc(content)
     scores = frame[_SCORE].to_numpy()
     for start in range(0, len(scores), PART_ROWS):
         odd_values.add_scores(scores[start : start + PART_ROWS])
     columns = frame.drop(_SCORE)
     return ScoredBlock(columns, columns, scores)
+
+
+def _gone(folder: Path) -> WorkersError:
+    return WorkersError(
+        f"{folder}: is gone, where scores waited: leave it alone while a command runs, and let all workers see --work"
+    )
 
 
 # ------------------------------------------------------------------------------------------------- what a worker does
@@ -343,7 +352,11 @@ def _scored(job: Job, number: int, scorer: Scorer, rows: TypedBlocks) -> _Scored
     odd_values = OddValues() if job.labelled else Tally(scorer.plan)
     num_blocks, error = 0, None
     place = job.folder / f"piece-{number}"
-    with temporary_directory(job.folder / _BEGUN) as scratch:
+    with ExitStack() as stack:
+        if not job.folder.is_dir():
+            raise _gone(job.folder)
+        with writing(job.folder.parent):  # not around the reading, whose files may lie there too
+            scratch = stack.enter_context(temporary_directory(job.folder / _BEGUN))
         try:
             with closing(scored_blocks(scorer, rows, odd_values)) as blocks:
                 for block in blocks:

@@ -16,7 +16,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from widedeep.artefacts import unreadable
 from widedeep.errors import ArtefactError
 from widedeep.files import writing
 from widedeep.recipe.sweep_space import Choices, Entry, written
@@ -29,6 +28,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 _STUDY = "sweep"
+_DAMAGED = "the journal is damaged: delete its folder, and the search begins anew"
 _STARTUP_TRIALS = 5
 """Trials that are trained before any is pruned."""
 _FIRST_PRUNED_EPOCH = 2
@@ -87,9 +87,7 @@ class Journal:
                 )
             begun = len(self._study.trials)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
-            raise ArtefactError(
-                f"{path}: the journal is damaged: delete its folder, and the search begins anew"
-            ) from error
+            raise ArtefactError(f"{path}: {_DAMAGED}") from error
         # With the seed alone, each start would suggest once more what the one before it did.
         mixed = hashlib.blake2b(f"{seed} {begun}".encode(), digest_size=4).digest()
         self._study.sampler = optuna.samplers.TPESampler(seed=int.from_bytes(mixed, "little"))
@@ -212,22 +210,34 @@ def _value(entry: Entry, parameter: Any) -> Any:
 
 def _drop_torn_end(path: Path) -> int:
     """Cut off what a killed process, or a machine without power, has half written: Optuna reads no journal with it, and
-    would append to its last line. The number of bytes that are gone."""
+    would append to its last line. The number of bytes that are gone. Raises ArtefactError if steps lie behind it."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise unreadable(path, error) from error
-    whole = 0
-    for line in content.splitlines(keepends=True):
-        try:
-            if not line.endswith(b"\n") or not isinstance(json.loads(line), dict):
-                break
-        except ValueError:
-            break
-        whole += len(line)
+        raise ArtefactError(
+            f"{path}: cannot be read: {error.strerror or error}: delete its folder, and the search begins anew"
+        ) from error
+    lines = content.split(b"\n")
+    readable = [_is_step(line) for line in lines[:-1]]
+    if not all(readable):
+        # What a crash leaves is the end alone, as nulls or in part: a step behind it says that more than this is gone.
+        torn = readable.index(False)
+        if any(readable[torn:]):
+            raise ArtefactError(f"{path}:{torn + 1}: {_DAMAGED}")
+        lines = lines[:torn]
+    else:
+        lines = lines[:-1]
+    whole = sum(len(line) + 1 for line in lines)
     if whole < len(content):
         with writing(path), path.open("r+b") as file:
             file.truncate(whole)
     return len(content) - whole
+
+
+def _is_step(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

@@ -24,7 +24,7 @@ from widedeep.errors import (
 from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.figures import duration, figure, visible
 from widedeep.files import write_text
-from widedeep.pipeline.ingest_stage import ingest_stage
+from widedeep.pipeline.ingest_stage import ingest_key, ingest_stage
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.base import MOST_NAME
@@ -32,9 +32,9 @@ from widedeep.recipe.checks import choosable_metrics
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
 from widedeep.recipe.schema import Recipe, SweepSettings
-from widedeep.recipe.strict_yaml import read_yaml
-from widedeep.recipe.sweep_space import SOURCE, read_entry, space_findings, value_at, written
+from widedeep.recipe.sweep_space import SOURCE, own_settings, read_entry, space_findings, written
 from widedeep.reporting import Meter, Reporter
+from widedeep.runs import RunDirectory
 from widedeep.search.journal import EndedTrial, Journal
 from widedeep.search.trial_process import TrialProcess
 
@@ -138,7 +138,7 @@ def sweep(
         with workspace.searching(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "recipe.yaml", text)
-            return _Sweep(recipe, plan, metric, folder, workspace, reporter, workers).run()
+            return _Sweep(loaded, ingested.key, plan, metric, folder, workspace, reporter, workers).run()
 
 
 def _untracked(recipe: Recipe) -> Recipe:
@@ -210,7 +210,8 @@ class _Sweep:
 
     def __init__(
         self,
-        recipe: Recipe,
+        loaded: LoadedRecipe,
+        ingested: str,
         plan: SweepSettings,
         metric: str,
         folder: Path,
@@ -218,12 +219,13 @@ class _Sweep:
         reporter: Reporter,
         workers: int,
     ) -> None:
-        self._recipe, self._plan, self._metric, self._folder = recipe, plan, metric, folder
+        self._loaded, self._ingested, self._recipe = loaded, ingested, loaded.recipe
+        self._plan, self._metric, self._folder = plan, metric, folder
         self._workspace, self._reporter, self._workers = workspace, reporter, workers
         self._minimize = metric_direction(metric) == "min"
         self._space = {setting: read_entry(entry) for setting, entry in plan.space.items()}
         self._journal = Journal(
-            folder / "journal.jsonl", self._space, minimize=self._minimize, pruner=plan.pruner, seed=recipe.seed
+            folder / "journal.jsonl", self._space, minimize=self._minimize, pruner=plan.pruner, seed=self._recipe.seed
         )
         self._running: list[_Running] = []
         self._failed_in_a_row = self._killed_in_a_row = 0
@@ -237,7 +239,7 @@ class _Sweep:
                     in_time = self._plan.seconds is None or time.monotonic() - started < self._plan.seconds
                     missing = self._plan.trials - self._journal.num_finished() - len(self._running)
                     while in_time and missing > 0 and len(self._running) < self._workers:
-                        self._start()
+                        self._start(meter)
                         missing -= 1
                     if not self._running:
                         break
@@ -281,16 +283,21 @@ class _Sweep:
             if left or self._journal.num_finished() < self._plan.trials:
                 self._reporter.note(f"going on: {self._journal.num_finished()} trials are finished{again}")
             return
-        data = read_yaml(dump_recipe(self._recipe), {}).data
-        own = {setting: value_at(data, setting) for setting in self._space}
-        if all(self._space[setting].holds(value) for setting, value in own.items()):
+        own = own_settings(self._recipe, self._space)
+        if own.keys() == self._space.keys():
             self._journal.plan(own)
         else:
-            outside = next(name for name, value in own.items() if not self._space[name].holds(value))
+            outside = next(setting for setting in self._space if setting not in own)
             self._reporter.note(f"the recipe's own {outside} lies outside of what is searched: it is no trial itself")
 
-    def _start(self) -> None:
+    def _start(self, meter: Meter) -> None:
         trial, settings = self._journal.ask()
+        if (done := self._trained_already(settings)) is not None:
+            facts = {"run": done.run, "epochs": done.epochs, "seconds": 0.0}
+            self._journal.end(trial, "trained", done.value, facts)
+            self._reporter.note(f"trial {trial.number}: has the settings of trial {done.number}, and its run and value")
+            self._show(meter)
+            return
         place = min(set(range(self._workers)) - {running.place for running in self._running})
         process = TrialProcess(
             (self._folder / "recipe.yaml").absolute(),
@@ -300,6 +307,13 @@ class _Sweep:
             self._cores(place),
         )
         self._running.append(_Running(trial, settings, process, place))
+
+    def _trained_already(self, settings: Mapping[str, Any]) -> EndedTrial | None:
+        """The trial that was trained with these settings, if its run is still there: a process would only read it."""
+        for trial in self._journal.ended():
+            if trial.state == "trained" and trial.run is not None and trial.settings == settings:
+                return trial if RunDirectory(self._workspace.path / trial.run).is_done else None
+        return None
 
     def _cores(self, place: int) -> list[int] | None:
         """The cores of the worker in this place; None if the number of threads is set, or there is one worker."""
@@ -320,10 +334,11 @@ class _Sweep:
             if code is not None:
                 self._running.remove(running)
                 self._end(running, code)
-                best = self._best()
-                meter.update(
-                    self._journal.num_finished(), **({} if best is None else {metric_title(self._metric): best})
-                )
+                self._show(meter)
+
+    def _show(self, meter: Meter) -> None:
+        best = self._best()
+        meter.update(self._journal.num_finished(), **({} if best is None else {metric_title(self._metric): best}))
 
     def _read_epochs(self, running: _Running) -> None:
         process = running.process
@@ -346,6 +361,11 @@ class _Sweep:
             **({} if run is None else {"run": os.path.relpath(run.path, self._workspace.path)}),
         }
         title = metric_title(self._metric)
+        if ingest_key(self._loaded) != self._ingested:
+            raise DataError(
+                f"{self._loaded.title}: its data has changed since the sweep began, and trials are compared on equal "
+                "rows only: the same command begins another search"
+            )
         if code == 0:
             result = process.result()
             value = result["metrics"]["valid"].get(self._metric)

@@ -32,16 +32,17 @@ class TrialProcess:
         # A trial that was killed goes on where it was, and of equal ones there is one run.
         self._words = [*words, "--resume", "--wait", "--quiet", "--json"]
         self._folder = work_dir / RUNS / name
-        self._known: dict[Path, bool] = {}
+        self._known: set[str] = set()
+        self._run: RunDirectory | None = None
         self._reported, self._read_bytes = 0, -1
-        # Files, as nobody reads a pipe meanwhile.
-        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
         self.began = time.monotonic()
         self.pruned = False
         named = "all" if cores is None else ",".join(map(str, cores))
         # -P: a file of the current folder is no module of ours.
         command = [sys.executable, "-P", "-m", "widedeep_cli.started", str(os.getpid()), named, *self._words]
         try:
+            # Files, as nobody reads a pipe meanwhile.
+            self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -50,7 +51,10 @@ class TrialProcess:
                 start_new_session=True,  # Ctrl-C is for the sweep, which ends its trials
             )
         except OSError as error:
-            raise TrainingError(f"cannot start a trial: {error.strerror or error}; start fewer workers") from error
+            raise TrainingError(
+                f"cannot start a trial: {error.strerror or error}; start fewer workers, or see that the "
+                "folder for temporary files can be written"
+            ) from error
 
     def new_epochs(self) -> Iterator[tuple[int, Mapping[str, float | None]]]:
         """The epochs that have ended since this was asked last: number and metrics of the valid rows."""
@@ -81,18 +85,20 @@ class TrialProcess:
 
     def run(self) -> RunDirectory | None:
         """The run that it writes, once there is one: the last whose command line is this one."""
-        found = None
-        for path in sorted(self._folder.glob("*/manifest.json")):
-            if path.parent.is_symlink():
+        # It is asked ten times a second, and there may be thousands of runs: what was looked at once is only listed.
+        names: list[str] = []
+        with suppress(OSError):
+            names = os.listdir(self._folder)
+        for name in sorted(set(names) - self._known):
+            run = RunDirectory(self._folder / name)
+            try:
+                is_own = json.loads(run.manifest_path.read_bytes())["argv"][1:] == self._words
+            except (OSError, ValueError, KeyError, TypeError):
                 continue
-            if path not in self._known:
-                try:
-                    self._known[path] = json.loads(path.read_bytes())["argv"][1:] == self._words
-                except (OSError, ValueError, KeyError, TypeError):
-                    continue
-            if self._known[path]:
-                found = RunDirectory(path.parent)
-        return found
+            self._known.add(name)
+            if is_own and not run.path.is_symlink() and (self._run is None or name > self._run.path.name):
+                self._run = run
+        return self._run
 
     def prune(self) -> None:
         """Ask it to end: it keeps a checkpoint."""

@@ -1,4 +1,4 @@
-"""Where trackers keep runs, and what they need: told before any run is read."""
+"""Where trackers keep runs, and what they need: told before anything is written."""
 
 import os
 from pathlib import Path
@@ -22,13 +22,18 @@ def check_tracker(name: str) -> Tracker:
 
 
 def check_place(tracker: Tracker, place: str) -> str:
-    """`place` as a URI, if it is one that the tracker takes, else the absolute path of a folder, made if it is missing.
+    """`place` as a URI, if it is one that the tracker takes, else the absolute path of a folder, which may be missing.
 
     Raises UsageError for a place that the tracker does not take, or within a run, and WriteError for one that cannot be
     a folder.
     """
     scheme, is_uri, rest = place.partition("://")
     if is_uri:
+        if "@" in rest.partition("/")[0]:
+            raise UsageError(
+                f"--to {tracker}: the address holds a user or password, which other users would see: leave it out"
+                + " and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" * (tracker == "mlflow")
+            )
         if tracker == "mlflow" and scheme in ("http", "https") and rest:
             return place.rstrip("/")
         takes = "a folder, or http:// and https:// of a server" if tracker == "mlflow" else "a folder"
@@ -43,8 +48,13 @@ def check_place(tracker: Tracker, place: str) -> str:
             raise UsageError(f"--to {tracker} {place}: lies in the run {path.name}: name a folder outside of runs")
     if not place or (folder.exists() and not folder.is_dir()):
         raise WriteError(f"--to {tracker} {place}: is no folder; name one to write into")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"--to {tracker} {place}: cannot make the folder: {error.strerror or error}") from error
     return str(folder)
+
+
+def make_place(tracker: Tracker, place: str) -> None:
+    """Make the folder of `check_place`, if it is one and missing. Raises WriteError."""
+    if "://" not in place:
+        try:
+            Path(place).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"--to {tracker} {place}: cannot make the folder: {error.strerror or error}") from error

@@ -4,12 +4,13 @@ import logging
 import os
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from widedeep.errors import WriteError
+from widedeep.files import locked, replacing_file
 from widedeep.tracking.replay import Replay
 
 # By default MLflow reports to its makers, and asks a server that is away for minutes.
@@ -21,10 +22,12 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 DATABASE, FILES = "mlflow.db", "files"
 """What lies in a folder: the database, and the files of runs."""
+_LOCK = ".widedeep.lock"
 
 _OF_RUN, _OF_KEY = "widedeep.run", "widedeep.key"
 _MOST_METRICS, _MOST_PARAMETERS, _LONGEST = 1000, 100, 250
@@ -48,9 +51,10 @@ class MlflowTracker:
             # Without it, MLflow would make a folder `mlruns` in the current directory.
             os.environ[_ARTEFACT_ROOT] = (self._folder / FILES).as_uri()
         try:
-            if self._folder is not None:
-                _check_database(self._folder / DATABASE)
-            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            with self._alone():
+                if self._folder is not None:
+                    _require_database(self._folder / DATABASE)
+                self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         except Exception as error:  # of its own, of SQLAlchemy, of Alembic
             raise self._told(error) from error
 
@@ -60,9 +64,16 @@ class MlflowTracker:
         A run is found again by a tag with its name and key. Series get the steps only that they lack.
         """
         try:
-            return self._written(replay)
+            with self._alone():
+                return self._written(replay)
         except Exception as error:
             raise self._told(error) from error
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Keeps out, where it is a folder, other commands that write there: two would make the same run twice."""
+        if self._folder is None:
+            return nullcontext()
+        return locked(self._folder, self._folder / _LOCK, "", wait=True, note=lambda _: None, keep=False)
 
     def _written(self, replay: Replay) -> str:
         client, experiment = self._client, self._experiment(replay.recipe)
@@ -118,10 +129,15 @@ class MlflowTracker:
         return WriteError(f"{self._place}: MLflow cannot write: {' '.join(text.split())[:300]}")
 
 
-def _check_database(path: Path) -> None:
-    """Raise sqlite3.Error unless the file is a database, or can be made: MLflow would try for a minute."""
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version")
+def _require_database(path: Path) -> None:
+    """Make the database, if it is missing. Raises sqlite3.Error for what is none: MLflow would try for a minute."""
+    if path.is_dir() or (path.exists() and path.stat().st_size):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version")
+        return
+    # It makes its tables in many steps, and cannot go on with a database that lacks some.
+    with replacing_file(path) as temporary:
+        SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / FILES).as_uri()).engine.dispose()
 
 
 def _name(name: str) -> str:

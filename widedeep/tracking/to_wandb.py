@@ -20,6 +20,9 @@ import wandb
 FOLDER = "wandb"
 """Where wandb's own command looks for offline runs, in the folder that is named."""
 
+_LONGEST = 128
+"""What wandb takes as the name of a project."""
+
 
 def write_wandb(replay: Replay, folder: Path) -> Path:
     """Write the run as an offline run, which replaces the one of an earlier time, and give its folder.
@@ -32,10 +35,12 @@ def write_wandb(replay: Replay, folder: Path) -> Path:
             made = _written(replay, temporary)
         except Exception as error:  # of its own, or of the process that writes for it
             raise WriteError(f"{of_run}: wandb cannot write: {' '.join(str(error).split())[:300]}") from error
-        # Not its logs, which tell of this process only.
-        shutil.copytree(
-            made, target, dirs_exist_ok=True, ignore=lambda folder, _: ["logs", "tmp"] * (folder == str(made))
-        )
+        for file in sorted(made.rglob("*")):
+            part = file.relative_to(made)
+            if part.parts[0] in ("logs", "tmp") or not file.is_file():
+                continue  # its logs tell of this process only
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target / part)
     return of_run
 
 
@@ -56,8 +61,8 @@ def _written(replay: Replay, root: str) -> Path:
         root_dir=root,
         run_id=run_id(replay),
         run_name=replay.name,
-        run_group=replay.recipe,
-        project=replay.recipe,
+        run_group=replay.recipe[:_LONGEST],
+        project=replay.recipe[:_LONGEST],
         settings_system=os.path.join(root, "settings"),
         console="off",
         silent=True,

@@ -13,6 +13,8 @@ from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from widedeep.errors import WorkersError
+from widedeep.processes import holding_back, leave_to_parent
 from widedeep.workers import MOST_TRIES, ONE_THREAD, Workers, died_too_often, outcome
 
 _PROGRAM = "import sys; from widedeep.workers.pool import serve; serve(int(sys.argv[1]), sys.argv[2])"
@@ -78,19 +80,29 @@ class Pool(Workers):
                 self._bury(worker)
 
     def _started(self, module: str) -> _Worker:
+        try:
+            return self._start(module)
+        except OSError as error:
+            number = len(self._workers) + 1
+            raise WorkersError(
+                f"--workers {self._size}: cannot start process {number}: {error.strerror or error}; take fewer workers"
+            ) from error
+
+    def _start(self, module: str) -> _Worker:
         ours, theirs = socket.socketpair()
         # Not by `multiprocessing`, whose processes run the caller's script once more. What this process finds on its
         # path, the other finds too; `-P` keeps the current directory out of it.
         environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), module],
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
-        worker = _Worker(process, Connection(ours.detach()))
+        with ours, theirs:
+            with holding_back(signal.SIGINT):
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), module],
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )
+            worker = _Worker(process, Connection(ours.detach()))
         self._workers.append(worker)
         return worker
 
@@ -120,8 +132,7 @@ def open_pool(size: int) -> Iterator[Pool]:
 
 def serve(handle: int, module: str) -> None:
     """What a worker does: import `module`, and answer what comes through the socket of this number, until that ends."""
-    # Ctrl-C reaches all processes of a terminal. The one that started this one ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent(signal.SIGINT)
     link = Connection(handle)
     with suppress(Exception):  # an error is told by the first work that needs the module
         import_module(module)
