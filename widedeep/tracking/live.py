@@ -19,13 +19,15 @@ def write_as_of_now(name: str, place: str, run: str, parent: str) -> None:
     end_with_parent(int(parent))
     os.nice(10)  # the training goes first
     try:
-        from widedeep.tracking.places import check_place, check_tracker
+        from widedeep.tracking.places import check_place, check_tracker, make_place
         from widedeep.tracking.replay import read_replay
         from widedeep.tracking.write import writer_to
 
         tracker = check_tracker(name)
-        write = writer_to(tracker, check_place(tracker, place))
-        write(read_replay(Path(run), though_unfinished=True))
+        place = check_place(tracker, place)
+        replay = read_replay(Path(run), though_unfinished=True)
+        make_place(tracker, place)
+        writer_to(tracker, place)(replay)
     except WidedeepError as error:
         sys.exit(" ".join(str(error).split()))
 
