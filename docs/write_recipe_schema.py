@@ -242,7 +242,10 @@ _RULES: dict[type[Settings], list[JsonSchema]] = {
     ],
     schema.TrackSettings: [
         _when(_at("to", {"enum": ["tensorboard", "wandb"]}), _if_at("place", {"not": {"pattern": "://"}})),
-        _when(_at("to", {"const": "mlflow"}), _if_at("place", {"pattern": r"^(?:https?://[\s\S]|(?![\s\S]*://))"})),
+        _when(
+            _at("to", {"const": "mlflow"}),
+            _if_at("place", {"pattern": r"^(?:https?://(?![^/]*@)[\s\S]|(?![\s\S]*://))"}),
+        ),
     ],
     schema.TrainingSettings: [
         _when(_if_at("parts", {"const": 1}), _except_by_default(schema.TrainingSettings, "timeout")),

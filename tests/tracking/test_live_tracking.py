@@ -289,6 +289,7 @@ def test_one_tracker_stands_for_a_list_of_one() -> None:
         ("{to: tensorbord, place: b}", "training.track.0.to: must be 'tensorboard', 'mlflow' or 'wandb'"),
         ("{to: wandb, place: http://h}", "`place` of wandb must be a folder, is 'http://h'"),
         ("{to: mlflow, place: sqlite:///m}", "must be a folder, or http:// and https:// of a server"),
+        ("{to: mlflow, place: https://me:secret@h/m}", "`place` holds a user or password, which other users would see"),
         ("[{to: mlflow}]", "training.track.0.place: required, but missing"),
         ("board", "training.track: must be a list, is the text 'board'"),
     ],
@@ -302,3 +303,4 @@ def test_check_tells_what_is_wrong_with_a_tracker(
 
     assert code == 2
     assert fault in told
+    assert "secret" not in told

@@ -301,6 +301,11 @@ class TrackSettings(Settings):
     @model_validator(mode="after")
     def _takes_the_place(self) -> "TrackSettings":
         scheme, is_uri, rest = self.place.partition("://")
+        if "@" in rest.partition("/")[0]:
+            raise ValueError(
+                "`place` holds a user or password, which other users would see: leave it out"
+                + " and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" * (self.to == "mlflow")
+            )
         if is_uri and (self.to != "mlflow" or scheme not in ("http", "https") or not rest):
             takes = "a folder, or http:// and https:// of a server" if self.to == "mlflow" else "a folder"
             raise ValueError(f"`place` of {self.to} must be {takes}, is '{self.place}'")
