@@ -31,7 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--shape", default="clicks", choices=["clicks", "criteo"])
-    parser.add_argument("--set", action="append", default=[], dest="settings", help="as of the commands")
+    # Workers of `crosses` also make the memory of crosses, which one process leaves to `train`.
+    settings = ["model.wide.crosses=gradient"]
+    parser.add_argument("--set", action="append", default=settings, dest="settings", help="as of the commands")
     parser.add_argument("--workers", nargs="*", default=["1", "2"], help="numbers or addresses, as of --workers")
     parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--data", type=Path, help="keep the sample log here")
