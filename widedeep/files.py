@@ -122,6 +122,11 @@ def sweep(folder: Path, *, older: bool = False) -> None:
                     os.unlink(entry.path)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether this is the name of a temporary place, whoever owns it."""
+    return _CLAIM.fullmatch(name) is not None or _OLDER_CLAIM.fullmatch(name) is not None
+
+
 def _is_left_over(name: str, *, older: bool) -> bool:
     claim = _CLAIM.fullmatch(name)
     if claim is None:

@@ -3,10 +3,12 @@
 import ctypes
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,31 @@ def test_what_a_killed_process_left_behind_is_swept_by_the_next_writer(tmp_path:
     leftover.mkdir(parents=True)
     (leftover / "part").write_text("half")
     with workspace.locked(Reporter(), wait=False):
+        assert not leftover.exists()
+
+
+@pytest.mark.parametrize("top", ["stages/ingest", "runs/small", "runs"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_folders_that_others_remove_while_they_are_looked_through_are_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: str, shared: bool
+) -> None:
+    folder = tmp_path / top
+    (folder / "passing" / "new").mkdir(parents=True)
+    leftover = folder / ".abc.tmp-123"
+    leftover.mkdir()
+    scandir = os.scandir
+    removed: list[str | Path] = []
+
+    def scandir_too_late(path: str | Path | int) -> Any:
+        if not isinstance(path, int) and os.path.basename(path) == "passing" and not removed:
+            removed.append(path)
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_too_late)
+    workspace = Workspace(tmp_path)
+    with workspace.shared(Reporter(), wait=False) if shared else workspace.locked(Reporter(), wait=False):
+        assert removed
         assert not leftover.exists()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import locked, remove_idle_locks, replacing_directory, sweep, writing
+from widedeep.files import is_temporary, locked, remove_idle_locks, replacing_directory, sweep, writing
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 from widedeep.workers import Workers, open_workers
@@ -186,8 +186,11 @@ class Workspace:
         # Earlier versions lock the directory for themselves, so none of their processes writes to these while we hold
         # the lock, shared or not; only that says so of their files.
         for top in (self.stages_dir, self.runs_dir):
-            for folder in {leftover.parent for leftover in top.rglob(".*.tmp-*")}:
-                sweep(folder, older=True)
+            # Not by `rglob`, which raises for folders that others remove meanwhile.
+            for place, names, files in os.walk(top):
+                if any(map(is_temporary, (*names, *files))):
+                    sweep(Path(place), older=True)
+                names[:] = (name for name in names if not is_temporary(name))
         remove_idle_locks(self.path, ".widedeep.*.lock")
         for folder in {lock.parent for lock in self.runs_dir.glob("*/.latest.lock")}:
             remove_idle_locks(folder, ".latest.lock")
