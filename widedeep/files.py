@@ -94,7 +94,7 @@ def temporary_directory(place: Path | None = None) -> Iterator[Path]:
     parent = Path(tempfile.gettempdir()) if place is None else place
     sweep(parent)
     # The name is ours alone, as no library need be able to write the name of the user's file.
-    directory = parent / f".widedeep.tmp-{_own_claim()}-{next(_numbers)}"
+    directory = parent / f".widedeep.tmp-{own_claim()}-{next(_numbers)}"
     directory.mkdir(mode=0o700 if place is None else 0o777)
     try:
         yield directory
@@ -137,7 +137,8 @@ def _is_left_over(name: str, *, older: bool) -> bool:
     return claim["boot"] != boot or not _lives(int(claim["pid"]), int(claim["start"]))
 
 
-def _own_claim() -> str:
+def own_claim() -> str:
+    """What tells this process from all others, on other machines too, as part of a name."""
     host, boot = _machine()
     process = os.getpid()
     state = _state_and_start(process)
@@ -200,7 +201,8 @@ def locked(
     """Lock `path` against other processes, by the file `lock_path`. The lock ends with the process, however that ends.
 
     If it is locked already, raises ArtefactError that names the other process and what to `choose`, or says so to
-    `note` and waits. Unless `keep`, the file is gone afterwards. A `shared` lock keeps out those only that are not.
+    `note` and waits; raises it also for a disk that keeps no locks. Unless `keep`, the file is gone afterwards. A
+    `shared` lock keeps out those only that are not.
     """
     import fcntl  # not at the top: Windows, which lacks it, is told so in a message
 
@@ -226,13 +228,17 @@ def locked(
                     announced = True
                 time.sleep(_WAIT_SECONDS)
                 continue
+            except OSError as error:
+                raise ArtefactError(
+                    f"{path}: cannot be locked: {error.strerror or error}; {choose}, on a disk that keeps locks (flock)"
+                ) from error
             if not _is_at(lock_file, lock_path):
                 continue  # who held it before has removed it
             # Those who share it may write at once: none but the dead lines of a long file are taken out then.
             if not shared or (lock_file.tell() > _MOST_HOLDERS_BYTES and _first_holder(lock_file) is None):
                 lock_file.truncate(0)
             command = " ".join(["widedeep", *sys.argv[1:]])[:200].replace("\n", " ")
-            lock_file.write(f"process {os.getpid()} ({command})\t{_own_claim()}\n")
+            lock_file.write(f"process {os.getpid()} ({command})\t{own_claim()}\t{platform.node()}\n")
             lock_file.flush()
             try:
                 yield
@@ -245,14 +251,28 @@ def locked(
             return
 
 
+def is_locked(lock_path: Path) -> bool:
+    """Whether a process holds the lock of this file, on whatever machine that sees it."""
+    import fcntl  # not at the top, as in `locked`
+
+    try:
+        with lock_path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _first_holder(lock_file: IO[str]) -> str | None:
     """Who was the first to take a lock, of those that may hold it still; None if its file names none of them."""
     lock_file.seek(0)
     for line in lock_file.read().splitlines():
-        who, _, claim = line.partition("\t")
         # Versions before this one wrote no claim, and held the lock alone.
+        who, claim, machine = (*line.split("\t"), "", "")[:3]
         if who and not _is_left_over(f".lock.tmp-{claim}-0", older=False):
-            return who
+            return f"{who} on {machine}" if machine and not claim.startswith(_machine()[0]) else who
     return None
 
 

@@ -74,7 +74,7 @@ def sweep(
     """Search settings of a recipe, trial by trial, for the best metric on the valid rows.
 
     The recipe's section `sweep` says what is searched, options say more or other. Ended in whatever way, the same
-    command goes on. Needs Optuna: pip install 'widedeep[sweep]'.
+    command goes on; on several machines with a shared --work, it takes part. Needs Optuna: pip install 'widedeep[sweep]'.
     """
     if find_spec("optuna") is None:
         raise UsageError("`sweep` asks Optuna what to try, which is not installed: pip install 'widedeep[sweep]'")
@@ -114,7 +114,8 @@ def sweep(
         with without_collecting():
             from widedeep.pipeline.experiment import train_seeds  # only now: it imports torch
         reporter.note(f"confirming the best trial's recipe with {confirm} seed{'s' * (confirm > 1)}")
-        confirmed = train_seeds(search.best_recipe(loaded, best), work, reporter, seeds=confirm, again=False, wait=wait)
+        # Other commands of this search may confirm it at the same time: one trains, the others wait for it.
+        confirmed = train_seeds(search.best_recipe(loaded, best), work, reporter, seeds=confirm, again=False, wait=True)
     if as_json:
         print_json(_as_object(result, loaded.recipe.name, output if best else None, html, confirmed))
         return

@@ -133,7 +133,7 @@ def test_killed_at_any_moment_a_sweep_ends_with_its_number_of_trials(seed: int, 
     assert [trial["state"] for trial in result["trials"] if trial["state"] != "failed"] == ["trained"] * 6
     assert finished(words) == result
     left = [path.name for path in project.rglob("*") if ".tmp-" in path.name or path.name.endswith(".lock")]
-    assert left == [".widedeep.lock"]
+    assert sorted(left) == [".widedeep.lock", "journal.lock"]
 
 
 @pytest.mark.sweeps
@@ -187,12 +187,35 @@ def test_trials_that_fall_behind_are_pruned_and_keep_a_checkpoint(project: Path)
 
 
 @pytest.mark.sweeps
-def test_a_second_sweep_of_the_same_search_is_refused_and_clean_too(project: Path) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_commands_that_share_a_folder_share_a_search_though_one_is_killed(seed: int, project: Path) -> None:
+    draw = random.Random(seed)
+    words = sweep_words("--trials", "8", "--pruner", "none", "--set", "training.epochs=3")
+    with (
+        subprocess.Popen(words, stdout=subprocess.PIPE) as first,
+        subprocess.Popen(words, stdout=subprocess.PIPE) as second,
+        subprocess.Popen(words, stdout=subprocess.DEVNULL) as third,
+    ):
+        time.sleep(draw.uniform(1.0, 9.0))
+        third.kill()
+        results = [json.loads(process.stdout.read()) for process in (first, second) if process.stdout is not None]
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert results[0] == results[1] == finished(words)
+    states = [trial["state"] for trial in results[0]["trials"]]
+    assert (states.count("trained"), results[0]["finished"]) == (8, 8)
+    settings = [json.dumps(trial["settings"]) for trial in results[0]["trials"] if trial["state"] == "trained"]
+    assert len(set(settings)) == 8
+    assert len(list((project / "runs" / "small-sweep").glob("*Z-*"))) == 8
+    assert [len(list((project / "stages" / stage).iterdir())) for stage in ("ingest", "encoded")] == [1, 1]
+
+
+@pytest.mark.sweeps
+def test_a_folder_in_which_a_sweep_is_at_work_is_not_cleaned(project: Path) -> None:
     words = sweep_words("--trials", "3", "--set", "training.epochs=30")
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
         while not list((project / "runs").glob("small-sweep/*/events.jsonl")):
             time.sleep(0.05)
-        for other in (words, [sys.executable, "-m", "widedeep_cli", "clean", "--keep", "1"]):
-            done = subprocess.run(other, capture_output=True, text=True, check=False)
-            assert (done.returncode, f"in use by process {process.pid} " in done.stderr) == (4, True), done.stderr
+        clean = [sys.executable, "-m", "widedeep_cli", "clean", "--keep", "1"]
+        done = subprocess.run(clean, capture_output=True, text=True, check=False)
+        assert (done.returncode, f"in use by process {process.pid} " in done.stderr) == (4, True), done.stderr
         process.terminate()

@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,18 @@ def test_folders_that_others_remove_while_they_are_looked_through_are_no_fault(
     with workspace.shared(Reporter(), wait=False) if shared else workspace.locked(Reporter(), wait=False):
         assert removed
         assert not leftover.exists()
+
+
+def test_a_process_of_another_machine_is_named_with_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Workspace(tmp_path).locked(Reporter(), wait=False), monkeypatch.context() as elsewhere:
+        elsewhere.setattr(files, "_machine", lambda: ("0" * 8, "0" * 8))
+        with (
+            pytest.raises(ArtefactError, match=rf"in use by process {os.getpid()} \(.*\) on {platform.node()};"),
+            Workspace(tmp_path).shared(Reporter(), wait=False),
+        ):
+            pass
 
 
 def test_waiting_goes_on_when_the_first_writer_leaves(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A sweep as it starts, watches and ends trials; here these are stand-ins, which end at once."""
 
+import itertools
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,13 @@ from typing import Any
 import pytest
 
 from widedeep.errors import DataError, RecipeError, TrainingError, UsageError
+from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import SweepSettings
+from widedeep.recipe.sweep_space import read_entry
 from widedeep.reporting import Reporter
 from widedeep.search import sweep as module
+from widedeep.search.journal import Journal
 from widedeep.search.sweep import SweepResult, best_recipe_text, plan_of, sweep
 from widedeep.search.trial_process import TrialProcess
 
@@ -68,6 +73,7 @@ class StandIn:
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TrialProcess", StandIn)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
     StandIn.started = []
 
 
@@ -308,3 +314,61 @@ def test_a_sweep_goes_on_with_a_journal_whose_end_is_torn() -> None:
     path.write_bytes(path.read_bytes() + b'{"op_code": 1')
     assert run([0.3], trials=4).trials[:3] == first.trials
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_sweeps_at_once_of_the_same_search_share_its_trials() -> None:
+    """Locks tell threads from each other as they do processes."""
+    StandIn.plans = itertools.repeat([0.5])
+    loaded = load_recipe(Path("small.yaml"))
+    plan = plan_of(loaded, SPACE, {"trials": 9, "pruner": "none"})
+    results: list[SweepResult] = []
+
+    def search() -> None:
+        results.append(sweep(loaded, plan, Path(), Reporter(), workers=2))
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(StandIn.started) == 9
+    assert [len(result.finished) for result in results] == [9, 9, 9]
+    assert results[0].trials == results[1].trials == results[2].trials
+    assert not list(Path().glob(".widedeep.sweep-*"))
+
+
+def test_what_another_command_has_under_way_is_waited_for_and_taken_up_if_that_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = run([0.6], trials=1)
+    loaded = load_recipe(Path("small.yaml"))
+    told: list[str] = []
+
+    class Notes(Reporter):
+        def note(self, text: str) -> None:
+            told.append(text)
+            if "waiting for" in text:
+                other.__exit__(None, None, None)
+
+    other = Workspace(Path().absolute()).searching(first.folder)
+    space = {setting: read_entry(entry) for setting, entry in SPACE.items()}
+    journal = Journal(
+        first.folder / "journal.jsonl",
+        space,
+        minimize=True,
+        pruner="none",
+        seed=1,
+        command=other.__enter__(),
+        takes_part=lambda _: True,
+        note=told.append,
+    )
+    begun = journal.begin(2)
+    assert begun is not None
+    StandIn.plans = iter([[0.4]])
+    result = sweep(loaded, plan_of(loaded, SPACE, {"trials": 2, "pruner": "none"}), Path(), Notes())
+    assert [trial.state for trial in result.trials] == ["trained", "failed", "trained"]
+    assert result.trials[2].settings == begun[1]
+    assert told[:2] == [
+        "going on: finished trials: 1; under way in other commands: 1",
+        "waiting for 1 trial of other commands",
+    ]

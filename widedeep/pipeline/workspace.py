@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,16 @@ from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import is_temporary, locked, remove_idle_locks, replacing_directory, sweep, writing
+from widedeep.files import (
+    is_locked,
+    is_temporary,
+    locked,
+    own_claim,
+    remove_idle_locks,
+    replacing_directory,
+    sweep,
+    writing,
+)
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 from widedeep.workers import Workers, open_workers
@@ -115,10 +125,18 @@ class Workspace:
             yield
 
     @contextmanager
-    def searching(self, folder: Path) -> Iterator[None]:
-        """Lock the sweep in `folder` against another process that would go on with it, within `shared`."""
-        with self._alone_in(folder, f"sweep-{folder.parent.name}-{folder.name}"):
-            yield
+    def searching(self, folder: Path) -> Iterator[str]:
+        """Take part in the sweep in `folder`, within `shared`; yield the name by which `searches` knows this one."""
+        name = f"{own_claim()}-{time.monotonic_ns()}"  # not one that this process has used before
+        with self._alone_in(folder, self._searching(folder, name)):
+            yield name
+
+    def searches(self, folder: Path, name: str) -> bool:
+        """Whether the command of this name, on whatever machine, still takes part in the sweep in `folder`."""
+        return is_locked(self._lock_path(self._searching(folder, name)))
+
+    def _searching(self, folder: Path, name: str) -> str:
+        return f"sweep-{folder.parent.name}-{folder.name}-{name}"
 
     @contextmanager
     def pointing(self, folder: Path) -> Iterator[None]:
@@ -128,13 +146,15 @@ class Workspace:
 
     @contextmanager
     def _alone_in(self, path: Path, name: str) -> Iterator[None]:
-        # Not in stages/, which may be deleted, nor in runs/: there a lock is not taken for what it guards.
-        lock_path = self.path / f".widedeep.{name}.lock"
         choose = "choose another --work directory"
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        with locked(path, lock_path, choose, wait=self._wait, note=self._note, keep=False):
+        with locked(path, self._lock_path(name), choose, wait=self._wait, note=self._note, keep=False):
             yield
+
+    def _lock_path(self, name: str) -> Path:
+        # Not in stages/, which may be deleted, nor in runs/: there a lock is not taken for what it guards.
+        return self.path / f".widedeep.{name}.lock"
 
     @contextmanager
     def shared(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:
@@ -146,6 +166,15 @@ class Workspace:
         with self._held(reporter, wait=wait, shared=True):
             self._note, self._wait = reporter.note, wait
             yield
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for stages and runs that others make, within `shared`, whatever that says."""
+        waits, self._wait = self._wait, True
+        try:
+            yield
+        finally:
+            self._wait = waits
 
     @contextmanager
     def locked(self, reporter: Reporter, *, wait: bool) -> Iterator[None]:

@@ -1,14 +1,17 @@
 """The journal of a sweep: what was tried and what came of it, which Optuna reads to say what to try next.
 
-The journal is a file to which each step is appended. One process at a time writes it, under a lock of the sweep's.
+The journal is a file to which each step is appended, by all commands that take part in the sweep. What belongs together
+is written under one lock, which ends with its process. (Optuna's own is left behind by a kill, for 30 seconds.)
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -29,6 +32,11 @@ _STATES: dict[TrialState, State] = {
 }
 _STUDY = "sweep"
 _DAMAGED = "the journal is damaged: delete its folder, and the search begins anew"
+_COMMAND = "command"
+"""The attribute of a trial that names the command that began it."""
+_LOCK_SECONDS = 0.02
+_TOLD_SECONDS = 10.0
+"""So long the lock, which is held for moments, is waited for before a word is said."""
 _STARTUP_TRIALS = 5
 """Trials that are trained before any is pruned."""
 _FIRST_PRUNED_EPOCH = 2
@@ -55,42 +63,113 @@ class EndedTrial:
     """Why it failed."""
 
 
-class _OneWriter:
-    """The sweep holds a lock that ends with its process; Optuna's own is left behind by a kill, for 30 seconds."""
+class _Lock:
+    """Keeps out other processes; who holds it may take it again. What a killed holder has half written is dropped."""
+
+    def __init__(self, journal: Path, note: Callable[[str], None]) -> None:
+        self._journal, self._path, self._note = journal, journal.with_suffix(".lock"), note
+        self._file: IO[bytes] | None = None
+        self._holds = 0
+        self._whole = 0
+        """Bytes of the journal that were seen to be whole steps."""
+        self.torn_bytes = 0
+        """Bytes that were dropped until now."""
 
     def acquire(self) -> bool:
+        if self._file is None:
+            file = self._locked()
+            try:
+                self._whole, torn = _drop_torn_end(self._journal, self._whole)
+            except BaseException:
+                file.close()
+                raise
+            self._file = file
+            self.torn_bytes += torn
+        self._holds += 1
         return True
 
     def release(self) -> None:
-        return
+        self._holds -= 1
+        if self._holds == 0 and self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _locked(self) -> IO[bytes]:
+        import fcntl  # not at the top, as in `files.locked`
+
+        with writing(self._path):
+            file = self._path.open("ab")
+        try:
+            asked, told = time.monotonic(), False
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return file
+                except BlockingIOError:
+                    if not told and time.monotonic() - asked > _TOLD_SECONDS:
+                        self._note(f"waiting for {self._path}, which another process has locked")
+                        told = True
+                    time.sleep(_LOCK_SECONDS)
+                except OSError as error:
+                    raise ArtefactError(
+                        f"{self._path}: cannot be locked: {error.strerror or error}; choose another --work directory, "
+                        "on a disk that keeps locks (flock)"
+                    ) from error
+        except BaseException:
+            file.close()
+            raise
 
 
 class Journal:
     """A search that is written down step by step, and goes on from what is written."""
 
     def __init__(
-        self, path: Path, space: Mapping[str, Entry], *, minimize: bool, pruner: Literal["median", "none"], seed: int
+        self,
+        path: Path,
+        space: Mapping[str, Entry],
+        *,
+        minimize: bool,
+        pruner: Literal["median", "none"],
+        seed: int,
+        command: str,
+        takes_part: Callable[[str], bool],
+        note: Callable[[str], None],
     ) -> None:
-        """Open the journal at `path`, or begin it. Raises ArtefactError for a damaged one, WriteError."""
-        self.path, self._space, self._minimize = path, space, minimize
-        self.torn_bytes = _drop_torn_end(path)
+        """Open the journal at `path`, or begin it, for the `command` of this name; `takes_part` tells of the names of
+        others whether they are still at work. Raises ArtefactError for a damaged journal, WriteError.
+        """
+        self.path, self._space, self._minimize, self._seed = path, space, minimize, seed
+        self._command, self._takes_part = command, takes_part
+        self._lock = _Lock(path, note)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         prunes = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_FIRST_PRUNED_EPOCH)
         try:
-            with writing(path):
+            with self.alone():
                 self._study = optuna.create_study(
-                    storage=JournalStorage(JournalFileBackend(str(path), lock_obj=_OneWriter())),
+                    storage=JournalStorage(JournalFileBackend(str(path), lock_obj=self._lock)),
                     study_name=_STUDY,
                     direction="minimize" if minimize else "maximize",
                     pruner=prunes if pruner == "median" else optuna.pruners.NopPruner(),
                     load_if_exists=True,
                 )
-            begun = len(self._study.trials)
+                _ = self._study.trials
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
             raise ArtefactError(f"{path}: {_DAMAGED}") from error
-        # With the seed alone, each start would suggest once more what the one before it did.
-        mixed = hashlib.blake2b(f"{seed} {begun}".encode(), digest_size=4).digest()
-        self._study.sampler = optuna.samplers.TPESampler(seed=int.from_bytes(mixed, "little"))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the other commands from the journal: what is read of it holds until the end, what is written is one."""
+        with writing(self.path):
+            self._lock.acquire()
+            try:
+                yield
+            finally:
+                self._lock.release()
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes that killed processes had half written, and which are dropped."""
+        return self._lock.torn_bytes
 
     @property
     def is_new(self) -> bool:
@@ -99,25 +178,59 @@ class Journal:
 
     def plan(self, settings: Mapping[str, Any]) -> None:
         """Let `settings`, which lie in the space, be tried before anything is suggested."""
-        with writing(self.path):
+        with self.alone():
             self._study.enqueue_trial({name: self._parameter(name, value) for name, value in settings.items()})
 
-    def fail_unended(self) -> int:
-        """Count the trials that a process left when it was killed as failed, and plan each once more; their number."""
-        left = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for trial in left:
-            self.fail(Trial(self._study, trial._trial_id), "the sweep was ended", again=True)
+    def fail_left(self) -> int:
+        """Count the trials as failed that a command left when it ended, and plan each once more; their number."""
+        with self.alone():
+            left = [trial for trial in self._under_way() if not self._is_at_work(trial)]
+            for trial in left:
+                self._fail(Trial(self._study, trial._trial_id), "the sweep was ended", again=True)
         return len(left)
 
-    def ask(self) -> tuple[Trial, dict[str, Any]]:
-        """The next trial and its settings."""
-        with writing(self.path):
+    def begin(self, wanted: int) -> tuple[Trial, dict[str, Any]] | None:
+        """The next trial and its settings; None if `wanted` trials are finished or under way, here or elsewhere."""
+        with self.alone():
+            self.fail_left()
+            if self.num_finished() + len(self._under_way()) >= wanted:
+                return None
+            # Drawn by the number of trials: commands that take part, or start anew, would else suggest the same.
+            begun = len(self._study.get_trials(deepcopy=False))
+            mixed = hashlib.blake2b(f"{self._seed} {begun}".encode(), digest_size=4).digest()
+            self._study.sampler = optuna.samplers.TPESampler(seed=int.from_bytes(mixed, "little"))
             trial = self._study.ask({name: _distribution(entry) for name, entry in self._space.items()})
+            trial.set_user_attr(_COMMAND, self._command)
         return trial, self._settings(trial.params)
 
+    def num_elsewhere(self) -> int:
+        """Trials that other commands have under way."""
+        return sum(trial.user_attrs.get(_COMMAND) != self._command for trial in self._under_way())
+
+    def _require_own(self, trial: Trial) -> None:
+        if self._study.get_trials(deepcopy=False)[trial.number].state != TrialState.RUNNING:
+            raise ArtefactError(
+                f"{self.path}: trial {trial.number} was taken up by another command, as if this one had ended: the "
+                "disk has lost its locks, or does not keep them over machines (flock); the same command goes on"
+            )
+
+    def _under_way(self) -> list[FrozenTrial]:
+        under_way: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return under_way
+
+    def _is_at_work(self, trial: FrozenTrial) -> bool:
+        """Whether the command that began it still takes part. For a caller that holds the lock: whoever begins a trial
+        says so before he lets go of it."""
+        command = trial.user_attrs.get(_COMMAND)
+        return command == self._command or (command is not None and self._takes_part(command))
+
     def report(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Note the metric on the valid rows after an epoch; whether the trial should be pruned."""
-        with writing(self.path):
+        """Note the metric on the valid rows after an epoch; whether the trial should be pruned.
+
+        Like `end` and `fail`, raises ArtefactError for a trial that another command has taken up.
+        """
+        with self.alone():
+            self._require_own(trial)
             trial.report(value, epoch)
         return bool(trial.should_prune())
 
@@ -125,7 +238,8 @@ class Journal:
         self, trial: Trial, state: Literal["trained", "pruned"], value: float | None, facts: Mapping[str, Any]
     ) -> None:
         """Note how a trial ended, and `facts` of it (`run`, `epochs`, `seconds`)."""
-        with writing(self.path):
+        with self.alone():
+            self._require_own(trial)
             for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
             ended = TrialState.COMPLETE if state == "trained" else TrialState.PRUNED
@@ -133,16 +247,20 @@ class Journal:
 
     def fail(self, trial: Trial, why: str, *, again: bool) -> None:
         """Note that a trial failed, and plan its settings once more if `again`."""
+        with self.alone():
+            self._require_own(trial)
+            self._fail(trial, why, again=again)
+
+    def _fail(self, trial: Trial, why: str, *, again: bool) -> None:
         frozen = self._study.get_trials(deepcopy=False)[trial.number]
         parameters: dict[str, Any] = frozen.params
         if parameters.keys() != self._space.keys():  # killed while they were chosen
             parameters = frozen.system_attrs.get("fixed_params", {})
-        with writing(self.path):
-            # First the plan: killed between the two, the trial is planned twice; the number of trials stays.
-            if again and parameters.keys() == self._space.keys():
-                self._study.enqueue_trial(parameters)
-            trial.set_user_attr("why", why)
-            self._study.tell(trial, state=TrialState.FAIL)
+        # First the plan: killed between the two, the trial is planned twice; the number of trials stays.
+        if again and parameters.keys() == self._space.keys():
+            self._study.enqueue_trial(parameters)
+        trial.set_user_attr("why", why)
+        self._study.tell(trial, state=TrialState.FAIL)
 
     def num_finished(self) -> int:
         """Trials that are trained or pruned."""
@@ -208,13 +326,16 @@ def _value(entry: Entry, parameter: Any) -> Any:
     return min(max(float(f"{parameter:.{_DIGITS}g}"), entry.low), entry.high)
 
 
-def _drop_torn_end(path: Path) -> int:
-    """Cut off what a killed process, or a machine without power, has half written: Optuna reads no journal with it, and
-    would append to its last line. The number of bytes that are gone. Raises ArtefactError if steps lie behind it."""
+def _drop_torn_end(path: Path, whole: int) -> tuple[int, int]:
+    """Cut off what a killed process, or a machine without power, has half written behind the `whole` bytes that are
+    known to be steps: Optuna reads no journal with it, and would append to its last line. The number of whole bytes,
+    and of those that are gone. Raises ArtefactError if steps lie behind them."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(whole)
+            content = file.read()
     except FileNotFoundError:
-        return 0
+        return 0, 0
     except OSError as error:
         raise ArtefactError(
             f"{path}: cannot be read: {error.strerror or error}: delete its folder, and the search begins anew"
@@ -225,15 +346,19 @@ def _drop_torn_end(path: Path) -> int:
         # What a crash leaves is the end alone, as nulls or in part: a step behind it says that more than this is gone.
         torn = readable.index(False)
         if any(readable[torn:]):
-            raise ArtefactError(f"{path}:{torn + 1}: {_DAMAGED}")
+            raise ArtefactError(f"{path}:{_line_number(path, whole) + torn}: {_DAMAGED}")
         lines = lines[:torn]
     else:
         lines = lines[:-1]
-    whole = sum(len(line) + 1 for line in lines)
-    if whole < len(content):
+    steps = sum(len(line) + 1 for line in lines)
+    if steps < len(content):
         with writing(path), path.open("r+b") as file:
-            file.truncate(whole)
-    return len(content) - whole
+            file.truncate(whole + steps)
+    return whole + steps, len(content) - steps
+
+
+def _line_number(path: Path, offset: int) -> int:
+    return path.read_bytes()[:offset].count(b"\n") + 1
 
 
 def _is_step(line: bytes) -> bool:

@@ -23,7 +23,7 @@ from widedeep.errors import (
 )
 from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.figures import duration, figure, visible
-from widedeep.files import write_text
+from widedeep.files import write_text, writing
 from widedeep.pipeline.ingest_stage import ingest_key, ingest_stage
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.workspace import Workspace
@@ -41,6 +41,8 @@ from widedeep.search.trial_process import TrialProcess
 SWEEP_FORMAT = 1
 """Raised when what a journal says changes for equal searches, so that none of an older version is gone on with."""
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
+"""So often it is asked whether other commands have ended, or failed, what is not to be begun here meanwhile."""
 _MOST_FAILED = 5
 """So many trials in a row that fail by themselves end the sweep: the next would fail too."""
 _MOST_KILLED = 3
@@ -124,7 +126,8 @@ def sweep(
     """
     recipe = loaded.recipe
     workspace = Workspace(work_dir.absolute())
-    with workspace.shared(reporter, wait=wait):
+    # Others may search the same: nobody fails for what another makes at the moment.
+    with workspace.shared(reporter, wait=wait), workspace.waiting():
         ingested = ingest_stage(loaded, workspace, reporter)
         if not ingested.rows.get("valid"):
             raise UsageError(f"{loaded.title}: a sweep chooses by valid rows, and there are none: see `data.split`")
@@ -135,10 +138,11 @@ def sweep(
             {"format": SWEEP_FORMAT, "recipe": untracked, "ingest": ingested.key, "space": plan.space, "metric": metric}
         )
         folder = Workspace(work_dir).sweeps_dir / recipe.name / key[:12]
-        with workspace.searching(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        with workspace.searching(folder) as command:
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "recipe.yaml", text)
-            return _Sweep(loaded, ingested.key, plan, metric, folder, workspace, reporter, workers).run()
+            return _Sweep(loaded, ingested.key, plan, metric, folder, command, workspace, reporter, workers).run()
 
 
 def _untracked(recipe: Recipe) -> Recipe:
@@ -215,6 +219,7 @@ class _Sweep:
         plan: SweepSettings,
         metric: str,
         folder: Path,
+        command: str,
         workspace: Workspace,
         reporter: Reporter,
         workers: int,
@@ -225,9 +230,18 @@ class _Sweep:
         self._minimize = metric_direction(metric) == "min"
         self._space = {setting: read_entry(entry) for setting, entry in plan.space.items()}
         self._journal = Journal(
-            folder / "journal.jsonl", self._space, minimize=self._minimize, pruner=plan.pruner, seed=self._recipe.seed
+            folder / "journal.jsonl",
+            self._space,
+            minimize=self._minimize,
+            pruner=plan.pruner,
+            seed=self._recipe.seed,
+            command=command,
+            takes_part=lambda name: workspace.searches(folder, name),
+            note=reporter.note,
         )
         self._running: list[_Running] = []
+        self._looked: float | None = None
+        self._shown = -1
         self._failed_in_a_row = self._killed_in_a_row = 0
 
     def run(self) -> SweepResult:
@@ -237,13 +251,13 @@ class _Sweep:
             with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._ended_with():
                 while True:
                     in_time = self._plan.seconds is None or time.monotonic() - started < self._plan.seconds
-                    missing = self._plan.trials - self._journal.num_finished() - len(self._running)
-                    while in_time and missing > 0 and len(self._running) < self._workers:
-                        self._start(meter)
-                        missing -= 1
-                    if not self._running:
+                    if in_time:
+                        self._start_more()
+                    finished = self._journal.num_finished()
+                    self._show(meter, finished)
+                    if not self._running and (not in_time or finished >= self._plan.trials):
                         break
-                    self._watch(meter)
+                    self._watch()
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
@@ -277,26 +291,42 @@ class _Sweep:
             self._reporter.note(
                 f"{self._journal.path}: the last {self._journal.torn_bytes} bytes were half written, and are dropped"
             )
-        if not self._journal.is_new:
-            left = self._journal.fail_unended()
-            again = f"; {left} that were under way are tried again" if left else ""
-            if left or self._journal.num_finished() < self._plan.trials:
-                self._reporter.note(f"going on: {self._journal.num_finished()} trials are finished{again}")
-            return
-        own = own_settings(self._recipe, self._space)
-        if own.keys() == self._space.keys():
-            self._journal.plan(own)
-        else:
+        with self._journal.alone():
+            own = own_settings(self._recipe, self._space)
+            is_new, is_trial = self._journal.is_new, own.keys() == self._space.keys()
+            if is_new and is_trial:
+                self._journal.plan(own)
+            left, finished = self._journal.fail_left(), self._journal.num_finished()
+            elsewhere = self._journal.num_elsewhere()
+        if is_new and not is_trial:
             outside = next(setting for setting in self._space if setting not in own)
             self._reporter.note(f"the recipe's own {outside} lies outside of what is searched: it is no trial itself")
+        if not is_new and (left or finished < self._plan.trials):
+            again = f"; tried again, as their command has ended: {left}" if left else ""
+            others = f"; under way in other commands: {elsewhere}" if elsewhere else ""
+            self._reporter.note(f"going on: finished trials: {finished}{again}{others}")
 
-    def _start(self, meter: Meter) -> None:
-        trial, settings = self._journal.ask()
+    def _start_more(self) -> None:
+        """Start trials until all places are taken, or so many are finished and under way as are wanted."""
+        while len(self._running) < self._workers:
+            # What other commands have under way may fail, or be left, and is waited for: no need to ask at each turn.
+            if self._looked is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
+                return
+            begun = self._journal.begin(self._plan.trials)
+            if begun is None:
+                elsewhere = self._journal.num_elsewhere()
+                if self._looked is None and not self._running and elsewhere:
+                    self._reporter.note(f"waiting for {elsewhere} trial{'s' * (elsewhere > 1)} of other commands")
+                self._looked = time.monotonic()
+                return
+            self._looked = None
+            self._start(*begun)
+
+    def _start(self, trial: Trial, settings: dict[str, Any]) -> None:
         if (done := self._trained_already(settings)) is not None:
             facts = {"run": done.run, "epochs": done.epochs, "seconds": 0.0}
             self._journal.end(trial, "trained", done.value, facts)
             self._reporter.note(f"trial {trial.number}: has the settings of trial {done.number}, and its run and value")
-            self._show(meter)
             return
         place = min(set(range(self._workers)) - {running.place for running in self._running})
         process = TrialProcess(
@@ -327,18 +357,19 @@ class _Sweep:
         first = place * each % (len(cores) - each + 1)
         return cores[first : first + each]
 
-    def _watch(self, meter: Meter) -> None:
+    def _watch(self) -> None:
         for running in tuple(self._running):
             code = running.process.code()
             self._read_epochs(running)
             if code is not None:
                 self._running.remove(running)
+                self._looked = None
                 self._end(running, code)
-                self._show(meter)
 
-    def _show(self, meter: Meter) -> None:
-        best = self._best()
-        meter.update(self._journal.num_finished(), **({} if best is None else {metric_title(self._metric): best}))
+    def _show(self, meter: Meter, finished: int) -> None:
+        if finished != self._shown:
+            best, self._shown = self._best(), finished
+            meter.update(finished, **({} if best is None else {metric_title(self._metric): best}))
 
     def _read_epochs(self, running: _Running) -> None:
         process = running.process
