@@ -74,7 +74,8 @@ def sweep(
     """Search settings of a recipe, trial by trial, for the best metric on the valid rows.
 
     The recipe's section `sweep` says what is searched, options say more or other. Ended in whatever way, the same
-    command goes on; on several machines with a shared --work, it takes part. Needs Optuna: pip install 'widedeep[sweep]'.
+    command goes on; on several machines with a shared --work, each takes part. Needs Optuna: pip install
+    'widedeep[sweep]'.
     """
     if find_spec("optuna") is None:
         raise UsageError("`sweep` asks Optuna what to try, which is not installed: pip install 'widedeep[sweep]'")
