@@ -1,51 +1,36 @@
 """A whole experiment: runs the stages that are missing, trains, evaluates and writes the run directory."""
 
-import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from widedeep.artefacts import telling_stage
 from widedeep.encoded.store import EncodedStore
-from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.errors import ArtefactError, NoRowsError, UsageError
-from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
-from widedeep.features.targets import LABEL_COLUMN
-from widedeep.memory.cross_memory import CrossMemory, FoldMemory
-from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network, Undrawn
 from widedeep.pipeline.crew import Crew
 from widedeep.pipeline.finish import finish_run
-from widedeep.pipeline.going_on import Parent, carried_run, remembering
+from widedeep.pipeline.going_on import Parent, carried_run
 from widedeep.pipeline.keys import key_of
+from widedeep.pipeline.learning import Learning
 from widedeep.pipeline.live_tracking import LiveTracking, installed_trackers
-from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path, precision_of
-from widedeep.pipeline.parted import Assignment, parted_trainer
+from widedeep.pipeline.new_run import begin_run, last_run, manifest_head, new_run_path
 from widedeep.pipeline.refit import Refit, RefitRows, refit_splits
-from widedeep.pipeline.stages import MemoryResult, encoding_stage, memory_stage
-from widedeep.pipeline.workspace import Workspace, read_report
+from widedeep.pipeline.stages import encoding_stage, memory_stage
+from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.dump import dump_recipe
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import Recipe, TrackSettings
 from widedeep.reporting import Reporter
 from widedeep.runs import TRAIN_ONLY, RunDirectory
-from widedeep.scoring.scorer import input_layout, logit_correction, recall_crosses
+from widedeep.scoring.scorer import input_layout
 from widedeep.table.parts import forms_of
-from widedeep.training.device import choose_device, set_threads, telling_out_of_memory
-from widedeep.training.loop import Outcome, Trainer
-from widedeep.training.ranks import Ranks
-
-_TOLD_SHARE, _TOLD_FIELDS = 0.05, 3
-"""`train` tells how many values will be unknown for fields with at least this share, and for so many fields at most."""
+from widedeep.training.device import choose_device, set_threads
 
 
 @dataclass(frozen=True)
@@ -299,67 +284,23 @@ def _train(
         stores = {split: EncodedStore.open(encoded.path / split) for split in encoded.splits}
         for store in stores.values():
             store.verify()
-        facts: Any = read_report(encoded.ingested.path)
-        torch.manual_seed(recipe.seed)
-        epochs = recipe.training.epochs
-        if refit is not None:
-            epochs = refit.epochs
-        elif parent is not None:
-            epochs = min(epochs, recipe.training.going_on_epochs)
-        with telling_out_of_memory():
-            label_mean = facts["label"]["train"]["mean"] if refit is None else _label_mean(stores["train"])
-            bias = _starting_bias(recipe, label_mean)
-            shares = shown_shares(encoded.exposures, recipe.training.unknown_share)
-            if recipe.training.unknown_share == "auto":
-                _tell_unknown(encoded.exposures, reporter)
-            if recipe.training.parts > 1:
-                assignment = Assignment(
-                    run=str(run.path.absolute()),
-                    encoded=str(encoded.path.absolute()),
-                    splits=tuple(encoded.splits),
-                    folds=None if memory is None else str(memory.folds.absolute()),
-                    learnt=parent is not None,
-                    bias=bias,
-                    unknown=shares,
-                    epochs=epochs,
-                    followed=None if refit is None else refit.values,
-                    precision=precision_of(run, device),
-                    resume=resume,
-                )
-                network, outcome = _learn_by_parts(assignment, crew, recipe, plan, layout, parent, reporter, live)
-                seconds = time.monotonic() - started
-                finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
-                return _with_warnings_told(_finished_result(run, already_done=False), reporter)
-            network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
-            if memory is not None:
-                _begin_with_memory(network, layout, run, memory, reporter, learnt=parent is not None)
-            unknown = None
-            if shares:
-                unknown = UnknownDraws.of_plan(plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
-            kept = {} if parent is None else parent.kept(plan)
-            known = None if parent is None else parent.memory(network, layout, kept)
-            training = recipe.training.model_copy(update={"epochs": epochs})
-            trainer = Trainer(
-                recipe.model_copy(update={"training": training}),
-                network,
-                layout,
-                stores["train"],
-                stores.get("valid"),
-                run,
-                device,
-                reporter,
-                precision=precision_of(run, device),
-                unknown=unknown,
-                followed=None if refit is None else refit.values,
-                as_it_was=None if parent is None else partial(remembering, network, known),
-                at_epoch_end=live.at_epoch_end,
-            )
-            if parent is not None and not (resume and run.last_path.exists()):
-                parent.start(network, trainer.optimizers, kept)
-            outcome = trainer.run(resume=resume)
-            if known is not None and outcome.best_epoch == 0:
-                known.save(run.memory_path)
-                recall_crosses(network, run)
+        learning = Learning(
+            recipe=recipe,
+            run=run,
+            plan=plan,
+            layout=layout,
+            encoded=encoded,
+            stores=stores,
+            memory=memory,
+            refit=refit,
+            parent=parent,
+            device=device,
+            crew=crew,
+            resume=resume,
+            live=live,
+            reporter=reporter,
+        )
+        network, outcome = learning.learn()
         seconds = time.monotonic() - started
         finish_run(recipe, run, plan, layout, network, stores, encoded, outcome, device, seconds)
         return _with_warnings_told(_finished_result(run, already_done=False), reporter)
@@ -413,109 +354,10 @@ def _threads(recipe: Recipe) -> int | None:
     return recipe.training.threads or (1 if recipe.training.parts > 1 else None)
 
 
-def _learn_by_parts(
-    assignment: Assignment,
-    crew: Crew,
-    recipe: Recipe,
-    plan: FeaturePlan,
-    layout: InputLayout,
-    parent: Parent | None,
-    reporter: Reporter,
-    live: LiveTracking,
-) -> tuple[Network, Outcome]:
-    """Train in the crew's processes. Gives a network for the whole model, whose weights are in the best checkpoint."""
-    run = RunDirectory(Path(assignment.run))
-    known = None
-    if parent is not None:
-        assignment, known = _begun(assignment, plan, layout, parent, reporter)
-    with crew.at_work(assignment, recipe.training.timeout) as ranks:
-        trainer = parted_trainer(assignment, ranks, reporter, at_epoch_end=live.at_epoch_end)
-        _tell_silent(trainer.network, layout, reporter)
-        outcome = trainer.run(resume=assignment.resume)
-        del trainer
-    gc.collect()  # its tables are part of cycles, and must make room for what is read from the best checkpoint next
-    with Undrawn():
-        network = Network(layout, recipe.model, correction=logit_correction(recipe))
-    if known is not None and outcome.best_epoch == 0:
-        known.save(run.memory_path)
-    recall_crosses(network, run)
-    return network, outcome
-
-
-def _begun(
-    assignment: Assignment, plan: FeaturePlan, layout: InputLayout, parent: Parent, reporter: Reporter
-) -> tuple[Assignment, CrossMemory | None]:
-    """Write the checkpoint that going on begins with, measured as epoch 0; gives the memory of that epoch."""
-    kept = parent.kept(plan)
-    known = None
-
-    def as_it_was(network: Network) -> Callable[[], AbstractContextManager[object]]:
-        nonlocal known
-        known = parent.memory(network, layout, kept)
-        return partial(remembering, network, known)
-
-    trainer = parted_trainer(assignment, Ranks(), reporter, as_it_was=as_it_was)
-    if not (assignment.resume and trainer.run_dir.last_path.exists()):
-        parent.start(trainer.network, trainer.optimizers, kept)
-        trainer.begin()
-    del trainer
-    gc.collect()  # as its tables are whole
-    return replace(assignment, resume=True), known
-
-
 def _with_warnings_told(result: TrainResult, reporter: Reporter) -> TrainResult:
     for warning in result.warnings:
         reporter.warn(warning["message"])
     return result
-
-
-def _tell_unknown(exposures: Mapping[str, Exposure], reporter: Reporter) -> None:
-    large = [(name, exposure) for name, exposure in exposures.items() if exposure.expected >= _TOLD_SHARE]
-    large.sort(key=lambda pair: -pair[1].expected)
-    for name, exposure in large[:_TOLD_FIELDS]:
-        source = "later train rows against earlier ones" if exposure.by == "time" else "by counts of the train rows"
-        shown = exposure.shown()
-        taught = f"; training shows {shown:.1%} of the known ones as unknown to learn from" if shown else ""
-        reporter.note(
-            f"{name}: about {exposure.expected:.0%} of the values to score will be unknown ({source}){taught}"
-        )
-    if len(large) > _TOLD_FIELDS:
-        names = ", ".join(name for name, _ in large[_TOLD_FIELDS:])
-        reporter.note(f"fewer, but at least {_TOLD_SHARE:.0%}, of {names}")
-
-
-def _begin_with_memory(
-    network: Network, layout: InputLayout, run: RunDirectory, memory: MemoryResult, reporter: Reporter, *, learnt: bool
-) -> None:
-    """Let the crosses remember; unless they are `learnt` already, scales and offsets begin as the memory says."""
-    crosses, known = network.cross_memory, recall_crosses(network, run)
-    assert crosses is not None
-    assert known is not None
-    if not learnt:
-        crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
-    with telling_stage():
-        folds = FoldMemory.load(memory.folds)
-    crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
-    _tell_silent(network, layout, reporter)
-
-
-def _tell_silent(network: Network, layout: InputLayout, reporter: Reporter) -> None:
-    crosses = network.cross_memory
-    if crosses is not None and crosses.silent:
-        names = ", ".join(" x ".join(layout.crosses[position].fields) for position in crosses.silent)
-        reporter.note(f"left out of the model, as the train rows do not tell them from chance: {names}")
-
-
-def _label_mean(store: EncodedStore) -> float:
-    labels = store.read(0, store.rows, [LABEL_COLUMN])[LABEL_COLUMN]
-    return float(labels.mean(dtype=np.float64))
-
-
-def _starting_bias(recipe: Recipe, label_mean: float) -> float:
-    # The log-odds of the train rate: with a rare label, the model would else spend its first epochs on finding it.
-    if recipe.data.label.kind == "regression":
-        return label_mean
-    return float(torch.logit(torch.tensor(label_mean, dtype=torch.float64)))
 
 
 def _carry(
