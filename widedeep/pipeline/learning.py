@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from widedeep.artefacts import telling_stage
 from widedeep.encoded.store import EncodedStore
 from widedeep.encoded.unknown_draws import UnknownDraws
 from widedeep.features.exposure import Exposure, shown_shares
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN
-from widedeep.memory.cross_memory import CrossMemory, FoldMemory
+from widedeep.memory.cross_memory import CrossMemory
 from widedeep.model.layout import InputLayout
 from widedeep.model.network import Network, Undrawn
 from widedeep.pipeline.crew import Crew
 from widedeep.pipeline.going_on import Parent, remembering
 from widedeep.pipeline.live_tracking import LiveTracking
 from widedeep.pipeline.new_run import precision_of
-from widedeep.pipeline.parted import Assignment, parted_trainer
+from widedeep.pipeline.parted import Assignment, begin_with_memory, parted_trainer
 from widedeep.pipeline.refit import Refit
 from widedeep.pipeline.stages import EncodingResult, MemoryResult
 from widedeep.pipeline.workspace import read_report
@@ -75,7 +74,8 @@ class Learning:
         recipe, run, layout, parent = self.recipe, self.run, self.layout, self.parent
         network = Network(layout, recipe.model, bias=bias, correction=logit_correction(recipe))
         if self.memory is not None:
-            self._begin_with_memory(network, self.memory)
+            begin_with_memory(network, run, self.memory.folds, learnt=parent is not None)
+            self._tell_silent(network)
         unknown = None
         if shares:
             unknown = UnknownDraws.of_plan(self.plan, shares, recipe.seed, layout.index_columns, layout.list_columns)
@@ -152,18 +152,6 @@ class Learning:
         del trainer
         gc.collect()  # as its tables are whole
         return replace(assignment, resume=True), known
-
-    def _begin_with_memory(self, network: Network, memory: MemoryResult) -> None:
-        """Let the crosses remember; unless a parent has learnt them, scales and offsets begin as the memory says."""
-        crosses, known = network.cross_memory, recall_crosses(network, self.run)
-        assert crosses is not None
-        assert known is not None
-        if self.parent is None:
-            crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
-        with telling_stage():
-            folds = FoldMemory.load(memory.folds)
-        crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
-        self._tell_silent(network)
 
     def _tell_silent(self, network: Network) -> None:
         crosses = network.cross_memory
