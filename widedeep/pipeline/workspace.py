@@ -9,7 +9,8 @@ from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import is_temporary, locked, remove_idle_locks, replacing_directory, sweep, writing
+from widedeep.files import is_temporary, replacing_directory, sweep, writing
+from widedeep.locks import locked, remove_idle_locks
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 from widedeep.workers import Workers, open_workers
