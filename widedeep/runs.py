@@ -21,7 +21,8 @@ from widedeep.artefacts import (
     require_shape,
 )
 from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, locked, sync_directory, write_json, write_text, writing
+from widedeep.files import check_readable, sync_directory, write_json, write_text, writing
+from widedeep.locks import locked
 
 RUN_FORMAT = 3
 """Format version of a run directory; a run of a newer one is refused. From 3 on the manifest pins the other files."""

@@ -83,6 +83,11 @@ class StartedCrew(Crew):
             children.kill()
 
 
+def crew_of(processes: int) -> Crew:
+    """This process alone, or so many of this machine."""
+    return StartedCrew(processes) if processes > 1 else Crew()
+
+
 class _Children:
     """The other ranks, which this process has started."""
 

@@ -10,16 +10,8 @@ from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import (
-    is_locked,
-    is_temporary,
-    locked,
-    own_claim,
-    remove_idle_locks,
-    replacing_directory,
-    sweep,
-    writing,
-)
+from widedeep.files import is_temporary, own_claim, replacing_directory, sweep, writing
+from widedeep.locks import is_locked, locked, remove_idle_locks
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 from widedeep.workers import Workers, open_workers

@@ -18,7 +18,7 @@ from widedeep.kernels.choose import FEW_ROWS
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network, Undrawn
+from widedeep.model.network import Network, Undrawn, score
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
@@ -30,7 +30,6 @@ from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import typed_columns
 from widedeep.training.checkpoints import check_model, load_checkpoint, restore_model
 from widedeep.training.device import BATCH_ROWS, choose_device, put_on
-from widedeep.training.objective import score
 
 if TYPE_CHECKING:
     from widedeep.features.few_rows import RowEncoder

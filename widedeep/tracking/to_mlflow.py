@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from widedeep.errors import WriteError
-from widedeep.files import locked, replacing_file
+from widedeep.files import replacing_file
+from widedeep.locks import locked
 from widedeep.tracking.replay import Replay
 
 # By default MLflow reports to its makers, and asks a server that is away for minutes.
