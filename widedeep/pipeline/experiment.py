@@ -110,9 +110,10 @@ def train(
     """
     trackers = installed_trackers(loaded.recipe.training.track, reporter)
     loaded = _of_run(loaded)
-    parent = _parent(loaded, goes_on_from, refit)
+    _refuse_refit_of(goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     with workspace.shared(reporter, wait=wait):
+        parent = None if goes_on_from is None else Parent.of(goes_on_from, loaded)  # which nobody removes from now on
         return _train_or_refit(
             loaded,
             workspace,
@@ -147,10 +148,11 @@ def train_seeds(
         raise UsageError(f"--seeds {seeds}: counts up from seed {loaded.recipe.seed} and must stay below 2**32")
     trackers = installed_trackers(loaded.recipe.training.track, reporter)
     loaded = _of_run(loaded)
-    parent = _parent(loaded, goes_on_from, refit)
+    _refuse_refit_of(goes_on_from, refit)
     workspace, crew = Workspace(work_dir), crew or Crew()
     runs: list[TrainResult] = []
     with workspace.shared(reporter, wait=wait):
+        parent = None if goes_on_from is None else Parent.of(goes_on_from, loaded)
         for seed in range(loaded.recipe.seed, loaded.recipe.seed + seeds):
             reporter.part(f"seed {seed}", len(runs) + 1, seeds)
             seeded = replace(loaded, recipe=loaded.recipe.model_copy(update={"seed": seed}))
@@ -187,15 +189,12 @@ def _summary(metrics: list[dict[str, dict[str, float | None]]]) -> dict[str, dic
     return summary
 
 
-def _parent(loaded: LoadedRecipe, goes_on_from: Path | None, refit: RefitRows | None) -> Parent | None:
-    if goes_on_from is None:
-        return None
-    if refit is not None:
+def _refuse_refit_of(goes_on_from: Path | None, refit: RefitRows | None) -> None:
+    if goes_on_from is not None and refit is not None:
         raise UsageError(
             "--from with --refit: a run that goes on chooses its epochs by valid rows that it has not seen; leave one "
             "of them out"
         )
-    return Parent.of(goes_on_from, loaded)
 
 
 def _train_or_refit(
