@@ -29,6 +29,9 @@ _OF_A_PLACE = {
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
 _ADVICE = "free some space or choose another place"
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
+_MOST_TAKEN = 100
+"""So often a directory is put in the place of another that has just been put there by somebody else."""
 
 _CLAIM = re.compile(r"(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)")
 """Says whose something is: machine, its start, process, the start of that."""
@@ -120,6 +123,16 @@ def sweep(folder: Path, *, older: bool = False) -> None:
 def is_temporary(name: str) -> bool:
     """Whether this is the name of a temporary place, whoever owns it."""
     return _CLAIMED.fullmatch(name) is not None or _OLDER_CLAIM.fullmatch(name) is not None
+
+
+def paths_below(folder: Path) -> Iterator[Path]:
+    """All that lies in a folder and below it, but for temporary places: others may remove theirs meanwhile.
+
+    Unlike `rglob`, it raises nothing for a folder that vanishes.
+    """
+    for place, names, files in os.walk(folder):
+        names[:] = (name for name in names if not is_temporary(name))
+        yield from (Path(place, name) for name in (*names, *files) if not is_temporary(name))
 
 
 def _is_left_over(name: str, *, older: bool) -> bool:
@@ -226,10 +239,10 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
         temporary.mkdir()
         yield temporary
-        for file in sorted(temporary.rglob("*")):
+        for file in sorted(paths_below(temporary)):
             if file.is_file():
                 sync_file(file)
-        _replace_directory(temporary, path, directory / "old")
+        _replace_directory(temporary, path, directory)
         sync_directory(path.parent)
 
 
@@ -244,15 +257,21 @@ def _named_as(path: Path, temporary: Path) -> Iterator[Path]:
 
 
 def _replace_directory(new: Path, path: Path, aside: Path) -> None:
-    # A directory with files in it cannot be replaced in one step.
-    with suppress(FileNotFoundError):
-        os.replace(path, aside)
-    try:
-        os.replace(new, path)
-    except OSError:
+    """Move `new` to `path`; what lay there goes into the directory `aside`."""
+    for number in itertools.count():
+        # A directory with files in it cannot be replaced in one step.
+        old = aside / f"old-{number}"
         with suppress(FileNotFoundError):
-            os.replace(aside, path)
-        raise
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+            return
+        except OSError as error:
+            if error.errno in _TAKEN and number < _MOST_TAKEN:
+                continue  # another process has put its own there between the two steps: the last one stays
+            with suppress(OSError):
+                os.replace(old, path)
+            raise
 
 
 def for_polars(path: Path) -> Path | io.BytesIO:

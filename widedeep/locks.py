@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from widedeep.errors import ArtefactError
 from widedeep.files import is_elsewhere, is_gone, own_claim, writing
@@ -116,10 +116,12 @@ def remove_idle_locks(folder: Path, pattern: str) -> None:
         # It is no task of the caller's to clean up: what is held, or cannot be removed, stays.
         with suppress(OSError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            # Who held it may have removed it since it was opened, and what lies here now is the lock of another.
+            if _is_at(file, path):
+                path.unlink()
 
 
-def _is_at(file: IO[str], path: Path) -> bool:
+def _is_at(file: IO[Any], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -122,9 +122,15 @@ def _prepared(loaded: LoadedRecipe, work_dir: Path, reporter: Reporter, asked: A
     """Yield the training of the recipe, which shares the work directory meanwhile."""
     trackers = installed_trackers(loaded.recipe.training.track, reporter)
     loaded = _of_run(loaded)
-    parent = _parent(loaded, asked)
+    if asked.goes_on_from is not None and asked.refit is not None:
+        raise UsageError(
+            "--from with --refit: a run that goes on chooses its epochs by valid rows that it has not seen; leave one "
+            "of them out"
+        )
     workspace = Workspace(work_dir)
     with workspace.shared(reporter, wait=asked.wait):
+        # Only now, as nobody removes the run from here on.
+        parent = None if asked.goes_on_from is None else Parent.of(asked.goes_on_from, loaded)
         yield _Training(loaded, asked, parent, workspace, trackers, reporter)
 
 
@@ -132,17 +138,6 @@ def _of_run(loaded: LoadedRecipe) -> LoadedRecipe:
     """The recipe without what a search of it would try and where it is shown: no run is another for these."""
     training = loaded.recipe.training.model_copy(update={"track": ()})
     return replace(loaded, recipe=loaded.recipe.model_copy(update={"sweep": None, "training": training}))
-
-
-def _parent(loaded: LoadedRecipe, asked: Asked) -> Parent | None:
-    if asked.goes_on_from is None:
-        return None
-    if asked.refit is not None:
-        raise UsageError(
-            "--from with --refit: a run that goes on chooses its epochs by valid rows that it has not seen; leave one "
-            "of them out"
-        )
-    return Parent.of(asked.goes_on_from, loaded)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class _Lock:
             self._file = None
 
     def _locked(self) -> IO[bytes]:
-        import fcntl  # not at the top, as in `files.locked`
+        import fcntl  # not at the top, as in `locks.locked`
 
         with writing(self._path):
             file = self._path.open("ab")

@@ -28,7 +28,8 @@ from mlflow.tracking import MlflowClient
 
 DATABASE, FILES = "mlflow.db", "files"
 """What lies in a folder: the database, and the files of runs."""
-_LOCK = ".widedeep.lock"
+_LOCK = ".widedeep.mlflow.lock"
+"""Not the name of a work directory's own lock: the folder may be one, which a training under way has locked."""
 
 _OF_RUN, _OF_KEY = "widedeep.run", "widedeep.key"
 _MOST_METRICS, _MOST_PARAMETERS, _LONGEST = 1000, 100, 250
