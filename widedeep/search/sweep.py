@@ -36,6 +36,7 @@ from widedeep.recipe.sweep_space import SOURCE, own_settings, read_entry, space_
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.search.journal import EndedTrial, Journal
+from widedeep.search.starter import Starter
 from widedeep.search.trial_process import TrialProcess
 
 SWEEP_FORMAT = 1
@@ -242,13 +243,14 @@ class _Sweep:
         self._running: list[_Running] = []
         self._looked: float | None = None
         self._shown = -1
+        self._starter = Starter()
         self._failed_in_a_row = self._killed_in_a_row = 0
 
     def run(self) -> SweepResult:
         self._take_up()
         started = time.monotonic()
         try:
-            with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._ended_with():
+            with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._starter, self._ended_with():
                 while True:
                     in_time = self._plan.seconds is None or time.monotonic() - started < self._plan.seconds
                     if in_time:
@@ -335,6 +337,7 @@ class _Sweep:
             {**settings, "name": _named(self._recipe, "sweep")},
             self._workspace.path,
             self._cores(place),
+            self._starter,
         )
         self._running.append(_Running(trial, settings, process, place))
 
