@@ -8,7 +8,7 @@ added up in their order, so that the table does not depend on the workers.
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,16 +30,8 @@ from widedeep.table.lists import ListTally
 from widedeep.table.missing_values import missing_values
 from widedeep.table.parts import WaitingRows, number_parts, read_rows, write_first_rows, write_rows
 from widedeep.table.side_tables import SideTables
-from widedeep.table.split import (
-    SPLITS,
-    TimeCuts,
-    drawn_parts,
-    listed_folds,
-    random_splits,
-    row_splits,
-    split_rows,
-    time_cuts,
-)
+from widedeep.table.split import SPLITS, drawn_parts, listed_folds, random_splits, row_splits, split_rows
+from widedeep.table.time_cuts import RankedTimes, TimeCuts, TimeMarks, TimesAround, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import LABEL, TIME
@@ -86,6 +78,8 @@ class _TypedBlock:
     rows: int
     splits: NDArray[np.uint8] | None
     """Where each row goes, if that can be told of its values alone."""
+    marks: TimeMarks | None
+    """Of the rows' times, if these tell where each goes."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +101,15 @@ class _TypedPiece:
     @property
     def num_rows(self) -> int:
         return sum(self.rows)
+
+
+@dataclass(frozen=True)
+class _LookTask:
+    """Blocks whose times are seen from two times."""
+
+    paths: tuple[Path, ...]
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -314,9 +317,7 @@ def _placed(
     by_time = bool(drawn_parts(data)) and isinstance(data.split, TimeSplit)
     cuts = None
     if by_time:
-        of_train = [piece for task, piece in zip(tasks, pieces, strict=True) if task.split == "train"]
-        blocks = [block for piece in of_train for block in piece.blocks]
-        cuts = time_cuts(data, sum(block.rows for block in blocks), lambda: map(_times, blocks))
+        cuts = time_cuts(data, _times([p for t, p in zip(tasks, pieces, strict=True) if t.split == "train"], workers))
     to_split: list[_SplitTask] = []
     position = 0
     for task, piece, seen in zip(tasks, pieces, kinds, strict=True):
@@ -338,8 +339,19 @@ def _placed(
     return [replace(task, all_kept=dict(all_kept)) for task in to_split]
 
 
-def _times(block: _TypedBlock) -> NDArray[np.float64]:
-    return read_rows(block.path, [TIME]).column(TIME).to_numpy()
+def _times(pieces: Sequence[_TypedPiece], workers: Workers) -> RankedTimes:
+    """The times of all rows, which workers look at."""
+    blocks = [(place, block) for place, piece in enumerate(pieces) for block in piece.blocks]
+
+    def look(numbers: Sequence[int], low: float, high: float) -> Iterator[TimesAround]:
+        paths: dict[int, list[Path]] = {}
+        for number in numbers:
+            place, block = blocks[number]
+            paths.setdefault(place, []).append(block.path)
+        tasks = [_LookTask(tuple(of_piece), low, high) for of_piece in paths.values()]
+        return (around for _, around in workers.map(_look, tasks))
+
+    return RankedTimes([block.marks for _, block in blocks if block.marks is not None], look)
 
 
 # ------------------------------------------------------------------------------------------------- what a worker does
@@ -394,9 +406,10 @@ def _type(task: _TypeTask) -> _TypedPiece:
                     splits = None
                     if drawn and not isinstance(data.split, TimeSplit):
                         splits = row_splits(data, block, 0, folds, missing)
-                    path = scratch / f"block-{len(blocks):05d}.arrow"
-                    write_rows(path, typing.convert(block))
-                    blocks.append(_TypedBlock(path, block.num_rows, splits))
+                    path, typed = scratch / f"block-{len(blocks):05d}.arrow", typing.convert(block)
+                    write_rows(path, typed)
+                    marks = TimeMarks.of(typed.column(TIME).to_numpy()) if drawn and splits is None else None
+                    blocks.append(_TypedBlock(path, block.num_rows, splits, marks))
                     rows[-1] += block.num_rows
             except NoRowsError as error:
                 rowless[-1] = error
@@ -426,6 +439,11 @@ def _codes(task: _SplitTask, block: _TypedBlock, position: int, rows: pl.DataFra
         times = read_rows(block.path, [TIME]).frame if rows is None else rows
         return task.cuts.row_splits(times[TIME].to_numpy())
     return random_splits(data, position, block.rows)
+
+
+def _look(task: _LookTask) -> TimesAround:
+    times = (read_rows(path, [TIME]).column(TIME).to_numpy() for path in task.paths)
+    return TimesAround.joined([TimesAround.of(of_block, task.low, task.high) for of_block in times])
 
 
 def _count(task: _SplitTask) -> dict[str, int]:
