@@ -186,7 +186,7 @@ def fill_by_parts(
     with reporter.work("split", total, "rows") as meter:
         for number, by_split in workers.map(_split, to_split, [piece.num_rows for piece in pieces]):
             counted[number] = by_split
-            shutil.rmtree(_piece(folder, number))  # workers go on meanwhile
+            shutil.rmtree(_piece(folder, number), ignore_errors=True)  # workers go on meanwhile
             done += pieces[number].num_rows
             meter.update(done)
     for number in range(len(tasks)):
