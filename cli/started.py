@@ -20,12 +20,17 @@ def start(parent: str, cores: str, *command: str) -> None:
         os.sched_setaffinity(0, map(int, cores.split(",")))
     from .main import main  # only now, as above
 
-    if not command:
-        from widedeep.search.starter import forked_command  # only here: a command has no need of it
+    if command:
+        sys.argv = ["widedeep", *command]
+        main()
+        return
+    from widedeep.search.starter import end_fork, forked_command  # only here: a command has no need of them
 
-        command = tuple(forked_command(cores, _import_libraries))
-    sys.argv = ["widedeep", *command]
-    main()
+    sys.argv = ["widedeep", *forked_command(cores, _import_libraries)]
+    try:
+        main()
+    except SystemExit as end:
+        end_fork(end.code if isinstance(end.code, int) else 1)
 
 
 _LIBRARIES = (

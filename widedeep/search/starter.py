@@ -5,6 +5,7 @@ to that process is a command line, with the files that become stdout and stderr 
 sweep there, and signals come from it: only the process that forks knows whether a number is still that of the trial.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Protocol
+from typing import IO, NoReturn, Protocol
 
 from widedeep.processes import end_with_parent
 
@@ -156,6 +157,15 @@ def forked_command(cores: str, imports: Callable[[], None]) -> list[str]:
         gc.freeze()  # else garbage collection in a fork would copy the memory of all that was imported
         can_fork = True
     return _Forks(cores, can_fork=can_fork).own_command()
+
+
+def end_fork(code: int) -> NoReturn:
+    """End this fork. Python would take all objects apart first, and so copy the memory that forks have in common."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _end_idle_threads() -> None:
