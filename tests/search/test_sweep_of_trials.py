@@ -236,6 +236,16 @@ def test_settings_that_are_trained_already_take_no_process(monkeypatch: pytest.M
         assert (trial.value, trial.epochs, trial.run) == (first.value, first.epochs, first.run)
 
 
+def test_settings_that_are_trained_already_take_no_more_time_than_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.RunDirectory, "is_done", True)
+    StandIn.plans = iter([[0.6], [0.5]])
+    loaded = load_recipe(Path("small.yaml"))
+    plan = plan_of(loaded, {"training.epochs": [1, 2]}, {"trials": 12, "seconds": 100.0})
+    clock = itertools.count(step=3.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    assert 2 <= len(sweep(loaded, plan, Path(), Reporter()).finished) < 12
+
+
 def test_settings_whose_run_is_gone_are_trained_again() -> None:
     StandIn.plans = iter([[0.6]] * 6)
     loaded = load_recipe(Path("small.yaml"))

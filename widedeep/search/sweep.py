@@ -240,23 +240,16 @@ class _Sweep:
             note=reporter.note,
         )
         self._running: list[_Running] = []
+        self._began = time.monotonic()
         self._looked: float | None = None
         self._shown = -1
         self._failed_in_a_row = self._killed_in_a_row = 0
 
     def run(self) -> SweepResult:
         self._take_up()
-        started = time.monotonic()
         try:
             with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._ended_with():
-                while True:
-                    in_time = self._plan.seconds is None or time.monotonic() - started < self._plan.seconds
-                    if in_time:
-                        self._start_more()
-                    finished = self._journal.num_finished()
-                    self._show(meter, finished)
-                    if not self._running and (not in_time or finished >= self._plan.trials):
-                        break
+                while self._goes_on(meter):
                     self._watch()
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt as interrupt:
@@ -264,19 +257,22 @@ class _Sweep:
                 signal.SIGINT,
                 f"interrupted: {self._progress()}, and those under way have a checkpoint: the same command goes on",
             ) from interrupt
-        if self._journal.num_finished() < self._plan.trials:
-            self._reporter.note(
-                f"the {self._plan.seconds:g} seconds are over: {self._progress()}; the same command goes on"
-            )
-        return SweepResult(
+        with self._journal.alone():
+            trials, importance = self._journal.ended(), self._journal.importance()
+        result = SweepResult(
             self._folder,
             self._metric,
             self._minimize,
             dict(self._plan.space),
-            tuple(map(self._from_here, self._journal.ended())),
+            tuple(map(self._from_here, trials)),
             self._plan.trials,
-            self._journal.importance(),
+            importance,
         )
+        if len(result.finished) < self._plan.trials:
+            self._reporter.note(
+                f"the {self._plan.seconds:g} seconds are over: {self._progress()}; the same command goes on"
+            )
+        return result
 
     def _from_here(self, trial: EndedTrial) -> EndedTrial:
         """The trial with the place of its run as the caller names the work directory, which may have moved since."""
@@ -306,18 +302,32 @@ class _Sweep:
             others = f"; under way in other commands: {elsewhere}" if elsewhere else ""
             self._reporter.note(f"going on: finished trials: {finished}{again}{others}")
 
+    def _goes_on(self, meter: Meter) -> bool:
+        """Start what can be started; whether anything is left to do, or to wait for.
+
+        What other commands have under way may fail, or be left: it is looked at once in a while, and as soon as a trial
+        has ended here.
+        """
+        if self._looked is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
+            return True
+        self._start_more()
+        finished = self._journal.num_finished()
+        self._show(meter, finished)
+        if not self._running and (finished >= self._plan.trials or not self._in_time()):
+            return False
+        if self._looked is None and not self._running and (elsewhere := self._journal.num_elsewhere()):
+            self._reporter.note(f"waiting for {elsewhere} trial{'s' * (elsewhere > 1)} of other commands")
+        self._looked = time.monotonic()
+        return True
+
+    def _in_time(self) -> bool:
+        return self._plan.seconds is None or time.monotonic() - self._began < self._plan.seconds
+
     def _start_more(self) -> None:
         """Start trials until all places are taken, or so many are finished and under way as are wanted."""
-        while len(self._running) < self._workers:
-            # What other commands have under way may fail, or be left, and is waited for: no need to ask at each turn.
-            if self._looked is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
-                return
+        while len(self._running) < self._workers and self._in_time():
             begun = self._journal.begin(self._plan.trials)
             if begun is None:
-                elsewhere = self._journal.num_elsewhere()
-                if self._looked is None and not self._running and elsewhere:
-                    self._reporter.note(f"waiting for {elsewhere} trial{'s' * (elsewhere > 1)} of other commands")
-                self._looked = time.monotonic()
                 return
             self._looked = None
             self._start(*begun)
