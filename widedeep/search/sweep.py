@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 """So often it is asked whether other commands have ended, or failed, what is not to be begun here meanwhile."""
 _MOST_FAILED = 5
-"""So many trials in a row that fail by themselves end the sweep: the next would fail too."""
+"""So many trials that fail by themselves end the sweep, if none is finished meanwhile: the next would fail too."""
 _MOST_KILLED = 3
 """So many times in a row may trials be ended by a signal: else what kills them, such as a lack of memory, goes on."""
 _KILLED = 128
@@ -243,7 +243,7 @@ class _Sweep:
         self._began = time.monotonic()
         self._looked: float | None = None
         self._shown = -1
-        self._failed_in_a_row = self._killed_in_a_row = 0
+        self._failed_in_a_row = self._killed_in_a_row = self._finished_at_failure = 0
 
     def run(self) -> SweepResult:
         self._take_up()
@@ -253,10 +253,9 @@ class _Sweep:
                     self._watch()
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(
-                signal.SIGINT,
-                f"interrupted: {self._progress()}, and those under way have a checkpoint: the same command goes on",
-            ) from interrupt
+            progress = self._progress(self._journal.num_finished())
+            kept = ", and those under way have a checkpoint" if self._running else ""
+            raise Interrupted(signal.SIGINT, f"interrupted: {progress}{kept}: the same command goes on") from interrupt
         with self._journal.alone():
             trials, importance = self._journal.ended(), self._journal.importance()
         result = SweepResult(
@@ -269,17 +268,16 @@ class _Sweep:
             importance,
         )
         if len(result.finished) < self._plan.trials:
-            self._reporter.note(
-                f"the {self._plan.seconds:g} seconds are over: {self._progress()}; the same command goes on"
-            )
+            progress = self._progress(len(result.finished))
+            self._reporter.note(f"the {self._plan.seconds:g} seconds are over: {progress}; the same command goes on")
         return result
 
     def _from_here(self, trial: EndedTrial) -> EndedTrial:
         """The trial with the place of its run as the caller names the work directory, which may have moved since."""
         return trial if trial.run is None else replace(trial, run=str(self._folder.parents[2] / trial.run))
 
-    def _progress(self) -> str:
-        return f"{self._journal.num_finished()} of {self._plan.trials} trials are finished"
+    def _progress(self, finished: int) -> str:
+        return f"{finished} of {self._plan.trials} trials are finished"
 
     def _take_up(self) -> None:
         """Plan what a killed process left, or, of a new search, the recipe as it is."""
@@ -413,12 +411,13 @@ class _Sweep:
             if value is not None:
                 facts |= {"epochs": result["epochs"], "run": os.path.relpath(result["run"], self._workspace.path)}
                 self._journal.end(running.trial, "trained", value, facts)
-                self._failed_in_a_row = self._killed_in_a_row = 0
+                self._killed_in_a_row = 0
                 self._tell(running, f"{title} {figure(value)} after {_epochs(result['epochs'])}, {_seconds(facts)}")
                 return
             self._fail(running, f"its {title} is not defined on the valid rows", again=False)
         elif process.pruned:
             self._journal.end(running.trial, "pruned", None, facts)
+            self._killed_in_a_row = 0
             self._tell(running, f"pruned after {_epochs(process.epochs)}, {_seconds(facts)}")
         elif code in _ENDS_ALL:
             self._journal.fail(running.trial, process.told(), again=True)
@@ -427,9 +426,13 @@ class _Sweep:
             self._fail(running, process.told(), again=code > _KILLED)
 
     def _fail(self, running: _Running, why: str, *, again: bool) -> None:
-        self._killed_in_a_row, self._failed_in_a_row = (
-            (self._killed_in_a_row + 1, self._failed_in_a_row) if again else (0, self._failed_in_a_row + 1)
-        )
+        if again:
+            self._killed_in_a_row += 1
+        else:
+            # Settings fail here as they do elsewhere; a lack of memory is this machine's own.
+            finished, before = self._journal.num_finished(), self._finished_at_failure
+            self._failed_in_a_row = self._failed_in_a_row + 1 if finished == before else 1
+            self._finished_at_failure, self._killed_in_a_row = finished, 0
         again = again and self._killed_in_a_row <= _MOST_KILLED
         self._journal.fail(running.trial, why, again=again)
         self._reporter.warn(f"trial {running.trial.number} failed: {why}{'; it is tried again' if again else ''}")
