@@ -78,9 +78,9 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     StandIn.started = []
 
 
-def run(*plans: Any, workers: int = 1, **changes: Any) -> SweepResult:
+def run(*plans: Any, workers: int = 1, epochs: int = 2, **changes: Any) -> SweepResult:
     StandIn.plans = iter(plans)
-    loaded = load_recipe(Path("small.yaml"))
+    loaded = load_recipe(Path("small.yaml"), [f"training.epochs={epochs}"])
     changes = {"trials": 3, "pruner": "none"} | changes
     return sweep(loaded, plan_of(loaded, SPACE, changes), Path(), Reporter(), workers=workers)
 
@@ -158,7 +158,7 @@ def test_trials_do_not_fail_in_a_row_if_one_is_pruned_or_finished_by_another_com
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trained, fails = [[0.5, 0.4, 0.3]] * 5, [5] * 4
-    result = run(*trained, *fails, [0.6, 0.6, 0.6], *fails, [0.2], trials=7, pruner="median")
+    result = run(*trained, *fails, [0.6, 0.6, 0.6], *fails, [0.2], trials=7, pruner="median", epochs=3)
     assert [trial.state for trial in result.finished] == [*["trained"] * 5, "pruned", "trained"]
 
     def another_finishes_one(trial: StandIn) -> str:
@@ -171,7 +171,7 @@ def test_trials_do_not_fail_in_a_row_if_one_is_pruned_or_finished_by_another_com
 
     StandIn.started = []
     monkeypatch.setattr(StandIn, "told", another_finishes_one)
-    assert len(run(*fails, *fails, [0.2], trials=9).finished) == 9
+    assert len(run(*fails, *fails, [0.2], trials=9, epochs=3).finished) == 9
 
 
 def test_a_fault_that_all_trials_would_have_ends_the_sweep_with_its_exit_code() -> None:
@@ -183,11 +183,17 @@ def test_a_fault_that_all_trials_would_have_ends_the_sweep_with_its_exit_code() 
 
 
 def test_trials_are_pruned_and_count_as_finished() -> None:
-    result = run(*[[0.5, 0.4, 0.3]] * 5, [0.6, 0.6, 0.6], [0.5, 0.4, 0.2], trials=7, pruner="median")
+    result = run(*[[0.5, 0.4, 0.3]] * 5, [0.6, 0.6, 0.6], [0.5, 0.4, 0.2], trials=7, pruner="median", epochs=3)
     assert [trial.state for trial in result.trials] == [*["trained"] * 5, "pruned", "trained"]
     assert (result.trials[5].epochs, result.trials[5].value) == (2, 0.6)
     assert result.ranked[-1].state == "pruned"
     assert result.best == result.trials[6]
+
+
+def test_a_trial_is_not_pruned_after_its_last_epoch() -> None:
+    """It is all but done, and how fast it is looked at would decide."""
+    result = run(*[[0.5, 0.4]] * 5, [0.6, 0.6], trials=6, pruner="median")
+    assert [trial.state for trial in result.trials] == ["trained"] * 6
 
 
 def test_a_metric_that_is_not_defined_fails_the_trial() -> None:
@@ -347,7 +353,9 @@ def test_the_page_shows_all_trials(tmp_path: Path) -> None:
 
     from widedeep.report.search import search_page
 
-    result = run(*[[0.5 + n / 50, 0.4 + n / 50] for n in range(5)], [0.9, 0.9], 5, [0.3], trials=7, pruner="median")
+    result = run(
+        *[[0.5 + n / 50, 0.4 + n / 50] for n in range(5)], [0.9, 0.9], 5, [0.3], trials=7, pruner="median", epochs=3
+    )
     page = search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
     assert page == search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
     for told in ("Sweep of small", "6 trials trained", "1 trial pruned", "ended with 5", "Which settings matter"):

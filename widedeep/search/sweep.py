@@ -152,9 +152,12 @@ def _untracked(recipe: Recipe) -> Recipe:
 
 def best_recipe(loaded: LoadedRecipe, best: EndedTrial) -> LoadedRecipe:
     """The recipe with the settings of the best trial, under a name of its own."""
-    settings = [f"{setting}={written(value)}" for setting, value in best.settings.items()]
+    return _with_settings(loaded, {**best.settings, "name": _named(loaded.recipe, "best")})
+
+
+def _with_settings(loaded: LoadedRecipe, settings: Mapping[str, Any]) -> LoadedRecipe:
     plain = LoadedRecipe(loaded.recipe.model_copy(update={"sweep": None}), loaded.path, loaded.base_dir, ())
-    return plain.changed([*settings, f"name={_named(loaded.recipe, 'best')}"])
+    return plain.changed([f"{setting}={written(value)}" for setting, value in settings.items()])
 
 
 def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial, folder: Path, made_by: str) -> str:
@@ -387,8 +390,10 @@ class _Sweep:
                 continue
             poor = self._journal.report(running.trial, epoch, value)
             run = process.run()
-            # What is all but done is not pruned.
-            if poor and not process.pruned and process.code() is None and not (run is None or run.is_done):
+            if not poor or process.pruned or process.code() is not None or run is None or run.is_done:
+                continue
+            # After its last epoch a trial is all but done: how fast we look must not decide whether it is pruned.
+            if epoch < _with_settings(self._loaded, running.settings).recipe.training.epochs:
                 process.prune()
 
     def _end(self, running: _Running, code: int) -> None:
