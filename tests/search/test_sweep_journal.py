@@ -2,13 +2,15 @@
 
 import itertools
 import multiprocessing
+import shutil
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial
 
 from widedeep.errors import ArtefactError
@@ -242,6 +244,74 @@ def test_a_journal_that_is_damaged_while_it_is_at_work_is_told(tmp_path: Path) -
     path.write_bytes(b"".join([*lines, b"nothing\n", lines[-1]]))
     with pytest.raises(ArtefactError, match=rf"journal\.jsonl:{len(lines) + 1}: the journal is damaged"):
         journal.begin(MANY)
+
+
+@pytest.mark.parametrize("line", [b'{"op_code": 77}\n', b'{"a": 1}\n', b'{"op_code": 4, "worker_id": "x"}\n'])
+def test_a_step_that_is_none_is_told_by_all_that_are_at_work(line: bytes, tmp_path: Path) -> None:
+    commands = [opened(tmp_path, command=name, others="ab") for name in "ab"]
+    trained(commands[0], 0.5)
+    with (tmp_path / "journal.jsonl").open("ab") as file:
+        file.write(line)
+    for command in commands:
+        with pytest.raises(ArtefactError, match=r"journal\.jsonl: the journal is damaged: delete its folder"):
+            command.num_finished()
+
+
+@pytest.mark.parametrize("steps_left", [None, 0, 3, -1])
+def test_a_journal_that_is_deleted_or_cut_while_commands_are_at_work_ends_them_and_is_begun_anew_or_gone_on_with(
+    steps_left: int | None, tmp_path: Path
+) -> None:
+    here, elsewhere = (opened(tmp_path, command=name, others="ab") for name in "ab")
+    trained(elsewhere, 0.5)
+    trial, _ = begun(here)
+    assert elsewhere.num_elsewhere() == 1
+    path = tmp_path / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    if steps_left is None:
+        path.unlink()
+    else:
+        path.write_bytes(b"".join(lines[:steps_left]))
+    with pytest.raises(ArtefactError, match=r"journal\.jsonl: was deleted or cut while commands were at work"):
+        elsewhere.num_finished()
+    later = opened(tmp_path, command="c")
+    for value in range(5):  # so that it is as long as it was
+        trained(later, value)
+    with pytest.raises(ArtefactError, match=r"journal\.jsonl: was deleted or cut while commands were at work"):
+        here.end(trial, "trained", 0.7, {})
+    assert [trial.value for trial in later.ended()][-5:] == list(range(5))
+
+
+def test_a_folder_that_is_deleted_while_commands_are_at_work_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "search"
+    folder.mkdir()
+    journal = opened(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(ArtefactError, match=r"journal\.jsonl: was deleted or cut while commands were at work"):
+        journal.begin(MANY)
+
+
+def test_what_is_read_of_a_journal_is_read_while_others_are_kept_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lock, a disk over a network may show less than is there."""
+    journal = opened(tmp_path, "median")
+    for value in range(6):
+        trained(journal, value)
+    trial, _ = begun(journal)
+    locked: list[bool] = []
+    read_logs = JournalFileBackend.read_logs
+
+    def reading(backend: JournalFileBackend, start: int) -> Iterator[dict[str, Any]]:
+        locked.append(is_locked(tmp_path / "journal.lock"))
+        return read_logs(backend, start)
+
+    monkeypatch.setattr(JournalFileBackend, "read_logs", reading)
+    for read in (journal.num_finished, journal.num_elsewhere, journal.ended, journal.importance):
+        read()
+    assert not journal.is_new
+    assert not journal.report(trial, 1, 9.0)
+    assert len(locked) > 6
+    assert all(locked)
 
 
 def test_who_waits_long_for_the_lock_is_told_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

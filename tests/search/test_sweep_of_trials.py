@@ -4,12 +4,13 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from widedeep.errors import DataError, RecipeError, TrainingError, UsageError
+from widedeep.errors import DataError, Interrupted, RecipeError, TrainingError, UsageError
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe
 from widedeep.recipe.schema import SweepSettings
@@ -80,11 +81,27 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     StandIn.started = []
 
 
-def run(*plans: Any, workers: int = 1, **changes: Any) -> SweepResult:
+def run(*plans: Any, workers: int = 1, epochs: int = 2, **changes: Any) -> SweepResult:
     StandIn.plans = iter(plans)
-    loaded = load_recipe(Path("small.yaml"))
+    loaded = load_recipe(Path("small.yaml"), [f"training.epochs={epochs}"])
     changes = {"trials": 3, "pruner": "none"} | changes
     return sweep(loaded, plan_of(loaded, SPACE, changes), Path(), Reporter(), workers=workers)
+
+
+@contextmanager
+def joining(folder: Path) -> Iterator[Journal]:
+    """The journal of the sweep in `folder`, as another command at work has opened it."""
+    with Workspace(Path().absolute()).searching(folder) as command:
+        yield Journal(
+            folder / "journal.jsonl",
+            {setting: read_entry(entry) for setting, entry in SPACE.items()},
+            minimize=True,
+            pruner="none",
+            seed=1,
+            command=command,
+            takes_part=lambda _: True,
+            note=lambda _: None,
+        )
 
 
 pytestmark = pytest.mark.usefixtures("project", "stand_ins")
@@ -140,6 +157,26 @@ def test_trials_that_fail_one_after_the_other_end_the_sweep_and_what_is_finished
     assert len(result.finished) == 3
 
 
+def test_trials_do_not_fail_in_a_row_if_one_is_pruned_or_finished_by_another_command_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained, fails = [[0.5, 0.4, 0.3]] * 5, [5] * 4
+    result = run(*trained, *fails, [0.6, 0.6, 0.6], *fails, [0.2], trials=7, pruner="median", epochs=3)
+    assert [trial.state for trial in result.finished] == [*["trained"] * 5, "pruned", "trained"]
+
+    def another_finishes_one(trial: StandIn) -> str:
+        if len(StandIn.started) == 5:
+            with joining(result.folder) as journal:
+                begun = journal.begin(9)
+                assert begun is not None
+                journal.end(begun[0], "trained", 0.5, {})
+        return "too hot"
+
+    StandIn.started = []
+    monkeypatch.setattr(StandIn, "told", another_finishes_one)
+    assert len(run(*fails, *fails, [0.2], trials=9, epochs=3).finished) == 9
+
+
 def test_a_fault_that_all_trials_would_have_ends_the_sweep_with_its_exit_code() -> None:
     with pytest.raises(DataError, match="trial 0: ended with 3"):
         run(3)
@@ -149,11 +186,17 @@ def test_a_fault_that_all_trials_would_have_ends_the_sweep_with_its_exit_code() 
 
 
 def test_trials_are_pruned_and_count_as_finished() -> None:
-    result = run(*[[0.5, 0.4, 0.3]] * 5, [0.6, 0.6, 0.6], [0.5, 0.4, 0.2], trials=7, pruner="median")
+    result = run(*[[0.5, 0.4, 0.3]] * 5, [0.6, 0.6, 0.6], [0.5, 0.4, 0.2], trials=7, pruner="median", epochs=3)
     assert [trial.state for trial in result.trials] == [*["trained"] * 5, "pruned", "trained"]
     assert (result.trials[5].epochs, result.trials[5].value) == (2, 0.6)
     assert result.ranked[-1].state == "pruned"
     assert result.best == result.trials[6]
+
+
+def test_a_trial_is_not_pruned_after_its_last_epoch() -> None:
+    """It is all but done, and how fast it is looked at would decide."""
+    result = run(*[[0.5, 0.4]] * 5, [0.6, 0.6], trials=6, pruner="median")
+    assert [trial.state for trial in result.trials] == ["trained"] * 6
 
 
 def test_a_metric_that_is_not_defined_fails_the_trial() -> None:
@@ -239,6 +282,16 @@ def test_settings_that_are_trained_already_take_no_process(monkeypatch: pytest.M
         assert (trial.value, trial.epochs, trial.run) == (first.value, first.epochs, first.run)
 
 
+def test_settings_that_are_trained_already_take_no_more_time_than_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.RunDirectory, "is_done", True)
+    StandIn.plans = iter([[0.6], [0.5]])
+    loaded = load_recipe(Path("small.yaml"))
+    plan = plan_of(loaded, {"training.epochs": [1, 2]}, {"trials": 12, "seconds": 100.0})
+    clock = itertools.count(step=3.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    assert 2 <= len(sweep(loaded, plan, Path(), Reporter()).finished) < 12
+
+
 def test_settings_whose_run_is_gone_are_trained_again() -> None:
     StandIn.plans = iter([[0.6]] * 6)
     loaded = load_recipe(Path("small.yaml"))
@@ -303,7 +356,9 @@ def test_the_page_shows_all_trials(tmp_path: Path) -> None:
 
     from widedeep.report.search import search_page
 
-    result = run(*[[0.5 + n / 50, 0.4 + n / 50] for n in range(5)], [0.9, 0.9], 5, [0.3], trials=7, pruner="median")
+    result = run(
+        *[[0.5 + n / 50, 0.4 + n / 50] for n in range(5)], [0.9, 0.9], 5, [0.3], trials=7, pruner="median", epochs=3
+    )
     page = search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
     assert page == search_page(result, "small", datetime(2026, 1, 1, tzinfo=UTC))
     for told in ("Sweep of small", "6 trials trained", "1 trial pruned", "ended with 5", "Which settings matter"):
@@ -340,6 +395,21 @@ def test_sweeps_at_once_of_the_same_search_share_its_trials() -> None:
     assert not list(Path().glob(".widedeep.sweep-*"))
 
 
+def test_an_interrupt_tells_of_checkpoints_only_if_trials_were_under_way_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run([0.6], trials=1)
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with joining(first.folder) as journal, monkeypatch.context() as changed:
+        changed.setattr(module.time, "sleep", interrupted)
+        assert journal.begin(2) is not None
+        with pytest.raises(Interrupted, match=r"^interrupted: 1 of 2 trials are finished: the same command goes on$"):
+            run(trials=2)
+        with pytest.raises(Interrupted, match="1 of 3 trials are finished, and those under way have a checkpoint: the"):
+            run([0.5], trials=3)
+
+
 def test_what_another_command_has_under_way_is_waited_for_and_taken_up_if_that_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -353,18 +423,8 @@ def test_what_another_command_has_under_way_is_waited_for_and_taken_up_if_that_e
             if "waiting for" in text:
                 other.__exit__(None, None, None)
 
-    other = Workspace(Path().absolute()).searching(first.folder)
-    space = {setting: read_entry(entry) for setting, entry in SPACE.items()}
-    journal = Journal(
-        first.folder / "journal.jsonl",
-        space,
-        minimize=True,
-        pruner="none",
-        seed=1,
-        command=other.__enter__(),
-        takes_part=lambda _: True,
-        note=told.append,
-    )
+    other = joining(first.folder)
+    journal = other.__enter__()
     begun = journal.begin(2)
     assert begun is not None
     StandIn.plans = iter([[0.4]])

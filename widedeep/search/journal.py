@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from widedeep.errors import ArtefactError
+from widedeep.errors import ArtefactError, WidedeepError, WriteError
 from widedeep.files import writing
 from widedeep.recipe.sweep_space import Choices, Entry, written
 
@@ -32,6 +32,7 @@ _STATES: dict[TrialState, State] = {
 }
 _STUDY = "sweep"
 _DAMAGED = "the journal is damaged: delete its folder, and the search begins anew"
+_CHANGED = "was deleted or cut while commands were at work: the same command goes on with what is left, or begins anew"
 _COMMAND = "command"
 """The attribute of a trial that names the command that began it."""
 _LOCK_SECONDS = 0.02
@@ -70,8 +71,7 @@ class _Lock:
         self._journal, self._path, self._note = journal, journal.with_suffix(".lock"), note
         self._file: IO[bytes] | None = None
         self._holds = 0
-        self._whole = 0
-        """Bytes of the journal that were seen to be whole steps."""
+        self._read = _Read()
         self.torn_bytes = 0
         """Bytes that were dropped until now."""
 
@@ -79,26 +79,38 @@ class _Lock:
         if self._file is None:
             file = self._locked()
             try:
-                self._whole, torn = _drop_torn_end(self._journal, self._whole)
+                self._read_on()
             except BaseException:
                 file.close()
                 raise
             self._file = file
-            self.torn_bytes += torn
         self._holds += 1
         return True
 
     def release(self) -> None:
         self._holds -= 1
         if self._holds == 0 and self._file is not None:
-            self._file.close()
-            self._file = None
+            try:
+                with suppress(OSError, WidedeepError):  # what is wrong is told by who takes it next
+                    self._read_on()
+            finally:
+                self._file.close()
+                self._file = None
+
+    def _read_on(self) -> None:
+        self._read, torn = _drop_torn_end(self._journal, self._read)
+        self.torn_bytes += torn
 
     def _locked(self) -> IO[bytes]:
         import fcntl  # not at the top, as in `locks.locked`
 
-        with writing(self._path):
-            file = self._path.open("ab")
+        try:
+            with writing(self._path):
+                file = self._path.open("ab")
+        except WriteError as error:
+            if self._path.parent.is_dir():
+                raise
+            raise ArtefactError(f"{self._journal}: {_CHANGED}") from error
         try:
             asked, told = time.monotonic(), False
             while True:
@@ -143,28 +155,41 @@ class Journal:
         self._lock = _Lock(path, note)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         prunes = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_FIRST_PRUNED_EPOCH)
-        try:
-            with self.alone():
-                self._study = optuna.create_study(
-                    storage=JournalStorage(JournalFileBackend(str(path), lock_obj=self._lock)),
-                    study_name=_STUDY,
-                    direction="minimize" if minimize else "maximize",
-                    pruner=prunes if pruner == "median" else optuna.pruners.NopPruner(),
-                    load_if_exists=True,
-                )
-                _ = self._study.trials
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
-            raise ArtefactError(f"{path}: {_DAMAGED}") from error
+        with self._locked(), self._readable():
+            self._study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(path), lock_obj=self._lock)),
+                study_name=_STUDY,
+                direction="minimize" if minimize else "maximize",
+                pruner=prunes if pruner == "median" else optuna.pruners.NopPruner(),
+                load_if_exists=True,
+            )
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep the other commands from the journal: what is read of it holds until the end, what is written is one."""
+        """Keep the other commands from the journal: what is read of it holds until the end, what is written is one.
+
+        All reading is done so as well: of a disk over a network, who has no lock may see less than is there.
+        """
+        with self._locked():
+            with self._readable():
+                self._study.get_trials(deepcopy=False)
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         with writing(self.path):
             self._lock.acquire()
             try:
                 yield
             finally:
                 self._lock.release()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
+            raise ArtefactError(f"{self.path}: {_DAMAGED}") from error
 
     @property
     def torn_bytes(self) -> int:
@@ -174,7 +199,8 @@ class Journal:
     @property
     def is_new(self) -> bool:
         """Whether nothing was tried or planned yet."""
-        return not self._study.get_trials(deepcopy=False)
+        with self.alone():
+            return not self._study.get_trials(deepcopy=False)
 
     def plan(self, settings: Mapping[str, Any]) -> None:
         """Let `settings`, which lie in the space, be tried before anything is suggested."""
@@ -205,7 +231,8 @@ class Journal:
 
     def num_elsewhere(self) -> int:
         """Trials that other commands have under way."""
-        return sum(trial.user_attrs.get(_COMMAND) != self._command for trial in self._under_way())
+        with self.alone():
+            return sum(trial.user_attrs.get(_COMMAND) != self._command for trial in self._under_way())
 
     def _require_own(self, trial: Trial) -> None:
         if self._study.get_trials(deepcopy=False)[trial.number].state != TrialState.RUNNING:
@@ -232,7 +259,7 @@ class Journal:
         with self.alone():
             self._require_own(trial)
             trial.report(value, epoch)
-        return bool(trial.should_prune())
+            return bool(trial.should_prune())
 
     def end(
         self, trial: Trial, state: Literal["trained", "pruned"], value: float | None, facts: Mapping[str, Any]
@@ -264,11 +291,13 @@ class Journal:
 
     def num_finished(self) -> int:
         """Trials that are trained or pruned."""
-        return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        with self.alone():
+            return len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
     def ended(self) -> list[EndedTrial]:
         """All trials that have ended, in the order in which they began."""
-        ended = self._study.get_trials(deepcopy=False, states=tuple(_STATES))
+        with self.alone():
+            ended = self._study.get_trials(deepcopy=False, states=tuple(_STATES))
         return [self._ended(trial) for trial in ended]
 
     def importance(self) -> dict[str, float] | None:
@@ -276,13 +305,15 @@ class Journal:
 
         By PED-ANOVA (Watanabe et al., 2023), of trials that were trained to their end.
         """
-        trained = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len({trial.value for trial in trained}) < 2 or len(trained) < _STARTUP_TRIALS:
-            return None
-        try:
-            return {name: float(share) for name, share in optuna.importance.get_param_importances(self._study).items()}
-        except (RuntimeError, ValueError):  # no parameter varied among them
-            return None
+        with self.alone():
+            trained = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if len({trial.value for trial in trained}) < 2 or len(trained) < _STARTUP_TRIALS:
+                return None
+            try:
+                shares = optuna.importance.get_param_importances(self._study)
+            except (RuntimeError, ValueError):  # no parameter varied among them
+                return None
+        return {name: float(share) for name, share in shares.items()}
 
     def _ended(self, trial: FrozenTrial) -> EndedTrial:
         state, facts = _STATES[trial.state], trial.user_attrs
@@ -326,35 +357,43 @@ def _value(entry: Entry, parameter: Any) -> Any:
     return min(max(float(f"{parameter:.{_DIGITS}g}"), entry.low), entry.high)
 
 
-def _drop_torn_end(path: Path, whole: int) -> tuple[int, int]:
-    """Cut off what a killed process, or a machine without power, has half written behind the `whole` bytes that are
-    known to be steps: Optuna reads no journal with it, and would append to its last line. The number of whole bytes,
-    and of those that are gone. Raises ArtefactError if steps lie behind them."""
+@dataclass(frozen=True)
+class _Read:
+    """How far the journal was read: so many bytes of whole steps, the last of which is `last`."""
+
+    size: int = 0
+    last: bytes = b""
+
+
+def _drop_torn_end(path: Path, read: _Read) -> tuple[_Read, int]:
+    """Cut off what a killed process, or a machine without power, has half written behind what was `read`: Optuna reads
+    no journal with it, and would append to its last line. How far it is read now, and the number of bytes that are
+    gone. Raises ArtefactError if steps lie behind these, or if what was read is not there any more."""
+    content = b""
     try:
-        with path.open("rb") as file:
-            file.seek(whole)
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(read.size - len(read.last))
             content = file.read()
-    except FileNotFoundError:
-        return 0, 0
     except OSError as error:
         raise ArtefactError(
             f"{path}: cannot be read: {error.strerror or error}: delete its folder, and the search begins anew"
         ) from error
-    lines = content.split(b"\n")
-    readable = [_is_step(line) for line in lines[:-1]]
+    if not content.startswith(read.last):
+        raise ArtefactError(f"{path}: {_CHANGED}")
+    behind = content.removeprefix(read.last)
+    lines = behind.split(b"\n")[:-1]
+    readable = [_is_step(line) for line in lines]
     if not all(readable):
         # What a crash leaves is the end alone, as nulls or in part: a step behind it says that more than this is gone.
         torn = readable.index(False)
         if any(readable[torn:]):
-            raise ArtefactError(f"{path}:{_line_number(path, whole) + torn}: {_DAMAGED}")
+            raise ArtefactError(f"{path}:{_line_number(path, read.size) + torn}: {_DAMAGED}")
         lines = lines[:torn]
-    else:
-        lines = lines[:-1]
-    steps = sum(len(line) + 1 for line in lines)
-    if steps < len(content):
+    whole = sum(len(line) + 1 for line in lines)
+    if whole < len(behind):
         with writing(path), path.open("r+b") as file:
-            file.truncate(whole + steps)
-    return whole + steps, len(content) - steps
+            file.truncate(read.size + whole)
+    return _Read(read.size + whole, lines[-1] + b"\n" if lines else read.last), len(behind) - whole
 
 
 def _line_number(path: Path, offset: int) -> int:

@@ -45,7 +45,7 @@ _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 """So often it is asked whether other commands have ended, or failed, what is not to be begun here meanwhile."""
 _MOST_FAILED = 5
-"""So many trials in a row that fail by themselves end the sweep: the next would fail too."""
+"""So many trials that fail by themselves end the sweep, if none is finished meanwhile: the next would fail too."""
 _MOST_KILLED = 3
 """So many times in a row may trials be ended by a signal: else what kills them, such as a lack of memory, goes on."""
 _KILLED = 128
@@ -153,9 +153,12 @@ def _untracked(recipe: Recipe) -> Recipe:
 
 def best_recipe(loaded: LoadedRecipe, best: EndedTrial) -> LoadedRecipe:
     """The recipe with the settings of the best trial, under a name of its own."""
-    settings = [f"{setting}={written(value)}" for setting, value in best.settings.items()]
+    return _with_settings(loaded, {**best.settings, "name": _named(loaded.recipe, "best")})
+
+
+def _with_settings(loaded: LoadedRecipe, settings: Mapping[str, Any]) -> LoadedRecipe:
     plain = LoadedRecipe(loaded.recipe.model_copy(update={"sweep": None}), loaded.path, loaded.base_dir, ())
-    return plain.changed([*settings, f"name={_named(loaded.recipe, 'best')}"])
+    return plain.changed([f"{setting}={written(value)}" for setting, value in settings.items()])
 
 
 def best_recipe_text(loaded: LoadedRecipe, result: SweepResult, best: EndedTrial, folder: Path, made_by: str) -> str:
@@ -241,51 +244,45 @@ class _Sweep:
             note=reporter.note,
         )
         self._running: list[_Running] = []
+        self._began = time.monotonic()
         self._looked: float | None = None
         self._shown = -1
         self._starter = Starter()
-        self._failed_in_a_row = self._killed_in_a_row = 0
+        self._failed_in_a_row = self._killed_in_a_row = self._finished_at_failure = 0
 
     def run(self) -> SweepResult:
         self._take_up()
-        started = time.monotonic()
         try:
             with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._starter, self._ended_with():
-                while True:
-                    in_time = self._plan.seconds is None or time.monotonic() - started < self._plan.seconds
-                    if in_time:
-                        self._start_more()
-                    finished = self._journal.num_finished()
-                    self._show(meter, finished)
-                    if not self._running and (not in_time or finished >= self._plan.trials):
-                        break
+                while self._goes_on(meter):
                     self._watch()
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(
-                signal.SIGINT,
-                f"interrupted: {self._progress()}, and those under way have a checkpoint: the same command goes on",
-            ) from interrupt
-        if self._journal.num_finished() < self._plan.trials:
-            self._reporter.note(
-                f"the {self._plan.seconds:g} seconds are over: {self._progress()}; the same command goes on"
-            )
-        return SweepResult(
+            progress = self._progress(self._journal.num_finished())
+            kept = ", and those under way have a checkpoint" if self._running else ""
+            raise Interrupted(signal.SIGINT, f"interrupted: {progress}{kept}: the same command goes on") from interrupt
+        with self._journal.alone():
+            trials, importance = self._journal.ended(), self._journal.importance()
+        result = SweepResult(
             self._folder,
             self._metric,
             self._minimize,
             dict(self._plan.space),
-            tuple(map(self._from_here, self._journal.ended())),
+            tuple(map(self._from_here, trials)),
             self._plan.trials,
-            self._journal.importance(),
+            importance,
         )
+        if len(result.finished) < self._plan.trials:
+            progress = self._progress(len(result.finished))
+            self._reporter.note(f"the {self._plan.seconds:g} seconds are over: {progress}; the same command goes on")
+        return result
 
     def _from_here(self, trial: EndedTrial) -> EndedTrial:
         """The trial with the place of its run as the caller names the work directory, which may have moved since."""
         return trial if trial.run is None else replace(trial, run=str(self._folder.parents[2] / trial.run))
 
-    def _progress(self) -> str:
-        return f"{self._journal.num_finished()} of {self._plan.trials} trials are finished"
+    def _progress(self, finished: int) -> str:
+        return f"{finished} of {self._plan.trials} trials are finished"
 
     def _take_up(self) -> None:
         """Plan what a killed process left, or, of a new search, the recipe as it is."""
@@ -308,18 +305,32 @@ class _Sweep:
             others = f"; under way in other commands: {elsewhere}" if elsewhere else ""
             self._reporter.note(f"going on: finished trials: {finished}{again}{others}")
 
+    def _goes_on(self, meter: Meter) -> bool:
+        """Start what can be started; whether anything is left to do, or to wait for.
+
+        What other commands have under way may fail, or be left: it is looked at once in a while, and as soon as a trial
+        has ended here.
+        """
+        if self._looked is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
+            return True
+        self._start_more()
+        finished = self._journal.num_finished()
+        self._show(meter, finished)
+        if not self._running and (finished >= self._plan.trials or not self._in_time()):
+            return False
+        if self._looked is None and not self._running and (elsewhere := self._journal.num_elsewhere()):
+            self._reporter.note(f"waiting for {elsewhere} trial{'s' * (elsewhere > 1)} of other commands")
+        self._looked = time.monotonic()
+        return True
+
+    def _in_time(self) -> bool:
+        return self._plan.seconds is None or time.monotonic() - self._began < self._plan.seconds
+
     def _start_more(self) -> None:
         """Start trials until all places are taken, or so many are finished and under way as are wanted."""
-        while len(self._running) < self._workers:
-            # What other commands have under way may fail, or be left, and is waited for: no need to ask at each turn.
-            if self._looked is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
-                return
+        while len(self._running) < self._workers and self._in_time():
             begun = self._journal.begin(self._plan.trials)
             if begun is None:
-                elsewhere = self._journal.num_elsewhere()
-                if self._looked is None and not self._running and elsewhere:
-                    self._reporter.note(f"waiting for {elsewhere} trial{'s' * (elsewhere > 1)} of other commands")
-                self._looked = time.monotonic()
                 return
             self._looked = None
             self._start(*begun)
@@ -382,8 +393,10 @@ class _Sweep:
                 continue
             poor = self._journal.report(running.trial, epoch, value)
             run = process.run()
-            # What is all but done is not pruned.
-            if poor and not process.pruned and process.code() is None and not (run is None or run.is_done):
+            if not poor or process.pruned or process.code() is not None or run is None or run.is_done:
+                continue
+            # After its last epoch a trial is all but done: how fast we look must not decide whether it is pruned.
+            if epoch < _with_settings(self._loaded, running.settings).recipe.training.epochs:
                 process.prune()
 
     def _end(self, running: _Running, code: int) -> None:
@@ -406,12 +419,13 @@ class _Sweep:
             if value is not None:
                 facts |= {"epochs": result["epochs"], "run": os.path.relpath(result["run"], self._workspace.path)}
                 self._journal.end(running.trial, "trained", value, facts)
-                self._failed_in_a_row = self._killed_in_a_row = 0
+                self._killed_in_a_row = 0
                 self._tell(running, f"{title} {figure(value)} after {_epochs(result['epochs'])}, {_seconds(facts)}")
                 return
             self._fail(running, f"its {title} is not defined on the valid rows", again=False)
         elif process.pruned:
             self._journal.end(running.trial, "pruned", None, facts)
+            self._killed_in_a_row = 0
             self._tell(running, f"pruned after {_epochs(process.epochs)}, {_seconds(facts)}")
         elif code in _ENDS_ALL:
             self._journal.fail(running.trial, process.told(), again=True)
@@ -420,9 +434,13 @@ class _Sweep:
             self._fail(running, process.told(), again=code > _KILLED)
 
     def _fail(self, running: _Running, why: str, *, again: bool) -> None:
-        self._killed_in_a_row, self._failed_in_a_row = (
-            (self._killed_in_a_row + 1, self._failed_in_a_row) if again else (0, self._failed_in_a_row + 1)
-        )
+        if again:
+            self._killed_in_a_row += 1
+        else:
+            # Settings fail here as they do elsewhere; a lack of memory is this machine's own.
+            finished, before = self._journal.num_finished(), self._finished_at_failure
+            self._failed_in_a_row = self._failed_in_a_row + 1 if finished == before else 1
+            self._finished_at_failure, self._killed_in_a_row = finished, 0
         again = again and self._killed_in_a_row <= _MOST_KILLED
         self._journal.fail(running.trial, why, again=again)
         self._reporter.warn(f"trial {running.trial.number} failed: {why}{'; it is tried again' if again else ''}")
