@@ -18,6 +18,7 @@ from widedeep.locks import locked, remove_idle_locks
 from widedeep.pipeline import experiment
 from widedeep.pipeline.going_on import Parent
 from widedeep.pipeline.listed_runs import list_runs
+from widedeep.pipeline.past_runs import chosen_split
 from widedeep.pipeline.serving import Pointer
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import load_recipe, load_run_recipe
@@ -250,3 +251,9 @@ def test_the_folder_of_a_recipe_whose_first_training_is_under_way_has_no_finishe
     folder = begun(tmp_path / "runs" / "small", "20260101T000000Z-0a").path.parent
     with pytest.raises(ArtefactError, match="recipe small has no finished run here"):
         find_run(str(folder), tmp_path)
+
+
+@pytest.mark.parametrize("split", [None, "test"])
+def test_a_typed_table_that_is_removed_once_it_was_found_is_told(tmp_path: Path, split: str | None) -> None:
+    with pytest.raises(ArtefactError, match="another command has removed the typed table meanwhile: run again"):
+        chosen_split(tmp_path / "stages" / "ingest" / "0a", split)

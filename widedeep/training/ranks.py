@@ -212,10 +212,11 @@ class JoinedRanks(Ranks):
         self.exchange([np.empty(0, np.int32)] * self.world)
 
     def leave(self) -> None:
-        """Leave the others; no call follows."""
+        """Leave the others; no call follows, but for this one."""
         self._pulse.stop()
-        with suppress(RuntimeError):
-            self._dist.destroy_process_group()
+        if self._dist.is_initialized():
+            with suppress(RuntimeError):
+                self._dist.destroy_process_group()
 
     @contextmanager
     def _blaming(self, what: str) -> Iterator[None]:
