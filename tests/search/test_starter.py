@@ -138,6 +138,23 @@ def test_signals_end_a_fork_or_are_answered_by_it() -> None:
             getattr(process, end)()  # of what has ended, nothing comes
 
 
+@pytest.mark.parametrize(("end", "code"), [("terminate", -15), ("kill", -9)])
+def test_what_is_ended_while_libraries_are_imported_does_not_begin(
+    end: str, code: int, tmp_path: Path, command: Callable[[str], None]
+) -> None:
+    gate, output = tmp_path / "gate", Output()
+    os.mkfifo(gate)
+    command(f"open({str(gate)!r}).close()")
+    with Starter() as starter:
+        process = starter.start(["print('first')"], "all", output.out, output.err)
+        getattr(process, end)()
+        assert (process.wait(), process.poll()) == (code, code)
+        second = starter.start(["print('second')"], "all", output.out, output.err)
+        gate.open("w").close()
+        assert second.wait() == 0
+    assert output.read() == ("second\n", "")
+
+
 @pytest.mark.usefixtures("command")
 def test_each_set_of_cores_has_forks_of_its_own() -> None:
     parents = "print(os.getppid(), cores)"

@@ -104,20 +104,28 @@ def _command(cores: str, words: Sequence[str] = ()) -> list[str]:
     return [sys.executable, "-P", "-m", "widedeep_cli.started", str(os.getpid()), cores, *words]
 
 
+_BEGUN = b"+"
+"""What is told of a fork at its start; later comes its exit code."""
+
+
 class _Fork:
-    """A process that another one has started for this one."""
+    """A process that another one starts for this one."""
 
     def __init__(self, link: socket.socket, forking: "subprocess.Popen[bytes]") -> None:
         self._link, self._forking = link, forking
+        self._begun = False
         self._code: int | None = None
 
     def poll(self) -> int | None:
         with suppress(BlockingIOError):
-            self._hear(socket.MSG_DONTWAIT)
+            while self._code is None:
+                self._hear(socket.MSG_DONTWAIT)
         return self._code
 
     def wait(self) -> int:
-        return self._hear(0)
+        while self._code is None:
+            self._hear(0)
+        return self._code
 
     def terminate(self) -> None:
         self._send(signal.SIGTERM)
@@ -125,22 +133,30 @@ class _Fork:
     def kill(self) -> None:
         self._send(signal.SIGKILL)
 
-    def _hear(self, flags: int) -> int:
-        if self._code is None:
-            told = b""
-            with suppress(ConnectionError):
-                told = self._link.recv(_MOST_BYTES, flags)
-            if not told:  # the process that forks ends, and its forks with it: nothing more is to be asked of it
-                self._forking.kill()
-                self._forking.wait()
-            self._code = int(told) if told else -signal.SIGKILL
-            self._link.close()
-        return self._code
+    def _hear(self, flags: int) -> None:
+        told = b""
+        with suppress(ConnectionError):
+            told = self._link.recv(_MOST_BYTES, flags)
+        code = told.removeprefix(_BEGUN)
+        if told and not code:
+            self._begun = True
+            return
+        if not told:
+            self._forking.wait()  # it is ending, and its forks with it
+        self._end(int(code) if told else -signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
-        if self._code is None:
-            with suppress(ConnectionError):
-                self._link.sendall(bytes([number]))
+        if self.poll() is not None:
+            return
+        if not self._begun:
+            self._end(-number)  # libraries are still being imported for it: it will not begin
+            return
+        with suppress(ConnectionError):
+            self._link.sendall(bytes([number]))
+
+    def _end(self, code: int) -> None:
+        self._code = code
+        self._link.close()
 
 
 def forked_command(cores: str, imports: Callable[[], None]) -> list[str]:
@@ -232,38 +248,46 @@ class _Forks:
         if not text:
             sys.exit()  # the sweep has ended
         words: list[str] = json.loads(text)
-        link, out, err = socket.socket(fileno=files[0]), files[1], files[2]
-        starter = os.getpid()
+        link, starter = socket.socket(fileno=files[0]), os.getpid()
+        with open(files[1], "wb", 0) as out, open(files[2], "wb", 0) as err:
+            process = self._fork(words, link, out, err)
+            if process == 0:
+                self._become_trial(starter, link, out, err)
+                return words
+        if process is None:
+            link.close()
+        else:
+            self._links[process] = link
+        return None
+
+    def _fork(self, words: Sequence[str], link: socket.socket, out: IO[bytes], err: IO[bytes]) -> int | None:
+        """The number of the process that has begun, 0 in that process if it is a fork; None if none has begun."""
+        if select.select([link], [], [], 0)[0]:
+            return None  # nobody waits for it any more
         try:
             process = os.fork() if self._can_fork and _has_one_thread() else self._execute(words, out, err)
         except OSError as error:
-            os.write(err, f"widedeep: error: cannot start a trial: {error.strerror}; start fewer workers\n".encode())
-            process = None
-        if process == 0:
-            self._become_trial(starter, link, out, err)
-            return words
-        os.close(out)
-        os.close(err)
-        if process is not None:
-            self._links[process] = link
+            err.write(f"widedeep: error: cannot start a trial: {error.strerror}; start fewer workers\n".encode())
+            with suppress(ConnectionError):
+                link.sendall(b"%d" % -signal.SIGKILL)  # no fault of its settings: it is tried again
             return None
-        with link, suppress(ConnectionError):
-            link.sendall(b"%d" % -signal.SIGKILL)  # no fault of its settings: it is tried again
-        return None
+        if process:
+            with suppress(ConnectionError):
+                link.sendall(_BEGUN)
+        return process
 
-    def _execute(self, words: Sequence[str], out: int, err: int) -> int:
-        files = [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)]
+    def _execute(self, words: Sequence[str], out: IO[bytes], err: IO[bytes]) -> int:
+        files = [(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, err.fileno(), 2)]
         command = _command(self._cores, words)
         return os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
 
-    def _become_trial(self, starter: int, link: socket.socket, out: int, err: int) -> None:
+    def _become_trial(self, starter: int, link: socket.socket, out: IO[bytes], err: IO[bytes]) -> None:
         """Let this fork be as a process that was started by itself."""
         end_with_parent(starter)
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number, file in ((1, out), (2, err)):
-            os.dup2(file, number)
-            os.close(file)
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
         for end in (link, self._messages, self._woken, self._wakes, *self._links.values()):
             end.close()
