@@ -364,6 +364,12 @@ def test_a_trial_that_was_stopped_is_woken_to_end(monkeypatch: pytest.MonkeyPatc
     assert sent == [signal.SIGTERM, signal.SIGCONT]
 
 
+def test_a_recipe_of_the_longest_name_is_searched() -> None:
+    StandIn.plans = iter([[0.6]])
+    loaded = load_recipe(Path("small.yaml"), [f"name={'n' * 200}"])
+    assert len(sweep(loaded, plan_of(loaded, SPACE, {"trials": 1}), Path(), Reporter()).finished) == 1
+
+
 def test_the_page_shows_all_trials(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
