@@ -61,9 +61,7 @@ def locked(
                 time.sleep(_WAIT_SECONDS)
                 continue
             except OSError as error:
-                raise ArtefactError(
-                    f"{path}: cannot be locked: {error.strerror or error}; {choose}, on a disk that keeps locks (flock)"
-                ) from error
+                raise without_locks(path, choose, error) from error
             if not _is_at(lock_file, lock_path):
                 continue  # who held it before has removed it
             # Those who share it may write at once: none but the dead lines of a long file are taken out then.
@@ -83,8 +81,16 @@ def locked(
             return
 
 
-def is_locked(lock_path: Path) -> bool:
-    """Whether a process holds the lock of this file, on whatever machine that sees it."""
+def without_locks(path: Path, choose: str, error: OSError) -> ArtefactError:
+    """The fault of a disk that keeps no locks, or none any more."""
+    return ArtefactError(
+        f"{path}: cannot be locked: {error.strerror or error}; {choose}, on a disk that keeps locks (flock)"
+    )
+
+
+def is_locked(lock_path: Path, choose: str) -> bool:
+    """Whether a process holds the lock of this file, on whatever machine that sees it. Raises ArtefactError for a disk
+    that does not tell, with what to `choose`."""
     import fcntl  # not at the top, as in `locked`
 
     try:
@@ -94,6 +100,8 @@ def is_locked(lock_path: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise without_locks(lock_path, choose, error) from error
     return False
 
 

@@ -1,5 +1,6 @@
 """The journal of a sweep: what it remembers, over kills too."""
 
+import fcntl
 import itertools
 import multiprocessing
 import shutil
@@ -302,7 +303,7 @@ def test_what_is_read_of_a_journal_is_read_while_others_are_kept_from_it(
     read_logs = JournalFileBackend.read_logs
 
     def reading(backend: JournalFileBackend, start: int) -> Iterator[dict[str, Any]]:
-        locked.append(is_locked(tmp_path / "journal.lock"))
+        locked.append(is_locked(tmp_path / "journal.lock", ""))
         return read_logs(backend, start)
 
     monkeypatch.setattr(JournalFileBackend, "read_logs", reading)
@@ -344,10 +345,37 @@ def test_a_disk_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         pass
 
 
+def test_a_disk_that_keeps_no_locks_any_more_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, folder = Workspace(tmp_path), tmp_path / "sweeps" / "small" / "key"
+    flock = fcntl.flock
+
+    def refused(file: Any, how: int) -> None:
+        if how & fcntl.LOCK_SH:
+            raise OSError(37, "No locks available")
+        flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with (
+        workspace.searching(folder) as command,
+        pytest.raises(ArtefactError, match=r"\.lock: cannot be locked: No locks available; choose another --work"),
+    ):
+        workspace.searches(folder, command)
+
+
+def test_a_command_that_was_killed_leaves_no_lock_once_another_has_ended(tmp_path: Path) -> None:
+    workspace, folder = Workspace(tmp_path), tmp_path / "sweeps" / "small" / "key"
+    other = tmp_path / ".widedeep.sweep-key-killed.lock"
+    with workspace.searching(folder) as command:
+        other.touch()
+        assert workspace.searches(folder, command)
+        assert not workspace.searches(folder, "killed")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_lock_that_is_left_is_held_by_nobody(tmp_path: Path) -> None:
     trained(opened(tmp_path), 0.5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl", "journal.lock"]
-    assert not is_locked(tmp_path / "journal.lock")
+    assert not is_locked(tmp_path / "journal.lock", "")
 
 
 @pytest.mark.parametrize("minimize", [False, True])

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -349,6 +350,27 @@ def test_a_trial_finds_its_run_among_others_and_looks_at_each_of_them_once(monke
     assert found is not None
     assert found.path.name == "c"
     assert read == ["c", "d"]  # d is unreadable yet
+
+
+def test_a_trial_that_was_stopped_is_woken_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    class Process:
+        def terminate(self) -> None:
+            self.send_signal(signal.SIGTERM)
+
+        def send_signal(self, number: int) -> None:
+            sent.append(number)
+
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: Process())
+    TrialProcess(Path("small.yaml"), "small-sweep", {}, Path.cwd(), None).stop()
+    assert sent == [signal.SIGTERM, signal.SIGCONT]
+
+
+def test_a_recipe_of_the_longest_name_is_searched() -> None:
+    StandIn.plans = iter([[0.6]])
+    loaded = load_recipe(Path("small.yaml"), [f"name={'n' * 200}"])
+    assert len(sweep(loaded, plan_of(loaded, SPACE, {"trials": 1}), Path(), Reporter()).finished) == 1
 
 
 def test_the_page_shows_all_trials(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from widedeep.workers import Workers, open_workers
 _BEGUN, _DONE = "BEGUN", "DONE"
 """The file that a stage begins with becomes DONE, so that whoever deletes the stage meanwhile deletes that too."""
 
+_CHOOSE = "choose another --work directory"
+
 BY_PARTS = "-parts1"
 """Behind the key of a typed table that workers have made: its rows lie in other parts. The number is raised when these
 parts change for equal inputs."""
@@ -120,15 +122,18 @@ class Workspace:
     def searching(self, folder: Path) -> Iterator[str]:
         """Take part in the sweep in `folder`, within `shared`; yield the name by which `searches` knows this one."""
         name = f"{own_claim()}-{time.monotonic_ns()}"  # not one that this process has used before
-        with self._alone_in(folder, self._searching(folder, name)):
-            yield name
+        try:
+            with self._alone_in(folder, self._searching(folder, name)):
+                yield name
+        finally:
+            remove_idle_locks(self.path, ".widedeep.sweep-*.lock")  # of killed ones
 
     def searches(self, folder: Path, name: str) -> bool:
         """Whether the command of this name, on whatever machine, still takes part in the sweep in `folder`."""
-        return is_locked(self._lock_path(self._searching(folder, name)))
+        return is_locked(self._lock_path(self._searching(folder, name)), _CHOOSE)
 
     def _searching(self, folder: Path, name: str) -> str:
-        return f"sweep-{folder.parent.name}-{folder.name}-{name}"
+        return f"sweep-{folder.name}-{name}"  # not the recipe's name, which may be as long as a file's
 
     @contextmanager
     def pointing(self, folder: Path) -> Iterator[None]:
@@ -138,10 +143,9 @@ class Workspace:
 
     @contextmanager
     def _alone_in(self, path: Path, name: str) -> Iterator[None]:
-        choose = "choose another --work directory"
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        with locked(path, self._lock_path(name), choose, wait=self._wait, note=self._note, keep=False):
+        with locked(path, self._lock_path(name), _CHOOSE, wait=self._wait, note=self._note, keep=False):
             yield
 
     def _lock_path(self, name: str) -> Path:
@@ -181,7 +185,7 @@ class Workspace:
         with locked(
             self.path,
             self.path / ".widedeep.lock",
-            "choose another --work directory",
+            _CHOOSE,
             wait=wait,
             note=reporter.note,
             shared=shared,

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from widedeep.errors import ArtefactError, WidedeepError, WriteError
 from widedeep.files import writing
+from widedeep.locks import without_locks
 from widedeep.recipe.sweep_space import Choices, Entry, written
 
 State = Literal["trained", "pruned", "failed"]
@@ -123,10 +124,7 @@ class _Lock:
                         told = True
                     time.sleep(_LOCK_SECONDS)
                 except OSError as error:
-                    raise ArtefactError(
-                        f"{self._path}: cannot be locked: {error.strerror or error}; choose another --work directory, "
-                        "on a disk that keeps locks (flock)"
-                    ) from error
+                    raise without_locks(self._path, "choose another --work directory", error) from error
         except BaseException:
             file.close()
             raise

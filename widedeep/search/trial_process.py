@@ -107,8 +107,9 @@ class TrialProcess:
         self.stop()
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask it to end, also if it was stopped (SIGSTOP)."""
         self._process.terminate()
+        self._process.send_signal(signal.SIGCONT)
 
     def code(self) -> int | None:
         """Its exit code as a shell tells it (128 and more: a signal ended it); None while it trains."""
