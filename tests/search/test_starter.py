@@ -125,29 +125,29 @@ def test_signals_end_a_fork_or_are_answered_by_it() -> None:
     sleeps = "print(os.getpid(), flush=True); wait()"
     with Starter() as starter:
         for words, end, code in (
-            (answers, "terminate", 7),
-            (answers, "kill", -9),
-            (sleeps, "terminate", -15),
+            (answers, signal.SIGTERM, 7),
+            (answers, signal.SIGKILL, -9),
+            (sleeps, signal.SIGTERM, -15),
         ):
             output = Output()
             process = starter.start([words], "all", output.out, output.err)
             until(lambda output=output: output.read()[0].endswith("\n"))
             assert process.poll() is None
-            getattr(process, end)()
+            process.send_signal(end)
             assert (process.wait(), process.poll()) == (code, code)
-            getattr(process, end)()  # of what has ended, nothing comes
+            process.send_signal(end)  # of what has ended, nothing comes
 
 
-@pytest.mark.parametrize(("end", "code"), [("terminate", -15), ("kill", -9)])
+@pytest.mark.parametrize(("end", "code"), [(signal.SIGTERM, -15), (signal.SIGKILL, -9)])
 def test_what_is_ended_while_libraries_are_imported_does_not_begin(
-    end: str, code: int, tmp_path: Path, command: Callable[[str], None]
+    end: signal.Signals, code: int, tmp_path: Path, command: Callable[[str], None]
 ) -> None:
     gate, output = tmp_path / "gate", Output()
     os.mkfifo(gate)
     command(f"open({str(gate)!r}).close()")
     with Starter() as starter:
         process = starter.start(["print('first')"], "all", output.out, output.err)
-        getattr(process, end)()
+        process.send_signal(end)
         assert (process.wait(), process.poll()) == (code, code)
         second = starter.start(["print('second')"], "all", output.out, output.err)
         gate.open("w").close()
@@ -204,7 +204,7 @@ def test_forks_whose_starter_is_killed_count_as_killed_and_the_next_has_a_new_on
         until(lambda: output.read()[0].endswith("\n"))
         os.kill(int(output.read()[0]), signal.SIGKILL)
         assert process.wait() == -9
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert run(starter.start, "print(forked)") == (0, "True\n", "")
 
 

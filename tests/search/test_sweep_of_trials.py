@@ -356,9 +356,6 @@ def test_a_trial_that_was_stopped_is_woken_to_end(monkeypatch: pytest.MonkeyPatc
     sent: list[int] = []
 
     class Process:
-        def terminate(self) -> None:
-            self.send_signal(signal.SIGTERM)
-
         def send_signal(self, number: int) -> None:
             sent.append(number)
 

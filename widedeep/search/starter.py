@@ -33,11 +33,8 @@ class Process(Protocol):
     def wait(self) -> int:
         """Wait for its end; what `poll` gives then."""
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-
-    def kill(self) -> None:
-        """Send SIGKILL."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
 
 
 class Starter:
@@ -127,11 +124,14 @@ class _Fork:
             self._hear(0)
         return self._code
 
-    def terminate(self) -> None:
-        self._send(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self._send(signal.SIGKILL)
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is not None:
+            return
+        if not self._begun:
+            self._end(-number)  # libraries are still being imported for it: it will not begin
+            return
+        with suppress(ConnectionError):
+            self._link.sendall(bytes([number]))
 
     def _hear(self, flags: int) -> None:
         told = b""
@@ -144,15 +144,6 @@ class _Fork:
         if not told:
             self._forking.wait()  # it is ending, and its forks with it
         self._end(int(code) if told else -signal.SIGKILL)
-
-    def _send(self, number: signal.Signals) -> None:
-        if self.poll() is not None:
-            return
-        if not self._begun:
-            self._end(-number)  # libraries are still being imported for it: it will not begin
-            return
-        with suppress(ConnectionError):
-            self._link.sendall(bytes([number]))
 
     def _end(self, code: int) -> None:
         self._code = code

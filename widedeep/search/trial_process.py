@@ -108,8 +108,8 @@ class TrialProcess:
 
     def stop(self) -> None:
         """Ask it to end, also if it was stopped (SIGSTOP)."""
-        self._process.terminate()
-        self._process.send_signal(signal.SIGCONT)
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            self._process.send_signal(number)
 
     def code(self) -> int | None:
         """Its exit code as a shell tells it (128 and more: a signal ended it); None while it trains."""
@@ -122,7 +122,7 @@ class TrialProcess:
 
     def kill(self) -> None:
         """End it at once."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     def result(self) -> dict[str, Any]:
