@@ -259,8 +259,7 @@ class _Sweep:
             progress = self._progress(self._journal.num_finished())
             kept = ", and those under way have a checkpoint" if self._running else ""
             raise Interrupted(signal.SIGINT, f"interrupted: {progress}{kept}: the same command goes on") from interrupt
-        with self._journal.alone():
-            trials, importance = self._journal.ended(), self._journal.importance()
+        trials = self._journal.ended()
         result = SweepResult(
             self._folder,
             self._metric,
@@ -268,7 +267,7 @@ class _Sweep:
             dict(self._plan.space),
             tuple(map(self._from_here, trials)),
             self._plan.trials,
-            importance,
+            self._journal.importance(trials),
         )
         if len(result.finished) < self._plan.trials:
             progress = self._progress(len(result.finished))
