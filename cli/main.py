@@ -125,11 +125,18 @@ def dispatch(arguments: Sequence[str]) -> int:
     return 0
 
 
+def spin_briefly() -> None:
+    """Let threads of GNU OpenMP that wait for work leave the cores to others soon; torch reads it when it is imported.
+
+    After an operation of torch they wait for the next one in a busy loop. By default that takes some milliseconds, in
+    which our own kernels lack the cores.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def main() -> None:
     """Entry point of the console script."""
-    # After an operation of torch, GNU OpenMP's threads wait for the next one in a busy loop. By default that takes some
-    # milliseconds, in which our own kernels lack the cores. The variable is read when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    spin_briefly()
     if sys.stdout is not None:
         # A column name that the terminal's encoding cannot show must not end a command whose work is done.
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -26,7 +26,18 @@ def test_results_come_in_the_order_of_the_items_however_long_each_takes(
     assert list(map_in_order(slow_first, range(50))) == [-item for item in range(50)]
 
 
-def test_an_error_of_drawing_comes_after_the_results_and_errors_before_it() -> None:
+def test_where_polars_has_one_thread_the_callers_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: 1)
+
+    assert set(map_in_order(lambda _: threading.get_ident(), range(3))) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_of_drawing_comes_after_the_results_and_errors_before_it(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: threads)
+
     def items() -> Iterator[int]:
         yield 1
         yield 0

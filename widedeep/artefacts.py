@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +31,11 @@ def read_json_artefact(path: Path, meaning: str) -> Any:
 
 def read_json_lines(path: Path, meaning: str) -> Any:
     """Parse a file of JSON lines of ours; no lines if there is no such file. Raises ArtefactError with `meaning`."""
-    if not os.path.exists(path):
-        return []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [json.loads(line, parse_constant=refuse_constant) for line in lines]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path}: {meaning}") from error
 

@@ -10,14 +10,12 @@ import platform
 import re
 import shutil
 import stat
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from widedeep.errors import ArtefactError, OutputExistsError, UsageError, WriteError
 
@@ -31,14 +29,14 @@ _OF_A_PLACE = {
 # Polars wraps some write failures in its own exceptions; the operating system's words survive in their text.
 _CANNOT_WRITE_WORDS = tuple(os.strerror(code) for code in sorted(_FULL | _OF_A_PLACE))
 _ADVICE = "free some space or choose another place"
-_WAIT_SECONDS = 0.2
-_MOST_NAMELESS = 5
-"""So often a lock is asked for again whose holder says nothing of itself."""
-_MOST_HOLDERS_BYTES = 1 << 14
-"""From this size on, a lock's file loses the lines of processes that are gone."""
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
+_MOST_TAKEN = 100
+"""So often a directory is put in the place of another that has just been put there by somebody else."""
 
-_CLAIM = re.compile(r"\..*\.tmp-(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-\d+")
-"""The name of a temporary place says whose it is: machine, its start, process, the start of that."""
+_CLAIM = re.compile(r"(?P<host>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)")
+"""Says whose something is: machine, its start, process, the start of that."""
+_CLAIMED = re.compile(rf"\..*\.tmp-(?P<claim>{_CLAIM.pattern})-\d+")
+"""The name of a temporary place: it holds the claim of its owner."""
 _OLDER_CLAIM = re.compile(r"\..*\.tmp-\d+")
 """Such a name as versions before this one gave: a process of an unknown machine."""
 _OF_A_RUN = re.compile(
@@ -75,7 +73,7 @@ def _is_of_writing(error: OSError, path: Path) -> bool:
         return True  # of an open file: what reads files has told its faults already
     named = Path(os.fsdecode(error.filename)).absolute()
     of_path = named == path.parent.absolute() or named.is_relative_to(path.absolute())
-    return of_path or any(_CLAIM.fullmatch(part) for part in named.parts)
+    return of_path or any(_CLAIMED.fullmatch(part) for part in named.parts)
 
 
 def _fault_told(error: Exception) -> str | None:
@@ -124,17 +122,22 @@ def sweep(folder: Path, *, older: bool = False) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether this is the name of a temporary place, whoever owns it."""
-    return _CLAIM.fullmatch(name) is not None or _OLDER_CLAIM.fullmatch(name) is not None
+    return _CLAIMED.fullmatch(name) is not None or _OLDER_CLAIM.fullmatch(name) is not None
+
+
+def paths_below(folder: Path) -> Iterator[Path]:
+    """All that lies in a folder and below it, but for temporary places: others may remove theirs meanwhile.
+
+    Unlike `rglob`, it raises nothing for a folder that vanishes.
+    """
+    for place, names, files in os.walk(folder):
+        names[:] = (name for name in names if not is_temporary(name))
+        yield from (Path(place, name) for name in (*names, *files) if not is_temporary(name))
 
 
 def _is_left_over(name: str, *, older: bool) -> bool:
-    claim = _CLAIM.fullmatch(name)
-    if claim is None:
-        return older and _OLDER_CLAIM.fullmatch(name) is not None
-    host, boot = _machine()
-    if claim["host"] != host:
-        return False
-    return claim["boot"] != boot or not _lives(int(claim["pid"]), int(claim["start"]))
+    claimed = _CLAIMED.fullmatch(name)
+    return is_gone(claimed["claim"]) if claimed else older and _OLDER_CLAIM.fullmatch(name) is not None
 
 
 def own_claim() -> str:
@@ -143,6 +146,20 @@ def own_claim() -> str:
     process = os.getpid()
     state = _state_and_start(process)
     return f"{host}-{boot}-{process}-{0 if state is None else state[1]}"
+
+
+def is_gone(claim: str) -> bool:
+    """Whether a claim is of a process of this machine that has ended."""
+    claimed, (host, boot) = _CLAIM.fullmatch(claim), _machine()
+    if claimed is None or claimed["host"] != host:
+        return False
+    return claimed["boot"] != boot or not _lives(int(claimed["pid"]), int(claimed["start"]))
+
+
+def is_elsewhere(claim: str) -> bool:
+    """Whether a claim is of a process of another machine."""
+    claimed = _CLAIM.fullmatch(claim)
+    return claimed is not None and claimed["host"] != _machine()[0]
 
 
 @cache
@@ -188,121 +205,6 @@ def _state_and_start(process: int) -> tuple[str, int] | None:
 
 
 @contextmanager
-def locked(
-    path: Path,
-    lock_path: Path,
-    choose: str,
-    *,
-    wait: bool,
-    note: Callable[[str], None],
-    keep: bool = True,
-    shared: bool = False,
-) -> Iterator[None]:
-    """Lock `path` against other processes, by the file `lock_path`. The lock ends with the process, however that ends.
-
-    If it is locked already, raises ArtefactError that names the other process and what to `choose`, or says so to
-    `note` and waits; raises it also for a disk that keeps no locks. Unless `keep`, the file is gone afterwards. A
-    `shared` lock keeps out those only that are not.
-    """
-    import fcntl  # not at the top: Windows, which lacks it, is told so in a message
-
-    announced, nameless = False, 0
-    while True:
-        with writing(lock_path), writing(path):  # the lock is named only where it lies somewhere else
-            lock_file = lock_path.open("a+", encoding="utf-8")
-        with lock_file:
-            try:
-                fcntl.flock(lock_file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = _first_holder(lock_file)
-                if holder is None and nameless < _MOST_NAMELESS:
-                    # Who has just taken it is about to write who it is; who removes idle locks is gone in a moment.
-                    nameless += 1
-                    time.sleep(_WAIT_SECONDS)
-                    continue
-                holder = holder or "another process"
-                if not wait:
-                    raise ArtefactError(f"{path}: in use by {holder}; wait for it (--wait) or {choose}") from error
-                if not announced:
-                    note(f"waiting for {path}, in use by {holder}")
-                    announced = True
-                time.sleep(_WAIT_SECONDS)
-                continue
-            except OSError as error:
-                raise without_locks(path, choose, error) from error
-            if not _is_at(lock_file, lock_path):
-                continue  # who held it before has removed it
-            # Those who share it may write at once: none but the dead lines of a long file are taken out then.
-            if not shared or (lock_file.tell() > _MOST_HOLDERS_BYTES and _first_holder(lock_file) is None):
-                lock_file.truncate(0)
-            command = " ".join(["widedeep", *sys.argv[1:]])[:200].replace("\n", " ")
-            lock_file.write(f"process {os.getpid()} ({command})\t{own_claim()}\t{platform.node()}\n")
-            lock_file.flush()
-            try:
-                yield
-            finally:
-                if not shared:
-                    lock_file.truncate(0)
-                if not keep:
-                    with suppress(OSError):
-                        lock_path.unlink()
-            return
-
-
-def without_locks(path: Path, choose: str, error: OSError) -> ArtefactError:
-    """The fault of a disk that keeps no locks, or none any more."""
-    return ArtefactError(
-        f"{path}: cannot be locked: {error.strerror or error}; {choose}, on a disk that keeps locks (flock)"
-    )
-
-
-def is_locked(lock_path: Path, choose: str) -> bool:
-    """Whether a process holds the lock of this file, on whatever machine that sees it. Raises ArtefactError for a disk
-    that does not tell, with what to `choose`."""
-    import fcntl  # not at the top, as in `locked`
-
-    try:
-        with lock_path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        raise without_locks(lock_path, choose, error) from error
-    return False
-
-
-def _first_holder(lock_file: IO[str]) -> str | None:
-    """Who was the first to take a lock, of those that may hold it still; None if its file names none of them."""
-    lock_file.seek(0)
-    for line in lock_file.read().splitlines():
-        # Versions before this one wrote no claim, and held the lock alone.
-        who, claim, machine = (*line.split("\t"), "", "")[:3]
-        if who and not _is_left_over(f".lock.tmp-{claim}-0", older=False):
-            return f"{who} on {machine}" if machine and not claim.startswith(_machine()[0]) else who
-    return None
-
-
-def remove_idle_locks(folder: Path, pattern: str) -> None:
-    """Remove the lock files in `folder` that killed processes have left."""
-    import fcntl  # not at the top, as in `locked`
-
-    for path in folder.glob(pattern):
-        # It is no task of the caller's to clean up: what is held, or cannot be removed, stays.
-        with suppress(OSError), path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Yield an empty temporary file; on success it is synced and takes `path`'s place, else it is removed.
 
@@ -337,10 +239,10 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     with writing(path), temporary_directory(path.parent) as directory, _named_as(path, directory / "new") as temporary:
         temporary.mkdir()
         yield temporary
-        for file in sorted(temporary.rglob("*")):
+        for file in sorted(paths_below(temporary)):
             if file.is_file():
                 sync_file(file)
-        _replace_directory(temporary, path, directory / "old")
+        _replace_directory(temporary, path, directory)
         sync_directory(path.parent)
 
 
@@ -355,15 +257,21 @@ def _named_as(path: Path, temporary: Path) -> Iterator[Path]:
 
 
 def _replace_directory(new: Path, path: Path, aside: Path) -> None:
-    # A directory with files in it cannot be replaced in one step.
-    with suppress(FileNotFoundError):
-        os.replace(path, aside)
-    try:
-        os.replace(new, path)
-    except OSError:
+    """Move `new` to `path`; what lay there goes into the directory `aside`."""
+    for number in itertools.count():
+        # A directory with files in it cannot be replaced in one step.
+        old = aside / f"old-{number}"
         with suppress(FileNotFoundError):
-            os.replace(aside, path)
-        raise
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+            return
+        except OSError as error:
+            if error.errno in _TAKEN and number < _MOST_TAKEN:
+                continue  # another process has put its own there between the two steps: the last one stays
+            with suppress(OSError):
+                os.replace(old, path)
+            raise
 
 
 def for_polars(path: Path) -> Path | io.BytesIO:

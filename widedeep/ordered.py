@@ -15,9 +15,13 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> I
     """Yield `function(item)` for each item, in order; as many threads as Polars has compute ahead.
 
     The results held are at most one more than there are threads. Items are taken on the caller's thread. An error of
-    `function`, or of the items' iterator, is raised after the results that come before it.
+    `function`, or of the items' iterator, is raised after the results that come before it. If Polars has a single
+    thread, the caller's computes, and none ahead.
     """
     threads = pl.thread_pool_size()
+    if threads == 1:  # a second one would be busy too, on another core than the caller has
+        yield from map(function, items)
+        return
     waiting: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(threads)
     try:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from widedeep.artefacts import (
     read_json_lines,
     require_shape,
 )
-from widedeep.errors import ArtefactError
-from widedeep.files import check_readable, locked, sync_directory, write_json, write_text, writing
+from widedeep.errors import ArtefactError, WidedeepError
+from widedeep.files import check_readable, sync_directory, write_json, write_text, writing
+from widedeep.locks import locked
 
 RUN_FORMAT = 3
 """Format version of a run directory; a run of a newer one is refused. From 3 on the manifest pins the other files."""
@@ -166,8 +167,9 @@ class RunDirectory:
         """Read the manifest. Raises ArtefactError when this is no run, a damaged one, or one of a newer format."""
         if not self.path.is_dir():
             raise ArtefactError(f"{self.path}: there is no run here; `widedeep train` makes one")
-        path = self.checked(self.manifest_path)
-        manifest = read_json_artefact(path, "this is no run directory, or a damaged one")
+        with self.telling_removal():
+            path = self.checked(self.manifest_path)
+            manifest = read_json_artefact(path, "this is no run directory, or a damaged one")
         if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] < 1:
             raise ArtefactError(f"{path}: no format version: this is no run directory, or a damaged one")
         if manifest["format"] > RUN_FORMAT:
@@ -187,12 +189,26 @@ class RunDirectory:
 
     def require_done(self) -> dict[str, Any]:
         """Read the manifest of a finished run. Raises ArtefactError for an unfinished or damaged one."""
+        is_done = self.is_done  # asked first: what was read before its end would lack what the end adds
         manifest = self.manifest()
-        if not self.is_done:
+        if not is_done:
             raise ArtefactError(f"{self.path}: the run is unfinished: finish it with `widedeep train … --resume`")
         if manifest["format"] >= 3 and "pins" not in manifest:
             raise ArtefactError(f"{self.manifest_path}: it lacks `pins`, the digests of the run's files: {DAMAGED}")
         return manifest
+
+    @contextmanager
+    def telling_removal(self) -> Iterator[None]:
+        """Let a fault of reading the run say so if another command has removed the run since: it is not damaged."""
+        was_there = self.path.is_dir()
+        try:
+            yield
+        except (ArtefactError, FileNotFoundError) as error:
+            if not was_there or self.path.is_dir():
+                raise
+            raise ArtefactError(
+                f"{self.path}: another command, such as `widedeep clean`, has removed the run meanwhile: name another"
+            ) from error
 
     def checked(self, path: Path, manifest: Mapping[str, Any] | None = None) -> Path:
         """`path`, a file of the run, once it is known to be one that may be read: a file inside the run, and by the
@@ -201,7 +217,10 @@ class RunDirectory:
         A missing file is for its reader to tell, unless it is pinned. Raises ArtefactError.
         """
         resolved = self._within(path)
-        if os.path.exists(resolved) and not stat.S_ISREG(os.stat(resolved).st_mode):
+        mode = stat.S_IFREG
+        with suppress(OSError, ValueError):
+            mode = os.stat(resolved).st_mode
+        if not stat.S_ISREG(mode):
             raise ArtefactError(f"{path}: is no file: {DAMAGED}")
         check_readable(path)
         pins = (manifest or {}).get("pins")
@@ -241,9 +260,10 @@ class RunDirectory:
 
     def check_scoring(self, manifest: Mapping[str, Any]) -> None:
         """Raise ArtefactError unless all files that scoring depends on are those that the run was finished with."""
-        for path in self._pinned_paths():
-            self.checked(path, manifest)
-        self.check_files_in(self.plan_dir / "vocabularies")
+        with self.telling_removal():
+            for path in self._pinned_paths():
+                self.checked(path, manifest)
+            self.check_files_in(self.plan_dir / "vocabularies")
 
     def is_own(self, manifest: Mapping[str, Any]) -> bool:
         """Whether this user made the run on this machine: by the seal of its manifest, which runs of older versions
@@ -264,8 +284,9 @@ class RunDirectory:
 
     def facts(self) -> dict[str, Any]:
         """Read `metrics.json`. Raises ArtefactError for a run without it, or with a damaged one."""
-        path = self.checked(self.metrics_path, self.manifest())
-        facts: dict[str, Any] = read_json_artefact(path, "the run is damaged; train it again")
+        with self.telling_removal():
+            path = self.checked(self.metrics_path, self.manifest())
+            facts: dict[str, Any] = read_json_artefact(path, "the run is damaged; train it again")
         require_shape(facts, _FACTS, path)
         return facts
 
@@ -322,7 +343,7 @@ class RunDirectory:
 
         Killed between the two, this is completed by whoever asks for `latest` next, see `settle_latest`.
         """
-        with self._alone_at_latest():
+        with _alone_at_latest(self.path.parent, wait=True):
             self._announce()
             write_text(self.done_path, "")
             self._take_latest()
@@ -335,7 +356,7 @@ class RunDirectory:
         """
         if not self._is_to_be_latest(though_older):  # asked before the lock, which has to be written
             return False
-        with self._alone_at_latest():
+        with _alone_at_latest(self.path.parent, wait=True):
             if not self._is_to_be_latest(though_older):
                 return False
             self._announce()
@@ -349,12 +370,6 @@ class RunDirectory:
         now = RunDirectory(Path(os.path.realpath(latest)))
         return now.path.name != self.path.name and (though_older or now._began() < self._began())
 
-    def _alone_at_latest(self) -> AbstractContextManager[None]:
-        """Keep other runs of the recipe, which may be finished at the same time, from the link to this one."""
-        folder = self.path.parent
-        lock_path = folder / ".latest.lock"
-        return locked(folder / LATEST, lock_path, "", wait=True, note=lambda _: None, keep=False)
-
     def _began(self) -> tuple[str, int]:
         # Names tell the second, also of a run that was copied; of two in one second, the later one was done later.
         return self.path.name.partition("-")[0], self.done_path.stat().st_mtime_ns if self.is_done else 0
@@ -362,6 +377,7 @@ class RunDirectory:
     def _announce(self) -> None:
         announced = self.path.parent / _NEXT_LATEST
         with writing(announced):
+            _settle(announced.parent)
             announced.unlink(missing_ok=True)
             announced.symlink_to(self.path.name)
             sync_directory(announced.parent)
@@ -369,7 +385,7 @@ class RunDirectory:
     def _take_latest(self) -> None:
         latest = self.path.parent / LATEST
         with writing(latest):
-            with suppress(FileNotFoundError):  # where a command that reads `latest` was quicker
+            with suppress(FileNotFoundError):  # where a command of an earlier version, which takes no lock, was quicker
                 os.replace(latest.parent / _NEXT_LATEST, latest)
             sync_directory(latest.parent)
 
@@ -377,13 +393,31 @@ class RunDirectory:
 def settle_latest(folder: Path) -> None:
     """Let `latest` in `folder` point to a run there that is finished, if the process that finished it died before that.
 
-    Where that may not be written, `latest` stays as it is.
+    Where that may not be written, `latest` stays as it is; so it does while another process moves it.
     """
-    announced = folder / _NEXT_LATEST
+    if not _is_left_announced(folder):  # asked before the lock, which has to be written
+        return
+    with suppress(WidedeepError, OSError), _alone_at_latest(folder, wait=False):
+        _settle(folder)
+
+
+def _settle(folder: Path) -> None:
+    """`settle_latest`, for a caller who is alone at the links: else another run may be announced between the steps."""
+    if _is_left_announced(folder):
+        os.replace(folder / _NEXT_LATEST, folder / LATEST)
+
+
+def _is_left_announced(folder: Path) -> bool:
+    """Whether a finished run is announced as the latest."""
     with suppress(OSError):
-        run = os.readlink(announced)
-        if os.path.basename(run) == run and RunDirectory(announced).is_done:
-            os.replace(announced, folder / LATEST)
+        run = os.readlink(folder / _NEXT_LATEST)
+        return os.path.basename(run) == run and RunDirectory(folder / run).is_done
+    return False
+
+
+def _alone_at_latest(folder: Path, *, wait: bool) -> AbstractContextManager[None]:
+    """Keep others, who finish runs of the same recipe or settle `latest`, from the links in `folder`."""
+    return locked(folder / LATEST, folder / ".latest.lock", "", wait=wait, note=lambda _: None, keep=False)
 
 
 def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None] = lambda: None) -> Path:
@@ -408,11 +442,13 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
         settle_latest(latest.parent)
         if latest.is_dir():
             return Path(os.path.realpath(latest))
-        raise ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
+        raise _nothing_finished(latest)
     for path in places:
         if os.path.isdir(path):
             settle_latest(path)
             latest = path / LATEST  # `runs/<recipe>` stands for its latest run
+            if os.path.basename(os.path.dirname(os.path.realpath(path))) == RUNS and not os.path.isdir(latest):
+                raise _nothing_finished(latest)
             # What a folder that is none lacks is for its reader to say.
             return Path(os.path.realpath(latest if os.path.isdir(latest) else path))
     if Path(argument).name == SERVING:
@@ -420,6 +456,11 @@ def find_run(argument: str, work_dir: Path, recipe_name: Callable[[], str | None
     raise ArtefactError(
         f"{argument}: there is no run here; `widedeep train` makes one, runs/<recipe>/latest is the last"
     )
+
+
+def _nothing_finished(latest: Path) -> ArtefactError:
+    name = latest.parent.name
+    return ArtefactError(f"{latest}: recipe {name} has no finished run here; train it, or name --work")
 
 
 def folder_of_runs(recipe: str, work_dir: Path) -> Path | None:

@@ -113,10 +113,12 @@ def sweep(
     confirmed = None
     if confirm is not None and best is not None:
         with without_collecting():
-            from widedeep.pipeline.experiment import train_seeds  # only now: it imports torch
+            from widedeep.pipeline.experiment import Asked, train_seeds  # only now: it imports torch
         reporter.note(f"confirming the best trial's recipe with {confirm} seed{'s' * (confirm > 1)}")
         # Other commands of this search may confirm it at the same time: one trains, the others wait for it.
-        confirmed = train_seeds(search.best_recipe(loaded, best), work, reporter, seeds=confirm, again=False, wait=True)
+        confirmed = train_seeds(
+            search.best_recipe(loaded, best), work, reporter, confirm, Asked(again=False, wait=True)
+        )
     if as_json:
         print_json(_as_object(result, loaded.recipe.name, output if best else None, html, confirmed))
         return

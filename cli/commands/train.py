@@ -96,32 +96,17 @@ def train(
     loaded = open_recipe(recipe, overrides, reporter)
     with without_collecting():
         from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
-        from widedeep.pipeline.crew import StartedCrew
+        from widedeep.pipeline.crew import crew_of
 
-    if crew is None and processes is not None and processes > 1:
-        crew = StartedCrew(processes)
     before = None if from_run is None else run_path(from_run, work)
+    asked = experiment.Asked(
+        resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait, crew=crew or crew_of(processes or 1)
+    )
     if seeds is None:
-        run = experiment.train(
-            loaded, work, reporter, resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait, crew=crew
-        )
-        _print_run(run, as_json)
+        _print_run(experiment.train(loaded, work, reporter, asked), as_json)
     else:
-        runs = experiment.train_seeds(
-            loaded,
-            work,
-            reporter,
-            seeds=seeds,
-            resume=resume,
-            again=again,
-            refit=refit,
-            goes_on_from=before,
-            wait=wait,
-            crew=crew,
-        )
-        _print_seeds(runs, as_json)
-    if crew is not None:
-        crew.dismiss()
+        _print_seeds(experiment.train_seeds(loaded, work, reporter, seeds, asked), as_json)
+    asked.crew.dismiss()
 
 
 def _crew_of_torchrun(processes: int | None) -> "Crew | None":

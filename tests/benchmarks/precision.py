@@ -104,7 +104,7 @@ def _train(log: LogSet, recipe: str, kind: str, precision: str, test: TestRows) 
     if kind == "deepfm":
         overrides.append("model.embeddings.dim=8")
     loaded = find_recipe(recipe, set=[*overrides, f"name={kind}-{precision}"])
-    return train_seeds(loaded, test.work, Reporter(), seeds=log.seeds)
+    return train_seeds(loaded, test.work, Reporter(), log.seeds)
 
 
 def _differences(trained: dict[str, SeedsResult], test: TestRows) -> dict[str, Difference]:

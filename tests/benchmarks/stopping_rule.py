@@ -88,7 +88,7 @@ def _measure(log: LogSet, folder: Path, number: int) -> dict[str, list[dict[str,
     measured = {}
     for rule in RULES:
         settings = [f"training.early_stopping.metric={rule}", f"name={rule}"]
-        runs = train_seeds(find_recipe(recipe, set=settings), folder / "work", Reporter(), seeds=log.seeds).runs
+        runs = train_seeds(find_recipe(recipe, set=settings), folder / "work", Reporter(), log.seeds).runs
         measured[rule] = [_facts(RunDirectory(run.run)) for run in runs]
     return measured
 

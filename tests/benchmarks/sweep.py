@@ -6,13 +6,13 @@ python tests/benchmarks/sweep.py --kills 5       # the same, killed by SIGKILL f
 
 import argparse
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +32,18 @@ def command(work: str, *words: str) -> list[str]:
 
 
 def run(words: list[str]) -> dict[str, Any]:
-    done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=True, cwd=words[words.index("--work") + 1])
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
 def left_behind(work: str) -> list[str]:
-    """Processes that still work in the folder."""
+    """Processes that still work in the folder, which is the current one of the sweep and of what it starts."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if work in words and int(folder.name) != os.getpid():
-            found.append(" ".join(words))
+        with suppress(OSError):
+            if (folder / "cwd").readlink() == Path(work):
+                found.append((folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " "))
     return found
 
 
@@ -71,7 +68,7 @@ def main() -> None:
         most_seconds = own_seconds * given.trials / given.workers / (given.kills + 1) / 2
         for number in range(1, given.kills + 1):
             after = draw.uniform(LEAST_SECONDS, most_seconds)
-            with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+            with subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=work) as process:
                 time.sleep(after)
                 process.send_signal(signal.SIGKILL)
             print(f"kill {number}, after {after:.1f} s: exit {process.returncode}; left a second later: ", end="")

@@ -4,7 +4,9 @@ alone and with 1, 2, … workers, per row.
     python tests/benchmarks/workers.py --rows 2000000 --workers 1 2
 
 Each command runs in a process and a work directory of its own; the sample log is written once, and a run is trained on
-its first rows to score all of them. On a busy machine only the CPU time means something.
+its first rows to score all of them. On a busy machine only the CPU time means something. In a fresh checkout, the
+first call also compiles the loops, which takes over a second of the first stage: there, call it once with few rows
+(400,000 or more, so that the loops are used) and then again.
 """
 
 import argparse

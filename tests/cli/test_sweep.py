@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,19 @@ def test_a_sweep_trains_its_trials_side_by_side_and_writes_the_best_recipe(
     assert max(map(len, out.splitlines())) <= 80
     code, out, err = widedeep("train", "best.yaml", "--json")
     assert json.loads(out)["already_done"], err
+
+
+def test_a_trial_has_the_bytes_of_the_command_that_it_is(project: Path) -> None:
+    finished(sweep_words("--trials", "2", "--workers", "1", "--set", "training.epochs=1"))
+    second = max((project / "runs" / "small-sweep").glob("*Z-*"))
+    words = json.loads((second / "manifest.json").read_text())["argv"]
+    assert words[:2] == ["widedeep", "train"]
+    words[words.index("--work") + 1] = "by-itself"
+    run = Path(finished([sys.executable, "-m", "widedeep_cli", *words[1:]])["run"])
+    checkpoints = [path.relative_to(second) for path in second.glob("checkpoints/*")]
+    assert len(checkpoints) == 3
+    for path in checkpoints:
+        assert (run / path).read_bytes() == (second / path).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -104,17 +118,21 @@ def finished(words: list[str]) -> dict[str, Any]:
     return result
 
 
-def children_in(folder: Path) -> list[int]:
-    """The processes of trials whose work directory is `folder`."""
-    found = []
+def children_in(folder: Path) -> dict[int, int]:
+    """The processes that sweeps in this current directory have started, each with its parent."""
+    found = {}
     for place in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if str(folder) in words and "widedeep_cli.started" in words:
-            found.append(int(place.name))
+        with suppress(OSError):
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if b"widedeep_cli.started" in words and (place / "cwd").readlink() == folder:
+                found[int(place.name)] = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
     return found
+
+
+def trials_in(folder: Path) -> list[int]:
+    """Those of them that train: forks of the others."""
+    children = children_in(folder)
+    return [process for process, parent in children.items() if parent in children]
 
 
 @pytest.mark.sweeps
@@ -143,7 +161,7 @@ def test_a_killed_trial_goes_on_with_its_run(project: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
         while process.poll() is None:
             if not killed and list((project / "runs").glob("small-sweep/*/checkpoints/last.safetensors")):
-                for child in children_in(project)[:1]:
+                for child in trials_in(project)[:1]:
                     os.kill(child, signal.SIGKILL)
                     killed = True
             time.sleep(0.05)
@@ -168,7 +186,7 @@ def test_interrupted_it_ends_its_trials_and_goes_on_later(signal_number: int, co
         assert process.stderr is not None
         told = process.stderr.read().decode()
     assert process.returncode == code, told
-    assert children_in(project) == []
+    assert children_in(project) == {}
     assert finished(words)["finished"] == 3
 
 

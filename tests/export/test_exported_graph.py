@@ -28,12 +28,11 @@ from widedeep.features.plan import IndexColumn
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network
+from widedeep.model.network import Network, score
 from widedeep.model.towers import TOWERS
 from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
-from widedeep.training.objective import score
 
 DIM = 4
 SINGLE = (

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from widedeep.errors import RecipeError
-from widedeep.features import fit
+from widedeep.features import fit, fit_vocabularies
 from widedeep.features.collisions import HashTraffic
 from widedeep.features.fields import FIRST
 from widedeep.features.fit import fit_plan
@@ -131,7 +131,8 @@ def test_auto_leaves_no_file_behind_and_chooses_the_same_when_counts_go_to_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fitted(table(), tmp_path, "auto")
-    monkeypatch.setattr(fit, "SPILL_ENTRIES", 20)
+    for module in (fit, fit_vocabularies):
+        monkeypatch.setattr(module, "SPILL_ENTRIES", 20)
     assert fitted(table(), tmp_path, "auto", block_rows=30).digest == whole.digest
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from widedeep.errors import ArtefactError
 from widedeep.features.fields import FIRST as FIRST_INDEX
 from widedeep.features.fields import FittedCategorical, FittedCross
-from widedeep.features.fit import NO_MIXES, NO_VALUES
+from widedeep.features.fit_vocabularies import NO_MIXES, NO_VALUES
 from widedeep.features.plan import FeaturePlan
 from widedeep.memory import additive
 from widedeep.memory.additive import Target

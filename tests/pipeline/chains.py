@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from widedeep.api.runs import Run
-from widedeep.pipeline.experiment import TrainResult, train
+from widedeep.pipeline.experiment import Asked, TrainResult, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 
@@ -61,7 +61,7 @@ def write_day(path: Path, seed: int, rows: int, users: range, *, wrong: bool = F
 
 def trained(folder: Path, *overrides: str, before: Path | None = None, work: str = "work") -> TrainResult:
     loaded = load_recipe(folder / "chain.yaml", overrides)
-    return train(loaded, folder / work, Reporter(), resume=True, goes_on_from=before)
+    return train(loaded, folder / work, Reporter(), Asked(resume=True, goes_on_from=before))
 
 
 def read(folder: Path, *names: str) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from widedeep.api.runs import Run
 from widedeep.errors import ArtefactError, RecipeError, UsageError
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
-from widedeep.pipeline.experiment import train, train_seeds
+from widedeep.pipeline.experiment import Asked, train, train_seeds
 from widedeep.pipeline.past_runs import finished_stage
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_recipe
@@ -122,7 +122,7 @@ def test_a_day_without_rows_gives_a_run_with_the_same_scores_and_bytes(folder: P
     reporter = Reporter()
     reporter.note = told.append  # type: ignore[method-assign]
     loaded = load_recipe(folder / "chain.yaml", ["data.train=no-rows.csv"])
-    result = train(loaded, folder / "quiet-day", reporter, goes_on_from=second.path)
+    result = train(loaded, folder / "quiet-day", reporter, Asked(goes_on_from=second.path))
     run = RunDirectory(result.run)
     rows = read(folder, "day-1", "day-2")
     assert np.array_equal(scores(run.path, rows), scores(second.path, rows))
@@ -130,7 +130,7 @@ def test_a_day_without_rows_gives_a_run_with_the_same_scores_and_bytes(folder: P
     assert any("no new rows" in note for note in told)
     assert result.metrics == second.facts()["metrics"]
     assert run.manifest()["from"]["no_new_rows"]
-    again = train(loaded, folder / "quiet-day", reporter, resume=True, goes_on_from=second.path)
+    again = train(loaded, folder / "quiet-day", reporter, Asked(resume=True, goes_on_from=second.path))
     assert again.run == result.run
     later = trained(folder, "data.train=day-2.csv", before=run.path, work="quiet-day").run
     plainly = trained(folder, "data.train=day-2.csv", before=second.path, work="quiet-day").run
@@ -172,7 +172,7 @@ def test_python_goes_on_as_the_command_does(folder: Path, first: RunDirectory, s
 
 def test_several_seeds_go_on_from_one_run(folder: Path, first: RunDirectory, second: RunDirectory) -> None:
     loaded = load_recipe(folder / "chain.yaml", ["data.train=day-2.csv"])
-    result = train_seeds(loaded, folder / "work", Reporter(), seeds=2, resume=True, goes_on_from=first.path)
+    result = train_seeds(loaded, folder / "work", Reporter(), 2, Asked(resume=True, goes_on_from=first.path))
     assert result.runs[0].run == second.path
     seeds = [RunDirectory(run.run) for run in result.runs]
     assert seeds[0].best_path.read_bytes() != seeds[1].best_path.read_bytes()
@@ -258,7 +258,7 @@ def test_a_run_whose_state_or_counts_are_damaged_is_refused(
 def test_a_refit_does_not_go_on(folder: Path, first: RunDirectory) -> None:
     loaded = load_recipe(folder / "chain.yaml", ["data.train=day-2.csv"])
     with pytest.raises(UsageError, match="--refit"):
-        train(loaded, folder / "work", Reporter(), refit="valid", goes_on_from=first.path)
+        train(loaded, folder / "work", Reporter(), Asked(refit="valid", goes_on_from=first.path))
 
 
 def test_texts_of_new_rows_are_read_in_the_writing_that_the_first_rows_had(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from widedeep.pipeline.experiment import train
+from widedeep.pipeline.experiment import Asked, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.training.checkpoints import load_checkpoint
@@ -33,7 +33,7 @@ def test_a_finish_that_is_taken_up_again_gives_the_same_bytes(project: Path) -> 
     expected = best.read_bytes()
     for name in ("DONE", "metrics.json", "golden.parquet"):
         (run / name).unlink()
-    again = train(recipe, project, Reporter(), resume=True)
+    again = train(recipe, project, Reporter(), Asked(resume=True))
     assert again.run == run
     assert best.read_bytes() == expected
 

@@ -15,7 +15,7 @@ import pytest
 
 from widedeep.errors import Interrupted
 from widedeep.pipeline import stages
-from widedeep.pipeline.experiment import train
+from widedeep.pipeline.experiment import Asked, train
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
@@ -92,7 +92,7 @@ def test_training_interrupted_within_an_epoch_and_resumed_ends_in_the_same_bytes
             train(recipe, project / "work", Reporter())
     if without_stages:
         shutil.rmtree(project / "work" / "stages")
-    resumed = train(recipe, project / "work", Reporter(), resume=True)
+    resumed = train(recipe, project / "work", Reporter(), Asked(resume=True))
     assert written(resumed.run) == expected
     assert len([path for path in resumed.run.parent.iterdir() if not path.is_symlink()]) == 1
 
@@ -123,7 +123,7 @@ def test_numbers_read_from_another_place_on_give_the_same_bytes(
         patched.setattr(Trainer, "_step", interrupting)
         with pytest.raises(Interrupted):
             train(recipe, tmp_path / "work", Reporter())
-    assert written(train(recipe, tmp_path / "work", Reporter(), resume=True).run) == expected
+    assert written(train(recipe, tmp_path / "work", Reporter(), Asked(resume=True)).run) == expected
 
 
 def test_a_run_begun_with_a_memory_of_another_kind_is_not_gone_on_with(
@@ -131,8 +131,8 @@ def test_a_run_begun_with_a_memory_of_another_kind_is_not_gone_on_with(
 ) -> None:
     recipe = load_recipe(project / "small.yaml", ["training.epochs=1"])
     first = train(recipe, project, Reporter())
-    assert train(recipe, project, Reporter(), resume=True).already_done
+    assert train(recipe, project, Reporter(), Asked(resume=True)).already_done
     monkeypatch.setattr(stages, "MEMORY_FORMAT", stages.MEMORY_FORMAT + 1)
-    again = train(recipe, project, Reporter(), resume=True)
+    again = train(recipe, project, Reporter(), Asked(resume=True))
     assert not again.already_done
     assert again.run != first.run

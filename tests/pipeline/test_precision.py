@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_hook
 
 from widedeep.errors import ArtefactError, Interrupted
-from widedeep.pipeline.experiment import TrainResult, train
+from widedeep.pipeline.experiment import Asked, TrainResult, train
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
@@ -30,7 +30,7 @@ def processor(monkeypatch: pytest.MonkeyPatch, *, amx: bool = False, avx512: boo
 
 def trained(project: Path, *overrides: str, resume: bool = False) -> TrainResult:
     small = ["model.deep.hidden=[16, 8]", "training.epochs=1", *overrides]
-    return train(load_recipe(project / "small.yaml", small), project, Reporter(), resume=resume)
+    return train(load_recipe(project / "small.yaml", small), project, Reporter(), Asked(resume=resume))
 
 
 def manifest(run: Path) -> dict[str, Any]:

@@ -9,11 +9,16 @@ import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from forks import run_forked
 
-from widedeep.pipeline.crew import _Children
+from widedeep.errors import TrainingError
+from widedeep.pipeline import crew
+from widedeep.pipeline.crew import StartedCrew, _Children
+from widedeep.pipeline.parted import Assignment
 
 PARTS = ["--set", "training.parts=6", "--set", "training.dense_rows=30", "--set", "training.batch_size=100"]
 KINDS = {
@@ -93,6 +98,18 @@ def test_signals_to_the_whole_group_leave_the_end_of_ranks_that_are_still_starti
             assert children.ended() is None
         finally:
             children.kill()
+
+
+def test_after_an_error_no_thread_of_an_exchange_is_left_to_the_end_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    others = SimpleNamespace(ended=lambda: None, wait=lambda: None, kill=lambda: order.append("killed"))
+    monkeypatch.setattr(crew, "_Children", lambda world, port: others)
+    monkeypatch.setattr(crew, "_assign", lambda *_: None)
+    left = SimpleNamespace(leave=lambda: order.append("left"))
+    monkeypatch.setattr(crew, "JoinedRanks", lambda *_, **__: left)
+    with pytest.raises(TrainingError, match="rank 1"), StartedCrew(2).at_work(cast(Assignment, None), 300.0):
+        raise TrainingError("rank 1 has ended")
+    assert order == ["killed", "left"]
 
 
 def listened_at(process: int) -> list[str]:

@@ -18,7 +18,7 @@ from widedeep.errors import Interrupted
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.targets import LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.memory.cross_memory import CrossMemory
-from widedeep.pipeline.experiment import TrainResult, train
+from widedeep.pipeline.experiment import Asked, TrainResult, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = load_recipe(folder / "small.yaml")
     train(recipe, folder, Reporter())
     for rows in ("all", "valid"):
-        train(recipe, folder, Reporter(), refit=rows)
+        train(recipe, folder, Reporter(), Asked(refit=rows))
     return folder
 
 
@@ -133,7 +133,7 @@ def test_learning_rates_fall_in_the_epochs_in_which_they_fell(chosen: RunDirecto
 
 def test_a_refit_is_the_model_of_a_log_whose_train_rows_are_all_those_rows(folder: Path, tmp_path: Path) -> None:
     steady = load_recipe(folder / "small.yaml", ["training.plateau=null"])
-    found = train(steady, tmp_path / "refit", Reporter(), refit="valid")
+    found = train(steady, tmp_path / "refit", Reporter(), Asked(refit="valid"))
     assert found.refit is not None
     joined = ["data.train=[train.csv, valid.csv]", "data.valid=null", "data.split.valid=0"]
     settings = [*joined, "training.plateau=null", f"training.epochs={found.refit['epochs']}"]
@@ -259,7 +259,7 @@ def test_the_newest_finished_run_is_the_latest_and_a_refit_leaves_the_other_runs
 ) -> None:
     assert (folder / "runs" / "small" / "latest").resolve() == refitted.path
     assert len(list((folder / "runs" / "small").glob("2*"))) == 3
-    again = train(load_recipe(folder / "small.yaml"), folder, Reporter(), resume=True)
+    again = train(load_recipe(folder / "small.yaml"), folder, Reporter(), Asked(resume=True))
     assert (again.run, again.already_done, again.refit) == (chosen.path, True, None)
 
 
@@ -278,17 +278,17 @@ def test_a_refit_killed_and_resumed_ends_in_the_same_bytes(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Trainer, "_step", interrupting)
         with pytest.raises(Interrupted):
-            train(recipe, tmp_path, Reporter(), refit="valid")
-    resumed = train(recipe, tmp_path, Reporter(), resume=True, refit="valid")
+            train(recipe, tmp_path, Reporter(), Asked(refit="valid"))
+    resumed = train(recipe, tmp_path, Reporter(), Asked(resume=True, refit="valid"))
     assert len(list(resumed.run.parent.glob("2*"))) == 2
     assert written(resumed.run) == written(refitted.path)
-    done = train(recipe, tmp_path, Reporter(), resume=True, refit="valid")
+    done = train(recipe, tmp_path, Reporter(), Asked(resume=True, refit="valid"))
     assert (done.run, done.already_done) == (resumed.run, True)
 
 
 def test_negatives_of_rows_that_join_are_sampled_as_those_of_train_rows(folder: Path, tmp_path: Path) -> None:
     recipe = load_recipe(folder / "small.yaml", ["data.keep_negatives=0.3"])
-    runs: list[TrainResult] = [train(recipe, tmp_path / name, Reporter(), refit="valid") for name in ("a", "b")]
+    runs: list[TrainResult] = [train(recipe, tmp_path / name, Reporter(), Asked(refit="valid")) for name in ("a", "b")]
     assert written(runs[0].run) == written(runs[1].run)
     keys = RunDirectory(runs[0].run).manifest()["keys"]
     store = EncodedStore.open(tmp_path / "a" / "stages" / "encoded" / keys["encoded"] / "train")

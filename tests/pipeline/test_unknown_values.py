@@ -10,7 +10,7 @@ import pytest
 from heard import Heard
 
 from widedeep.errors import Interrupted
-from widedeep.pipeline.experiment import train
+from widedeep.pipeline.experiment import Asked, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -59,7 +59,7 @@ def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def trained(project: Path, *settings: str, reporter: Reporter | None = None, resume: bool = False) -> RunDirectory:
     loaded = load_recipe(project / "growing.yaml", list(settings))
-    return RunDirectory(train(loaded, project, reporter or Reporter(), resume=resume).run)
+    return RunDirectory(train(loaded, project, reporter or Reporter(), Asked(resume=resume)).run)
 
 
 def unknown_values(run: RunDirectory) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from widedeep import files
+from widedeep import files, locks
 from widedeep.errors import ArtefactError, WriteError
-from widedeep.files import locked
+from widedeep.files import own_claim
+from widedeep.locks import locked
 from widedeep.pipeline.workspace import Workspace
 from widedeep.reporting import Reporter
 
@@ -163,8 +164,8 @@ with Workspace(Path(sys.argv[1])).shared(Reporter(), wait=False):
 
 def test_the_lines_of_the_dead_do_not_make_a_lock_grow_without_end(tmp_path: Path) -> None:
     lock = tmp_path / ".widedeep.lock"
-    host, boot = files._machine()
-    lock.write_text(f"process 1 (widedeep train)\t{host}-{boot}-4194304-1\n" * 1000)
+    claim_of_the_dead = "-".join([*own_claim().split("-")[:2], "4194304", "1"])
+    lock.write_text(f"process 1 (widedeep train)\t{claim_of_the_dead}\n" * 1000)
     with Workspace(tmp_path).shared(Reporter(), wait=False):
         assert lock.read_text().count("\n") == 1
 
@@ -225,13 +226,13 @@ def test_a_lock_that_somebody_has_taken_and_not_yet_signed_is_asked_for_again(
             if len(waited) == 2:
                 fcntl.flock(unsigned, fcntl.LOCK_UN)
 
-        monkeypatch.setattr(files.time, "sleep", sleep)
+        monkeypatch.setattr(locks.time, "sleep", sleep)
         with locked(lock, lock, "", wait=False, note=print):
             assert len(waited) == 2
 
 
 def test_a_lock_that_nobody_signs_is_refused_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+    monkeypatch.setattr(locks.time, "sleep", lambda _: None)
     lock = tmp_path / "lock"
     with lock.open("a") as unsigned:
         fcntl.flock(unsigned, fcntl.LOCK_EX)

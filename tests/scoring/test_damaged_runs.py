@@ -16,7 +16,7 @@ from widedeep import runs
 from widedeep.comparison.run_table import FinishedRun
 from widedeep.errors import ArtefactError
 from widedeep.features.plan import FeaturePlan
-from widedeep.pipeline.experiment import train
+from widedeep.pipeline.experiment import Asked, train
 from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
@@ -410,7 +410,7 @@ GONE_ON_WITH = ("checkpoints/best_state.safetensors", "plan/memory_sums.safetens
 
 def refuses_to_go_on(run: Path, name: str, rich: Path, work: Path) -> None:
     with pytest.raises(ArtefactError) as caught:
-        train(load_recipe(rich / "rich.yaml"), work, Reporter(), goes_on_from=run)
+        train(load_recipe(rich / "rich.yaml"), work, Reporter(), Asked(goes_on_from=run))
     assert str(run / name) in str(caught.value)
 
 

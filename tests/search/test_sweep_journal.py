@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial
 
 from widedeep.errors import ArtefactError
-from widedeep.files import is_locked
+from widedeep.locks import is_locked
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.sweep_space import read_entry
 from widedeep.reporting import Reporter

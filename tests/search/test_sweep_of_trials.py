@@ -20,6 +20,7 @@ from widedeep.recipe.sweep_space import read_entry
 from widedeep.reporting import Reporter
 from widedeep.search import sweep as module
 from widedeep.search.journal import Journal
+from widedeep.search.starter import Starter
 from widedeep.search.sweep import SweepResult, best_recipe_text, plan_of, sweep
 from widedeep.search.trial_process import TrialProcess
 
@@ -32,7 +33,9 @@ class StandIn:
     plans: Iterator[Any]
     started: list[dict[str, Any]]
 
-    def __init__(self, recipe: Path, name: str, settings: Mapping[str, Any], work_dir: Path, cores: Any) -> None:
+    def __init__(
+        self, recipe: Path, name: str, settings: Mapping[str, Any], work_dir: Path, cores: Any, starter: Starter
+    ) -> None:
         assert recipe.exists()
         StandIn.started.append({**settings, "cores": cores})
         self.plan = next(StandIn.plans)
@@ -354,9 +357,6 @@ def test_a_trial_that_was_stopped_is_woken_to_end(monkeypatch: pytest.MonkeyPatc
     sent: list[int] = []
 
     class Process:
-        def terminate(self) -> None:
-            self.send_signal(signal.SIGTERM)
-
         def send_signal(self, number: int) -> None:
             sent.append(number)
 

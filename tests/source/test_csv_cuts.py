@@ -40,7 +40,7 @@ def test_the_parts_of_a_file_are_the_file(name: str, cut_bytes: int, tmp_path: P
     names = {"columns": ["one", "two", "three"]} if settings.get("header") is False else {}
     form, columns = FormatSettings(**settings, **names), ["three", "one", "two"]
 
-    cuts = cuts_of(path, form, columns, name="log.csv", cut_bytes=cut_bytes, block_bytes=50)
+    cuts = list(cuts_of(path, form, columns, name="log.csv", cut_bytes=cut_bytes, block_bytes=50))
 
     assert len(cuts) >= 2
     assert all(isinstance(cut, CsvCut) for cut in cuts)
@@ -58,7 +58,7 @@ def test_what_can_only_be_read_from_the_front_is_not_cut(tmp_path: Path) -> None
     (tmp_path / "c.ndjson").write_bytes(b'{"one": 1, "two": 2}\n' * 500)
 
     for path in sorted(tmp_path.iterdir()):
-        assert cuts_of(path, FormatSettings(), ["one"], name="log", cut_bytes=10, block_bytes=50) == []
+        assert list(cuts_of(path, FormatSettings(), ["one"], name="log", cut_bytes=10, block_bytes=50)) == []
 
 
 def test_a_file_that_changes_after_it_was_cut_is_told(tmp_path: Path) -> None:

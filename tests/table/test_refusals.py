@@ -11,7 +11,8 @@ from widedeep.recipe.schema import DataSettings, LabelSettings, Recipe, TimeSett
 from widedeep.source.blocks import RawBlock
 from widedeep.source.coded import CodedColumn
 from widedeep.table.label import TargetTally, group_values, label_values, listed_labels, weight_values
-from widedeep.table.split import TimeCuts, drawn_parts, listed_folds, row_splits, split_columns, time_cuts, value_at
+from widedeep.table.split import drawn_parts, listed_folds, row_splits, split_columns
+from widedeep.table.time_cuts import RankedTimes, TimeCuts, time_cuts
 from widedeep.table.times import time_values
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import typed_columns
@@ -208,15 +209,15 @@ def test_the_last_shares_of_the_rows_are_valid_and_test(
 ) -> None:
     settings = data(time="t", split={"kind": "time", **shares})
     numbers = pl.Series(times, dtype=pl.Float64).to_numpy()
-    found = time_cuts(settings, len(times), lambda: [numbers[:3], numbers[3:]])
+    found = time_cuts(settings, RankedTimes.in_passes(lambda: [numbers[:3], numbers[3:]]))
     assert (found.valid, found.test) == cuts
 
 
 def test_the_value_at_a_rank_is_that_of_the_sorted_times(monkeypatch: pytest.MonkeyPatch) -> None:
     times = pl.Series([3.0, -1.5, 1e300, -1e-300, 0.0, 3.0]).to_numpy()
     for held in (6, 5):  # in memory, and by passes
-        monkeypatch.setattr("widedeep.table.split.HELD_TIMES", held)
-        found = [value_at(rank, 6, lambda: [times]) for rank in range(6)]
+        monkeypatch.setattr("widedeep.table.time_cuts.HELD_TIMES", held)
+        found = [RankedTimes.in_passes(lambda: [times]).at(rank).time for rank in range(6)]
         assert found == [-1.5, -1e-300, 0.0, 3.0, 3.0, 1e300]
 
 

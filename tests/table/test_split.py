@@ -10,7 +10,8 @@ from widedeep.draws import random_draws
 from widedeep.errors import DataError
 from widedeep.recipe.schema import DataSettings
 from widedeep.source.blocks import RawBlock
-from widedeep.table.split import drawn_parts, listed_folds, row_splits, split_columns, time_cuts
+from widedeep.table.split import drawn_parts, listed_folds, row_splits, split_columns
+from widedeep.table.time_cuts import RankedTimes, time_cuts
 
 
 def data_of(**split) -> DataSettings:
@@ -107,13 +108,15 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5).m
     st.floats(0.01, 0.45),
     st.sampled_from([0.0, 0.1, 0.4]),
     st.sampled_from([0, 30, 1000]),
+    st.sampled_from([1, 3, 100]),
 )
-def test_a_time_split_cuts_exactly_where_sorting_would(times, block_rows, valid, test, held):
+def test_a_time_split_cuts_exactly_where_sorting_would(times, block_rows, valid, test, held, marks):
     array = np.array(times)
     blocks = [array[first : first + block_rows] for first in range(0, len(array), block_rows)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("widedeep.table.split.HELD_TIMES", held)
-        cuts = time_cuts(data_of(kind="time", valid=valid, test=test), len(array), lambda: iter(blocks))
+        patch.setattr("widedeep.table.time_cuts.HELD_TIMES", held)
+        patch.setattr("widedeep.table.time_cuts._MARKS", marks)
+        cuts = time_cuts(data_of(kind="time", valid=valid, test=test), RankedTimes.in_passes(lambda: iter(blocks)))
     ordered = sorted(times)
     expected_test = ordered[len(ordered) - max(1, round(test * len(ordered)))] if test else np.inf
     earlier = [value for value in ordered if value < expected_test]

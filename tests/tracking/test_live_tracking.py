@@ -25,6 +25,26 @@ from widedeep.tracking.replay import read_replay
 
 CommandLine = Callable[..., tuple[int, str, str]]
 
+
+@pytest.fixture(autouse=True)
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, a finished training waits for its trackers."""
+    monkeypatch.setattr(live_tracking, "_LAST_SECONDS", 3600.0)
+
+
+class ClockOfAHang:
+    """In the place of `time`: its seconds pass only once the process that hangs is at work."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, pids: Path) -> None:
+        self._pids, self._now = pids, 0.0
+
+    def monotonic(self) -> float:
+        self._now += is_started(self._pids)
+        return self._now
+
+
 STAND_IN = '''\
 """In the place of wandb, of which it has what widedeep calls."""
 
@@ -96,9 +116,13 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     return put
 
 
+def is_started(pids: Path) -> bool:
+    return pids.exists() and pids.read_text().endswith("\n")
+
+
 def started(pids: Path) -> list[int]:
     """The ids of the stand-in's processes, once there is one."""
-    while not (pids.exists() and pids.read_text().endswith("\n")):
+    while not is_started(pids):
         time.sleep(0.01)
     return [int(line) for line in pids.read_text().splitlines()]
 
@@ -161,8 +185,10 @@ def test_what_fails_in_a_tracker_is_one_warning_and_the_run_is_the_same(
     act: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr(live_tracking, "_LAST_SECONDS", 1.0 if act == "hangs" else 3600.0)
     pids = stand_in(act)
+    if act == "hangs":
+        monkeypatch.setattr(live_tracking, "_LAST_SECONDS", 1.0)
+        monkeypatch.setattr(live_tracking, "time", ClockOfAHang(pids))
 
     code, out, told = widedeep("train", "small.yaml", "--set", TRACK, "--json", "--quiet")
 

@@ -8,10 +8,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from widedeep import files
+from widedeep.errors import ArtefactError
+from widedeep.files import locked
+from widedeep.pipeline.workspace import Workspace
+from widedeep.reporting import Reporter
 from widedeep.tracking.replay import Replay, read_replay
 
 pytestmark = pytest.mark.trackers
@@ -187,6 +193,46 @@ def test_two_commands_at_a_time_make_one_database_and_one_run(trained: Path, tmp
     assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
     client = MlflowClient(f"sqlite:///{tmp_path}/flow/mlflow.db")
     assert len(client.search_runs([client.get_experiment_by_name("small").experiment_id])) == 1
+
+
+def test_a_folder_that_a_training_has_locked_as_its_work_directory_takes_its_run(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from widedeep.tracking.to_mlflow import MlflowTracker
+
+    def wait(_: float) -> None:
+        raise AssertionError("the tracker waits for the training, which waits for the tracker")
+
+    monkeypatch.setattr(files, "time", SimpleNamespace(sleep=wait))
+    with Workspace(tmp_path).shared(Reporter(), wait=False):
+        assert "mlflow.db" in MlflowTracker(str(tmp_path)).write(replay)
+
+
+def test_nobody_else_adds_to_an_event_file_that_is_being_compared(
+    replay: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from widedeep.tracking.to_tensorboard import write_tensorboard
+
+    folder = write_tensorboard(replay, tmp_path)
+    (file,) = folder.iterdir()
+    content, read_bytes = file.read_bytes(), Path.read_bytes
+    compared: list[Path] = []
+
+    def read(path: Path) -> bytes:
+        with (
+            pytest.raises(ArtefactError, match="in use by"),
+            locked(folder, folder / ".widedeep.lock", "", wait=False, note=print),
+        ):
+            pass
+        compared.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    write_tensorboard(replay, tmp_path)
+    monkeypatch.undo()
+    assert compared == [file]
+    assert file.read_bytes() == content
+    assert list(folder.iterdir()) == [file]
 
 
 def test_a_server_that_does_not_answer_is_told(widedeep: CommandLine, trained: Path) -> None:

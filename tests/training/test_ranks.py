@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
 
+import pytest
 import torch.distributed as dist
+
+from widedeep.training import ranks as module
+from widedeep.training.ranks import JoinedRanks
 
 WORLD = 3
 RANK = """
@@ -47,3 +52,20 @@ def test_messages_of_a_kind_arrive_whole_where_they_outgrow_the_room_that_they_h
     ]
     told = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * WORLD, "\n".join(told)
+
+
+def test_a_rank_that_takes_long_to_end_on_a_busy_machine_is_blamed_with_its_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: now))
+    ranks = object.__new__(JoinedRanks)
+    ranks.rank, ranks.world = 0, 2
+    ranks._pulse = SimpleNamespace(of=lambda rank: None)  # type: ignore[assignment]
+    ranks._ended = lambda: "rank 1 was ended by signal 9" if now > 2 * module._END_SECONDS else None
+    assert ranks._blame("exchange", RuntimeError("reset by peer")).startswith("rank 1 was ended by signal 9; ")

@@ -5,7 +5,7 @@ import pickle
 import random
 import signal
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,14 @@ class DyingPool(Pool):
         self.deaths = 0
         self._killed: set[bytes] = set()
 
-    def _hand_out(self, function_name: tuple[str, str], pickled: Sequence[bytes], waiting: deque[int]) -> None:
-        super()._hand_out(function_name, pickled, waiting)
+    def _hand_out(self, function_name: tuple[str, str], items: Mapping[int, bytes], waiting: deque[int]) -> None:
+        super()._hand_out(function_name, items, waiting)
         for worker in self._workers:
-            if worker.number is None or worker.number % 3 > 0 or pickled[worker.number] in self._killed:
+            if worker.number is None or worker.number % 3 > 0 or items[worker.number] in self._killed:
                 continue
             if self._left[function_name] > 0:
                 self._left[function_name] -= 1
-                self._killed.add(pickled[worker.number])
+                self._killed.add(items[worker.number])
                 self.deaths += 1
                 assert worker.process.pid is not None
                 os.kill(worker.process.pid, signal.SIGKILL)
@@ -91,16 +91,17 @@ class Shuffled(Workers):
         self._draw = random.Random(seed)
 
     def _outcomes(
-        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+        self, function_name: tuple[str, str], pickled: Iterator[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
         module, name = function_name
         function = getattr(import_module(module), name)
-        order = list(range(len(pickled)))
+        all_items = list(pickled)
+        order = list(range(len(all_items)))
         self._draw.shuffle(order)
         for number in order:
             try:
-                function(pickle.loads(pickled[number]))
-                yield number, pickle.loads(pickle.dumps(function(pickle.loads(pickled[number])))), None
+                function(pickle.loads(all_items[number]))
+                yield number, pickle.loads(pickle.dumps(function(pickle.loads(all_items[number])))), None
             except Exception as error:
                 yield number, None, error
 
@@ -113,7 +114,7 @@ class Meddling(Shuffled):
         self._function, self._meddle = function, meddle
 
     def _outcomes(
-        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+        self, function_name: tuple[str, str], pickled: Iterator[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
         if function_name[1] == self._function:
             self._meddle()

@@ -45,6 +45,10 @@ def test_an_engine_does_every_part_once_though_workers_die_and_tells_the_first_e
 ) -> None:
     with open_workers(address, tmp_path) as workers:
         assert sorted(workers.map(square, range(5))) == [(number, number**2) for number in range(5)]
+        with pytest.raises(KeyError, match="no more"):
+            workers.in_order(square, numbers_that_end_badly(2))
+        with pytest.raises(ColumnValuesError, match="is odd"):  # of number 2, before the bad end
+            workers.in_order(refuse_from_two_on, numbers_that_end_badly(3))
         assert len(workers.in_order(die_at_first, [tmp_path / "first", tmp_path / "second"])) == 2
         with pytest.raises(ColumnValuesError, match=r"^log.csv:7: column 'price': is odd$"):
             workers.in_order(refuse_from_two_on, range(6))
@@ -52,6 +56,11 @@ def test_an_engine_does_every_part_once_though_workers_die_and_tells_the_first_e
             workers.in_order(fail, [0])
         with pytest.raises(WorkersError, match="workers died of the same part"):
             workers.in_order(die, [0])
+
+
+def numbers_that_end_badly(count: int) -> Iterator[int]:
+    yield from range(count)
+    raise KeyError("no more")
 
 
 def test_stages_by_an_engine_have_the_bytes_of_a_pool(

@@ -23,6 +23,7 @@ from widedeep.recipe.load import load_recipe
 from widedeep.reporting import Reporter
 from widedeep.table.parts import read_typed
 from widedeep.workers import Workers
+from widedeep.workers.pool import Pool
 
 COLUMNS = ["price", "color", "user", "day", "at", "click"]
 
@@ -220,6 +221,34 @@ def test_a_fault_of_a_row_is_told_as_by_one_process_and_the_first_one_only(
     for run in (lambda: alone(tmp_path), lambda: by_workers(tmp_path, Shuffled())):
         with pytest.raises(kind, match=message):
             run()
+
+
+@pytest.mark.parametrize(
+    ("bad_line", "message"),
+    [(5, r"log-0.csv:5: column 'click': the label 'maybe'"), (None, r"log-0.csv:301: a quoted value is never closed")],
+)
+def test_of_a_file_that_is_cut_while_its_front_is_typed_the_first_fault_is_told(
+    bad_line: int | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("widedeep.profile.ingest_parts.PIECE_BYTES", 500)
+    write_rows(tmp_path / "log-0.csv", 300, 1)
+    lines = (tmp_path / "log-0.csv").read_text().splitlines()
+    lines[-1] = '"' + lines[-1]
+    if bad_line is not None:
+        lines[bad_line - 1] = lines[bad_line - 1].rpartition(",")[0] + ",maybe"
+    (tmp_path / "log-0.csv").write_text("\n".join(lines) + "\n")
+    write_rows(tmp_path / "log-1.csv", 5, 2)
+    (tmp_path / "log-1.csv").write_text((tmp_path / "log-1.csv").read_text().replace("click", "clock"))
+    (tmp_path / "parts.yaml").write_text(recipe_of(""))
+    pool = Pool(2)
+
+    try:
+        for run in (lambda: by_workers(tmp_path, Shuffled()), lambda: by_workers(tmp_path, pool)):
+            with pytest.raises(DataError, match=message):
+                run()
+    finally:
+        pool.close()
+    assert list((tmp_path / "shared" / "stages" / "ingest").iterdir()) == []
 
 
 def test_files_without_any_rows_are_told_with_their_split(tmp_path: Path) -> None:

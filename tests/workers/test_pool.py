@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,42 @@ def test_the_largest_items_are_begun_first_and_the_first_error_in_order_is_raise
         assert list(pool.map(square, [5, 6, 7, 8], sizes=[1, 9, 1, 3])) == [(1, 36), (3, 64), (0, 25), (2, 49)]
         with pytest.raises(ColumnValuesError, match="is odd"):
             list(pool.map(refuse_from_two_on, range(5), sizes=[1, 2, 3, 4, 5]))
+
+
+def test_items_are_begun_while_later_ones_are_made_and_few_are_made_ahead() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    with open_pool(2) as pool:
+        results = pool.map(square, items())
+        first = next(results)
+        assert len(made) <= 6  # one of each worker, one ahead of each, and those that are begun since
+        assert sorted([first, *results]) == [(number, number**2) for number in range(20)]
+
+
+def test_an_error_of_the_items_is_that_of_the_one_which_they_lack() -> None:
+    def items(last: int) -> Iterator[int]:
+        yield from range(last)
+        raise KeyError("no more")
+
+    for size in (1, 3):
+        with open_pool(size) as pool:
+            with pytest.raises(KeyError, match="no more"):
+                pool.in_order(square, items(2))
+            with pytest.raises(ColumnValuesError, match="is odd"):  # of item 2, before the lack of item 3
+                pool.in_order(refuse_from_two_on, items(3))
+            assert pool.in_order(square, iter([3])) == [9]
+
+
+def test_a_worker_that_dies_of_an_item_of_many_to_come_loses_none(tmp_path: Path) -> None:
+    with open_pool(2) as pool:
+        processes = pool.in_order(die_at_first, (tmp_path / str(number) for number in range(6)))
+
+    assert len(processes) == 6
 
 
 def test_a_worker_has_one_thread_and_is_another_process_that_ends_with_the_context(tmp_path: Path) -> None:

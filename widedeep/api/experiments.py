@@ -51,21 +51,13 @@ def train(
     reporter = reporter or Reporter()
     loaded = load_recipe(recipe, reporter=reporter)
     from widedeep.pipeline import experiment  # only now: a faulty recipe need not wait for torch
-    from widedeep.pipeline.crew import StartedCrew
+    from widedeep.pipeline.crew import crew_of
 
     before = None if goes_on_from is None else run_paths([goes_on_from], Path(work_dir))[0]
-    result = experiment.train(
-        loaded,
-        Path(work_dir),
-        reporter,
-        resume=resume,
-        again=again,
-        refit=refit,
-        goes_on_from=before,
-        wait=wait,
-        crew=StartedCrew(processes) if processes > 1 else None,
+    asked = experiment.Asked(
+        resume=resume, again=again, refit=refit, goes_on_from=before, wait=wait, crew=crew_of(processes)
     )
-    return Run(result.run, work_dir=work_dir)
+    return Run(experiment.train(loaded, Path(work_dir), reporter, asked).run, work_dir=work_dir)
 
 
 def discover(

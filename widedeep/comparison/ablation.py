@@ -6,7 +6,7 @@ from pathlib import Path
 
 from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
-from widedeep.pipeline.experiment import SeedsResult, train_seeds
+from widedeep.pipeline.experiment import Asked, SeedsResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, rows_to_score, typed_table
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
@@ -76,7 +76,7 @@ def ablate(
     trained: list[tuple[str, bool, SeedsResult]] = []
     for number, (kind, crosses, loaded) in enumerate(planned, start=1):
         reporter.part(loaded.recipe.name, number, len(planned))
-        result = train_seeds(loaded, work_dir, reporter, seeds=seeds, resume=True, wait=wait)
+        result = train_seeds(loaded, work_dir, reporter, seeds, Asked(resume=True, wait=wait))
         if not result.runs[0].metrics:
             raise UsageError(f"{loaded.title}: holds no test or valid rows out on which kinds could be compared")
         trained.append((kind, crosses, result))

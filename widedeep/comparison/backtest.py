@@ -19,7 +19,7 @@ from widedeep.evaluation.formulas import metric_direction
 from widedeep.evaluation.ratios import ratio_estimates
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.files import write_json
-from widedeep.pipeline.experiment import TrainResult, train
+from widedeep.pipeline.experiment import Asked, TrainResult, train
 from widedeep.pipeline.keys import key_of
 from widedeep.pipeline.steps import Step, steps_stage
 from widedeep.pipeline.workspace import Workspace
@@ -186,7 +186,8 @@ class _Table:
         files = tuple(str(file.resolve()) for step in steps for file in step.files)
         changed = recipe.model_copy(update={"name": f"{recipe.name}-backtest", "data": _data(recipe.data, files)})
         loaded = replace(self._loaded, recipe=changed, path=None)
-        return train(loaded, self._workspace.path, Reporter(), resume=True, goes_on_from=before, wait=self._wait)
+        asked = Asked(resume=True, goes_on_from=before, wait=self._wait)
+        return train(loaded, self._workspace.path, Reporter(), asked)
 
     def _score(self, run: Path, step: Step) -> pl.DataFrame:
         manifest = RunDirectory(run).require_done()

@@ -98,8 +98,9 @@ def measure_runs(
             f"{len(runs)} runs: a page shows at most {MOST_RUNS}; name fewer (`widedeep compare` takes any number)"
         )
     first = RunDirectory(paths[0])
-    first.check_scoring(first.manifest())
-    columns = list(slice_columns(FinishedRun.read(first.path).recipe, FeaturePlan.load(first.plan_dir), slices))
+    with first.telling_removal():
+        first.check_scoring(first.manifest())
+        columns = list(slice_columns(FinishedRun.read(first.path).recipe, FeaturePlan.load(first.plan_dir), slices))
     other_rows = differing_rows(runs, chosen)
     measuring = _Measuring(chosen, columns, work_dir, reporter, wait, trust, same_rows=not other_rows)
     measured = [measuring.measure(run) for run in sorted(runs, key=lambda run: _rank(run, chosen))]

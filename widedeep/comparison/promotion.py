@@ -15,6 +15,7 @@ from widedeep.errors import ArtefactError, DataError, UnfitRunError, UsageError,
 from widedeep.evaluation.comparison import Change
 from widedeep.evaluation.shift import ScoreShift, score_shift
 from widedeep.evaluation.verdict import better, verdict
+from widedeep.files import paths_below
 from widedeep.pipeline.evaluate import evaluate_run
 from widedeep.pipeline.past_runs import finished_stage
 from widedeep.pipeline.serving import Pointer
@@ -75,6 +76,8 @@ def promote(
     try:
         scorer = Scorer.load(run.path, trust=run.trust)
     except ArtefactError as error:
+        if not run.path.is_dir():
+            raise  # it is gone, whatever it was fit for
         raise UnfitRunError(f"{run.path}: is not fit to be served: {error}") from error
     judged = _Judged.first()
     if incumbent is not None:
@@ -278,8 +281,11 @@ class _Access:
         owners: set[str] = set()
         open_to_all = None
         # What was served is noted by whoever promotes, and no score depends on it.
-        for path in (run.path, *sorted(set(run.path.rglob("*")) - {run.promotions_path})):
-            status = path.lstat()
+        for path in (run.path, *sorted(set(paths_below(run.path)) - {run.promotions_path})):
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue  # what a killed process had left in it, and another removes
             if stat.S_ISLNK(status.st_mode):
                 continue
             bits = 0o5 if stat.S_ISDIR(status.st_mode) else 0o4  # a folder is of use to whom may enter it

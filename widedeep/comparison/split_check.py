@@ -13,7 +13,7 @@ from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, estimates
 from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.evaluation.verdict import better, signed, told
-from widedeep.pipeline.experiment import train
+from widedeep.pipeline.experiment import Asked, train
 from widedeep.pipeline.ingest_stage import ingest
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
@@ -126,7 +126,7 @@ def check_splits(
         for kind, loaded in loaded_kinds.items():
             number += 1
             reporter.part(f"{way} split, {kind}", number, len(ways) * len(kinds))
-            run = train(loaded, work_dir, reporter, again=False, wait=wait).run
+            run = train(loaded, work_dir, reporter, Asked(again=False, wait=wait)).run
             runs.append((kind, run, measured.scores(run)))
         assert measured.rows is not None
         figures = [estimates(measured.rows, scores) for _, _, scores in runs]

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from widedeep.kernels.lookups import Bag, Column
 from widedeep.kernels.products import Linear
 from widedeep.kernels.reference import pool
-from widedeep.model.network import Network
+from widedeep.model.network import Network, score
 from widedeep.model.table import Table
 from widedeep.model.wide import Wide
 from widedeep.recipe.data import LabelKind
-from widedeep.training.objective import score
 
 
 class Inputs(NamedTuple):

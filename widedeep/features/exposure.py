@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from widedeep.features.fields import MISSING, UNKNOWN, FittedCategorical
 from widedeep.recipe.schema import FeatureSettings
-from widedeep.table.split import held_times, value_at
+from widedeep.table.time_cuts import RankedTimes
 
 UnknownShare = float | Literal["auto"]
 """The setting `training.unknown_share`."""
@@ -144,13 +144,11 @@ def late_from(times: Callable[[], Iterable[NDArray[np.float64]]]) -> float | Non
     Rows of one instant stay together. If no row comes before that instant, all rows after the first instant are late.
     None if all rows are of one instant. `times` is called once per pass and gives the rows' times block by block.
     """
-    times = held_times(times)
-    num_rows = sum(map(len, times()))
-    cut = value_at(int(num_rows * (1.0 - LATE_SHARE)), num_rows, times)
-    if any((block < cut).any() for block in times()):
-        return cut
-    later = [float(block[block > cut].min()) for block in times() if (block > cut).any()]
-    return min(later, default=None)
+    ranked = RankedTimes.in_passes(times)
+    cut = ranked.at(int(ranked.num_rows * (1.0 - LATE_SHARE)))
+    if cut.before:
+        return cut.time
+    return ranked.at(cut.through).time if cut.through < ranked.num_rows else None
 
 
 def shown_shares(exposures: Mapping[str, Exposure], unknown_share: UnknownShare) -> dict[str, float]:

@@ -12,17 +12,9 @@ from typing import TypeVar
 
 import polars as pl
 
-from widedeep.features.fit import (
-    CountRule,
-    CrossFit,
-    NumericFit,
-    SettledCounts,
-    VocabularyFits,
-    count_crosses,
-    cross_key,
-    fit_by_passes,
-    run_task,
-)
+from widedeep.features.fit import count_crosses, fit_by_passes, run_task
+from widedeep.features.fit_numbers import NumericFit
+from widedeep.features.fit_vocabularies import CountRule, CrossFit, SettledCounts, VocabularyFits, cross_key
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
 from widedeep.features.vocabulary import SPILL_ENTRIES, ValueCounts

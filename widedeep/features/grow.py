@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from widedeep.features.exposure import Exposure
 from widedeep.features.fields import FIRST, MISSING, UNKNOWN, FittedCategorical, FittedCross
-from widedeep.features.fit import Blocks, BlocksOf, CrossFit, VocabularyFits, count_all_crosses, run_task, with_progress
+from widedeep.features.fit import Blocks, BlocksOf, count_all_crosses, run_task, with_progress
+from widedeep.features.fit_vocabularies import CrossFit, VocabularyFits
 from widedeep.features.plan import FeaturePlan
 from widedeep.features.rare import RareCounts
 from widedeep.features.vocabulary import SPILL_ENTRIES

@@ -1,4 +1,4 @@
-"""The model: logit = bias + wide part + towers, trained jointly."""
+"""The model: logit = bias + wide part + towers, trained jointly; and the score that belongs to a logit."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +14,7 @@ from widedeep.model.memory import CrossValues
 from widedeep.model.table import Share, Table
 from widedeep.model.towers import TOWERS
 from widedeep.model.wide import Wide
+from widedeep.recipe.data import LabelKind
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.schema import ModelSettings
 
@@ -84,6 +85,11 @@ class Network(nn.Module):
         """The number of trained numbers, those of tables included."""
         tables = sum(m.num_rows * m.weight.shape[1] for m in self.modules() if isinstance(m, Table))
         return tables + sum(parameter.numel() for parameter in self.parameters())
+
+
+def score(kind: LabelKind, logit: Tensor) -> Tensor:
+    """Probability of a positive for a binary label, the prediction itself for regression. [B] float32."""
+    return torch.sigmoid(logit) if kind == "binary" else logit
 
 
 _DRAWS = {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_}

@@ -74,6 +74,7 @@ class StartedCrew(Crew):
         _assign(store, 1, assignment, timeout)
         _assign(store, 2, None, timeout)
         children = _Children(self.world, port)
+        ranks = None
         try:
             ranks = JoinedRanks(dist.PrefixStore("run/1", store), 0, self.world, timeout, ended=children.ended)
             yield ranks
@@ -81,6 +82,15 @@ class StartedCrew(Crew):
             children.wait()
         finally:
             children.kill()
+            if ranks is not None:
+                # After an error too: a thread of gloo's that still lets go of an exchange while Python ends aborts the
+                # process. What it exchanges with the others has broken off by now.
+                ranks.leave()
+
+
+def crew_of(processes: int) -> Crew:
+    """This process alone, or so many of this machine."""
+    return StartedCrew(processes) if processes > 1 else Crew()
 
 
 class _Children:

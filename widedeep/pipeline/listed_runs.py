@@ -74,7 +74,10 @@ def list_runs(folder: Path) -> list[ListedRun]:
         if path.is_symlink() or (began := _began(path)) is None or not (path / "manifest.json").exists():
             continue
         of_path = tuple(links.get(os.path.realpath(path), ()))
-        runs.append(_read(ListedRun(path, began, bytes_of(path), of_path, path.name in served_before)))
+        listed = _read(ListedRun(path, began, bytes_of(path), of_path, path.name in served_before))
+        if listed.state == "damaged" and not path.exists():
+            continue  # not damaged: `clean` has removed it meanwhile
+        runs.append(listed)
     figures = [run.valid for run in runs if run.valid is not None]
     return [replace(run, is_best=run.valid is not None and run.valid == min(figures)) for run in runs]
 

@@ -84,13 +84,8 @@ def parted_trainer(
         share = Share(recipe.seed, recipe.training.dense_rows, ranks.rank, ranks.world)
         correction = logit_correction(recipe)
         network = Network(layout, recipe.model, bias=assignment.bias, correction=correction, share=share)
-        crosses, known = network.cross_memory, recall_crosses(network, run)
-        if crosses is not None and known is not None and assignment.folds is not None:
-            if not assignment.learnt:
-                crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
-            with telling_stage():
-                folds = FoldMemory.load(Path(assignment.folds))
-            crosses.train_on_folds(torch.from_numpy(folds.value), torch.from_numpy(folds.support))
+        if assignment.folds is not None:
+            begin_with_memory(network, run, Path(assignment.folds), learnt=assignment.learnt)
         unknown = None
         if assignment.unknown:
             columns = layout.index_columns, layout.list_columns
@@ -112,3 +107,18 @@ def parted_trainer(
             as_it_was=None if as_it_was is None else as_it_was(network),
             at_epoch_end=at_epoch_end,
         )
+
+
+def begin_with_memory(network: Network, run: RunDirectory, folds: Path, *, learnt: bool) -> None:
+    """Let the crosses remember what the run does, and train on `folds`, a FoldMemory.
+
+    Unless they are `learnt` already, scales and offsets begin as the memory says.
+    """
+    crosses, known = network.cross_memory, recall_crosses(network, run)
+    assert crosses is not None
+    assert known is not None
+    if not learnt:
+        crosses.start_from(torch.from_numpy(known.scale), torch.from_numpy(known.offset))
+    with telling_stage():
+        memory = FoldMemory.load(folds)
+    crosses.train_on_folds(torch.from_numpy(memory.value), torch.from_numpy(memory.support))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from widedeep.errors import UsageError
+from widedeep.errors import ArtefactError, UsageError
 from widedeep.pipeline.ingest_stage import ingest
 from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.load import LoadedRecipe, resolve_paths
@@ -69,9 +69,12 @@ def rows_to_score(scorer: "Scorer", typed_dir: Path, split: str) -> Iterator[pl.
 def chosen_split(typed_dir: Path, split: str | None, *runs: RunDirectory) -> str:
     """The split of a typed table to measure `runs` on: `split` if given, else test, else valid, else train.
 
-    Raises UsageError if there is no such split, or if one of the runs is a refit that was trained on its rows.
+    Raises UsageError if there is no such split, or if one of the runs is a refit that was trained on its rows, and
+    ArtefactError if the table is gone.
     """
     splits = [name for name in ("test", "valid", "train") if (typed_dir / name).is_dir()]
+    if not splits:
+        raise ArtefactError(f"{typed_dir}: another command has removed the typed table meanwhile: run again")
     if split is not None and split not in splits:
         raise UsageError(f"--split {split}: the run has no such split; it has {', '.join(splits)}")
     held_out = [name for name in splits if name != "train"]

@@ -1,5 +1,6 @@
 """What is served: the link beside the runs of a recipe, how it is moved, and what runs note of it. No torch."""
 
+import errno
 import json
 import os
 import re
@@ -61,10 +62,16 @@ class Pointer:
 
     def run(self) -> RunDirectory | None:
         """The run that is served; None if none is. Raises ArtefactError for what is no link."""
-        if not self.path.is_symlink():
-            if self.path.exists():
-                raise ArtefactError(f"{self.path}: is no link to a run: take it away, or choose another name with --as")
+        try:
+            os.readlink(self.path)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise ArtefactError(
+                f"{self.path}: is no link to a run: take it away, or choose another name with --as"
+            ) from error
         run = RunDirectory(Path(os.path.realpath(self.path)))
         return run if run.path.is_dir() else None
 

@@ -27,11 +27,12 @@ def strongest_weights_of(
     recipe's files are read again. Raises ArtefactError for the run, UsageError if it has no wide part, DataError and
     ColumnError for the files.
     """
-    manifest = run.require_done()
-    run.check_scoring(manifest)
-    recipe = load_run_recipe(run, manifest).recipe
-    plan = FeaturePlan.load(run.plan_dir)
-    weights = wide_weights(run, plan)
+    with run.telling_removal():
+        manifest = run.require_done()
+        run.check_scoring(manifest)
+        recipe = load_run_recipe(run, manifest).recipe
+        plan = FeaturePlan.load(run.plan_dir)
+        weights = wide_weights(run, plan)
     trained_on = trained_splits(manifest)
 
     @cache

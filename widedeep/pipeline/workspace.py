@@ -10,16 +10,8 @@ from typing import Any
 
 from widedeep.artefacts import read_json_artefact, require_shape, telling_stage, unreadable
 from widedeep.errors import ArtefactError
-from widedeep.files import (
-    is_locked,
-    is_temporary,
-    locked,
-    own_claim,
-    remove_idle_locks,
-    replacing_directory,
-    sweep,
-    writing,
-)
+from widedeep.files import is_temporary, own_claim, paths_below, replacing_directory, sweep, writing
+from widedeep.locks import is_locked, locked, remove_idle_locks
 from widedeep.reporting import Reporter
 from widedeep.runs import RUNS, settle_latest
 from widedeep.workers import Workers, open_workers
@@ -92,7 +84,7 @@ class Workspace:
             begun.touch()
             try:
                 yield temporary
-                names = [file.relative_to(temporary).as_posix() for file in temporary.rglob("*") if file != begun]
+                names = [file.relative_to(temporary).as_posix() for file in paths_below(temporary) if file != begun]
                 with begun.open("r+", encoding="utf-8") as file:
                     file.writelines(f"{name}\n" for name in sorted(names))
                 os.replace(begun, temporary / _DONE)

@@ -42,8 +42,9 @@ from widedeep.table.parts import (
     write_longest,
 )
 from widedeep.table.side_tables import SideTables
-from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows, time_cuts
+from widedeep.table.split import SPLITS, drawn_parts, listed_folds, row_splits, split_columns, split_rows
 from widedeep.table.split_files import check_split_files
+from widedeep.table.time_cuts import RankedTimes, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import (
@@ -158,7 +159,7 @@ def _fill(
                 writers[split].add(tables[split].add(rows))
     if unsplit is not None:
         unsplit.finish()
-        for split, rows in _distributed_by_time(recipe, out_dir, unsplit.num_rows):
+        for split, rows in _distributed_by_time(recipe, out_dir):
             writers[split].add(tables[split].add(rows))
         with writing(out_dir):
             shutil.rmtree(out_dir / _UNSPLIT)
@@ -354,11 +355,11 @@ def _placed(blocks: Iterable[tuple[str, RawBlock]], typing: Typing) -> Iterator[
         num_train += block.num_rows if split == "train" else 0
 
 
-def _distributed_by_time(recipe: Recipe, out_dir: Path, num_rows: int) -> Iterator[tuple[str, CodedRows]]:
+def _distributed_by_time(recipe: Recipe, out_dir: Path) -> Iterator[tuple[str, CodedRows]]:
     def times() -> Iterator[NDArray[np.float64]]:
         return (block[TIME].to_numpy() for block in typed_blocks(out_dir, _UNSPLIT, columns=[TIME]))
 
-    cuts = time_cuts(recipe.data, num_rows, times)
+    cuts = time_cuts(recipe.data, RankedTimes.in_passes(times))
     for block in coded_blocks(out_dir, _UNSPLIT):
         yield from split_rows(block, cuts.row_splits(block.frame[TIME].to_numpy()))
 

@@ -8,9 +8,10 @@ added up in their order, so that the table does not depend on the workers.
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +31,8 @@ from widedeep.table.lists import ListTally
 from widedeep.table.missing_values import missing_values
 from widedeep.table.parts import WaitingRows, number_parts, read_rows, write_first_rows, write_rows
 from widedeep.table.side_tables import SideTables
-from widedeep.table.split import (
-    SPLITS,
-    TimeCuts,
-    drawn_parts,
-    listed_folds,
-    random_splits,
-    row_splits,
-    split_rows,
-    time_cuts,
-)
+from widedeep.table.split import SPLITS, drawn_parts, listed_folds, random_splits, row_splits, split_rows
+from widedeep.table.time_cuts import RankedTimes, TimeCuts, TimeMarks, TimesAround, time_cuts
 from widedeep.table.trained_rows import NegativeSampling
 from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import LABEL, TIME
@@ -86,6 +79,8 @@ class _TypedBlock:
     rows: int
     splits: NDArray[np.uint8] | None
     """Where each row goes, if that can be told of its values alone."""
+    marks: TimeMarks | None
+    """Of the rows' times, if these tell where each goes."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,15 @@ class _TypedPiece:
     @property
     def num_rows(self) -> int:
         return sum(self.rows)
+
+
+@dataclass(frozen=True)
+class _LookTask:
+    """Blocks whose times are seen from two times."""
+
+    paths: tuple[Path, ...]
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -148,22 +152,16 @@ def fill_by_parts(
     """
     base_dir, out_dir = base_dir.resolve(), out_dir.resolve()  # workers may have another current directory
     sources = [source for of_split in files.values() for source in of_split]
-    most_pieces = len(sources) + sum(size_of(source) or 0 for source in sources) // PIECE_BYTES
-    workers.prepare(__name__, most_pieces)
+    total_bytes = sum(size_of(source) or 0 for source in sources)
+    workers.prepare(__name__, len(sources) + total_bytes // PIECE_BYTES)
     side_tables = SideTables.load(recipe.data, base_dir, columns_read(recipe, "train"), reporter)
     folder = out_dir / "typed"
     with writing(folder):
         folder.mkdir()
-    tasks = _pieces(files, recipe, base_dir, folder, side_tables, workers, reporter)
-    typed: dict[int, _TypedPiece] = {}
-    sizes = [sum(_size(section) for section in task.sections) for task in tasks]
-    done = 0
-    with reporter.work("ingest", sum(sizes), "bytes") as meter:
-        for number, piece in workers.map(_type, tasks, sizes):
-            typed[number] = piece
-            done += sizes[number]
-            meter.update(done)
-    pieces = [typed[number] for number in range(len(tasks))]
+    cuts = _cuts(files, recipe, side_tables, workers, reporter)
+    are_found_meanwhile = any(isinstance(of_file, Iterator) for of_file in cuts.values())
+    coming = _pieces(files, recipe, base_dir, folder, cuts)
+    tasks, pieces = _typed(coming, total_bytes, workers, reporter, one_by_one=are_found_meanwhile)
     _settle_rowless(tasks, pieces, reporter)
     kinds_so_far = []
     for piece in pieces:
@@ -188,6 +186,7 @@ def fill_by_parts(
     with reporter.work("split", total, "rows") as meter:
         for number, by_split in workers.map(_split, to_split, [piece.num_rows for piece in pieces]):
             counted[number] = by_split
+            shutil.rmtree(_piece(folder, number), ignore_errors=True)  # workers go on meanwhile
             done += pieces[number].num_rows
             meter.update(done)
     for number in range(len(tasks)):
@@ -201,16 +200,14 @@ def fill_by_parts(
         shutil.rmtree(folder)
 
 
-def _pieces(
+def _cuts(
     files: Mapping[str, list[Source]],
     recipe: Recipe,
-    base_dir: Path,
-    folder: Path,
     side_tables: SideTables,
     workers: Workers,
     reporter: Reporter,
-) -> list[_TypeTask]:
-    """The pieces of all files, in order; those of a split hold nothing of another."""
+) -> dict[int, Iterable[Cut]]:
+    """The cuts of each file that has some, by its number. Those of a single one are found while they are taken."""
     asked = [
         _CutTask(
             _absolute(source),
@@ -225,55 +222,82 @@ def _pieces(
     for task in asked:
         if not can_be_read_again(task.source):
             raise UsageError(f"{task.source}: gives its rows once, and a worker may have to read them again: copy it")
-    large = [number for number, task in enumerate(asked) if (size_of(task.source) or 0) >= 2 * PIECE_BYTES]
-    cuts = _cuts([asked[number] for number in large], workers, reporter) if large else []
-    cuts_by_number = dict(zip(large, cuts, strict=True))
-    tasks: list[_TypeTask] = []
+    large = {number: task for number, task in enumerate(asked) if (size_of(task.source) or 0) >= 2 * PIECE_BYTES}
+    numbers = list(large)
+    if len(large) == 1:
+        coming = _cuts_of(large[numbers[0]])
+        first = next(coming, None)
+        return {} if first is None else {numbers[0]: chain([first], coming)}
+    cuts: dict[int, Iterable[Cut]] = {}
+    if large:
+        sizes = [size_of(task.source) or 0 for task in large.values()]
+        with reporter.work("find records", len(large), "files") as meter:
+            for done, (place, of_file) in enumerate(workers.map(_cut, large.values(), sizes), 1):
+                if of_file:
+                    cuts[numbers[place]] = of_file
+                meter.update(done)
+    return cuts
 
-    def add(split: str, sections: Sequence[_Section]) -> None:
-        if sections:
-            tasks.append(_TypeTask(split, tuple(sections), recipe, base_dir, folder, len(tasks)))
 
-    number = 0
+def _pieces(
+    files: Mapping[str, list[Source]], recipe: Recipe, base_dir: Path, folder: Path, cuts: Mapping[int, Iterable[Cut]]
+) -> Iterator[_TypeTask]:
+    """Yield the pieces of all files, in order; those of a split hold nothing of another."""
+    task_numbers = count()
+
+    def piece(split: str, sections: Sequence[_Section]) -> _TypeTask:
+        return _TypeTask(split, tuple(sections), recipe, base_dir, folder, next(task_numbers))
+
+    file_numbers = count()
     for split, sources in files.items():
         waiting: list[_Section] = []
         waiting_bytes = 0
-        for source in sources:
-            source = _absolute(source)
-            size = size_of(source)
-            if cuts_by_number.get(number) or size is None or waiting_bytes + size > PIECE_BYTES:
-                add(split, waiting)
+        for source in map(_absolute, sources):
+            size, of_file = size_of(source), cuts.get(next(file_numbers))
+            if waiting and (of_file is not None or size is None or waiting_bytes + size > PIECE_BYTES):
+                yield piece(split, waiting)
                 waiting, waiting_bytes = [], 0
-            if found := cuts_by_number.get(number, []):
-                for place, cut in enumerate(found):
-                    add(split, [_Section(source, cut, place == 0)])
+            if of_file is not None:
+                for place, cut in enumerate(of_file):
+                    yield piece(split, [_Section(source, cut, place == 0)])
             else:
                 waiting.append(_Section(source, None, True))
                 waiting_bytes += PIECE_BYTES if size is None else size
-            number += 1
-        add(split, waiting)
-    return tasks
+        if waiting:
+            yield piece(split, waiting)
 
 
-def _cuts(tasks: Sequence[_CutTask], workers: Workers, reporter: Reporter) -> list[list[Cut]]:
-    """The cuts of each large file."""
-    cuts: dict[int, list[Cut]] = {}
-    with reporter.work("find records", len(tasks), "files") as meter:
-        if len(tasks) == 1:
-            return [_cut(tasks[0])]  # workers start meanwhile
-        for number, of_file in workers.map(_cut, tasks, [size_of(task.source) or 0 for task in tasks]):
-            cuts[number] = of_file
-            meter.update(len(cuts))
-    return [cuts[number] for number in range(len(tasks))]
+def _typed(
+    coming: Iterator[_TypeTask], total_bytes: int, workers: Workers, reporter: Reporter, *, one_by_one: bool
+) -> tuple[list[_TypeTask], list[_TypedPiece]]:
+    """All pieces in order, and what came of typing them; `one_by_one` while others are still cut, else the largest
+    first."""
+    tasks: list[_TypeTask] = []
+
+    def noted() -> Iterator[_TypeTask]:
+        for task in coming:
+            tasks.append(task)
+            yield task
+
+    sizes = None if one_by_one else [_size(task) for task in noted()]
+    typed: dict[int, _TypedPiece] = {}
+    done = 0
+    with reporter.work("ingest", total_bytes, "bytes") as meter:
+        for number, piece in workers.map(_type, noted() if sizes is None else tasks, sizes):
+            typed[number] = piece
+            done += _size(tasks[number])
+            meter.update(min(done, total_bytes))
+    return tasks, [typed[number] for number in range(len(tasks))]
 
 
 def _absolute(source: Source) -> Source:
     return source.absolute() if isinstance(source, Path) else source
 
 
-def _size(section: _Section) -> int:
-    size = size_of(section.source) or 0
-    return size if section.cut is None else min(size, PIECE_BYTES)
+def _size(task: _TypeTask) -> int:
+    """Stored bytes of a piece, about."""
+    sizes = ((size_of(section.source) or 0, section.cut) for section in task.sections)
+    return sum(size if cut is None else min(size, PIECE_BYTES) for size, cut in sizes)
 
 
 def _settle_rowless(tasks: Sequence[_TypeTask], pieces: Sequence[_TypedPiece], reporter: Reporter) -> None:
@@ -314,9 +338,7 @@ def _placed(
     by_time = bool(drawn_parts(data)) and isinstance(data.split, TimeSplit)
     cuts = None
     if by_time:
-        of_train = [piece for task, piece in zip(tasks, pieces, strict=True) if task.split == "train"]
-        blocks = [block for piece in of_train for block in piece.blocks]
-        cuts = time_cuts(data, sum(block.rows for block in blocks), lambda: map(_times, blocks))
+        cuts = time_cuts(data, _times([p for t, p in zip(tasks, pieces, strict=True) if t.split == "train"], workers))
     to_split: list[_SplitTask] = []
     position = 0
     for task, piece, seen in zip(tasks, pieces, kinds, strict=True):
@@ -338,14 +360,29 @@ def _placed(
     return [replace(task, all_kept=dict(all_kept)) for task in to_split]
 
 
-def _times(block: _TypedBlock) -> NDArray[np.float64]:
-    return read_rows(block.path, [TIME]).column(TIME).to_numpy()
+def _times(pieces: Sequence[_TypedPiece], workers: Workers) -> RankedTimes:
+    """The times of all rows, which workers look at."""
+    blocks = [(place, block) for place, piece in enumerate(pieces) for block in piece.blocks]
+
+    def look(numbers: Sequence[int], low: float, high: float) -> Iterator[TimesAround]:
+        paths: dict[int, list[Path]] = {}
+        for number in numbers:
+            place, block = blocks[number]
+            paths.setdefault(place, []).append(block.path)
+        tasks = [_LookTask(tuple(of_piece), low, high) for of_piece in paths.values()]
+        return (around for _, around in workers.map(_look, tasks))
+
+    return RankedTimes([block.marks for _, block in blocks if block.marks is not None], look)
 
 
 # ------------------------------------------------------------------------------------------------- what a worker does
 
 
 def _cut(task: _CutTask) -> list[Cut]:
+    return list(_cuts_of(task))
+
+
+def _cuts_of(task: _CutTask) -> Iterator[Cut]:
     return cuts_of(
         task.source,
         task.recipe.data.format,
@@ -394,13 +431,14 @@ def _type(task: _TypeTask) -> _TypedPiece:
                     splits = None
                     if drawn and not isinstance(data.split, TimeSplit):
                         splits = row_splits(data, block, 0, folds, missing)
-                    path = scratch / f"block-{len(blocks):05d}.arrow"
-                    write_rows(path, typing.convert(block))
-                    blocks.append(_TypedBlock(path, block.num_rows, splits))
+                    path, typed = scratch / f"block-{len(blocks):05d}.arrow", typing.convert(block)
+                    write_rows(path, typed)
+                    marks = TimeMarks.of(typed.column(TIME).to_numpy()) if drawn and splits is None else None
+                    blocks.append(_TypedBlock(path, block.num_rows, splits, marks))
                     rows[-1] += block.num_rows
             except NoRowsError as error:
                 rowless[-1] = error
-        place = task.folder / f"piece-{task.number:05d}"
+        place = _piece(task.folder, task.number)
         _let_be(scratch, place)
     return _TypedPiece(
         tuple(replace(block, path=place / block.path.name) for block in blocks),
@@ -426,6 +464,11 @@ def _codes(task: _SplitTask, block: _TypedBlock, position: int, rows: pl.DataFra
         times = read_rows(block.path, [TIME]).frame if rows is None else rows
         return task.cuts.row_splits(times[TIME].to_numpy())
     return random_splits(data, position, block.rows)
+
+
+def _look(task: _LookTask) -> TimesAround:
+    times = (read_rows(path, [TIME]).column(TIME).to_numpy() for path in task.paths)
+    return TimesAround.joined([TimesAround.of(of_block, task.low, task.high) for of_block in times])
 
 
 def _count(task: _SplitTask) -> dict[str, int]:
@@ -489,6 +532,10 @@ def _let_be(scratch: Path, place: Path) -> None:
         except OSError:
             if not place.is_dir():
                 raise
+
+
+def _piece(folder: Path, number: int) -> Path:
+    return folder / f"piece-{number:05d}"
 
 
 def _part(folder: Path, number: int, split: str) -> Path:

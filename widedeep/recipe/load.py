@@ -72,19 +72,20 @@ def load_run_recipe(run: RunDirectory, manifest: Mapping[str, Any]) -> LoadedRec
     A run is data: its recipe reads no variable from the environment. Raises ArtefactError if the file is not the one
     that the run was finished with, may not be read, or holds no recipe.
     """
-    path = run.checked(run.recipe_path, manifest)
-    # Runs of format 1 learnt every cross by gradient, which their recipes do not say.
-    overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
-    base_dir = Path(manifest["base_dir"])
-    try:
-        document = read_yaml(_read_text(path), _NO_VARIABLES)
-        return replace(recipe_of(document, str(path), base_dir, run.path.parent.name, overrides), path=path)
-    except RecipeError as error:
-        fault, more = error.faults[0], len(error.faults) - 1
-        others = f" (and {more} more fault{'s' * (more != 1)})" if more else ""
-        raise ArtefactError(
-            f"{fault}{others}: the run's own recipe is damaged: restore it from a copy, or train again"
-        ) from error
+    with run.telling_removal():
+        path = run.checked(run.recipe_path, manifest)
+        # Runs of format 1 learnt every cross by gradient, which their recipes do not say.
+        overrides = ["model.wide.crosses=gradient"] if manifest["format"] == 1 else []
+        base_dir = Path(manifest["base_dir"])
+        try:
+            document = read_yaml(_read_text(path), _NO_VARIABLES)
+            return replace(recipe_of(document, str(path), base_dir, run.path.parent.name, overrides), path=path)
+        except RecipeError as error:
+            fault, more = error.faults[0], len(error.faults) - 1
+            others = f" (and {more} more fault{'s' * (more != 1)})" if more else ""
+            raise ArtefactError(
+                f"{fault}{others}: the run's own recipe is damaged: restore it from a copy, or train again"
+            ) from error
 
 
 def load_recipe(

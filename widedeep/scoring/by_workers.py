@@ -291,13 +291,15 @@ def _gone(folder: Path) -> WorkersError:
 
 def _cut(task: _CutTask) -> list[Cut]:
     try:
-        return cuts_of(
-            task.source,
-            task.settings,
-            task.columns,
-            name=task.name,
-            cut_bytes=task.cut_bytes,
-            block_bytes=task.block_bytes,
+        return list(
+            cuts_of(
+                task.source,
+                task.settings,
+                task.columns,
+                name=task.name,
+                cut_bytes=task.cut_bytes,
+                block_bytes=task.block_bytes,
+            )
         )
     except WidedeepError:
         return []  # whoever reads the file tells of the fault, once the rows before it are scored

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 
 from widedeep.artefacts import read_json_artefact, require_shape
 from widedeep.errors import DataError, OutputExistsError, UsageError
-from widedeep.files import locked, sweep, write_json, write_text, writing
+from widedeep.files import sweep, write_json, write_text, writing
+from widedeep.locks import locked
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory
 from widedeep.scoring.guard import Breach, Guard

@@ -13,7 +13,8 @@ import polars as pl
 
 from widedeep.errors import UsageError
 from widedeep.figures import odd_value_lists
-from widedeep.files import check_output, locked
+from widedeep.files import check_output
+from widedeep.locks import locked
 from widedeep.recipe.base import why_no_name
 from widedeep.recipe.kinds import FileKind
 from widedeep.reporting import Reporter

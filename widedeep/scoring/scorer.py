@@ -18,7 +18,7 @@ from widedeep.kernels.choose import FEW_ROWS
 from widedeep.kernels.lookups import Bag
 from widedeep.lists import Lists
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network, Undrawn
+from widedeep.model.network import Network, Undrawn, score
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import load_run_recipe
 from widedeep.recipe.schema import Recipe
@@ -30,7 +30,6 @@ from widedeep.table.typed import Typing
 from widedeep.table.typed_columns import typed_columns
 from widedeep.training.checkpoints import check_model, load_checkpoint, restore_model
 from widedeep.training.device import BATCH_ROWS, choose_device, put_on
-from widedeep.training.objective import score
 
 if TYPE_CHECKING:
     from widedeep.features.few_rows import RowEncoder
@@ -100,27 +99,28 @@ class Scorer:
         is missing, unfinished, damaged, of a newer format, has changed since it was finished, or scores differently.
         """
         run = RunDirectory(path, trust)
-        manifest = run.require_done()
-        run.check_scoring(manifest)
-        loaded = load_run_recipe(run, manifest)
-        recipe = loaded.recipe
-        plan = FeaturePlan.load(run.plan_dir)
-        _refuse_other_columns(recipe, plan, run)
-        tensors, _ = load_checkpoint(run.best_path)
-        layout, correction = input_layout(plan, recipe), logit_correction(recipe)
-        # The meta device takes no memory, however large the recipe says that the model is.
-        with torch.device("meta"), Undrawn():
-            check_model(Network(layout, recipe.model, correction=correction), tensors, run.best_path)
-        with Undrawn():
-            network = Network(layout, recipe.model, correction=correction)
-        recall_crosses(network, run)
-        restore_model(network, tensors, run.best_path)
-        scorer = cls(recipe, plan, network, choose_device(device))
-        scorer.read_as(run)
-        scorer.base_dir = loaded.base_dir
-        scorer.require_own = partial(run.require_own, manifest)
-        _check_golden_rows(scorer, run)
-        return scorer
+        with run.telling_removal():
+            manifest = run.require_done()
+            run.check_scoring(manifest)
+            loaded = load_run_recipe(run, manifest)
+            recipe = loaded.recipe
+            plan = FeaturePlan.load(run.plan_dir)
+            _refuse_other_columns(recipe, plan, run)
+            tensors, _ = load_checkpoint(run.best_path)
+            layout, correction = input_layout(plan, recipe), logit_correction(recipe)
+            # The meta device takes no memory, however large the recipe says that the model is.
+            with torch.device("meta"), Undrawn():
+                check_model(Network(layout, recipe.model, correction=correction), tensors, run.best_path)
+            with Undrawn():
+                network = Network(layout, recipe.model, correction=correction)
+            recall_crosses(network, run)
+            restore_model(network, tensors, run.best_path)
+            scorer = cls(recipe, plan, network, choose_device(device))
+            scorer.read_as(run)
+            scorer.base_dir = loaded.base_dir
+            scorer.require_own = partial(run.require_own, manifest)
+            _check_golden_rows(scorer, run)
+            return scorer
 
     def read_as(self, run: RunDirectory) -> None:
         """Take rows for what they were in the run's training: kinds of values, and forms of texts. Raises

@@ -20,7 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from widedeep.errors import ArtefactError, WidedeepError, WriteError
-from widedeep.files import without_locks, writing
+from widedeep.files import writing
+from widedeep.locks import without_locks
 from widedeep.recipe.sweep_space import Choices, Entry, written
 
 State = Literal["trained", "pruned", "failed"]
@@ -102,7 +103,7 @@ class _Lock:
         self.torn_bytes += torn
 
     def _locked(self) -> IO[bytes]:
-        import fcntl  # not at the top, as in `files.locked`
+        import fcntl  # not at the top, as in `locks.locked`
 
         try:
             with writing(self._path):

@@ -36,6 +36,7 @@ from widedeep.recipe.sweep_space import SOURCE, own_settings, read_entry, space_
 from widedeep.reporting import Meter, Reporter
 from widedeep.runs import RunDirectory
 from widedeep.search.journal import EndedTrial, Journal
+from widedeep.search.starter import Starter
 from widedeep.search.trial_process import TrialProcess
 
 SWEEP_FORMAT = 1
@@ -247,12 +248,13 @@ class _Sweep:
         self._looked: float | None = None
         self._finished, self._shown = 0, False
         """Finished trials when they were last counted, and whether this number is shown."""
+        self._starter = Starter()
         self._failed_in_a_row = self._killed_in_a_row = self._finished_at_failure = 0
 
     def run(self) -> SweepResult:
         self._take_up()
         try:
-            with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._ended_with():
+            with self._reporter.work("sweep", self._plan.trials, "trials") as meter, self._starter, self._ended_with():
                 while self._goes_on(meter):
                     self._watch()
                     time.sleep(_POLL_SECONDS)
@@ -346,6 +348,7 @@ class _Sweep:
             {**settings, "name": _named(self._recipe, "sweep")},
             self._workspace.path,
             self._cores(place),
+            self._starter,
         )
         self._running.append(_Running(trial, settings, process, place))
 

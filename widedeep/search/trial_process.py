@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ from typing import Any
 from widedeep.errors import TrainingError
 from widedeep.recipe.sweep_space import written
 from widedeep.runs import RUNS, RunDirectory
+from widedeep.search.starter import Process, Starter, execute
 
 _ERROR = "widedeep: error: "
 _BUG = "widedeep: this is a bug"
@@ -24,9 +23,18 @@ class TrialProcess:
     """A training under way. It ends with this process, however that ends."""
 
     def __init__(
-        self, recipe: Path, name: str, settings: Mapping[str, Any], work_dir: Path, cores: Sequence[int] | None
+        self,
+        recipe: Path,
+        name: str,
+        settings: Mapping[str, Any],
+        work_dir: Path,
+        cores: Sequence[int] | None,
+        starter: Starter | None = None,
     ) -> None:
-        """Start to train the recipe, whose runs go to `runs/<name>`, with `settings`, on these cores (None: on all)."""
+        """Start to train the recipe, whose runs go to `runs/<name>`, with `settings`, on these cores (None: on all).
+
+        starter: what starts it soon; None: it is a process that imports its libraries itself.
+        """
         sets = [f"{setting}={written(value)}" for setting, value in settings.items()]
         words = ["train", str(recipe), "--work", str(work_dir), *(word for text in sets for word in ("--set", text))]
         # A trial that was killed goes on where it was, and of equal ones there is one run.
@@ -38,18 +46,11 @@ class TrialProcess:
         self.began = time.monotonic()
         self.pruned = False
         named = "all" if cores is None else ",".join(map(str, cores))
-        # -P: a file of the current folder is no module of ours.
-        command = [sys.executable, "-P", "-m", "widedeep_cli.started", str(os.getpid()), named, *self._words]
         try:
             # Files, as nobody reads a pipe meanwhile.
             self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._out,
-                stderr=self._err,
-                start_new_session=True,  # Ctrl-C is for the sweep, which ends its trials
-            )
+            start = execute if starter is None else starter.start
+            self._process: Process = start(self._words, named, self._out, self._err)
         except OSError as error:
             raise TrainingError(
                 f"cannot start a trial: {error.strerror or error}; start fewer workers, or see that the "
@@ -107,8 +108,8 @@ class TrialProcess:
 
     def stop(self) -> None:
         """Ask it to end, also if it was stopped (SIGSTOP)."""
-        self._process.terminate()
-        self._process.send_signal(signal.SIGCONT)
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            self._process.send_signal(number)
 
     def code(self) -> int | None:
         """Its exit code as a shell tells it (128 and more: a signal ended it); None while it trains."""
@@ -121,7 +122,7 @@ class TrialProcess:
 
     def kill(self) -> None:
         """End it at once."""
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
     def result(self) -> dict[str, Any]:

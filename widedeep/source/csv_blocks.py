@@ -91,35 +91,31 @@ def csv_cuts(
     name: str,
     block_bytes: int,
     cut_bytes: int,
-) -> list[CsvCut]:
-    """The blocks that `read_csv_blocks` yields, as cuts of at least `cut_bytes` bytes; none if it can only be read from
-    the front, as what is packed or in another encoding. Raises what `read_csv_blocks` does before it parses records.
+) -> Iterator[CsvCut]:
+    """Yield the blocks of `read_csv_blocks` as cuts of at least `cut_bytes` bytes, as they are found; none if it can
+    only be read from the front, as what is packed or in another encoding. Raises what `read_csv_blocks` does before it
+    parses records.
     """
     stream.as_text(settings.encoding)
     if stream.path is None or not stream.as_stored:
-        return []
+        return
     dialect = dialect_of(settings)
     table = _Table(settings, dialect.of_rewritten, columns, name, (), compiled=False)
-    blocks: list[tuple[int, int, int]] = []
+    waiting: list[tuple[int, int, int]] = []
 
     def noted() -> Iterator[_Run]:
         for run in _record_runs(stream, settings, dialect, block_bytes):
-            blocks.append((run.start, run.length, run.line))
+            waiting.append((run.start, run.length, run.line))
             yield run
 
-    num_first = 0
+    names: tuple[str, ...] | None = None  # the header is in the first cut
     for _ in table.without_header(noted()):
-        num_first = num_first or len(blocks)  # up to the header, if there is one
-    cuts: list[CsvCut] = []
-    waiting: list[tuple[int, int, int]] = []
-    for number, block in enumerate(blocks, 1):
-        waiting.append(block)
-        if number >= num_first and sum(length for _, length, _ in waiting) >= cut_bytes:
-            cuts.append(CsvCut(tuple(table.names or ()) if cuts else None, tuple(waiting)))
-            waiting = []
+        if sum(length for _, length, _ in waiting) >= cut_bytes:
+            yield CsvCut(names, tuple(waiting))
+            names = tuple(table.names or ())
+            waiting.clear()
     if waiting:
-        cuts.append(CsvCut(tuple(table.names or ()) if cuts else None, tuple(waiting)))
-    return cuts
+        yield CsvCut(names, tuple(waiting))
 
 
 def _runs_of(stream: ByteStream, cut: CsvCut, dialect: Dialect) -> "Iterator[_Run]":

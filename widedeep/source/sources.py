@@ -82,16 +82,16 @@ def cuts_of(
     name: str,
     cut_bytes: int,
     block_bytes: int = BLOCK_BYTES,
-) -> "list[Cut]":
-    """A large file in parts of about `cut_bytes` stored bytes that can be read apart, in order; none if it is not
+) -> "Iterator[Cut]":
+    """Yield a large file in parts of about `cut_bytes` stored bytes that can be read apart, in order; none if it is not
     large, or can only be read from the front: what is packed, NDJSON (whose types are found on the way), a table, a
     URL.
 
     The blocks of all parts are those that `read_blocks` yields. A file of delimited text is read once for that, to see
-    where its records end. Raises what `read_blocks` does of what it sees.
+    where its records end; the parts in front come before that is done. Raises what `read_blocks` does of what it sees.
     """
     if not isinstance(source, Path) or not source.is_file() or source.stat().st_size < 2 * cut_bytes:
-        return []
+        return
     own = set(own_columns(source, settings, name=name)) if _partition_texts(source) else set(columns)
     with ByteStream(source, name) as stream:
         kind = _kind_of(stream, settings)
@@ -99,17 +99,17 @@ def cuts_of(
             from widedeep.source.csv_blocks import csv_cuts
 
             wanted = [column for column in columns if column in own]
-            return list(csv_cuts(stream, settings, wanted, name=name, block_bytes=block_bytes, cut_bytes=cut_bytes))
+            yield from csv_cuts(stream, settings, wanted, name=name, block_bytes=block_bytes, cut_bytes=cut_bytes)
         if (kind != "parquet" and kind != "arrow") or not stream.as_stored:
-            return []
+            return
         from widedeep.source.columnar_blocks import BLOCK_ROWS, columnar_height
 
         height = columnar_height(stream, kind, name=name)
         if height is None:
-            return []
+            return
         blocks_each = max(1, -(-height // BLOCK_ROWS) * cut_bytes // source.stat().st_size)
         step = BLOCK_ROWS * blocks_each
-        return [(start, min(start + step, height)) for start in range(0, height, step)]
+        yield from ((start, min(start + step, height)) for start in range(0, height, step))
 
 
 def _partition_texts(source: Source | BinaryIO | Frame) -> dict[str, str | None]:

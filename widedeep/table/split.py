@@ -1,7 +1,6 @@
 """Which split each row of `data.train` goes to."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 
 from widedeep.draws import MASK, random_draws, unit_interval
 from widedeep.errors import DataError
-from widedeep.float_order import float_of_bits, ordered_bits
-from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split, TimeSplit
+from widedeep.recipe.schema import ColumnSplit, DataSettings, KeySplit, RandomSplit, Split
 from widedeep.source.blocks import RawBlock
 from widedeep.source.coded import CodedRows
 from widedeep.source.forms import value_text
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
-HELD_TIMES = 1 << 24
-"""Times that are held in memory at once (8 bytes each)."""
 
 
 def drawn_parts(data: DataSettings) -> tuple[str, ...]:
@@ -106,76 +102,6 @@ def _by_column(folds: Mapping[str, ListedValues], texts: pl.Series) -> NDArray[n
     for part, values in folds.items():
         codes[values.held(texts)] = SPLITS.index(part)
     return codes
-
-
-# ---------------------------------------------------------------------------------------------------------- by time
-
-
-@dataclass(frozen=True)
-class TimeCuts:
-    """Rows from time `test` on are test, earlier ones from `valid` on are valid; infinity for an empty split."""
-
-    valid: float
-    test: float
-
-    def row_splits(self, times: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """0 train, 1 valid, 2 test for each row."""
-        return np.where(times >= self.test, TEST, np.where(times >= self.valid, VALID, TRAIN)).astype(np.uint8)
-
-
-def time_cuts(data: DataSettings, num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> TimeCuts:
-    """The exact cut points: the last `test` share of all rows, before it the last `valid` share of all.
-
-    Rows of one instant stay together, in the later part. `times` gives the time column block by block, as often as
-    it is asked: memory is bounded by HELD_TIMES.
-    """
-    assert isinstance(data.split, TimeSplit)
-    parts, times = drawn_parts(data), held_times(times)
-    test = valid = np.inf
-    left = num_rows
-    if "test" in parts:
-        test = value_at(max(left - _num_wanted(data.split.test, num_rows), 0), num_rows, times)
-        left = sum(int((block < test).sum()) for block in times())
-    if "valid" in parts and left:
-        valid = value_at(max(left - _num_wanted(data.split.valid, num_rows), 0), num_rows, times)
-    return TimeCuts(float(valid), float(test))
-
-
-def _num_wanted(share: float, num_rows: int) -> int:
-    return max(1, round(share * num_rows))
-
-
-def held_times(times: Callable[[], Iterable[NDArray[np.float64]]]) -> Callable[[], Iterable[NDArray[np.float64]]]:
-    """`times`, read once and held in memory if there are no more than HELD_TIMES: each pass reads files otherwise."""
-    held: list[NDArray[np.float64]] = []
-    for block in times():
-        held.append(block)
-        if sum(map(len, held)) > HELD_TIMES:
-            return times
-    return lambda: held
-
-
-def value_at(rank: int, num_rows: int, times: Callable[[], Iterable[NDArray[np.float64]]]) -> float:
-    """The value at `rank` (0-based) of all times in order; both zeros are one.
-
-    Of more times than memory should hold, it is found by a radix search over 16 bits at a time.
-    """
-    if num_rows <= HELD_TIMES:
-        return float(np.partition(np.concatenate([*times()]), rank)[rank]) + 0.0
-    prefix = np.uint64(0)
-    for shift in (48, 32, 16, 0):
-        counts = np.zeros(1 << 16, dtype=np.int64)
-        for block in times():
-            keys = ordered_bits(block)
-            if shift < 48:
-                keys = keys[keys >> np.uint64(shift + 16) == prefix]
-            digits = (keys >> np.uint64(shift)) & np.uint64(0xFFFF)
-            counts += np.bincount(digits.astype(np.int64), minlength=1 << 16)
-        below = np.cumsum(counts)
-        digit = int(np.searchsorted(below, rank, side="right"))
-        rank -= int(below[digit] - counts[digit])
-        prefix = (prefix << np.uint64(16)) | np.uint64(digit)
-    return float_of_bits(int(prefix))
 
 
 def split_rows(rows: CodedRows, codes: NDArray[np.uint8]) -> Iterator[tuple[str, CodedRows]]:

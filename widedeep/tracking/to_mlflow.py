@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from widedeep.errors import WriteError
-from widedeep.files import locked, replacing_file
+from widedeep.files import replacing_file
+from widedeep.locks import locked
 from widedeep.tracking.replay import Replay
 
 # By default MLflow reports to its makers, and asks a server that is away for minutes.
@@ -27,7 +28,8 @@ from mlflow.tracking import MlflowClient
 
 DATABASE, FILES = "mlflow.db", "files"
 """What lies in a folder: the database, and the files of runs."""
-_LOCK = ".widedeep.lock"
+_LOCK = ".widedeep.mlflow.lock"
+"""Not the name of a work directory's own lock: the folder may be one, which a training under way has locked."""
 
 _OF_RUN, _OF_KEY = "widedeep.run", "widedeep.key"
 _MOST_METRICS, _MOST_PARAMETERS, _LONGEST = 1000, 100, 250

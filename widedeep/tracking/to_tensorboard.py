@@ -13,10 +13,12 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
 from widedeep.files import replacing_file, writing
+from widedeep.locks import locked
 from widedeep.tracking.replay import Replay
 
 _PNG_SIZE = slice(16, 24)
 _RGBA = 4
+_LOCK = ".widedeep.lock"
 
 
 def write_tensorboard(replay: Replay, folder: Path) -> Path:
@@ -32,14 +34,17 @@ def write_tensorboard(replay: Replay, folder: Path) -> Path:
     path = of_run / f"events.out.tfevents.{int(replay.started):010d}.widedeep"
     with writing(path):
         of_run.mkdir(parents=True, exist_ok=True)
-        before = path.read_bytes() if path.exists() else b""
-        if content.getvalue().startswith(before) and before:
-            # TensorBoard may be reading the file of a run under way: it sees what is added to it.
-            with path.open("ab") as file:
-                file.write(content.getvalue()[len(before) :])
-            return of_run
-    with replacing_file(path) as temporary:
-        temporary.write_bytes(content.getvalue())
+    # Two commands that write the same run would both add to its file what it lacks.
+    with locked(of_run, of_run / _LOCK, "", wait=True, note=lambda _: None, keep=False):
+        with writing(path):
+            before = path.read_bytes() if path.exists() else b""
+            if content.getvalue().startswith(before) and before:
+                # TensorBoard may be reading the file of a run under way: it sees what is added to it.
+                with path.open("ab") as file:
+                    file.write(content.getvalue()[len(before) :])
+                return of_run
+        with replacing_file(path) as temporary:
+            temporary.write_bytes(content.getvalue())
     return of_run
 
 

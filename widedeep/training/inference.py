@@ -16,10 +16,9 @@ from widedeep.evaluation.metrics import MetricAccumulator
 from widedeep.features.targets import GROUP_COLUMN, LABEL_COLUMN, WEIGHT_COLUMN
 from widedeep.kernels.lookups import Bag
 from widedeep.model.layout import InputLayout
-from widedeep.model.network import Network
+from widedeep.model.network import Network, score
 from widedeep.recipe.data import LabelKind
 from widedeep.training.device import BATCH_ROWS, put_on
-from widedeep.training.objective import score
 
 ERROR_ROWS = 20_000_000
 """Above this number of rows, metrics have no standard errors."""

@@ -1,4 +1,4 @@
-"""Losses on logits, and the score that belongs to a logit."""
+"""Losses on logits."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from widedeep.model.network import score
 from widedeep.recipe.data import LabelKind
 
 
@@ -34,8 +35,3 @@ def distillation_loss(kind: LabelKind, logit: Tensor, branches: Sequence[Tensor]
     teacher = score(kind, logit).detach()
     rest = (logit - torch.stack(tuple(branches)).mean(dim=0)).detach()
     return torch.stack([mean_loss(kind, rest + branch, teacher, weight) for branch in branches]).sum()
-
-
-def score(kind: LabelKind, logit: Tensor) -> Tensor:
-    """Probability of a positive for a binary label, the prediction itself for regression. [B] float32."""
-    return torch.sigmoid(logit) if kind == "binary" else logit

@@ -8,7 +8,7 @@ import os
 import pickle
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -29,11 +29,13 @@ class Workers(ABC):
     """Processes that work on parts, each with one thread."""
 
     def map(
-        self, function: Callable[[Item], Result], items: Sequence[Item], sizes: Sequence[int] | None = None
+        self, function: Callable[[Item], Result], items: Iterable[Item], sizes: Sequence[int] | None = None
     ) -> Iterator[tuple[int, Result]]:
         """Yield the number of each item with `function(item)`, in the order in which they are finished.
 
-        Items are begun in their order; with `sizes` the largest first, so that no worker is left alone with it at last.
+        Items are begun in their order, the first while later ones are still made; with `sizes`, for which all are made
+        before, the largest first, so that no worker is left alone with it at last. An error that an iterator of items
+        raises is that of the item it should have given.
 
         `function` is one of a module, and may be called again for an item whose worker died: what it writes must be
         the same then, and whole or absent. If items fail, the error of the first of them in their order is raised, as
@@ -41,11 +43,28 @@ class Workers(ABC):
         """
         function_name = function.__module__, function.__qualname__
         failed: tuple[int, BaseException] | None = None
-        waiting = set(range(len(items)))
-        order = list(range(len(items)))
+        waiting: set[int] = set()
+        order: list[int] = []
+        numbered: Iterator[tuple[int, Item]] = enumerate(items)
         if sizes is not None:
-            order.sort(key=lambda number: -sizes[number])
-        outcomes = self._outcomes(function_name, [pickle.dumps(items[number]) for number in order])
+            numbered = iter(sorted(numbered, key=lambda item: -sizes[item[0]]))
+            waiting.update(range(len(sizes)))
+
+        def pickled() -> Iterator[bytes]:
+            nonlocal failed
+            while failed is None or sizes is not None:  # what comes later in the order is not needed any more
+                try:
+                    number, item = next(numbered)
+                except StopIteration:
+                    return
+                except Exception as error:
+                    failed = len(order), error
+                    return
+                order.append(number)
+                waiting.add(number)
+                yield pickle.dumps(item)
+
+        outcomes = self._outcomes(function_name, pickled())
         try:
             for place, result, error in outcomes:
                 number = order[place]
@@ -54,26 +73,29 @@ class Workers(ABC):
                     failed = number, error
                 elif error is None and failed is None:
                     yield number, result
-                if failed is not None and min(waiting, default=len(items)) > failed[0]:
+                if failed is not None and min(waiting, default=len(order)) > failed[0]:
                     break
         finally:
             outcomes.close()  # type: ignore[attr-defined]
         if failed is not None:
             raise failed[1]
 
-    def in_order(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    def in_order(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """The results of `map` in the order of the items."""
         results = dict(self.map(function, items))
-        return [results[number] for number in range(len(items))]
+        return [results[number] for number in range(len(results))]
 
     def prepare(self, module: str, most: int) -> None:  # noqa: B027 - those of a cluster run already
         """Have processes of this machine, `most` at most, start and import the module of the first `map` meanwhile."""
 
     @abstractmethod
     def _outcomes(
-        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+        self, function_name: tuple[str, str], pickled: Iterator[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
-        """Yield (number, result, error) of each item as `outcome` gives it. Items are begun in their order."""
+        """Yield (number, result, error) of each item as `outcome` gives it. Items are begun in their order.
+
+        To make an item may take long: workers have those that are made meanwhile.
+        """
 
 
 def outcome(function_name: tuple[str, str], pickled: bytes) -> tuple[Any, BaseException | None]:

@@ -1,6 +1,6 @@
 """Workers of a Dask scheduler. It hands out a part once more when the worker that had it is gone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +25,15 @@ class DaskWorkers(Workers):
         self._where, self._client = where, client
 
     def _outcomes(
-        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+        self, function_name: tuple[str, str], pickled: Iterator[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
-        from distributed import as_completed
+        from distributed import Future, as_completed
         from distributed.scheduler import KilledWorker
 
-        futures = {
-            self._client.submit(outcome, function_name, item, pure=False, priority=-number): number
-            for number, item in enumerate(pickled)
-        }
+        futures: dict[Future, int] = {}
         try:
+            for number, item in enumerate(pickled):
+                futures[self._client.submit(outcome, function_name, item, pure=False, priority=-number)] = number
             waiting = set(futures)
             idle = 0.0
             while waiting:

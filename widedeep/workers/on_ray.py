@@ -1,7 +1,7 @@
 """Workers of Ray, as tasks: its data sets lose the order of rows. A task is tried anew when its worker is gone."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,17 @@ class RayWorkers(Workers):
         self._where = where
 
     def _outcomes(
-        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+        self, function_name: tuple[str, str], pickled: Iterator[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
         import ray
 
         task = ray.remote(max_retries=MOST_TRIES - 1, num_cpus=1)(outcome)
-        numbers = {task.remote(function_name, item): number for number, item in enumerate(pickled)}
-        waiting = list(numbers)
+        numbers: dict[Any, int] = {}
+        waiting: list[Any] = []
         try:
+            for number, item in enumerate(pickled):
+                waiting.append(task.remote(function_name, item))
+                numbers[waiting[-1]] = number
             while waiting:
                 (done, *_), waiting = ray.wait(waiting, num_returns=1)
                 try:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -40,14 +40,25 @@ class Pool(Workers):
             self._started(module)
 
     def _outcomes(
-        self, function_name: tuple[str, str], pickled: Sequence[bytes]
+        self, function_name: tuple[str, str], pickled: Iterator[bytes]
     ) -> Iterator[tuple[int, Any, BaseException | None]]:
-        waiting, deaths = deque(range(len(pickled))), Counter[int]()
+        items: dict[int, bytes] = {}
+        """What is not finished, of which what is `waiting` is not begun."""
+        waiting, deaths, num_made, are_more = deque[int](), Counter[int](), 0, True
         try:
-            while waiting or any(worker.number is not None for worker in self._workers):
-                self._hand_out(function_name, pickled, waiting)
+            while items or are_more:
+                self._hand_out(function_name, items, waiting)
+                # An item for each worker is made ahead, though whoever is done meanwhile is heard in between.
+                is_short = are_more and len(waiting) < self._size
+                if is_short:
+                    if (item := next(pickled, None)) is None:
+                        are_more = False
+                    else:
+                        items[num_made] = item
+                        waiting.append(num_made)
+                        num_made += 1
                 busy = {worker.link: worker for worker in self._workers if worker.number is not None}
-                for link in wait(list(busy)):
+                for link in wait(list(busy), 0 if is_short else None):
                     worker = busy[link]  # type: ignore[index]
                     number = worker.number
                     assert number is not None
@@ -57,24 +68,26 @@ class Pool(Workers):
                         reason = self._bury(worker)
                         deaths[number] += 1
                         if deaths[number] >= MOST_TRIES:
+                            del items[number]
                             yield number, None, died_too_often(reason)
                         else:
                             waiting.appendleft(number)
                     else:
                         worker.number = None
+                        del items[number]
                         yield number, result, error
         finally:
             # Who is still at work, after an error or Ctrl-C, works for nothing.
             for worker in [worker for worker in self._workers if worker.number is not None]:
                 self._bury(worker)
 
-    def _hand_out(self, function_name: tuple[str, str], pickled: Sequence[bytes], waiting: deque[int]) -> None:
+    def _hand_out(self, function_name: tuple[str, str], items: Mapping[int, bytes], waiting: deque[int]) -> None:
         idle = [worker for worker in self._workers if worker.number is None]
         while waiting and (idle or len(self._workers) < self._size):
             worker = idle.pop() if idle else self._started(function_name[0])
             worker.number = waiting.popleft()
             try:
-                worker.link.send((function_name, pickled[worker.number]))
+                worker.link.send((function_name, items[worker.number]))
             except OSError:  # it died while it was idle
                 waiting.appendleft(worker.number)
                 self._bury(worker)
@@ -116,6 +129,8 @@ class Pool(Workers):
 
     def close(self) -> None:
         """End all workers."""
+        for worker in self._workers:
+            worker.process.kill()  # all give their memory back at the same time, before any is waited for
         for worker in list(self._workers):
             self._bury(worker)
 
