@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from optuna.importance import get_param_importances
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial
 
@@ -307,8 +308,9 @@ def test_what_is_read_of_a_journal_is_read_while_others_are_kept_from_it(
         return read_logs(backend, start)
 
     monkeypatch.setattr(JournalFileBackend, "read_logs", reading)
-    for read in (journal.num_finished, journal.num_elsewhere, journal.ended, journal.importance):
+    for read in (journal.num_finished, journal.num_elsewhere, journal.ended):
         read()
+    assert journal.importance(journal.ended()) is not None
     assert not journal.is_new
     assert not journal.report(trial, 1, 9.0)
     assert len(locked) > 6
@@ -398,11 +400,13 @@ def test_trials_that_fall_behind_are_pruned_after_the_second_epoch_and_keep_thei
 
 def test_the_setting_that_decides_is_the_important_one(tmp_path: Path) -> None:
     journal = opened(tmp_path)
-    assert journal.importance() is None
+    assert journal.importance(()) is None
     for _ in range(14):
         trial, settings = begun(journal)
         journal.end(trial, "trained", -abs(settings["training.batch_size"] - 64.0), {})
-    importance = journal.importance()
+    importance = journal.importance(journal.ended())
     assert importance is not None
+    assert importance == get_param_importances(journal._study)
+    assert journal.importance(journal.ended()[:4]) is None
     assert next(iter(importance)) == "training.batch_size"
     assert sum(importance.values()) == pytest.approx(1.0)

@@ -1,5 +1,6 @@
 """A sweep as it starts, watches and ends trials; here these are stand-ins, which end at once."""
 
+import fcntl
 import itertools
 import json
 import signal
@@ -427,6 +428,16 @@ def test_an_interrupt_tells_of_checkpoints_only_if_trials_were_under_way_here(mo
             run(trials=2)
         with pytest.raises(Interrupted, match="1 of 3 trials are finished, and those under way have a checkpoint: the"):
             run([0.5], trials=3)
+
+
+def test_an_interrupt_ends_a_sweep_that_waits_for_the_lock_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command may be stopped (SIGSTOP) while it holds this lock."""
+    lock = (run([0.6], trials=1).folder / "journal.lock").open("ab")
+    naps = iter([lambda: fcntl.flock(lock, fcntl.LOCK_EX), lambda: signal.raise_signal(signal.SIGINT)])
+    with lock, monkeypatch.context() as changed:
+        changed.setattr(module.time, "sleep", lambda _: next(naps)())
+        with pytest.raises(Interrupted, match="1 of 2 trials are finished, and those under way have a checkpoint"):
+            run([0.5], trials=2)
 
 
 def test_what_another_command_has_under_way_is_waited_for_and_taken_up_if_that_ends(

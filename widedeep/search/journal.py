@@ -7,7 +7,7 @@ is written under one lock, which ends with its process. (Optuna's own is left be
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,20 +298,23 @@ class Journal:
             ended = self._study.get_trials(deepcopy=False, states=tuple(_STATES))
         return [self._ended(trial) for trial in ended]
 
-    def importance(self) -> dict[str, float] | None:
-        """Setting → its share in what makes trained trials differ, the largest first; None of too few trials.
+    def importance(self, trials: Collection[EndedTrial]) -> dict[str, float] | None:
+        """Setting → its share in what makes trained ones of these trials differ, the largest first; None of too few.
 
         By PED-ANOVA (Watanabe et al., 2023), of trials that were trained to their end.
         """
+        numbers = {trial.number for trial in trials if trial.state == "trained"}
         with self.alone():
-            trained = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if len({trial.value for trial in trained}) < 2 or len(trained) < _STARTUP_TRIALS:
-                return None
-            try:
-                shares = optuna.importance.get_param_importances(self._study)
-            except (RuntimeError, ValueError):  # no parameter varied among them
-                return None
-        return {name: float(share) for name, share in shares.items()}
+            trained = [trial for trial in self._study.get_trials(deepcopy=False) if trial.number in numbers]
+        if len({trial.value for trial in trained}) < 2 or len(trained) < _STARTUP_TRIALS:
+            return None
+        # Not of the journal's study: others would wait for the second that this takes.
+        study = optuna.create_study(direction=self._study.direction)
+        study.add_trials(trained)
+        try:
+            return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
+        except (RuntimeError, ValueError):  # no parameter varied among them
+            return None
 
     def _ended(self, trial: FrozenTrial) -> EndedTrial:
         state, facts = _STATES[trial.state], trial.user_attrs

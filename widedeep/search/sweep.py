@@ -246,7 +246,8 @@ class _Sweep:
         self._running: list[_Running] = []
         self._began = time.monotonic()
         self._looked: float | None = None
-        self._shown = -1
+        self._finished, self._shown = 0, False
+        """Finished trials when they were last counted, and whether this number is shown."""
         self._starter = Starter()
         self._failed_in_a_row = self._killed_in_a_row = self._finished_at_failure = 0
 
@@ -258,11 +259,11 @@ class _Sweep:
                     self._watch()
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt as interrupt:
-            progress = self._progress(self._journal.num_finished())
+            # Not counted anew: it may be the journal's lock that was waited for in vain.
+            progress = self._progress(self._finished)
             kept = ", and those under way have a checkpoint" if self._running else ""
             raise Interrupted(signal.SIGINT, f"interrupted: {progress}{kept}: the same command goes on") from interrupt
-        with self._journal.alone():
-            trials, importance = self._journal.ended(), self._journal.importance()
+        trials = self._journal.ended()
         result = SweepResult(
             self._folder,
             self._metric,
@@ -270,7 +271,7 @@ class _Sweep:
             dict(self._plan.space),
             tuple(map(self._from_here, trials)),
             self._plan.trials,
-            importance,
+            self._journal.importance(trials),
         )
         if len(result.finished) < self._plan.trials:
             progress = self._progress(len(result.finished))
@@ -295,15 +296,15 @@ class _Sweep:
             is_new, is_trial = self._journal.is_new, own.keys() == self._space.keys()
             if is_new and is_trial:
                 self._journal.plan(own)
-            left, finished = self._journal.fail_left(), self._journal.num_finished()
+            left, self._finished = self._journal.fail_left(), self._journal.num_finished()
             elsewhere = self._journal.num_elsewhere()
         if is_new and not is_trial:
             outside = next(setting for setting in self._space if setting not in own)
             self._reporter.note(f"the recipe's own {outside} lies outside of what is searched: it is no trial itself")
-        if not is_new and (left or finished < self._plan.trials):
+        if not is_new and (left or self._finished < self._plan.trials):
             again = f"; tried again, as their command has ended: {left}" if left else ""
             others = f"; under way in other commands: {elsewhere}" if elsewhere else ""
-            self._reporter.note(f"going on: finished trials: {finished}{again}{others}")
+            self._reporter.note(f"going on: finished trials: {self._finished}{again}{others}")
 
     def _goes_on(self, meter: Meter) -> bool:
         """Start what can be started; whether anything is left to do, or to wait for.
@@ -314,9 +315,8 @@ class _Sweep:
         if self._looked is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
             return True
         self._start_more()
-        finished = self._journal.num_finished()
-        self._show(meter, finished)
-        if not self._running and (finished >= self._plan.trials or not self._in_time()):
+        self._show(meter, self._journal.num_finished())
+        if not self._running and (self._finished >= self._plan.trials or not self._in_time()):
             return False
         if self._looked is None and not self._running and (elsewhere := self._journal.num_elsewhere()):
             self._reporter.note(f"waiting for {elsewhere} trial{'s' * (elsewhere > 1)} of other commands")
@@ -381,8 +381,8 @@ class _Sweep:
                 self._end(running, code)
 
     def _show(self, meter: Meter, finished: int) -> None:
-        if finished != self._shown:
-            best, self._shown = self._best(), finished
+        if not self._shown or finished != self._finished:
+            best, self._finished, self._shown = self._best(), finished, True
             meter.update(finished, **({} if best is None else {metric_title(self._metric): best}))
 
     def _read_epochs(self, running: _Running) -> None:
