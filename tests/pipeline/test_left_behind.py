@@ -175,6 +175,18 @@ def test_scoring_into_a_work_directory_goes_on_while_another_command_locks_it(
     assert (project / "runs" / "s.csv").read_text() == "half"
 
 
+def test_scores_of_workers_that_a_killed_process_left_in_a_work_directory_are_gone_with_the_next_command(
+    project: Path, widedeep: CommandLine
+) -> None:
+    with temporary_directory(project) as own:
+        machine = "-".join(own.name.split("-")[1:3])
+    left = project / f".widedeep.tmp-{machine}-4194304-1-0"
+    (left / "piece-0").mkdir(parents=True)
+    (project / ".mine.tmp-1").touch()
+    assert widedeep("ingest", "small.yaml")[0] == 0
+    assert left_in(project) == [".mine.tmp-1"]
+
+
 def epochs_of(run: Path) -> list[int]:
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     return [event["epoch"] for event in events if event["event"] == "epoch"]

@@ -216,6 +216,7 @@ class Workspace:
                 if any(map(is_temporary, (*names, *files))):
                     sweep(Path(place), older=True)
                 names[:] = (name for name in names if not is_temporary(name))
+        sweep(self.path)  # where scores of workers wait
         remove_idle_locks(self.path, ".widedeep.*.lock")
         for folder in {lock.parent for lock in self.runs_dir.glob("*/.latest.lock")}:
             remove_idle_locks(folder, ".latest.lock")
