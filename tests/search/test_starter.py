@@ -156,6 +156,17 @@ def test_what_is_ended_while_libraries_are_imported_does_not_begin(
 
 
 @pytest.mark.usefixtures("command")
+def test_signals_reach_a_fork_though_the_process_that_forks_was_stopped() -> None:
+    with Starter() as starter:
+        output = Output()
+        process = starter.start(["print(os.getppid(), flush=True); wait()"], "all", output.out, output.err)
+        until(lambda: process.poll() is not None or output.read()[0].endswith("\n"))
+        os.kill(int(output.read()[0]), signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == -15
+
+
+@pytest.mark.usefixtures("command")
 def test_each_set_of_cores_has_forks_of_its_own() -> None:
     parents = "print(os.getppid(), cores)"
     with Starter() as starter:

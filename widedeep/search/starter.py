@@ -130,6 +130,7 @@ class _Fork:
         if not self._begun:
             self._end(-number)  # libraries are still being imported for it: it will not begin
             return
+        self._forking.send_signal(signal.SIGCONT)  # it hands signals on, unless somebody has stopped it
         with suppress(ConnectionError):
             self._link.sendall(bytes([number]))
 
