@@ -132,6 +132,7 @@ class _Fork:
             return
         with suppress(ConnectionError):
             self._link.sendall(bytes([number]))
+        self._forking.send_signal(signal.SIGCONT)  # a starter that was stopped hands nothing on
 
     def _hear(self, flags: int) -> None:
         told = b""
