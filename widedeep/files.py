@@ -93,8 +93,8 @@ def temporary_directory(place: Path | None = None) -> Iterator[Path]:
     sweep(parent)
     # The name is ours alone, as no library need be able to write the name of the user's file.
     directory = parent / f".widedeep.tmp-{own_claim()}-{next(_numbers)}"
-    directory.mkdir(mode=0o700 if place is None else 0o777)
     try:
+        directory.mkdir(mode=0o700 if place is None else 0o777)
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)

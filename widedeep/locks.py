@@ -36,6 +36,27 @@ def locked(
     `note` and waits; raises it also for a disk that keeps no locks. Unless `keep`, the file is gone afterwards. A
     `shared` lock keeps out those only that are not.
     """
+    try:
+        with _locked(path, lock_path, choose, wait=wait, note=note, keep=keep, shared=shared):
+            yield
+    except BaseException:
+        # A signal that comes just as the file is made, or the lock is taken, would leave it.
+        if not keep:
+            _remove_idle_lock(lock_path)
+        raise
+
+
+@contextmanager
+def _locked(
+    path: Path,
+    lock_path: Path,
+    choose: str,
+    *,
+    wait: bool,
+    note: Callable[[str], None],
+    keep: bool,
+    shared: bool,
+) -> Iterator[None]:
     import fcntl  # not at the top: Windows, which lacks it, is told so in a message
 
     announced, nameless = False, 0
@@ -118,15 +139,19 @@ def _first_holder(lock_file: IO[str]) -> str | None:
 
 def remove_idle_locks(folder: Path, pattern: str) -> None:
     """Remove the lock files in `folder` that killed processes have left."""
+    for path in folder.glob(pattern):
+        _remove_idle_lock(path)
+
+
+def _remove_idle_lock(path: Path) -> None:
     import fcntl  # not at the top, as in `locked`
 
-    for path in folder.glob(pattern):
-        # It is no task of the caller's to clean up: what is held, or cannot be removed, stays.
-        with suppress(OSError), path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who held it may have removed it since it was opened, and what lies here now is the lock of another.
-            if _is_at(file, path):
-                path.unlink()
+    # It is no task of the caller's to clean up: what is held, or cannot be removed, stays.
+    with suppress(OSError), path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who held it may have removed it since it was opened, and what lies here now is the lock of another.
+        if _is_at(file, path):
+            path.unlink()
 
 
 def _is_at(file: IO[Any], path: Path) -> bool:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from widedeep import files
+from widedeep import files, locks
 from widedeep.comparison import promotion
 from widedeep.errors import ArtefactError
-from widedeep.files import paths_below, replacing_directory
+from widedeep.files import paths_below, replacing_directory, temporary_directory
 from widedeep.locks import locked, remove_idle_locks
 from widedeep.pipeline import experiment
-from widedeep.pipeline.going_on import Parent
 from widedeep.pipeline.listed_runs import list_runs
 from widedeep.pipeline.past_runs import chosen_split
 from widedeep.pipeline.serving import Pointer
@@ -25,6 +24,7 @@ from widedeep.recipe.load import load_recipe, load_run_recipe
 from widedeep.reporting import Reporter
 from widedeep.runs import RunDirectory, find_run, settle_latest, write_manifest
 from widedeep.scoring.scorer import Scorer
+from widedeep_cli.main import dispatch
 
 Patch = pytest.MonkeyPatch
 
@@ -230,13 +230,72 @@ def test_a_run_that_is_removed_while_it_is_promoted_is_missing_and_not_unfit(
     assert refused.value.exit_code == 4
 
 
-def test_a_run_to_go_on_from_is_not_removed_once_it_was_read(project: Path, monkeypatch: Patch) -> None:
-    def read(*_: Any) -> Parent:
-        with pytest.raises(ArtefactError, match="in use by"), Workspace(project).locked(Reporter(), wait=False):
-            pass  # as `clean` would
+def killed_while_nobody_can_clean(*_: Any, **__: Any) -> Any:
+    with pytest.raises(ArtefactError, match="in use by"), Workspace(Path.cwd()).locked(Reporter(), wait=False):
+        pass  # as `clean` would
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    ("step", "command"),
+    [
+        ("widedeep.comparison.ablation.train_seeds", "ablate"),
+        ("widedeep.comparison.split_check.ingest", "split-check"),
+        ("widedeep.comparison.backtest._Table.scored", "backtest"),
+    ],
+)
+def test_what_one_training_has_made_is_not_cleaned_away_before_the_next(
+    project: Path, monkeypatch: Patch, step: str, command: str
+) -> None:
+    recipe = project / "small.yaml"
+    recipe.write_text(recipe.read_text().replace("label: click", "label: click\n  time: id"))
+    steps = ["--step", "500"] if command == "backtest" else []
+    monkeypatch.setattr(step, killed_while_nobody_can_clean)
+    with pytest.raises(Killed):
+        dispatch([command, "small.yaml", *steps])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_signal_that_comes_as_a_lock_is_taken_leaves_it_only_if_it_is_to_be_kept(
+    tmp_path: Path, monkeypatch: Patch, keep: bool
+) -> None:
+    lock = tmp_path / "lock"
+
+    def signal_comes() -> None:
         raise Killed
 
-    monkeypatch.setattr(experiment.Parent, "of", read)
+    for step in ("flock", "claim"):
+        with monkeypatch.context() as patched:
+            if step == "flock":
+                patched.setattr(fcntl, "flock", once(fcntl.flock, after=signal_comes))
+            else:
+                patched.setattr(locks, "own_claim", signal_comes)
+            with pytest.raises(Killed), locked(lock, lock, "", wait=False, note=print, keep=keep):
+                pass
+        assert lock.exists() == keep
+
+
+def test_who_is_refused_leaves_the_lock_to_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locked(lock, lock, "", wait=False, note=print, keep=False):
+        with pytest.raises(ArtefactError, match="in use"), locked(lock, lock, "", wait=False, note=print, keep=False):
+            pass
+        assert lock.exists()
+    assert not lock.exists()
+
+
+def test_a_signal_that_comes_as_a_temporary_folder_is_made_leaves_none(tmp_path: Path, monkeypatch: Patch) -> None:
+    def signal_comes() -> None:
+        raise Killed
+
+    monkeypatch.setattr(Path, "mkdir", once(Path.mkdir, after=signal_comes))
+    with pytest.raises(Killed), temporary_directory(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_to_go_on_from_is_not_removed_once_it_was_read(project: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(experiment.Parent, "of", killed_while_nobody_can_clean)
     loaded = load_recipe(project / "small.yaml")
     asked = experiment.Asked(goes_on_from=project / "runs" / "before")
     with pytest.raises(Killed):

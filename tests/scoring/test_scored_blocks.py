@@ -170,7 +170,7 @@ def test_an_interrupt_while_stdin_is_silent_leaves_no_file_and_no_process(
     try:
         process.stdin.write((trained / "new.csv").read_bytes())
         process.stdin.flush()
-        while not list(tmp_path.iterdir()) and process.poll() is None:  # the temporary file: rows are waited for
+        while not list(tmp_path.glob("*.tmp-*")) and process.poll() is None:  # the temporary file: rows are waited for
             time.sleep(0.05)
         os.kill(process.pid, number)
         assert process.wait() == code

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -131,7 +131,7 @@ def test_signals_end_a_fork_or_are_answered_by_it() -> None:
         ):
             output = Output()
             process = starter.start([words], "all", output.out, output.err)
-            until(lambda output=output: output.read()[0].endswith("\n"))
+            until(lambda process=process, output=output: process.poll() is not None or output.read()[0].endswith("\n"))
             assert process.poll() is None
             process.send_signal(end)
             assert (process.wait(), process.poll()) == (code, code)
@@ -183,13 +183,23 @@ def test_each_set_of_cores_has_forks_of_its_own() -> None:
     assert told[0][0] != told[1][0]
 
 
-DRIVER = """
+@contextmanager
+def ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """A context that kills the process at its end, so that a failure does not wait for it."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
+DRIVER = r"""
 import sys, tempfile, time
 from widedeep.search import starter as module
 import os
 module._command = lambda cores, words=(): [sys.executable, "-c", sys.argv[1], str(os.getpid()), cores, *words]
 with module.Starter() as starter, open(sys.argv[2], "wb") as out:
-    started = [starter.start(["print(os.getpid(), os.getppid(), flush=True); wait()"], "all", out, out) for _ in "ab"]
+    words = ["os.write(1, b'%d %d\\n' % (os.getpid(), os.getppid())); wait()"]
+    started = [starter.start(words, "all", out, out) for _ in "ab"]
     time.sleep(1000)
 """
 
@@ -197,9 +207,10 @@ with module.Starter() as starter, open(sys.argv[2], "wb") as out:
 @pytest.mark.parametrize("first", ["sweep", "starter", "stopped starter"])
 def test_nothing_outlives_the_sweep_nor_the_process_that_forks(first: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", DRIVER, STARTED.format(imports="pass"), str(tmp_path / "out")]
-    with subprocess.Popen(words) as sweep:
-        until(lambda: (tmp_path / "out").exists() and (tmp_path / "out").read_text().count("\n") == 2)
-        (a, starter), (b, _) = (map(int, line.split()) for line in (tmp_path / "out").read_text().splitlines())
+    with subprocess.Popen(words) as sweep, ended(sweep):
+        out = tmp_path / "out"
+        until(lambda: sweep.poll() is not None or (out.exists() and out.read_text().count("\n") == 2))
+        (a, starter), (b, _) = (map(int, line.split()) for line in out.read_text().splitlines())
         assert all(map(lives, (sweep.pid, starter, a, b)))
         if first == "stopped starter":
             os.kill(starter, signal.SIGSTOP)
@@ -215,7 +226,7 @@ def test_forks_whose_starter_is_killed_count_as_killed_and_the_next_has_a_new_on
     with Starter() as starter:
         output = Output()
         process = starter.start(["print(os.getppid(), flush=True); wait()"], "all", output.out, output.err)
-        until(lambda: output.read()[0].endswith("\n"))
+        until(lambda: process.poll() is not None or output.read()[0].endswith("\n"))
         os.kill(int(output.read()[0]), signal.SIGKILL)
         assert process.wait() == -9
         process.send_signal(signal.SIGTERM)

@@ -8,6 +8,7 @@ from widedeep.errors import DataError, UsageError
 from widedeep.evaluation.comparison import Change, Estimate, LabelledRows, change_over_seeds, estimates
 from widedeep.pipeline.experiment import Asked, SeedsResult, train_seeds
 from widedeep.pipeline.past_runs import chosen_split, rows_to_score, typed_table
+from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.reporting import Reporter
@@ -74,13 +75,14 @@ def ablate(
             "the recipe crosses"
         )
     trained: list[tuple[str, bool, SeedsResult]] = []
-    for number, (kind, crosses, loaded) in enumerate(planned, start=1):
-        reporter.part(loaded.recipe.name, number, len(planned))
-        result = train_seeds(loaded, work_dir, reporter, seeds, Asked(resume=True, wait=wait))
-        if not result.runs[0].metrics:
-            raise UsageError(f"{loaded.title}: holds no test or valid rows out on which kinds could be compared")
-        trained.append((kind, crosses, result))
-    return _compared(trained, MeasuredRuns(work_dir, reporter, wait))
+    with Workspace(work_dir).shared(reporter, wait=wait):  # so that no run is cleaned away before it is compared
+        for number, (kind, crosses, loaded) in enumerate(planned, start=1):
+            reporter.part(loaded.recipe.name, number, len(planned))
+            result = train_seeds(loaded, work_dir, reporter, seeds, Asked(resume=True, wait=wait))
+            if not result.runs[0].metrics:
+                raise UsageError(f"{loaded.title}: holds no test or valid rows out on which kinds could be compared")
+            trained.append((kind, crosses, result))
+        return _compared(trained, MeasuredRuns(work_dir, reporter, wait))
 
 
 def _compared(trained: Sequence[tuple[str, bool, SeedsResult]], measured: "MeasuredRuns") -> Ablation:

@@ -129,19 +129,19 @@ def backtest(
     """
     workspace = Workspace(work_dir)
     length, in_seconds = _length(step)
-    with workspace.shared(reporter, wait=wait):
+    with workspace.shared(reporter, wait=wait):  # to its end: what it goes on from is not to be cleaned away meanwhile
         steps = steps_stage(loaded, length, workspace, reporter)
-    if days is not None and days >= len(steps):
-        raise UsageError(f"--days {days}: the rows fill {len(steps)} steps, and the first model needs at least one")
-    first = 1 if days is None else len(steps) - days
-    table = _Table(loaded, workspace, reporter, wait)
-    scored: dict[Way, list[pl.DataFrame]] = {way: [] for way in ways}
-    with reporter.work("backtest", (len(steps) - first) * len(ways), "steps") as meter:
-        for number, way in enumerate(ways):
-            for done, frame in enumerate(table.scored(way, steps, first)):
-                scored[way].append(frame)
-                meter.update(number * (len(steps) - first) + done + 1)
-    return _measured(loaded, steps, first, scored, table, in_seconds)
+        if days is not None and days >= len(steps):
+            raise UsageError(f"--days {days}: the rows fill {len(steps)} steps, and the first model needs at least one")
+        first = 1 if days is None else len(steps) - days
+        table = _Table(loaded, workspace, reporter, wait)
+        scored: dict[Way, list[pl.DataFrame]] = {way: [] for way in ways}
+        with reporter.work("backtest", (len(steps) - first) * len(ways), "steps") as meter:
+            for number, way in enumerate(ways):
+                for done, frame in enumerate(table.scored(way, steps, first)):
+                    scored[way].append(frame)
+                    meter.update(number * (len(steps) - first) + done + 1)
+        return _measured(loaded, steps, first, scored, table, in_seconds)
 
 
 def _length(step: str | float) -> tuple[float, bool]:
@@ -195,10 +195,7 @@ class _Table:
         steps = step.files[0].parent.name
         key = key_of({"format": SCORED_FORMAT, "run": manifest["keys"]["run"], "steps": steps, "files": files})
         path = self._workspace.stage_path("scored", key)
-        with (
-            self._workspace.shared(self._reporter, wait=self._wait),
-            self._workspace.missing("scored", key) as temporary,
-        ):
+        with self._workspace.missing("scored", key) as temporary:
             if temporary is not None:
                 with (temporary / "scores.arrow").open("wb") as file:
                     _scored(run, step).write_ipc(file)

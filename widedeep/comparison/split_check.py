@@ -15,6 +15,7 @@ from widedeep.evaluation.formulas import metric_direction, metric_title
 from widedeep.evaluation.verdict import better, signed, told
 from widedeep.pipeline.experiment import Asked, train
 from widedeep.pipeline.ingest_stage import ingest
+from widedeep.pipeline.workspace import Workspace
 from widedeep.recipe.kinds import KINDS
 from widedeep.recipe.load import LoadedRecipe
 from widedeep.recipe.schema import ColumnSplit, KeySplit, RandomSplit, Recipe
@@ -118,25 +119,26 @@ def check_splits(
     key = key or _key_of(base)
     ways = _ways(base, key)
     planned = {way: {kind: load(_overrides(base, way, key, kind)) for kind in kinds} for way in ways}
-    for loaded_kinds in planned.values():  # what a split needs of the data is told before any training
-        ingest(loaded_kinds[kinds[0]], work_dir, reporter, wait=wait)
-    rankings, number = [], 0
-    for way, loaded_kinds in planned.items():
-        measured, runs = MeasuredRuns(work_dir, reporter, wait), []
-        for kind, loaded in loaded_kinds.items():
-            number += 1
-            reporter.part(f"{way} split, {kind}", number, len(ways) * len(kinds))
-            run = train(loaded, work_dir, reporter, Asked(again=False, wait=wait)).run
-            runs.append((kind, run, measured.scores(run)))
-        assert measured.rows is not None
-        figures = [estimates(measured.rows, scores) for _, _, scores in runs]
-        metric = RANKED_BY[base.data.label.kind]
-        if any(metric not in of_kind for of_kind in figures):
-            raise DataError(
-                f"the {measured.split} rows of the {way} split have one class only: nothing ranks the kinds"
-            )
-        ranked = _ranked([(kind, run) for kind, run, _ in runs], figures, metric)
-        rankings.append(Ranking(way, ranked, len(measured.rows.label), measured.rows.group is not None))
+    with Workspace(work_dir).shared(reporter, wait=wait):  # so that no run is cleaned away before it is measured
+        for loaded_kinds in planned.values():  # what a split needs of the data is told before any training
+            ingest(loaded_kinds[kinds[0]], work_dir, reporter, wait=wait)
+        rankings, number = [], 0
+        for way, loaded_kinds in planned.items():
+            measured, runs = MeasuredRuns(work_dir, reporter, wait), []
+            for kind, loaded in loaded_kinds.items():
+                number += 1
+                reporter.part(f"{way} split, {kind}", number, len(ways) * len(kinds))
+                run = train(loaded, work_dir, reporter, Asked(again=False, wait=wait)).run
+                runs.append((kind, run, measured.scores(run)))
+            assert measured.rows is not None
+            figures = [estimates(measured.rows, scores) for _, _, scores in runs]
+            metric = RANKED_BY[base.data.label.kind]
+            if any(metric not in of_kind for of_kind in figures):
+                raise DataError(
+                    f"the {measured.split} rows of the {way} split have one class only: nothing ranks the kinds"
+                )
+            ranked = _ranked([(kind, run) for kind, run, _ in runs], figures, metric)
+            rankings.append(Ranking(way, ranked, len(measured.rows.label), measured.rows.group is not None))
     trust: Way = "time" if "time" in ways else "key"
     return SplitCheck(metric, key, tuple(rankings), trust, _verdict(metric, rankings, trust, key))
 
