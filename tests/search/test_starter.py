@@ -138,6 +138,20 @@ def test_signals_end_a_fork_or_are_answered_by_it() -> None:
             process.send_signal(end)  # of what has ended, nothing comes
 
 
+@pytest.mark.usefixtures("command")
+def test_a_signal_ends_a_fork_though_its_starter_was_stopped() -> None:
+    with Starter() as starter:
+        output = Output()
+        process = starter.start(["print('begun', flush=True); wait()"], "all", output.out, output.err)
+        until(lambda: output.read()[0] == "begun\n")
+        assert process.poll() is None
+        forking = starter._forking["all"][0].pid
+        os.kill(forking, signal.SIGSTOP)
+        until(lambda: Path(f"/proc/{forking}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == -15
+
+
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGTERM, -15), (signal.SIGKILL, -9)])
 def test_what_is_ended_while_libraries_are_imported_does_not_begin(
     end: signal.Signals, code: int, tmp_path: Path, command: Callable[[str], None]

@@ -133,6 +133,7 @@ class _Fork:
         self._forking.send_signal(signal.SIGCONT)  # it hands signals on, unless somebody has stopped it
         with suppress(ConnectionError):
             self._link.sendall(bytes([number]))
+        self._forking.send_signal(signal.SIGCONT)  # a starter that was stopped hands nothing on
 
     def _hear(self, flags: int) -> None:
         told = b""

@@ -291,9 +291,10 @@ class _Sweep:
             self._reporter.note(
                 f"{self._journal.path}: the last {self._journal.torn_bytes} bytes were half written, and are dropped"
             )
+        own = own_settings(self._recipe, self._space)
+        is_trial = own.keys() == self._space.keys()
         with self._journal.alone():
-            own = own_settings(self._recipe, self._space)
-            is_new, is_trial = self._journal.is_new, own.keys() == self._space.keys()
+            is_new = self._journal.is_new
             if is_new and is_trial:
                 self._journal.plan(own)
             left, self._finished = self._journal.fail_left(), self._journal.num_finished()
