@@ -7,7 +7,6 @@
 # What happens: it is the other way about. Without a generator a resumed loader gives every later epoch the order that
 # the whole run gave it, even under another torch.manual_seed. With one, only the epoch under way is right: all epochs
 # after it have another order, and none is right where the state was taken between two epochs, as most checkpoints are.
-# The loader itself draws from the generator at each start, so that a resumed one is some draws ahead or behind.
 # What it costs: a click model that was stopped and resumed is another model, though its log looks as it should and the
 # check that one writes first (the rest of this epoch) passes. Differences of 0.001 in AUC are then of the kill.
 # Instead: hand over no generator, and set torch.manual_seed before the loader is made: that decides the order and is
