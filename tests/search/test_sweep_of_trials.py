@@ -137,6 +137,16 @@ def test_another_space_metric_or_recipe_is_another_search() -> None:
     assert len(folders) == 3
 
 
+def test_a_space_that_is_written_in_another_way_is_the_same_search() -> None:
+    StandIn.plans = itertools.repeat([0.5])
+    loaded = load_recipe(Path("small.yaml"))
+    folders = {
+        sweep(loaded, plan_of(loaded, {"training.deep.learning_rate": entry}, {"trials": 1}), Path(), Reporter()).folder
+        for entry in ("log(1e-4, 1e-1)", "log(1e-4,1e-1)", " log( 0.0001 ,0.1)")
+    }
+    assert len(folders) == 1
+
+
 def test_a_trial_that_fails_by_itself_is_replaced_by_another_one() -> None:
     result = run([0.6], 5, [0.5], [0.4])
     assert [trial.state for trial in result.trials] == ["trained", "failed", "trained", "trained"]

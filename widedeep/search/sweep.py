@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from widedeep.search.journal import EndedTrial, Journal
 from widedeep.search.starter import Starter
 from widedeep.search.trial_process import TrialProcess
 
-SWEEP_FORMAT = 1
+SWEEP_FORMAT = 2
 """Raised when what a journal says changes for equal searches, so that none of an older version is gone on with."""
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
@@ -135,8 +135,9 @@ def sweep(
         metric = recipe.training.early_stopping.metric if plan.metric == "auto" else plan.metric
         whole = _with_whole_paths(recipe, loaded.base_dir.absolute())
         text, untracked = dump_recipe(whole), dump_recipe(_untracked(whole))
+        space = {setting: asdict(read_entry(entry)) for setting, entry in plan.space.items()}
         key = key_of(
-            {"format": SWEEP_FORMAT, "recipe": untracked, "ingest": ingested.key, "space": plan.space, "metric": metric}
+            {"format": SWEEP_FORMAT, "recipe": untracked, "ingest": ingested.key, "space": space, "metric": metric}
         )
         folder = Workspace(work_dir).sweeps_dir / recipe.name / key[:12]
         with workspace.searching(folder) as command:
