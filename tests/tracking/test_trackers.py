@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from widedeep import files
+from widedeep import locks
 from widedeep.errors import ArtefactError
-from widedeep.files import locked
+from widedeep.locks import locked
 from widedeep.pipeline.workspace import Workspace
 from widedeep.reporting import Reporter
 from widedeep.tracking.replay import Replay, read_replay
@@ -203,7 +203,7 @@ def test_a_folder_that_a_training_has_locked_as_its_work_directory_takes_its_run
     def wait(_: float) -> None:
         raise AssertionError("the tracker waits for the training, which waits for the tracker")
 
-    monkeypatch.setattr(files, "time", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=wait))
     with Workspace(tmp_path).shared(Reporter(), wait=False):
         assert "mlflow.db" in MlflowTracker(str(tmp_path)).write(replay)
 
