@@ -89,8 +89,8 @@ def main() -> None:
         whole = sum(trial["seconds"] for trial in result["trials"] if trial["state"] != "failed")
         if not given.kills:
             half = whole / given.workers
-            print(f"wall {wall:.1f} s; its trainings {whole:.1f} s as commands, {own:.1f} s without their start")
-            print(f"wall / (commands / {given.workers}): {wall / half:.3f}")
+            print(f"wall {wall:.1f} s; its trials {whole:.1f} s from start to end, {own:.1f} s of these in training")
+            print(f"wall / (trials / {given.workers}): {wall / half:.3f}")
 
 
 if __name__ == "__main__":
